@@ -1,0 +1,148 @@
+"""The change model: what passes between source, replication and target.
+
+Timestamps are Milvus's hybrid ones everywhere: 46 bits of milliseconds since 1970, then
+18 bits of a logical counter (Milvus: ``pkg/util/tsoutil``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+LOGICAL_BITS = 18
+ALL_PARTITIONS = -1
+
+
+def seconds(timestamp: int) -> float:
+    """Return a hybrid timestamp as seconds since 1970."""
+    return (timestamp >> LOGICAL_BITS) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands in its channel.
+
+    ``id`` holds the queue's own message id, byte for byte as Milvus keeps it in
+    ``MsgPosition.msgID``; ``text`` is the same for people.
+    """
+
+    channel: str
+    id: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One raw message of the write-ahead log."""
+
+    position: Position
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Up to where a channel is applied at the target.
+
+    Reading goes on at ``position`` (at the record itself if ``inclusive``, else after it)
+    and skips whatever is not newer than ``tick``.
+    """
+
+    position: Position
+    inclusive: bool
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Every message of the channel up to ``timestamp`` has been written."""
+
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Rows of one shard and partition, column by column.
+
+    ``columns`` are serialized ``FieldData`` messages, untouched since the log, in the
+    writer's order; ``size`` is their bytes.
+    """
+
+    collection: int
+    shard: str
+    partition: str
+    timestamp: int
+    rows: int
+    columns: tuple[bytes, ...] = field(repr=False)
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Keys deleted from one partition of a shard, or (``partition`` empty) from all."""
+
+    collection: int
+    shard: str
+    partition: str
+    timestamp: int
+    keys: tuple[int | str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCollection:
+    """A collection was asked for; only the catalog knows whether it came into being."""
+
+    collection: int
+    timestamp: int
+    schema: bytes = field(repr=False)
+    shards: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropCollection:
+    """A collection ends. Comes once on each of its channels."""
+
+    collection: int
+    timestamp: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropPartition:
+    """A partition ends. Comes once on each of the collection's channels."""
+
+    collection: int
+    timestamp: int
+    partition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operation as the client sent it, from the replicate channel.
+
+    ``kind`` is the name in Milvus's ``MsgType`` (``CreateIndex``, ``LoadCollection``, ...);
+    ``payload`` is the serialized request message.
+    """
+
+    kind: str
+    timestamp: int
+    database: str
+    collections: tuple[str, ...]
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message of a kind that this version does not know."""
+
+    kind: str
+    timestamp: int
+
+
+Change = (
+    Insert
+    | Delete
+    | CreateCollection
+    | DropCollection
+    | DropPartition
+    | Request
+    | Unknown
+)

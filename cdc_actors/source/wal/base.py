@@ -1,0 +1,63 @@
+"""The one small interface behind which every message queue stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from cdc_actors.changes import Position, Record
+
+
+class WalReader(Protocol):
+    """Reads physical channels of one source's write-ahead log.
+
+    One thread uses a reader; ``close`` may come from any. A reader never leaves anything
+    behind at the queue: no consumer group, no durable, no topic made by reading.
+
+    Every method raises ``TransientError`` when the queue is away, in the queue's own
+    words, ``OperatorError`` for a refused login or a wrong setting, and
+    ``PositionLostError`` as soon as it is known that the log no longer holds what would
+    come next. After an error the reader is closed and another one opened.
+    """
+
+    def subscribe(
+        self, channel: str, start: Position | None, *, inclusive: bool = True
+    ) -> None:
+        """Deliver ``channel`` from ``start`` on, or from the oldest record if None.
+
+        With ``inclusive`` the record at ``start`` itself comes first. A channel that does
+        not exist yet is waited for.
+        """
+
+    def poll(self, timeout: float) -> list[Record]:
+        """Return what has arrived, in order within each channel.
+
+        Returns at once if there is something, else after ``timeout`` seconds with an
+        empty list. What is fetched ahead is bounded in bytes.
+        """
+
+    def oldest(self, channel: str) -> Position | None:
+        """Return the position of the oldest record kept, None if there is none."""
+
+    def newest(self, channel: str) -> Position | None:
+        """Return the position of the newest record, None if there is none."""
+
+    def holds(self, start: Position, *, inclusive: bool = True) -> bool:
+        """Tell whether reading can begin at ``start`` without missing a record."""
+
+    def reached(self, position: Position, mark: Position) -> bool:
+        """Tell whether ``position`` stands at ``mark`` or behind it in their channel."""
+
+    def close(self) -> None:
+        """Stop within a second and release everything. Idempotent."""
+
+    def __enter__(self) -> WalReader: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
