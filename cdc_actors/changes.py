@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 LOGICAL_BITS = 18
-ALL_PARTITIONS = -1
+
+Key = int | str
 
 
 def seconds(timestamp: int) -> float:
@@ -83,7 +84,7 @@ class Delete:
     shard: str
     partition: str
     timestamp: int
-    keys: tuple[int | str, ...] = field(repr=False)
+    keys: tuple[Key, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,6 @@ class CreateCollection:
 
     collection: int
     timestamp: int
-    schema: bytes = field(repr=False)
     shards: tuple[str, ...]
 
 
@@ -146,3 +146,36 @@ Change = (
     | Request
     | Unknown
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one insert: all of them, or (``keep``) those of these indexes."""
+
+    insert: Insert
+    keep: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the target must do: delete keys by partition ("" is all), then insert."""
+
+    deletes: dict[str, tuple[Key, ...]]
+    inserts: tuple[Rows, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A collection as it is to be created at the target.
+
+    ``schema`` is a serialized ``schema.CollectionSchema``; ``partitions`` are the names
+    that the source gave, in order of creation.
+    """
+
+    database: str
+    name: str
+    schema: bytes = field(repr=False)
+    shards: int
+    consistency_level: int
+    properties: dict[str, str]
+    partitions: tuple[str, ...]

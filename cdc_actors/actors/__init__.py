@@ -1,0 +1,1 @@
+"""Who acts: the supervisor, and for each task its reader and appliers."""

@@ -1,0 +1,206 @@
+"""The actor that brings one collection to the target."""
+
+from __future__ import annotations
+
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from cdc_actors.actors.work import (
+    BeginOperation,
+    CollectionEnded,
+    CollectionStopped,
+    Create,
+    RecordOperation,
+    RecordSetAside,
+    Repeat,
+    Work,
+)
+from cdc_actors.changes import DropCollection, DropPartition, Insert
+from cdc_actors.errors import OperatorError
+from cdc_actors.replication.barriers import Piece, Step
+from cdc_actors.replication.fold import fold
+from cdc_actors.target import collections, requests
+from cdc_actors.target.rows import RowWriter
+from cdc_actors.tasks import CollectionState, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cdc_actors.actors.inbox import Inbox
+    from cdc_actors.actors.stream import Stream
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry
+
+
+class Applier(pykka.ThreadingActor):
+    """Applies one collection's work in order. Its mailbox only says that there is some.
+
+    Rows of all shards that wait are folded together, so that batches grow by themselves
+    when the target is slower than the log, and stay small when it is not.
+    """
+
+    use_daemon_thread = True
+
+    def __init__(
+        self,
+        entry: CollectionEntry,
+        stream: Stream,
+        target: Connection,
+        inbox: Inbox,
+        reader: pykka.ActorRef[Any],
+        *,
+        exists: bool,
+    ) -> None:
+        """``exists`` tells that the task has created the collection at the target."""
+        super().__init__()
+        self._entry = entry
+        self._stream = stream
+        self._target = target
+        self._inbox = inbox
+        self._reader = reader
+        self._writer = RowWriter(target, entry.database, entry.name, entry.schema)
+        self._exists = exists
+        self._adopted = False
+        self._set_aside = entry.state is CollectionState.SET_ASIDE
+        self._open: dict[int, Work] = {}
+
+    def on_receive(self, message: Any) -> None:  # noqa: ARG002 - there is but one kind
+        """Do all work that waits. Runs in the actor's own thread."""
+        self._stream.guard(self._work)
+
+    def _work(self) -> None:
+        try:
+            while not self._stream.stopping and (items := self._inbox.take()):
+                self._open.update((id(item), item) for item in items)
+                self._apply(items)
+            self._writer.drain()
+        except OperatorError as error:
+            self._give_up_collection(error)
+
+    def _apply(self, items: Sequence[Work]) -> None:
+        if self._set_aside:
+            self._skip(items)
+            return
+        for kind, group in groupby(items, key=self._kind):
+            if isinstance(kind, bool):
+                self._apply_rows(group, again=kind)
+            else:
+                self._writer.drain()
+                for item in group:
+                    self._operate(item)
+
+    def _kind(self, item: Work) -> bool | type:
+        """Rows go together as long as all or none of them may be there already."""
+        if isinstance(item, Piece):
+            return item.again or (self._adopted and item.behind)
+        return type(item)
+
+    def _apply_rows(self, pieces: Iterable[Any], *, again: bool) -> None:
+        together = list(pieces)
+        changes = list(chain.from_iterable(piece.changes for piece in together))
+        batch = fold(changes, self._writer.keys_of, again=again)
+        self._writer.write(batch, lambda: self._applied(together))
+
+    def _applied(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._close(piece, rows_of(piece))
+
+    def _operate(self, item: Any) -> None:
+        match item:
+            case Create():
+                self._create(item)
+            case Repeat():
+                self._repeat(item)
+            case Step(operation=DropCollection()):
+                self._drop(item)
+            case Step(operation=DropPartition(partition=partition)):
+                self._drop_partition(item, partition)
+
+    def _create(self, work: Create) -> None:
+        self._adopted = collections.create_collection(self._target, work.definition)
+        operation = Operation.create_collection(self._entry)
+        self._stream.record(RecordOperation(operation))
+        self._exists = True
+        self._close(work)
+
+    def _drop(self, step: Step) -> None:
+        operation = Operation.drop_collection(self._entry, step.operation.timestamp)
+        self._stream.record(BeginOperation(operation))
+        collections.drop_collection(
+            self._target, self._entry.database, self._entry.name
+        )
+        self._finish(operation, step)
+        self._reader.tell(CollectionEnded(self._entry.collection_id))
+
+    def _drop_partition(self, step: Step, partition: str) -> None:
+        collections.drop_partition(
+            self._target, self._entry.database, self._entry.name, partition
+        )
+        self._writer.forget_partition(partition)
+        detail = {"partition": partition}
+        self._finish(self._operation("DropPartition", step.operation, detail), step)
+
+    def _repeat(self, work: Repeat) -> None:
+        """An operation that the target refuses is written down, and the rest goes on."""
+        try:
+            requests.repeat(self._target, work.request, self._entry.name)
+            detail: dict[str, Any] = {}
+        except OperatorError as refusal:
+            detail = {"refused": str(refusal)}
+        operation = self._operation(work.request.kind, work.request, detail)
+        self._finish(operation, work)
+
+    def _operation(self, kind: str, change: Any, detail: dict[str, Any]) -> Operation:
+        return Operation(
+            kind=kind,
+            timestamp=change.timestamp,
+            database=self._entry.database,
+            name=self._entry.name,
+            collection_id=self._entry.collection_id,
+            detail=detail,
+        )
+
+    def _finish(self, operation: Operation, work: Step | Repeat) -> None:
+        self._stream.record(RecordOperation(operation))
+        self._close(work)
+
+    def _close(self, work: Work, rows: int = 0) -> None:
+        """Let go of work that is done, or that is not to be done."""
+        del self._open[id(work)]
+        if isinstance(work, Piece):
+            self._stream.budget.give(size_of(work))
+        if not isinstance(work, Create):
+            self._stream.release(work.marks, rows)
+
+    def _give_up_collection(self, error: OperatorError) -> None:
+        """Set the collection aside; the others go on."""
+        if not self._set_aside:
+            self._stream.record(RecordSetAside(self._entry, error))
+            self._set_aside = True
+            self._reader.tell(CollectionStopped(self._entry.collection_id))
+        self._writer.forget()
+        self._skip(list(self._open.values()))
+
+    def _skip(self, items: Iterable[Work]) -> None:
+        """Do nothing but drop what this task once created, so that no old rows stay."""
+        for item in items:
+            match item:
+                case Step(operation=DropCollection()) if self._exists:
+                    self._drop(item)
+                case _:
+                    self._close(item)
+
+
+def rows_of(piece: Piece) -> int:
+    """Return how many rows a piece inserts or deletes."""
+    return sum(
+        change.rows if isinstance(change, Insert) else len(change.keys)
+        for change in piece.changes
+    )
+
+
+def size_of(piece: Piece) -> int:
+    """Return how many bytes of rows a piece holds."""
+    return sum(change.size for change in piece.changes if isinstance(change, Insert))

@@ -1,0 +1,96 @@
+"""The physical channels that a stream reads, each once, and how far the log has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdc_actors.replication.order import ChannelOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdc_actors.changes import Change, Checkpoint, Position, Tick
+    from cdc_actors.replication.order import Window
+    from cdc_actors.source.wal.base import WalReader
+
+
+@dataclass(slots=True)
+class _Channel:
+    order: ChannelOrder
+    newest: Position | None
+    applied: int
+    behind: bool
+    window_behind: bool
+
+
+class Channels:
+    """Subscribes channels and puts each one's records in order. The reader's thread."""
+
+    def __init__(self, wal: WalReader) -> None:
+        self._wal = wal
+        self._channels: dict[str, _Channel] = {}
+
+    def __contains__(self, channel: str) -> bool:
+        return channel in self._channels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._channels)
+
+    def subscribe(self, channel: str, start: Checkpoint | None) -> None:
+        """Read a channel from a checkpoint on, or from its oldest record.
+
+        Raises:
+            PositionLostError: The log no longer holds the checkpoint.
+        """
+        newest = self._wal.newest(channel)
+        behind = newest is not None and self._is_before(start, newest)
+        applied = start.tick if start else 0
+        self._channels[channel] = _Channel(
+            ChannelOrder(applied), newest, applied, behind, behind
+        )
+        if start is None:
+            self._wal.subscribe(channel, None)
+        else:
+            self._wal.subscribe(channel, start.position, inclusive=start.inclusive)
+
+    def see(self, position: Position) -> None:
+        """Notice that the channel has come to a position."""
+        channel = self._channels[position.channel]
+        channel.window_behind |= channel.behind
+        if channel.behind and channel.newest:
+            channel.behind = not self._wal.reached(position, channel.newest)
+
+    def take(self, position: Position, change: Change | Tick) -> Window | None:
+        """Put one record in order; return the window that it releases, if any."""
+        self.see(position)
+        return self._channels[position.channel].order.add(position, change)
+
+    def was_behind(self, channel: str) -> bool:
+        """Tell whether the window just released may hold what stood there at the start.
+
+        Asked once for each window.
+        """
+        state = self._channels[channel]
+        answer, state.window_behind = state.window_behind, state.behind
+        return answer
+
+    @property
+    def behind(self) -> bool:
+        """Whether any channel has not come to where its log ended at the start."""
+        return any(channel.behind for channel in self._channels.values())
+
+    def tick(self, channel: str) -> int:
+        """Return up to which timestamp a channel is released; 0 if it is not read."""
+        return self._channels[channel].order.tick if channel in self._channels else 0
+
+    def applied(self, channel: str) -> int:
+        """Return up to which timestamp a channel was applied when it was subscribed."""
+        return self._channels[channel].applied if channel in self._channels else 0
+
+    def _is_before(self, start: Checkpoint | None, newest: Position) -> bool:
+        if start is None:
+            return True
+        if start.position == newest:
+            return start.inclusive
+        return not self._wal.reached(start.position, newest)

@@ -1,0 +1,272 @@
+"""The actor that reads the source's log for one task."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from cdc_actors.actors.channels import Channels
+from cdc_actors.actors.requests import Requests
+from cdc_actors.actors.router import Router
+from cdc_actors.actors.work import (
+    CollectionEnded,
+    CollectionStopped,
+    ReadingBegins,
+    ReadOn,
+    RecordSetAside,
+    StreamProgressed,
+)
+from cdc_actors.changes import Checkpoint, Request
+from cdc_actors.errors import PositionLostError
+from cdc_actors.source.catalog import Catalog
+from cdc_actors.source.decode import decode
+from cdc_actors.source.wal import open_reader
+from cdc_actors.target.connection import Connection, tls_arguments
+from cdc_actors.tasks import CollectionEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cdc_actors.actors.stream import Stream
+    from cdc_actors.changes import Position, Record
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.source.catalog import (
+        CatalogSnapshot,
+        CatalogWatch,
+        CollectionMeta,
+    )
+    from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.tasks import TaskSpec
+
+POLL_SECONDS = 0.05
+REPORT_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a reader is to do: from where, what, to where.
+
+    ``entries`` and ``checkpoints`` come from earlier runs; ``restarted`` tells that there
+    was one, so that the target may hold more than the checkpoints say.
+    """
+
+    source: SourceConfig
+    spec: TaskSpec
+    token: str = field(repr=False)
+    entries: tuple[CollectionEntry, ...]
+    checkpoints: Mapping[str, Checkpoint]
+    restarted: bool
+
+
+class Reader(pykka.ThreadingActor):
+    """Reads, decodes, orders and hands on, one step a message.
+
+    Everything is opened by the first step, not in ``on_start``: Pykka tells nobody of an
+    actor that fails there. A failure of any step ends the stream and goes to the task.
+    """
+
+    use_daemon_thread = True
+
+    def __init__(self, stream: Stream, assignment: Assignment) -> None:
+        super().__init__()
+        self._stream = stream
+        self._job = assignment
+        self._open = ExitStack()
+        self._opened = False
+        self._reported = 0.0
+
+    def on_receive(self, message: Any) -> None:
+        """Take one step. Runs in the actor's own thread."""
+        match message:
+            case ReadOn():
+                if not self._stream.stopping and self._stream.guard(self._step):
+                    self.actor_ref.tell(message)
+            case CollectionEnded():
+                self._router.ended(message.collection_id)
+            case CollectionStopped():
+                self._router.stopped(message.collection_id)
+
+    def on_stop(self) -> None:
+        """Let the appliers finish what is under way, then close every connection."""
+        self._stream.stop()
+        appliers = self._router.appliers() if self._opened else []
+        ends = [applier.stop(block=False) for applier in appliers]
+        for end in ends:
+            with suppress(pykka.Timeout, pykka.ActorDeadError):
+                end.get(timeout=1)
+        with suppress(Exception):
+            self._open.close()
+
+    def _step(self) -> None:
+        if not self._opened:
+            self._open_stream()
+        self._follow_catalog()
+        if self._stream.budget.wait(POLL_SECONDS):
+            for record in self._wal.poll(POLL_SECONDS):
+                self._take(record)
+        self._requests.advance()
+        if time.monotonic() - self._reported > REPORT_SECONDS:
+            self._report()
+
+    def _open_stream(self) -> None:
+        """Open target, log and catalog; watch from the revision that was listed."""
+        job = self._job
+        self._target = self._open_target()
+        self._wal: WalReader = open_reader(job.source)
+        self._open.callback(self._wal.close)
+        self._catalog = Catalog(job.source.etcd)
+        self._open.callback(self._catalog.close)
+        snapshot = self._catalog.snapshot()
+        self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)
+        self._channels = Channels(self._wal)
+        self._router = Router(
+            self._stream,
+            self._target,
+            self._catalog,
+            self._channels,
+            job.spec,
+            self.actor_ref,
+        )
+        self._requests = Requests(
+            self._stream,
+            self._router,
+            self._channels,
+            self._catalog,
+            snapshot,
+            self._target,
+            job.spec,
+        )
+        self._opened = True
+        self._begin(snapshot)
+
+    def _open_target(self) -> Connection:
+        param = self._job.spec.target
+        target = Connection(
+            param.uri,
+            self._job.token,
+            tls_arguments(param),
+            timeout=param.connect_timeout,
+            given_up=self._stream.given_up,
+        )
+        self._open.callback(target.close)
+        return target
+
+    def _begin(self, snapshot: CatalogSnapshot) -> None:
+        """Subscribe every channel and tell the task where each begins.
+
+        The clients' requests are read from the oldest on: what they asked of a
+        collection came after its beginning.
+        """
+        replicate = self._job.source.replicate_chan
+        for channel, checkpoint in self._job.checkpoints.items():
+            self._subscribe(channel, checkpoint)
+        if replicate not in self._channels:
+            self._subscribe(replicate, None)
+        for entry in self._job.entries:
+            self._router.restore(entry)
+        self._adopt(snapshot.collections.values())
+        self._record_starts(self._stream.checkpoints(), "the stream opens")
+
+    def _record_starts(self, starts: Mapping[str, Checkpoint], why: str) -> None:
+        """A channel that a collection of the task uses is never without a checkpoint."""
+        self._stream.record(ReadingBegins(self._stream.number, starts, why))
+
+    def _subscribe(self, channel: str, checkpoint: Checkpoint | None) -> None:
+        self._stream.begin(channel, checkpoint)
+        self._channels.subscribe(channel, checkpoint)
+
+    def _follow_catalog(self) -> None:
+        """Read the channels of collections that came into being since."""
+        for collection_id in self._watch.changed():
+            if not self._router.knows(collection_id):
+                meta = self._catalog.collection(collection_id)
+                if starts := self._adopt([meta] if meta else []):
+                    self._record_starts(starts, f"collection {collection_id} is new")
+
+    def _adopt(self, found: Iterable[CollectionMeta]) -> dict[str, Checkpoint]:
+        """Read the selected collections' channels from their beginnings on.
+
+        Returns where each channel that was not read before begins.
+        """
+        starts: dict[str, Position] = {}
+        for meta in found:
+            if self._is_new(meta):
+                for start in self._beginnings(meta):
+                    earliest = starts.setdefault(start.channel, start)
+                    if self._wal.reached(earliest, start):
+                        starts[start.channel] = start
+        checkpoints = {c: Checkpoint(start, True, 0) for c, start in starts.items()}
+        for channel, checkpoint in checkpoints.items():
+            self._subscribe(channel, checkpoint)
+        return checkpoints
+
+    def _is_new(self, meta: CollectionMeta) -> bool:
+        selected = self._job.spec.selects(meta.database, meta.name)
+        return meta.available and selected and not self._router.knows(meta.id)
+
+    def _beginnings(self, meta: CollectionMeta) -> list[Position]:
+        """Return where to begin with a collection's channels that are not read yet."""
+        starts = [
+            self._wal.position(channel, start)
+            for channel, start in meta.start_positions.items()
+            if channel not in self._channels
+        ]
+        lost = [start for start in starts if not self._wal.holds(start)]
+        if lost:
+            self._leave_out(meta, lost)
+            return []
+        return starts
+
+    def _leave_out(self, meta: CollectionMeta, lost: list[Position]) -> None:
+        """Say that the log is gone which held the collection's beginning."""
+        where = ", ".join(f"{start.channel} at {start.text}" for start in lost)
+        error = PositionLostError(
+            f"the log no longer holds the beginning of {meta.database}.{meta.name} "
+            f"({where}): rows written before are not replicated"
+        )
+        entry = CollectionEntry(
+            collection_id=meta.id, database=meta.database, name=meta.name
+        )
+        self._stream.record(RecordSetAside(entry, error))
+        self._router.leave_out(meta.id)
+
+    def _take(self, record: Record) -> None:
+        change = decode(record.payload)
+        if record.position.channel == self._job.source.replicate_chan:
+            self._take_request(record.position, change)
+            return
+        window = self._channels.take(record.position, change)
+        if window is None:
+            return
+        channel = record.position.channel
+        behind = self._channels.was_behind(channel)
+        mark = self._stream.open_mark(channel, window.checkpoint)
+        again = behind and self._job.restarted
+        self._router.route(channel, window, mark, behind=behind, again=again)
+        self._stream.release([mark])
+
+    def _take_request(self, position: Position, change: Any) -> None:
+        self._channels.see(position)
+        mark = self._stream.open_mark(position.channel, Checkpoint(position, False, 0))
+        if isinstance(change, Request):
+            behind = self._channels.was_behind(position.channel)
+            self._requests.add(change, mark, behind=behind)
+        self._stream.release([mark])
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        checkpoints = self._stream.checkpoints()
+        ticks = [checkpoints[c].tick for c in self._router.live_channels()]
+        self._stream.tell(
+            StreamProgressed(
+                self._stream.number,
+                checkpoints,
+                min(ticks) if ticks and all(ticks) else None,
+                self._stream.rows,
+                self._channels.behind,
+            )
+        )

@@ -1,0 +1,275 @@
+"""Which change goes to which collection's applier, and when.
+
+A collection comes into being where the log says CreateCollection and the catalog knows
+it: Milvus (2.3.5) also logs creations that fail or find the collection there already, with
+an id that no one will ever use. By the time a tick has covered the message, the catalog
+has it if it ever will: ticks wait for the DDL before them (rootcoord, ddl min timestamp).
+
+A collection whose catalog entry is gone was dropped since; its rows are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.actors.applier import Applier, size_of
+from cdc_actors.actors.inbox import Inbox
+from cdc_actors.actors.work import Create, Repeat, Work, WorkArrived
+from cdc_actors.changes import (
+    CreateCollection,
+    Definition,
+    Delete,
+    DropCollection,
+    DropPartition,
+    Insert,
+)
+from cdc_actors.errors import TransientError
+from cdc_actors.replication.barriers import Lanes, Piece, Step
+from cdc_actors.tasks import CollectionEntry, CollectionState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pykka import ActorRef
+
+    from cdc_actors.actors.channels import Channels
+    from cdc_actors.actors.stream import Stream
+    from cdc_actors.changes import Change, Request
+    from cdc_actors.replication.order import Window
+    from cdc_actors.replication.progress import Mark
+    from cdc_actors.source.catalog import Catalog, CollectionMeta
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import TaskSpec
+
+
+@dataclass(slots=True, eq=False)
+class Collection:
+    """One collection of the stream: its lanes, and the applier once there is work."""
+
+    entry: CollectionEntry
+    lanes: Lanes
+    exists: bool
+    waits_for: set[int] = field(default_factory=set)
+    backlog: list[Work] = field(default_factory=list)
+    inbox: Inbox = field(default_factory=Inbox)
+    applier: ActorRef[Any] | None = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The physical channels of its shards."""
+        return channels_of(self.entry.shards)
+
+
+class Router:
+    """Keeps the stream's collections and gives each its work. The reader's thread."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        target: Connection,
+        catalog: Catalog,
+        channels: Channels,
+        spec: TaskSpec,
+        reader: ActorRef[Any],
+    ) -> None:
+        self._stream = stream
+        self._target = target
+        self._catalog = catalog
+        self._channels = channels
+        self._spec = spec
+        self._reader = reader
+        self._collections: dict[int, Collection] = {}
+        self._gone: set[int] = set()
+
+    def restore(self, entry: CollectionEntry) -> None:
+        """Know a collection from an earlier run; its channels are subscribed already."""
+        if entry.state is CollectionState.DROPPED or not entry.schema:
+            self._gone.add(entry.collection_id)
+        else:
+            self._add(entry, exists=True)
+
+    def leave_out(self, collection_id: int) -> None:
+        """Take nothing of a collection that cannot be replicated."""
+        self._gone.add(collection_id)
+
+    def knows(self, collection_id: int) -> bool:
+        """Tell whether the collection is replicated or left out."""
+        return collection_id in self._collections or self.is_gone(collection_id)
+
+    def is_gone(self, collection_id: int) -> bool:
+        """Tell whether nothing more will be done for the collection."""
+        return collection_id in self._gone
+
+    def get(self, collection_id: int) -> Collection | None:
+        """Return a collection that is being replicated."""
+        return self._collections.get(collection_id)
+
+    def named(self, database: str, name: str, timestamp: int) -> Collection | None:
+        """Return the collection that had this name then, if it is being replicated."""
+        found = [
+            collection
+            for collection in self._collections.values()
+            if (collection.entry.database, collection.entry.name) == (database, name)
+            and collection.entry.created <= timestamp
+        ]
+        return max(found, key=lambda c: c.entry.created, default=None)
+
+    def has_database(self, database: str) -> bool:
+        """Tell whether any collection of the database is being replicated."""
+        return any(c.entry.database == database for c in self._collections.values())
+
+    def live_channels(self) -> set[str]:
+        """Return the channels of all collections being replicated."""
+        return {name for c in self._collections.values() for name in c.channels}
+
+    def appliers(self) -> list[ActorRef[Any]]:
+        """Return the appliers started so far."""
+        found = (collection.applier for collection in self._collections.values())
+        return [applier for applier in found if applier is not None]
+
+    def route(
+        self, channel: str, window: Window, mark: Mark, *, behind: bool, again: bool
+    ) -> None:
+        """Give every change of a window to its collection; ``mark`` is held for each."""
+        for key, run in groupby(window.changes, key=_run_key):
+            if isinstance(key, int):
+                self._rows(channel, key, run, mark, behind=behind, again=again)
+            else:
+                for change in run:
+                    self._operation(channel, change, mark)
+
+    def repeat(self, collection: Collection, request: Request, mark: Mark) -> None:
+        """Give a client's request to its collection; the mark is held already."""
+        self._deliver(collection, [Repeat(request, (mark,))])
+
+    def ended(self, collection_id: int) -> None:
+        """Forget a dropped collection, and let those go on that want its name."""
+        collection = self._collections.pop(collection_id)
+        self._gone.add(collection_id)
+        if collection.applier is not None:
+            collection.applier.stop(block=False)
+        for other in self._collections.values():
+            if collection_id in other.waits_for:
+                other.waits_for.discard(collection_id)
+                backlog, other.backlog = other.backlog, []
+                self._deliver(other, backlog)
+
+    def stopped(self, collection_id: int) -> None:
+        """Send a set-aside collection no more rows; its drop may still matter."""
+        collection = self._collections[collection_id]
+        collection.entry = replace(collection.entry, state=CollectionState.SET_ASIDE)
+
+    def _rows(
+        self,
+        channel: str,
+        collection_id: int,
+        run: Iterable[Change],
+        mark: Mark,
+        *,
+        behind: bool,
+        again: bool,
+    ) -> None:
+        collection = self._collections.get(collection_id)
+        if collection is None or collection.entry.state is not CollectionState.LIVE:
+            return
+        rows = tuple(c for c in run if isinstance(c, Insert | Delete))
+        piece = Piece(rows, (self._stream.hold(mark),), behind, again)
+        self._deliver(collection, collection.lanes.add(channel, piece))
+
+    def _operation(self, channel: str, change: Change, mark: Mark) -> None:
+        match change:
+            case CreateCollection():
+                if not self.knows(change.collection):
+                    self._create(change)
+            case DropCollection() | DropPartition():
+                self._barrier(channel, change, mark)
+
+    def _barrier(
+        self, channel: str, change: DropCollection | DropPartition, mark: Mark
+    ) -> None:
+        collection = self._collections.get(change.collection)
+        if collection is not None:
+            step = Step(change, (self._stream.hold(mark),))
+            self._deliver(collection, collection.lanes.add(channel, step))
+
+    def _create(self, change: CreateCollection) -> None:
+        meta = self._catalog.collection(change.collection)
+        if meta is None or meta.dropping:
+            self._gone.add(change.collection)
+            return
+        if not meta.available:
+            raise TransientError(f"the source is still creating {meta.name}")
+        if not self._spec.selects(meta.database, meta.name):
+            self._gone.add(change.collection)
+            return
+        collection = self._add(_entry(meta), exists=False)
+        self._deliver(collection, [Create(_definition(meta))])
+
+    def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
+        applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
+        waits_for = {
+            other.entry.collection_id
+            for other in self._collections.values()
+            if (other.entry.database, other.entry.name) == (entry.database, entry.name)
+        }
+        collection = Collection(entry, Lanes(applied), exists, waits_for)
+        self._collections[entry.collection_id] = collection
+        return collection
+
+    def _deliver(self, collection: Collection, items: Iterable[Work]) -> None:
+        """Hand work over, or keep it while another collection still has the name."""
+        if collection.waits_for:
+            collection.backlog.extend(items)
+            return
+        for item in items:
+            if isinstance(item, Piece):
+                self._stream.budget.take(size_of(item))
+            if collection.inbox.put(item):
+                self._applier(collection).tell(WorkArrived())
+
+    def _applier(self, collection: Collection) -> ActorRef[Any]:
+        if collection.applier is None:
+            collection.applier = Applier.start(
+                collection.entry,
+                self._stream,
+                self._target,
+                collection.inbox,
+                self._reader,
+                exists=collection.exists,
+            )
+        return collection.applier
+
+
+def channels_of(shards: Iterable[str]) -> tuple[str, ...]:
+    """Return the physical channels of virtual ones (``<channel>_<collection>v<n>``)."""
+    return tuple(dict.fromkeys(shard.rpartition("_")[0] for shard in shards))
+
+
+def _run_key(change: Change) -> int | None:
+    """Rows of one collection go together; everything else stands alone."""
+    return change.collection if isinstance(change, Insert | Delete) else None
+
+
+def _entry(meta: CollectionMeta) -> CollectionEntry:
+    return CollectionEntry(
+        collection_id=meta.id,
+        database=meta.database,
+        name=meta.name,
+        schema=meta.schema,
+        shards=tuple(meta.shards),
+        created=meta.created,
+    )
+
+
+def _definition(meta: CollectionMeta) -> Definition:
+    return Definition(
+        database=meta.database,
+        name=meta.name,
+        schema=meta.schema,
+        shards=meta.shards_num,
+        consistency_level=meta.consistency_level,
+        properties=dict(meta.properties),
+        partitions=tuple(meta.partitions.values()),
+    )

@@ -1,0 +1,178 @@
+"""The service as its API and its command line use it: messages to the supervisor."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from cdc_actors.actors.messages import (
+    CreateTask,
+    DeleteTask,
+    GetTask,
+    ListTasks,
+    PauseTask,
+    Rebuild,
+    ResumeTask,
+    Shutdown,
+)
+from cdc_actors.actors.source_probe import SourceProbe, SourceState
+from cdc_actors.actors.supervisor import Supervisor
+from cdc_actors.actors.task import Stores
+from cdc_actors.actors.views import Readiness
+from cdc_actors.errors import (
+    CdcError,
+    RequestError,
+    TargetRefusedError,
+    UnavailableError,
+    UnknownTaskError,
+)
+from cdc_actors.target.connection import Connection, tls_arguments
+from cdc_actors.tasks import Checkpoints, SecretBox, TaskLog
+
+if TYPE_CHECKING:
+    from cdc_actors.actors.views import TaskView
+    from cdc_actors.config import Config
+    from cdc_actors.tasks import TaskSpec, Who
+
+ANSWER_SECONDS = 5.0
+"""How long a request waits for the supervisor, and then for the task."""
+
+PROBES_AT_ONCE = 8
+"""How many creates may wait for their targets at a time; the API has more threads."""
+
+
+class Service:
+    """Everything behind the API. Any thread may use it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
+
+    def start(self) -> None:
+        """Open the event log and begin to rebuild the tasks; does not wait for them.
+
+        Raises:
+            OperatorError: The log or the key to its secrets cannot be used.
+        """
+        log, key_path = open_log(self._config)
+        secrets = SecretBox.open(key_path, os.environ)
+        self._stores = Stores(log, Checkpoints(log), secrets)
+        self._supervisor = Supervisor.start(self._config, self._stores)
+        self._supervisor.tell(Rebuild())
+        self._source = SourceState({"source": "not tried yet"})
+        self._probe = SourceProbe.start(self._config.source_config, self._source)
+
+    def stop(self, timeout: float) -> None:
+        """End all work within ``timeout`` seconds and keep the checkpoints."""
+        deadline = time.monotonic() + timeout
+        self._probe.stop(block=False)
+        try:
+            for stopped in self._supervisor.ask(Shutdown(), timeout=timeout):
+                stopped.get(timeout=max(0.1, deadline - time.monotonic()))
+        except pykka.Timeout:
+            pass
+        pykka.ActorRegistry.stop_all(block=True, timeout=1)
+        self._stores.log.close()
+
+    def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
+        """Create a task, once its target has been connected to; return its id.
+
+        Raises:
+            TargetRefusedError: The target cannot be reached, or refuses.
+            TaskLimitError: There are too many tasks.
+        """
+        if task_id is not None and self._exists(task_id):
+            return task_id
+        self._try_target(spec)
+        return str(self._ask(CreateTask(task_id, spec, who)))
+
+    def list(self) -> list[TaskView]:
+        """Return every task, the oldest first."""
+        found: list[TaskView] = self._ask(ListTasks())
+        return found
+
+    def get(self, task_id: str) -> TaskView:
+        """Return one task; UnknownTaskError if there is none."""
+        view: TaskView = self._ask(GetTask(task_id))
+        return view
+
+    def pause(self, task_id: str, who: Who) -> None:
+        """Pause a task; nothing more reaches the target once this returns."""
+        self._ask(PauseTask(task_id, who))
+
+    def resume(self, task_id: str, who: Who) -> None:
+        """Let a paused task go on."""
+        self._ask(ResumeTask(task_id, who))
+
+    def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:
+        """End a task for good; the target keeps what it has."""
+        try:
+            self._ask(DeleteTask(task_id, who))
+        except UnknownTaskError:
+            if not ignore_not_found:
+                raise
+
+    def readiness(self) -> Readiness:
+        """Tell whether the service can do its work, and what is missing."""
+        missing = dict(self._source.missing)
+        try:
+            self._stores.log.check()
+            self._ask(ListTasks())
+        except RequestError as error:
+            missing["tasks"] = str(error)
+        return Readiness(ready=not missing, missing=missing)
+
+    def alive(self) -> bool:
+        """Tell whether the supervisor is there."""
+        return bool(self._supervisor.is_alive())
+
+    def _exists(self, task_id: str) -> bool:
+        try:
+            self.get(task_id)
+        except UnknownTaskError:
+            return False
+        return True
+
+    def _try_target(self, spec: TaskSpec) -> None:
+        if not self._probes.acquire(timeout=ANSWER_SECONDS):
+            raise UnavailableError("too many creates wait for their targets, try later")
+        try:
+            Connection(
+                spec.target.uri,
+                spec.token,
+                tls_arguments(spec.target),
+                timeout=spec.target.connect_timeout,
+            ).close()
+        except CdcError as error:
+            raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
+        finally:
+            self._probes.release()
+
+    def _ask(self, message: object) -> Any:
+        """Ask the supervisor, and the task behind it if it passes the message on."""
+        try:
+            answer = self._supervisor.ask(message, timeout=ANSWER_SECONDS)
+            if isinstance(answer, pykka.Future):
+                answer = answer.get(timeout=ANSWER_SECONDS)
+        except pykka.Timeout as error:
+            raise UnavailableError(
+                f"no answer within {ANSWER_SECONDS:.0f} seconds; whether it was done "
+                "will be seen: ask again"
+            ) from error
+        except pykka.ActorDeadError as error:
+            raise UnavailableError("the task is just starting again") from error
+        return answer
+
+
+def open_log(config: Config) -> tuple[TaskLog, Path | None]:
+    """Open the configured event log; also return where its key file belongs."""
+    store = config.meta_store_config
+    if store.store_type == "postgres":
+        return TaskLog.postgres(store.postgres.url), Path("cdc-actors.key")
+    path = store.sqlite.path
+    return TaskLog.sqlite(path), Path(path).with_suffix(".key")

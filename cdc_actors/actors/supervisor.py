@@ -1,0 +1,187 @@
+"""The actor that owns the map of tasks.
+
+Every request of the API is a message to it. It answers what it knows at once, from the
+views that tasks send it; what a task must do it passes on, and answers with the task's
+future, so that no task's work ever holds up another's request.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from cdc_actors.actors import backoff
+from cdc_actors.actors.messages import (
+    CreateTask,
+    DeleteTask,
+    GetTask,
+    ListTasks,
+    LookAfterTasks,
+    PauseTask,
+    Rebuild,
+    ResumeTask,
+    Shutdown,
+    TaskGone,
+    ViewChanged,
+)
+from cdc_actors.actors.task import Launch, Stores, TaskActor
+from cdc_actors.actors.view import view_of
+from cdc_actors.errors import (
+    CdcError,
+    TaskLimitError,
+    UnavailableError,
+    UnknownTaskError,
+)
+from cdc_actors.tasks import Task
+
+if TYPE_CHECKING:
+    from cdc_actors.actors.views import TaskView
+    from cdc_actors.config import Config
+
+LOOK_SECONDS = 1.0
+"""How often the supervisor looks whether every task's actor is alive."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Known:
+    """A task as the supervisor knows it; ``confirmed`` is in seconds since 1970."""
+
+    ref: pykka.ActorRef[TaskActor]
+    view: TaskView
+    confirmed: float | None = None
+
+
+class Supervisor(pykka.ThreadingActor):
+    """Creates tasks, brings them back, and speaks for them."""
+
+    use_daemon_thread = True
+
+    def __init__(self, config: Config, stores: Stores) -> None:
+        super().__init__()
+        self._config = config
+        self._stores = stores
+        self._tasks: dict[str, _Known] = {}
+        self._rebuilt = False
+        self._attempts = 0
+        self._deaths: Counter[str] = Counter()
+        self._stopping = False
+
+    def on_receive(self, message: Any) -> Any:
+        """Answer a request, or hear of a task. Runs in the actor's own thread."""
+        match message:
+            case ViewChanged():
+                self._view_changed(message)
+            case TaskGone():
+                self._tasks.pop(message.task_id, None)
+            case Rebuild():
+                self._rebuild()
+            case LookAfterTasks():
+                self._look_after_tasks()
+            case Shutdown():
+                return self._shut_down()
+            case _:
+                return self._request(message)
+        return None
+
+    def _request(self, message: Any) -> Any:
+        if not self._rebuilt or self._stopping:
+            why = "stopping" if self._stopping else "reading the event log"
+            raise UnavailableError(f"the service is {why}, try again in a moment")
+        match message:
+            case CreateTask():
+                return self._create(message)
+            case ListTasks():
+                return [self._shown(known) for known in self._tasks.values()]
+            case GetTask():
+                text = f"not found: [{message.task_id}]"
+                return self._shown(self._find(message.task_id, text))
+            case PauseTask() | ResumeTask() | DeleteTask():
+                text = f"not found the task, task_id: {message.task_id}"
+                ref = self._find(message.task_id, text).ref
+                return ref.ask(message, block=False)
+
+    def _create(self, message: CreateTask) -> str:
+        if message.task_id in self._tasks:
+            return str(message.task_id)
+        limit = self._config.max_task_num
+        if len(self._tasks) >= limit:
+            raise TaskLimitError(f"the task num has reach the limit, {limit}")
+        task = Task.create(
+            message.spec,
+            secret=self._stores.secrets.encrypt(message.spec.token),
+            who=message.who,
+            why="asked by a client",
+            task_id=uuid.UUID(message.task_id) if message.task_id else None,
+        )
+        self._stores.log.save(task)
+        self._start(task)
+        return task.task_id
+
+    def _start(self, task: Task) -> None:
+        source = self._config.source_config
+        ref = TaskActor.start(task, self._stores, source, self.actor_ref)
+        view = view_of(task, progress=None, rows=0, unrecorded=None)
+        self._tasks[task.task_id] = _Known(ref, view)
+        ref.tell(Launch())
+
+    def _find(self, task_id: str, unknown: str) -> _Known:
+        if task_id not in self._tasks:
+            raise UnknownTaskError(unknown)
+        return self._tasks[task_id]
+
+    def _shown(self, known: _Known) -> TaskView:
+        """Return the view with the lag of this moment, unknown where it is not known."""
+        if known.confirmed is None or known.view.state != "Running":
+            return known.view
+        return replace(
+            known.view, lag_seconds=max(0.0, round(time.time() - known.confirmed, 3))
+        )
+
+    def _view_changed(self, message: ViewChanged) -> None:
+        known = self._tasks.get(message.view.task_id)
+        if known is not None:
+            known.view, known.confirmed = message.view, message.confirmed
+
+    def _rebuild(self) -> None:
+        """Start every task of the log; a log that does not answer is asked again."""
+        try:
+            tasks = [self._stores.log.load(i) for i in self._stores.log.alive_ids()]
+        except CdcError as error:
+            self._attempts += 1
+            _log.error("event log not readable", error=str(error))
+            wait = backoff.delay(self._attempts)
+            backoff.tell_later(self.actor_ref, Rebuild(), wait)
+            return
+        for task in tasks:
+            self._start(task)
+        self._rebuilt = True
+        _log.info("tasks rebuilt", tasks=len(tasks))
+        backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+
+    def _look_after_tasks(self) -> None:
+        for task_id, known in list(self._tasks.items()):
+            if not known.ref.is_alive() and not self._stopping:
+                self._bring_back(task_id)
+        backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+
+    def _bring_back(self, task_id: str) -> None:
+        """Start a task whose actor died again; Pykka tells nobody of a death."""
+        self._deaths[task_id] += 1
+        _log.error("task actor died", task_id=task_id, deaths=self._deaths[task_id])
+        try:
+            self._start(self._stores.log.load(task_id))
+        except CdcError as error:
+            _log.error("task not brought back", task_id=task_id, error=str(error))
+
+    def _shut_down(self) -> list[pykka.Future[Any]]:
+        self._stopping = True
+        alive = [known.ref for known in self._tasks.values() if known.ref.is_alive()]
+        return [ref.ask(Shutdown(), block=False) for ref in alive]

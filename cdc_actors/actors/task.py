@@ -1,0 +1,405 @@
+"""The actor of one task: writes down what happens to it, and runs its stream.
+
+It writes the event first and acts second. Its mailbox carries control and small progress
+messages only, so that a pause is answered at once whatever the load.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from cdc_actors.actors import backoff
+from cdc_actors.actors.messages import (
+    DeleteTask,
+    PauseTask,
+    ResumeTask,
+    Shutdown,
+    TaskGone,
+    ViewChanged,
+)
+from cdc_actors.actors.reader import Assignment, Reader
+from cdc_actors.actors.stream import Stream
+from cdc_actors.actors.view import view_of
+from cdc_actors.actors.work import (
+    BeginOperation,
+    ReadingBegins,
+    ReadOn,
+    RecordOperation,
+    RecordSetAside,
+    StreamFailed,
+    StreamProgressed,
+)
+from cdc_actors.changes import seconds
+from cdc_actors.errors import (
+    CdcError,
+    FailureClass,
+    TaskConflictError,
+    UnavailableError,
+)
+from cdc_actors.tasks import TaskState, Who
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.tasks import Checkpoints, SecretBox, Task, TaskLog
+
+PAUSED_BY_CLIENT = "manually pause through http interface"
+STOP_SECONDS = 3.0
+"""How long a stream may take to end before it is left behind, its requests cancelled."""
+
+SETTLED_SECONDS = 3.0
+"""How long a stream must run after a failure before the task counts as recovered."""
+
+HEALTHY_SECONDS = 60.0
+"""How long a stream must run before the next failure counts as a first one."""
+
+_SERVICE = Who(kind="supervisor")
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where tasks keep what is true, and the key to their secrets."""
+
+    log: TaskLog
+    checkpoints: Checkpoints
+    secrets: SecretBox
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """To a task: begin, if it is meant to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """To a task, from its timer: begin again after the failure of a stream."""
+
+    stream: int
+
+
+class TaskActor(pykka.ThreadingActor):
+    """One task. Owns the aggregate, its stream, and the way back after a failure."""
+
+    use_daemon_thread = True
+
+    def __init__(
+        self,
+        task: Task,
+        stores: Stores,
+        source: SourceConfig,
+        supervisor: pykka.ActorRef[Any],
+    ) -> None:
+        super().__init__()
+        self._task = task
+        self._id = task.task_id
+        self._stores = stores
+        self._source = source
+        self._supervisor = supervisor
+        self._number = 0
+        self._stream: Stream | None = None
+        self._reader: pykka.ActorRef[Reader] | None = None
+        self._begun_at = 0.0
+        self._attempts = 0
+        self._saved: dict[str, Checkpoint] = {}
+        self._progress: StreamProgressed | None = None
+        self._rows_before = 0
+        self._unrecorded: CdcError | None = None
+
+    def on_receive(self, message: Any) -> None:
+        """Do what a message says. Runs in the actor's own thread.
+
+        What is asked answers with its error; what is told must not end the actor.
+        """
+        match message:
+            case PauseTask():
+                self._pause(message.who)
+            case ResumeTask():
+                self._resume(message.who)
+            case DeleteTask():
+                self._delete(message.who)
+            case BeginOperation():
+                self._begin_operation(message)
+            case RecordOperation():
+                self._apply_operation(message)
+            case RecordSetAside():
+                self._set_aside(message)
+            case ReadingBegins():
+                self._reading_begins(message)
+            case Shutdown():
+                self._end_stream()
+            case _:
+                self._hear(message)
+
+    def _hear(self, message: Any) -> None:
+        try:
+            match message:
+                case Launch():
+                    self._launch()
+                case StreamProgressed():
+                    self._progressed(message)
+                case StreamFailed():
+                    self._failed(message)
+                case TryAgain():
+                    self._try_again(message)
+        except CdcError as error:
+            _log.warning("event log", task_id=self._id, error=str(error))
+
+    # What clients ask.
+
+    def _launch(self) -> None:
+        self._show()
+        if self._task.state is TaskState.RUNNING:
+            self._begin_stream()
+
+    def _pause(self, who: Who) -> None:
+        if self._task.state is TaskState.PAUSED:
+            raise TaskConflictError(f"the task has paused, task_id: {self._id}")
+        checkpoints = self._end_stream()
+        try:
+            self._record(
+                lambda: self._task.pause(
+                    PAUSED_BY_CLIENT, checkpoints, who=who, why="asked by a client"
+                )
+            )
+        except CdcError:
+            self._begin_stream()
+            raise
+
+    def _resume(self, who: Who) -> None:
+        self._record(lambda: self._task.resume(who=who, why="asked by a client"))
+        self._attempts = 0
+        self._begin_stream()
+
+    def _delete(self, who: Who) -> None:
+        checkpoints = self._end_stream()
+        try:
+            self._record(
+                lambda: self._task.delete(
+                    "deleted by a client", checkpoints, who=who, why="asked by a client"
+                )
+            )
+        except CdcError:
+            self._launch()
+            raise
+        self._supervisor.tell(TaskGone(self._id))
+        self._stores.checkpoints.delete(self._id)
+        self.stop()
+
+    # What the stream reports.
+
+    def _begin_operation(self, message: BeginOperation) -> None:
+        self._record(
+            lambda: self._task.begin_operation(
+                message.operation, who=_SERVICE, why="the source did it"
+            )
+        )
+
+    def _apply_operation(self, message: RecordOperation) -> None:
+        self._record(
+            lambda: self._task.apply_operation(
+                message.operation, who=_SERVICE, why="the source did it"
+            )
+        )
+
+    def _set_aside(self, message: RecordSetAside) -> None:
+        self._record(
+            lambda: self._task.set_aside(
+                message.entry,
+                str(message.error),
+                message.error.failure_class,
+                who=_SERVICE,
+                why="it cannot be replicated",
+            )
+        )
+
+    def _reading_begins(self, message: ReadingBegins) -> None:
+        if self._is_current(message.stream):
+            self._save_checkpoints(message.starts.values())
+            starts = list(message.starts.values())
+            self._record(
+                lambda: self._task.start(starts, who=_SERVICE, why=message.why)
+            )
+
+    def _progressed(self, message: StreamProgressed) -> None:
+        if not self._is_current(message.stream):
+            return
+        self._progress = message
+        ran = time.monotonic() - self._begun_at
+        if self._task.failure and ran > SETTLED_SECONDS:
+            self._record(lambda: self._task.recover(who=_SERVICE, why="it moves again"))
+        if ran > HEALTHY_SECONDS:
+            self._attempts = 0
+        self._save_checkpoints(message.checkpoints.values())
+        self._unrecorded = None
+        self._show()
+
+    def _failed(self, message: StreamFailed) -> None:
+        if not self._is_current(message.stream):
+            return
+        self._end_stream()
+        error = message.error
+        self._attempts += 1
+        _log.warning(
+            "stream failed",
+            task_id=self._id,
+            error=str(error),
+            failure_class=error.failure_class.value,
+            exc_info=error.__cause__ if _is_unexpected(error) else None,
+        )
+        if error.failure_class is FailureClass.TRANSIENT:
+            self._retry_later(error)
+        else:
+            self._stand_still(error)
+
+    def _retry_later(self, error: CdcError) -> None:
+        wait = backoff.delay(self._attempts)
+        next_try = datetime.now(UTC) + timedelta(seconds=wait)
+        self._try_to_record(
+            error,
+            lambda: self._task.fail(
+                str(error),
+                error.failure_class,
+                next_try=next_try,
+                who=_SERVICE,
+                why="the stream failed",
+            ),
+        )
+        backoff.tell_later(self.actor_ref, TryAgain(self._number), wait)
+
+    def _stand_still(self, error: CdcError) -> None:
+        """Wait for the operator; a failure that cannot be written down is tried again."""
+        checkpoints = list(self._saved.values())
+
+        def fail_and_pause() -> None:
+            self._task.fail(
+                str(error),
+                error.failure_class,
+                next_try=None,
+                who=_SERVICE,
+                why="the stream failed",
+            )
+            self._task.pause(
+                str(error), checkpoints, who=_SERVICE, why="waiting does not help"
+            )
+
+        if not self._try_to_record(error, fail_and_pause):
+            wait = backoff.delay(self._attempts)
+            backoff.tell_later(self.actor_ref, TryAgain(self._number), wait)
+
+    def _try_again(self, message: TryAgain) -> None:
+        running = self._task.state is TaskState.RUNNING
+        if message.stream == self._number and self._stream is None and running:
+            self._begin_stream()
+
+    # The stream.
+
+    def _begin_stream(self) -> None:
+        self._number += 1
+        self._begun_at = time.monotonic()
+        self._progress = None
+        try:
+            assignment = self._assignment()
+        except CdcError as error:
+            self._stream = Stream(self._number, self.actor_ref)
+            self.actor_ref.tell(StreamFailed(self._number, error))
+            return
+        self._stream = Stream(self._number, self.actor_ref)
+        self._reader = Reader.start(self._stream, assignment)
+        self._reader.tell(ReadOn())
+        self._show()
+
+    def _assignment(self) -> Assignment:
+        self._saved = self._stores.checkpoints.load(self._id)
+        entries = tuple(self._task.collections.values())
+        return Assignment(
+            source=self._source,
+            spec=self._task.spec,
+            token=self._stores.secrets.decrypt(self._task.secret),
+            entries=entries,
+            checkpoints=self._saved,
+            restarted=bool(self._saved or entries),
+        )
+
+    def _end_stream(self) -> list[Checkpoint]:
+        """Stop reading and applying; return, and keep, how far the target has come."""
+        stream, self._stream = self._stream, None
+        reader, self._reader = self._reader, None
+        if stream is None:
+            return list(self._saved.values())
+        stream.stop()
+        if reader is not None:
+            _stop(reader)
+        self._rows_before += stream.rows
+        self._progress = None
+        checkpoints = stream.checkpoints() or self._saved
+        try:
+            self._save_checkpoints(checkpoints.values())
+        except UnavailableError as error:
+            _log.warning("checkpoints not saved", error=str(error))
+        return list(checkpoints.values())
+
+    def _is_current(self, number: int) -> bool:
+        return self._stream is not None and self._stream.number == number
+
+    # Writing down.
+
+    def _save_checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
+        changed = [c for c in checkpoints if self._saved.get(c.position.channel) != c]
+        if changed:
+            self._stores.checkpoints.save(self._id, changed)
+            self._saved.update((c.position.channel, c) for c in changed)
+
+    def _record(self, command: Callable[[], None]) -> None:
+        """Run a command of the aggregate and make its events true.
+
+        After an error the aggregate is what the log says.
+        """
+        command()
+        try:
+            self._stores.log.save(self._task)
+        except CdcError:
+            self._task = self._stores.log.load(self._id)
+            raise
+        self._show()
+
+    def _try_to_record(self, error: CdcError, command: Callable[[], None]) -> bool:
+        """Record if the log lets us; the task's health says the error either way."""
+        try:
+            self._record(command)
+        except CdcError as unrecorded:
+            self._unrecorded = error
+            _log.error("failure not recorded", error=str(unrecorded))
+            self._show()
+            return False
+        return True
+
+    def _show(self) -> None:
+        confirmed = self._progress.confirmed if self._progress else None
+        view = view_of(
+            self._task,
+            progress=self._progress,
+            rows=self._rows_before + (self._progress.rows if self._progress else 0),
+            unrecorded=self._unrecorded,
+        )
+        at = seconds(confirmed) if confirmed else None
+        self._supervisor.tell(ViewChanged(view, at))
+
+
+def _is_unexpected(error: CdcError) -> bool:
+    return error.__cause__ is not None and str(error).startswith("unexpected ")
+
+
+def _stop(reader: pykka.ActorRef[Reader]) -> None:
+    try:
+        reader.stop(block=True, timeout=STOP_SECONDS)
+    except pykka.Timeout:
+        _log.warning("a stream does not end in time; it is left to end by itself")

@@ -1,0 +1,71 @@
+"""What a task looks like from outside: its state, and beside it whether it moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.actors.views import CollectionView, Health, TaskView
+from cdc_actors.tasks import TaskState
+
+if TYPE_CHECKING:
+    from cdc_actors.actors.views import HealthStatus
+    from cdc_actors.actors.work import StreamProgressed
+    from cdc_actors.errors import CdcError
+    from cdc_actors.tasks import Task
+
+
+def view_of(
+    task: Task,
+    *,
+    progress: StreamProgressed | None,
+    rows: int,
+    unrecorded: CdcError | None,
+) -> TaskView:
+    """Return the view of a task. ``unrecorded`` is a failure that the log did not take."""
+    return TaskView(
+        task_id=task.task_id,
+        spec=task.spec,
+        state=task.state.value,
+        reason=task.reason,
+        created_at=task.created_at,
+        health=_health(task, progress, unrecorded),
+        lag_seconds=None,
+        rows_applied=rows,
+        collections=tuple(
+            CollectionView(
+                database=entry.database,
+                name=entry.name,
+                collection_id=entry.collection_id,
+                state=entry.state.value,
+                reason=entry.reason,
+            )
+            for entry in task.collections.values()
+            if entry.state != "dropped"
+        ),
+    )
+
+
+def _health(
+    task: Task, progress: StreamProgressed | None, unrecorded: CdcError | None
+) -> Health:
+    failure = task.failure
+    return Health(
+        status=_status(task, progress, unrecorded),
+        since=failure.since if failure else task.modified_on,
+        error=failure.error if failure else str(unrecorded) if unrecorded else None,
+        failure_class=failure.failure_class.value if failure else None,
+        attempt=failure.attempt if failure else 0,
+        next_try=failure.next_try if failure else None,
+    )
+
+
+def _status(
+    task: Task, progress: StreamProgressed | None, unrecorded: CdcError | None
+) -> HealthStatus:
+    if task.state is TaskState.PAUSED:
+        return "failed" if task.failure else "paused"
+    if task.failure or unrecorded:
+        return "retrying"
+    if progress is None:
+        return "starting"
+    return "catching_up" if progress.behind else "ok"

@@ -1,0 +1,67 @@
+"""What the supervisor tells its clients of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cdc_actors.tasks.spec import TaskSpec
+
+HealthStatus = Literal["ok", "starting", "catching_up", "retrying", "failed", "paused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether a task moves, and if not, why and what comes next.
+
+    ``attempt`` counts failures since the last recovery; ``next_try`` is when the task
+    is started again by itself, None where it is not.
+    """
+
+    status: HealthStatus
+    since: datetime
+    error: str | None = None
+    failure_class: str | None = None
+    attempt: int = 0
+    next_try: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionView:
+    """One collection of a task: where it stands, and why if it was set aside."""
+
+    database: str
+    name: str
+    collection_id: int
+    state: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskView:
+    """A task as the API shows it.
+
+    ``lag_seconds`` is how old the newest change of the source is that is not yet
+    confirmed by the target; None while it is unknown, never 0 for unknown.
+    """
+
+    task_id: str
+    spec: TaskSpec
+    state: str
+    reason: str | None
+    created_at: datetime
+    health: Health
+    lag_seconds: float | None
+    rows_applied: int
+    collections: tuple[CollectionView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether the service can do its work, and what is missing by name."""
+
+    ready: bool
+    missing: dict[str, str]

@@ -1,0 +1,108 @@
+"""What a reader gives an applier to do, and what actors of one task tell each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdc_actors.replication.barriers import Piece, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.changes import Checkpoint, Definition, Request
+    from cdc_actors.errors import CdcError
+    from cdc_actors.replication.progress import Mark
+    from cdc_actors.tasks import CollectionEntry, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Bring the applier's collection into being at the target."""
+
+    definition: Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Ask the target what a client asked of the source."""
+
+    request: Request
+    marks: tuple[Mark, ...]
+
+
+Work = Piece | Step | Create | Repeat
+
+
+@dataclass(frozen=True, slots=True)
+class WorkArrived:
+    """To an applier: its inbox is no longer empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOn:
+    """To a reader, from itself: take the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionEnded:
+    """To a reader: the collection's drop is done at the target."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStopped:
+    """To a reader: the collection is set aside; nothing of it is to be sent any more."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginOperation:
+    """To a task: write down that an operation begins; answered when that is durable."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOperation:
+    """To a task: write down that an operation is done; answered when that is durable."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSetAside:
+    """To a task: write down that a collection cannot go on, and why."""
+
+    entry: CollectionEntry
+    error: CdcError
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingBegins:
+    """To a task: channels are read from these checkpoints on; answered when durable."""
+
+    stream: int
+    starts: Mapping[str, Checkpoint]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProgressed:
+    """To a task: where the stream is. ``confirmed`` is a hybrid timestamp, or None."""
+
+    stream: int
+    checkpoints: Mapping[str, Checkpoint]
+    confirmed: int | None
+    rows: int
+    behind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """To a task: a reader or an applier of the stream cannot go on."""
+
+    stream: int
+    error: CdcError

@@ -1,0 +1,1 @@
+"""What must happen to changes: order, fold, barriers, progress. Pure."""

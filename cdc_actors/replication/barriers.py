@@ -1,0 +1,89 @@
+"""Operations that concern every shard of a collection at once.
+
+The log says such an operation once on each of the collection's channels. It runs when all
+of them have come to it: after everything that is older, before anything that is newer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Delete, DropCollection, DropPartition, Insert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.replication.progress import Mark
+
+Barrier = DropCollection | DropPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A collection's part of a window.
+
+    ``behind`` tells that it stood in the log when reading began, ``again`` that the
+    target may have parts of it from before.
+    """
+
+    changes: tuple[Insert | Delete, ...]
+    marks: tuple[Mark, ...]
+    behind: bool
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operation that every channel has come to."""
+
+    operation: Barrier
+    marks: tuple[Mark, ...]
+
+
+class Lanes:
+    """One collection's channels, in step at barriers. Pure."""
+
+    def __init__(self, applied: Mapping[str, int]) -> None:
+        """Begin with each channel applied up to a tick from before."""
+        self._applied = dict(applied)
+        self._lanes: dict[str, deque[Piece | Step]] = {c: deque() for c in applied}
+
+    def add(self, channel: str, item: Piece | Step) -> list[Piece | Step]:
+        """Take the next item of ``channel``; return what may go on now, in order."""
+        self._lanes[channel].append(item)
+        ready: list[Piece | Step] = []
+        while self._advance(ready):
+            pass
+        return ready
+
+    def _advance(self, ready: list[Piece | Step]) -> bool:
+        moved = False
+        for lane in self._lanes.values():
+            while lane and isinstance(lane[0], Piece):
+                ready.append(lane.popleft())
+                moved = True
+        return self._join(ready) or moved
+
+    def _join(self, ready: list[Piece | Step]) -> bool:
+        """Let the oldest barrier through if every channel has come to it."""
+        waiting = [lane[0] for lane in self._lanes.values() if lane]
+        steps = [step for step in waiting if isinstance(step, Step)]
+        if not steps:
+            return False
+        first = min(steps, key=lambda step: step.operation.timestamp)
+        here = [c for c, lane in self._lanes.items() if lane and _same(lane[0], first)]
+        if any(not self._passed(c, first) for c in self._lanes if c not in here):
+            return False
+        joined = [self._lanes[channel].popleft() for channel in here]
+        marks = tuple(mark for step in joined for mark in step.marks)
+        ready.append(Step(first.operation, marks))
+        return True
+
+    def _passed(self, channel: str, step: Step) -> bool:
+        return self._applied[channel] >= step.operation.timestamp
+
+
+def _same(item: Piece | Step, step: Step) -> bool:
+    return isinstance(item, Step) and item.operation == step.operation

@@ -1,0 +1,69 @@
+"""From a stretch of one collection's changes to what the target must do.
+
+A target asked for deletes first and inserts second ends as one that applied every change
+in order, provided that each row which a later delete of the stretch removes is left out.
+Two inserts of a key without a delete between them stay two, as at the source.
+
+Applied ``again`` (after a restart, when parts may be there already), the keys of the
+inserts are deleted first too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Batch, Delete, Insert, Key, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+def fold(
+    changes: Iterable[Insert | Delete],
+    keys_of: Callable[[Insert], Sequence[Key]],
+    *,
+    again: bool = False,
+) -> Batch:
+    """Fold changes, given in the order they happened, into one batch. Pure.
+
+    ``keys_of`` reads an insert's primary keys; it is called only where a delete of the
+    stretch, or ``again``, asks for them.
+    """
+    deleted: dict[str, dict[Key, None]] = {}
+    kept: list[Rows] = []
+    for change in reversed(list(changes)):
+        if isinstance(change, Delete):
+            deleted.setdefault(change.partition, {}).update(dict.fromkeys(change.keys))
+        elif rows := _survivors(change, keys_of, deleted):
+            kept.append(rows)
+    if again:
+        _delete_kept(kept, keys_of, deleted)
+    return Batch({p: tuple(keys) for p, keys in deleted.items()}, tuple(reversed(kept)))
+
+
+def _survivors(
+    insert: Insert,
+    keys_of: Callable[[Insert], Sequence[Key]],
+    deleted: dict[str, dict[Key, None]],
+) -> Rows | None:
+    everywhere, here = deleted.get("", {}), deleted.get(insert.partition, {})
+    if not everywhere and not here:
+        return Rows(insert)
+    keys = keys_of(insert)
+    keep = tuple(
+        i for i, key in enumerate(keys) if key not in everywhere and key not in here
+    )
+    if len(keep) == len(keys):
+        return Rows(insert)
+    return Rows(insert, keep) if keep else None
+
+
+def _delete_kept(
+    kept: Iterable[Rows],
+    keys_of: Callable[[Insert], Sequence[Key]],
+    deleted: dict[str, dict[Key, None]],
+) -> None:
+    for rows in kept:
+        keys = keys_of(rows.insert)
+        chosen = keys if rows.keep is None else [keys[i] for i in rows.keep]
+        deleted.setdefault(rows.insert.partition, {}).update(dict.fromkeys(chosen))

@@ -1,0 +1,1 @@
+"""Where changes come from: the write-ahead log and the catalog in etcd."""

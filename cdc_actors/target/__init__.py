@@ -1,0 +1,1 @@
+"""Where changes go: a Milvus, through pymilvus."""

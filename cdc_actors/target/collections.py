@@ -1,0 +1,177 @@
+"""Databases, collections and partitions at the target.
+
+Everything here may be asked twice: what is there already is left as it is, what is gone
+already stays gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
+
+from cdc_actors.errors import OperatorError
+from cdc_actors.target.connection import TargetRefusal
+
+if TYPE_CHECKING:
+    from cdc_actors.changes import Definition
+    from cdc_actors.target.connection import Connection
+
+_NOT_FOUND = frozenset({100, 200, 800})
+
+
+def ensure_database(target: Connection, name: str) -> None:
+    """Create the database unless it is there."""
+    listed = target.call("ListDatabases", milvus_pb2.ListDatabasesRequest(), "default")
+    if name not in listed.db_names:
+        request = milvus_pb2.CreateDatabaseRequest(db_name=name)
+        target.call("CreateDatabase", request, "default")
+
+
+def create_collection(target: Connection, definition: Definition) -> bool:
+    """Create the collection as the source has it; return whether it was there before.
+
+    Keys that the source generated are replicated as they are, so the target's field is
+    not auto-id: an ordinary Milvus refuses given values for one that is.
+
+    Raises:
+        OperatorError: It is there with another schema, field by field, or the target
+            cannot hold it.
+    """
+    ensure_database(target, definition.database)
+    wanted = _target_schema(definition)
+    there = describe(target, definition.database, definition.name)
+    if there is not None:
+        _compare(wanted, there.schema, f"{definition.database}.{definition.name}")
+    else:
+        target.call(
+            "CreateCollection", _create_request(definition, wanted), definition.database
+        )
+    return there is not None
+
+
+def describe(target: Connection, database: str, name: str) -> Any | None:
+    """Return the DescribeCollectionResponse, None if there is no such collection."""
+    request = milvus_pb2.DescribeCollectionRequest(
+        db_name=database, collection_name=name
+    )
+    try:
+        return target.call("DescribeCollection", request, database)
+    except TargetRefusal as refusal:
+        if refusal.code in _NOT_FOUND or "not found" in str(refusal):
+            return None
+        raise
+
+
+def drop_collection(target: Connection, database: str, name: str) -> None:
+    """Drop the collection if it is there, its aliases first: Milvus insists."""
+    if describe(target, database, name) is None:
+        return
+    request = milvus_pb2.DropCollectionRequest(db_name=database, collection_name=name)
+    target.call("DropCollection", request, database)
+
+
+def partitions(target: Connection, database: str, name: str) -> set[str]:
+    """Return the names of the collection's partitions."""
+    request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name)
+    return set(target.call("ShowPartitions", request, database).partition_names)
+
+
+def create_partition(
+    target: Connection, database: str, name: str, partition: str
+) -> None:
+    """Create a partition."""
+    request = milvus_pb2.CreatePartitionRequest(
+        db_name=database, collection_name=name, partition_name=partition
+    )
+    target.call("CreatePartition", request, database)
+
+
+def drop_partition(
+    target: Connection, database: str, name: str, partition: str
+) -> None:
+    """Release and drop a partition: the source had to release it before, too."""
+    release = milvus_pb2.ReleasePartitionsRequest(
+        db_name=database, collection_name=name, partition_names=[partition]
+    )
+    drop = milvus_pb2.DropPartitionRequest(
+        db_name=database, collection_name=name, partition_name=partition
+    )
+    if not target.is_lite:
+        target.call("ReleasePartitions", release, database)
+    target.call("DropPartition", drop, database)
+
+
+def has_partition_key(schema: Any) -> bool:
+    """Tell whether Milvus itself divides the rows among partitions."""
+    return any(field.is_partition_key for field in schema.fields)
+
+
+def primary_field(schema: Any) -> Any:
+    """Return the FieldSchema of the primary key."""
+    return next(field for field in schema.fields if field.is_primary_key)
+
+
+def _target_schema(definition: Definition) -> Any:
+    schema = schema_pb2.CollectionSchema.FromString(definition.schema)
+    schema.name = definition.name
+    for field in schema.fields:
+        field.ClearField("autoID")
+    schema.ClearField("autoID")
+    return schema
+
+
+def _create_request(definition: Definition, schema: Any) -> Any:
+    return milvus_pb2.CreateCollectionRequest(
+        db_name=definition.database,
+        collection_name=definition.name,
+        schema=schema.SerializeToString(),
+        shards_num=definition.shards,
+        consistency_level=definition.consistency_level,
+        num_partitions=len(definition.partitions) if has_partition_key(schema) else 0,
+        properties=[
+            common_pb2.KeyValuePair(key=key, value=value)
+            for key, value in definition.properties.items()
+        ],
+    )
+
+
+def _compare(wanted: Any, there: Any, name: str) -> None:
+    """Refuse to write into a collection of another shape."""
+    ours, theirs = _shape(wanted), _shape(there)
+    differences = [
+        f"field {field}: source {ours.get(field, 'has none')}, "
+        f"target {theirs.get(field, 'has none')}"
+        for field in sorted(ours.keys() | theirs.keys())
+        if ours.get(field) != theirs.get(field)
+    ]
+    if differences:
+        raise OperatorError(
+            f"the target has a collection {name} with another schema "
+            f"({'; '.join(differences)}): drop or rename it at the target"
+        )
+
+
+def _shape(schema: Any) -> dict[str, str]:
+    """Return each field's type and limits, for comparison and for people."""
+    shape = {field.name: _field_shape(field) for field in schema.fields}
+    if schema.enable_dynamic_field:
+        shape["$meta"] = "JSON dynamic"
+    return shape
+
+
+def _field_shape(field: Any) -> str:
+    words = [schema_pb2.DataType.Name(field.data_type)]
+    if field.element_type:
+        words.append("of " + schema_pb2.DataType.Name(field.element_type))
+    words += [f"{pair.key}={pair.value}" for pair in _limits(field)]
+    words += ["primary"] * field.is_primary_key
+    words += ["partition key"] * field.is_partition_key
+    return " ".join(words)
+
+
+def _limits(field: Any) -> list[Any]:
+    limits = ("dim", "max_length", "max_capacity")
+    return sorted(
+        (pair for pair in field.type_params if pair.key in limits), key=lambda p: p.key
+    )

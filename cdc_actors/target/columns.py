@@ -1,0 +1,140 @@
+"""Columns as they stand in the log: read keys, choose rows, join into one request.
+
+A column is a serialized ``schema.FieldData``. Two rules of the protobuf encoding make it
+possible to join columns without parsing them ("Last One Wins", "Packed Repeated Fields"
+in the encoding guide): concatenated serializations of a message parse as the two merged,
+and merging appends repeated fields. So many inserts' columns become one by writing them
+one after another behind a common length. Vectors kept in a ``bytes`` field (binary and
+half precision) are the exception, for there the last one wins: these are joined by value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.target import insert_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cdc_actors.changes import Insert, Key, Rows
+
+_FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
+_BYTES_VECTORS = {
+    schema_pb2.BinaryVector: "binary_vector",
+    schema_pb2.Float16Vector: "float16_vector",
+    schema_pb2.BFloat16Vector: "bfloat16_vector",
+    schema_pb2.Int8Vector: "int8_vector",
+}
+
+
+def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
+    """Return the keys of an insert's rows, in order; ``field_id`` is the key's field."""
+    for column in insert.columns:
+        if insert_pb2.ColumnHead.FromString(column).field_id == field_id:
+            scalars = schema_pb2.FieldData.FromString(column).scalars
+            return list(scalars.long_data.data or scalars.string_data.data)
+    raise LookupError(f"an insert of shard {insert.shard} has no field {field_id}")
+
+
+def named_columns(rows: Rows) -> dict[str, bytes]:
+    """Return the columns of the chosen rows by field name, in the writer's order."""
+    columns = {
+        insert_pb2.ColumnHead.FromString(column).field_name: column
+        for column in rows.insert.columns
+    }
+    if rows.keep is None:
+        return columns
+    return {
+        name: select(column, rows.keep, rows.insert.rows)
+        for name, column in columns.items()
+    }
+
+
+def join(columns: Sequence[bytes]) -> Sequence[bytes]:
+    """Return chunks that, written one after another, are the columns as one."""
+    if len(columns) == 1:
+        return columns
+    kind = insert_pb2.ColumnHead.FromString(columns[0]).type
+    if attribute := _BYTES_VECTORS.get(kind):
+        return [_join_bytes_vectors(columns, attribute)]
+    return columns
+
+
+def insert_request(
+    database: str,
+    collection: str,
+    partition: str,
+    rows: int,
+    columns: Iterable[Sequence[bytes]],
+) -> bytes:
+    """Return a serialized ``milvus.InsertRequest`` of columns given in chunks."""
+    head = insert_pb2.InsertHead(
+        db_name=database,
+        collection_name=collection,
+        partition_name=partition,
+        num_rows=rows,
+    )
+    parts = [head.SerializeToString()]
+    for chunks in columns:
+        parts += [_FIELDS_DATA_TAG, _varint(sum(map(len, chunks))), *chunks]
+    return b"".join(parts)
+
+
+def select(column: bytes, keep: Sequence[int], rows: int) -> bytes:
+    """Return the column with only the rows of these indexes; ``rows`` it has now."""
+    field = schema_pb2.FieldData.FromString(column)
+    if field.HasField("vectors"):
+        _select_vectors(field.vectors, keep, rows)
+    else:
+        _select_scalars(field.scalars, keep)
+    if field.valid_data:
+        _replace(field.valid_data, [field.valid_data[i] for i in keep])
+    return bytes(field.SerializeToString())
+
+
+def _select_scalars(scalars: Any, keep: Sequence[int]) -> None:
+    values = getattr(scalars, scalars.WhichOneof("data")).data
+    _replace(values, [values[i] for i in keep])
+
+
+def _select_vectors(vectors: Any, keep: Sequence[int], rows: int) -> None:
+    kind = vectors.WhichOneof("data")
+    if kind == "sparse_float_vector":
+        contents = vectors.sparse_float_vector.contents
+        _replace(contents, [contents[i] for i in keep])
+    elif kind == "float_vector":
+        data, width = vectors.float_vector.data, vectors.dim
+        chosen = [x for i in keep for x in data[i * width : (i + 1) * width]]
+        _replace(data, chosen)
+    else:
+        data = getattr(vectors, kind)
+        width = len(data) // rows
+        setattr(
+            vectors, kind, b"".join(data[i * width : (i + 1) * width] for i in keep)
+        )
+
+
+def _replace(repeated: Any, values: list[Any]) -> None:
+    del repeated[:]
+    repeated.extend(values)
+
+
+def _join_bytes_vectors(columns: Sequence[bytes], attribute: str) -> bytes:
+    fields = [schema_pb2.FieldData.FromString(column) for column in columns]
+    data = b"".join(getattr(field.vectors, attribute) for field in fields)
+    setattr(fields[0].vectors, attribute, data)
+    valid = [flag for field in fields for flag in field.valid_data]
+    _replace(fields[0].valid_data, valid)
+    return bytes(fields[0].SerializeToString())
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:  # noqa: PLR2004 - seven bits a byte, the eighth says "more"
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

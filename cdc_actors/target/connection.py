@@ -1,0 +1,184 @@
+"""One connection to a target Milvus, and what its answers mean.
+
+pymilvus opens and keeps the channel (addresses, TLS, login, keep-alive). Requests go
+through its stub as the messages that they are, for a request in the log is already one.
+Each task has a connection of its own: pymilvus shares handlers by address otherwise, and
+then the first task's TLS settings serve all (pymilvus 3.0).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
+from pymilvus.grpc_gen import milvus_pb2
+
+from cdc_actors.errors import CdcError, OperatorError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CALL_TIMEOUT = 30.0
+"""Seconds that one request may take; a large insert included."""
+
+_GLANCE = 0.05
+"""Seconds after which a waiting call looks whether it has been given up."""
+
+_INSERT = "/milvus.proto.milvus.MilvusService/Insert"
+_REFUSED = {
+    grpc.StatusCode.UNAUTHENTICATED: "the target refuses the login",
+    grpc.StatusCode.PERMISSION_DENIED: "the target's user lacks a privilege",
+    grpc.StatusCode.UNIMPLEMENTED: "the target does not know this operation",
+    grpc.StatusCode.INVALID_ARGUMENT: "the target refuses the request",
+}
+# Milvus's own codes (pkg/util/merr/errors.go).
+_TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
+_REFUSAL_CODES = frozenset(
+    {10, 100, 105, 200, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
+)
+_ROWS = frozenset({"Insert", "Delete"})
+
+
+class TargetRefusal(OperatorError):  # noqa: N818 - what it is, not that it is wrong
+    """The target understood and said no; ``code`` is Milvus's."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Connection:
+    """A connection to one Milvus. Any thread may use it."""
+
+    def __init__(
+        self,
+        uri: str,
+        token: str,
+        tls: Mapping[str, str] | None = None,
+        *,
+        timeout: float = 10,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Connect within ``timeout`` seconds.
+
+        Calls that wait are cancelled, with TransientError, once ``given_up()`` is true.
+
+        Raises:
+            TransientError: There is no answer.
+            OperatorError: The target refuses the login or the settings are wrong.
+        """
+        self.uri = uri
+        self._given_up = given_up
+        try:
+            self._client = MilvusClient(
+                uri=uri, token=token, timeout=timeout, dedicated=True, **(tls or {})
+            )
+            self._handler = self._client._get_connection()  # noqa: SLF001
+            self.version = self._server_version(timeout)
+        except (MilvusException, grpc.RpcError) as error:
+            raise self._connect_error(error) from error
+        except (OSError, ValueError) as error:
+            raise OperatorError(f"cannot use the target {uri}: {error}") from error
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether the target is Milvus Lite, which takes one write at a time."""
+        return self.version.startswith("milvus_lite")
+
+    def call(
+        self, method: str, request: Any, database: str, timeout: float = CALL_TIMEOUT
+    ) -> Any:
+        """Send a request to the target's ``method`` and return its answer.
+
+        Raises:
+            TransientError: The target is away or overloaded.
+            OperatorError: The target refuses; a TargetRefusal where Milvus says why.
+        """
+        stub = getattr(self._handler._stub, method)  # noqa: SLF001
+        answer = stub.future(request, timeout=timeout, metadata=(("dbname", database),))
+        return self.finish(answer, method)
+
+    def begin_insert(self, request: bytes, database: str) -> grpc.Future:
+        """Send a serialized InsertRequest; ``finish`` waits for its answer."""
+        channel = self._handler._final_channel  # noqa: SLF001
+        insert = channel.unary_unary(
+            _INSERT, response_deserializer=milvus_pb2.MutationResult.FromString
+        )
+        return insert.future(
+            request, timeout=CALL_TIMEOUT, metadata=(("dbname", database),)
+        )
+
+    def finish(self, answer: grpc.Future, method: str) -> Any:
+        """Wait for an answer and return it; raises as ``call`` does."""
+        while True:
+            try:
+                result = answer.result(timeout=_GLANCE)
+                break
+            except grpc.FutureTimeoutError:
+                if self._given_up():
+                    answer.cancel()
+            except grpc.FutureCancelledError as error:
+                raise TransientError(f"{method} was given up") from error
+            except grpc.RpcError as error:
+                raise rpc_error(error, method) from error
+        check(getattr(result, "status", result), method)
+        return result
+
+    def close(self) -> None:
+        """Close the connection; requests under way fail. Idempotent."""
+        self._client.close()
+        self._handler.close()
+
+    def _server_version(self, timeout: float) -> str:
+        stub = self._handler._stub  # noqa: SLF001
+        answer = stub.GetVersion(milvus_pb2.GetVersionRequest(), timeout=timeout)
+        return str(answer.version)
+
+    def _connect_error(self, error: MilvusException | grpc.RpcError) -> CdcError:
+        cause = error.__cause__ if isinstance(error, MilvusException) else error
+        if isinstance(cause, grpc.RpcError) and hasattr(cause, "code"):
+            translated = rpc_error(cause, f"connect to {self.uri}")
+            if isinstance(translated, OperatorError):
+                return translated
+        text = getattr(error, "message", "") or str(error)
+        if "auth" in text.lower():
+            return OperatorError(f"the target {self.uri} refuses the login: {text}")
+        return TransientError(f"cannot connect to the target {self.uri}: {text}")
+
+
+def tls_arguments(param: Any) -> dict[str, str]:
+    """Return pymilvus's arguments for the paths of a connection parameter, if given."""
+    names = (
+        "server_name",
+        "server_pem_path",
+        "ca_pem_path",
+        "client_pem_path",
+        "client_key_path",
+    )
+    return {name: value for name in names if (value := getattr(param, name))}
+
+
+def check(status: Any, method: str) -> None:
+    """Raise what a ``common.Status`` means, if it is not success.
+
+    What is unclear is tried again where rows are at stake, for giving up loses them; an
+    operation that the target does not want is refused at once.
+    """
+    if status.code == 0 and status.error_code == 0:
+        return
+    code = status.code or status.error_code
+    text = f"the target answers {method} with code {code}: {status.reason}"
+    unclear = method in _ROWS and code not in _REFUSAL_CODES
+    if status.retriable or code in _TRANSIENT_CODES or unclear:
+        raise TransientError(text)
+    raise TargetRefusal(text, code)
+
+
+def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
+    """Return what a failed call means."""
+    code, details = error.code(), error.details()
+    if code in _REFUSED:
+        return OperatorError(f"{_REFUSED[code]} ({method}): {details}")
+    return TransientError(f"{method} failed at the target ({code.name}): {details}")

@@ -1,0 +1,27 @@
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ColumnHead(_message.Message):
+    __slots__ = ("type", "field_name", "field_id")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_NAME_FIELD_NUMBER: _ClassVar[int]
+    FIELD_ID_FIELD_NUMBER: _ClassVar[int]
+    type: int
+    field_name: str
+    field_id: int
+    def __init__(self, type: _Optional[int] = ..., field_name: _Optional[str] = ..., field_id: _Optional[int] = ...) -> None: ...
+
+class InsertHead(_message.Message):
+    __slots__ = ("db_name", "collection_name", "partition_name", "num_rows")
+    DB_NAME_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_NAME_FIELD_NUMBER: _ClassVar[int]
+    NUM_ROWS_FIELD_NUMBER: _ClassVar[int]
+    db_name: str
+    collection_name: str
+    partition_name: str
+    num_rows: int
+    def __init__(self, db_name: _Optional[str] = ..., collection_name: _Optional[str] = ..., partition_name: _Optional[str] = ..., num_rows: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,180 @@
+"""Rows of one collection to the target: several inserts in flight, in a safe order.
+
+Inserts commute (their keys differ, or the source holds both), so several may be under way;
+a delete waits for every insert before it, and is answered before the next insert is sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.target import collections, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import grpc
+
+    from cdc_actors.changes import Batch, Insert, Key, Rows
+    from cdc_actors.target.connection import Connection
+
+MAX_REQUEST_BYTES = 12 * 1024 * 1024
+"""How large one insert may grow by joining; Milvus takes 64 MiB at most (2.3)."""
+
+MAX_DELETE_KEYS = 4096
+"""How many keys one delete names; Milvus parses them as an expression."""
+
+IN_FLIGHT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """An insert under way; without an answer to wait for, a mark between inserts."""
+
+    answer: grpc.Future | None
+    done: Callable[[], None]
+
+
+class RowWriter:
+    """Writes the rows of one collection. One thread uses it."""
+
+    def __init__(
+        self, target: Connection, database: str, name: str, schema: bytes
+    ) -> None:
+        """``schema`` is the source's serialized CollectionSchema."""
+        parsed = schema_pb2.CollectionSchema.FromString(schema)
+        self._target = target
+        self._database, self._name = database, name
+        self._key_field = collections.primary_field(parsed)
+        self._divided = collections.has_partition_key(parsed)
+        self._partitions: set[str] | None = None
+        self._in_flight: deque[_Flight] = deque()
+        self._limit = 1 if target.is_lite else IN_FLIGHT
+
+    def keys_of(self, insert: Insert) -> Sequence[Key]:
+        """Return the primary keys of an insert's rows."""
+        return columns.primary_keys(insert, self._key_field.fieldID)
+
+    def write(self, batch: Batch, done: Callable[[], None]) -> None:
+        """Send a batch; ``done`` is called once all of it is answered.
+
+        Returns when the last insert has been sent; ``drain`` waits for the answers.
+
+        Raises:
+            TransientError: The target is away; which of the rows it has is unknown.
+            OperatorError: The target refuses.
+        """
+        if batch.deletes:
+            self.drain()
+        for partition, keys in batch.deletes.items():
+            self._delete(partition, keys)
+        for request in self._requests(batch.inserts):
+            self._settle(self._limit - 1)
+            answer = self._target.begin_insert(request, self._database)
+            self._in_flight.append(_Flight(answer, _nothing))
+        self._in_flight.append(_Flight(None, done))
+        self._settle(self._limit)
+
+    def drain(self) -> None:
+        """Wait until everything sent is answered."""
+        self._settle(0)
+
+    def forget(self) -> None:
+        """Wait for nothing any more that was sent."""
+        self._in_flight.clear()
+
+    def forget_partition(self, partition: str) -> None:
+        """Know no longer that a partition exists: it was dropped."""
+        if self._partitions:
+            self._partitions.discard(partition)
+
+    def _settle(self, at_most: int) -> None:
+        """Take answers, oldest first, until no more than ``at_most`` are open."""
+        while self._in_flight and (
+            self._in_flight[0].answer is None or self._open_answers() > at_most
+        ):
+            flight = self._in_flight.popleft()
+            if flight.answer is not None:
+                self._target.finish(flight.answer, "Insert")
+            flight.done()
+
+    def _open_answers(self) -> int:
+        return sum(flight.answer is not None for flight in self._in_flight)
+
+    def _requests(self, rows: Sequence[Rows]) -> Iterator[bytes]:
+        for partition, group in _groups(rows):
+            self._ensure_partition(partition)
+            named = [columns.named_columns(each) for each in group]
+            count = sum(
+                each.insert.rows if each.keep is None else len(each.keep)
+                for each in group
+            )
+            joined = [columns.join([one[name] for one in named]) for name in named[0]]
+            where = "" if self._divided else partition
+            yield columns.insert_request(
+                self._database, self._name, where, count, joined
+            )
+
+    def _delete(self, partition: str, keys: Sequence[Key]) -> None:
+        if partition and not self._divided and not self._has_partition(partition):
+            return
+        for start in range(0, len(keys), MAX_DELETE_KEYS):
+            chunk = keys[start : start + MAX_DELETE_KEYS]
+            request = milvus_pb2.DeleteRequest(
+                db_name=self._database,
+                collection_name=self._name,
+                partition_name="" if self._divided else partition,
+                expr=key_expression(self._key_field.name, chunk),
+            )
+            self._target.call("Delete", request, self._database)
+
+    def _has_partition(self, partition: str) -> bool:
+        if self._partitions is None:
+            self._partitions = collections.partitions(
+                self._target, self._database, self._name
+            )
+        return partition in self._partitions
+
+    def _ensure_partition(self, partition: str) -> None:
+        if self._divided or self._has_partition(partition):
+            return
+        collections.create_partition(
+            self._target, self._database, self._name, partition
+        )
+        self._partitions = None
+
+
+def _nothing() -> None:
+    pass
+
+
+def key_expression(field: str, keys: Sequence[Key]) -> str:
+    """Return a filter that names exactly these keys, for any text."""
+    return f"{field} in [{','.join(map(_literal, keys))}]"
+
+
+def _literal(key: Key) -> str:
+    if isinstance(key, int):
+        return str(key)
+    return '"' + "".join(_ESCAPES.get(char, char) for char in key) + '"'
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
+    """Group rows by partition into requests of a bounded size, keeping their order."""
+    open_groups: dict[str, tuple[list[Rows], int]] = {}
+    for each in rows:
+        partition, size = each.insert.partition, each.insert.size
+        group, total = open_groups.pop(partition, ([], 0))
+        if group and total + size > MAX_REQUEST_BYTES:
+            yield partition, group
+            group, total = [], 0
+        open_groups[partition] = ([*group, each], total + size)
+    for partition, (group, _) in open_groups.items():
+        yield partition, group
