@@ -51,6 +51,8 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._source = SourceState({"service": "starting"})
+        self._supervisor: pykka.ActorRef[Supervisor] | None = None
         self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
 
     def start(self) -> None:
@@ -60,24 +62,25 @@ class Service:
             OperatorError: The log or the key to its secrets cannot be used.
         """
         log, key_path = open_log(self._config)
+        self._log = log
         secrets = SecretBox.open(key_path, os.environ)
-        self._stores = Stores(log, Checkpoints(log), secrets)
-        self._supervisor = Supervisor.start(self._config, self._stores)
+        stores = Stores(log, Checkpoints(log), secrets)
+        self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
-        self._source = SourceState({"source": "not tried yet"})
-        self._probe = SourceProbe.start(self._config.source_config, self._source)
+        SourceProbe.start(self._config.source_config, self._source)
 
     def stop(self, timeout: float) -> None:
         """End all work within ``timeout`` seconds and keep the checkpoints."""
+        if self._supervisor is None:
+            return
         deadline = time.monotonic() + timeout
-        self._probe.stop(block=False)
         try:
             for stopped in self._supervisor.ask(Shutdown(), timeout=timeout):
                 stopped.get(timeout=max(0.1, deadline - time.monotonic()))
         except pykka.Timeout:
             pass
         pykka.ActorRegistry.stop_all(block=True, timeout=1)
-        self._stores.log.close()
+        self._log.close()
 
     def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
         """Create a task, once its target has been connected to; return its id.
@@ -121,15 +124,15 @@ class Service:
         """Tell whether the service can do its work, and what is missing."""
         missing = dict(self._source.missing)
         try:
-            self._stores.log.check()
             self._ask(ListTasks())
+            self._log.check()
         except RequestError as error:
             missing["tasks"] = str(error)
         return Readiness(ready=not missing, missing=missing)
 
     def alive(self) -> bool:
         """Tell whether the supervisor is there."""
-        return bool(self._supervisor.is_alive())
+        return self._supervisor is not None and self._supervisor.is_alive()
 
     def _exists(self, task_id: str) -> bool:
         try:
@@ -155,6 +158,8 @@ class Service:
 
     def _ask(self, message: object) -> Any:
         """Ask the supervisor, and the task behind it if it passes the message on."""
+        if self._supervisor is None:
+            raise UnavailableError("the service is starting, try again in a moment")
         try:
             answer = self._supervisor.ask(message, timeout=ANSWER_SECONDS)
             if isinstance(answer, pykka.Future):

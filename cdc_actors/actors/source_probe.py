@@ -65,7 +65,7 @@ class SourceProbe(pykka.ThreadingActor):
     def _try_etcd(self) -> None:
         catalog = Catalog(self._source.etcd)
         try:
-            catalog.ping()
+            catalog.collection(0)
         finally:
             catalog.close()
 

@@ -1,0 +1,117 @@
+"""Columns joined and chosen as bytes are what parsing them would give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.changes import Rows
+from cdc_actors.target import columns
+from tests.support.changes import KEY_FIELD, insert, key_column
+
+DIM = 16
+KINDS = [
+    "bool_data",
+    "int_data",
+    "long_data",
+    "float_data",
+    "double_data",
+    "string_data",
+    "json_data",
+    "array_data",
+    "float_vector",
+    "binary_vector",
+    "float16_vector",
+    "sparse_float_vector",
+]
+VALUES: dict[str, Any] = {
+    "bool_data": lambda i: i % 2 == 0,
+    "int_data": lambda i: -i,
+    "long_data": lambda i: i << 40,
+    "float_data": lambda i: i / 3,
+    "double_data": lambda i: i / 7,
+    "string_data": lambda i: "é" * i,
+    "json_data": lambda i: b'{"x": %d}' % i,
+    "array_data": lambda i: schema_pb2.ScalarField(
+        long_data=schema_pb2.LongArray(data=range(i % 4))
+    ),
+}
+BYTES_TYPES = {"binary_vector": 100, "float16_vector": 102}
+
+
+def column(kind: str, numbers: list[int]) -> bytes:
+    """Return a column of one kind whose value in each row depends on its number."""
+    field = schema_pb2.FieldData(field_name="f", field_id=101)
+    if kind in VALUES:
+        data = getattr(field.scalars, kind).data
+        data.extend([VALUES[kind](i) for i in numbers])
+    elif kind == "float_vector":
+        field.type = schema_pb2.FloatVector
+        field.vectors.dim = DIM
+        field.vectors.float_vector.data.extend(i + j for i in numbers for j in range(DIM))
+    elif kind == "sparse_float_vector":
+        field.vectors.sparse_float_vector.contents.extend(b"%08d" % i for i in numbers)
+    else:
+        field.type = BYTES_TYPES[kind]
+        field.vectors.dim = DIM
+        width = DIM // 8 if kind == "binary_vector" else DIM * 2
+        setattr(field.vectors, kind, b"".join(bytes([i % 256]) * width for i in numbers))
+    return field.SerializeToString()
+
+
+numbers = st.lists(st.integers(0, 200), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.lists(numbers, min_size=1, max_size=4))
+def test_joined_columns_parse_as_one(kind: str, parts: list[list[int]]) -> None:
+    """A request of joined columns holds every row of every part, in order."""
+    joined = columns.join([column(kind, part) for part in parts])
+    every = [i for part in parts for i in part]
+    request = milvus_pb2.InsertRequest.FromString(
+        columns.insert_request("db", "c", "p", len(every), [joined])
+    )
+    expected = schema_pb2.FieldData.FromString(column(kind, every))
+    assert list(request.fields_data) == [expected]
+    assert (request.db_name, request.collection_name) == ("db", "c")
+    assert (request.partition_name, request.num_rows) == ("p", len(every))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(numbers, st.data())
+def test_chosen_rows_are_those_rows(
+    kind: str, rows: list[int], data: st.DataObject
+) -> None:
+    """Choosing rows gives the column that was made of only these."""
+    keep = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True).map(sorted))
+    chosen = columns.select(column(kind, rows), keep, len(rows))
+    expected = column(kind, [rows[i] for i in keep])
+    assert schema_pb2.FieldData.FromString(chosen) == schema_pb2.FieldData.FromString(
+        expected
+    )
+
+
+@given(st.lists(st.text(), min_size=1) | st.lists(st.integers(0, 1 << 60), min_size=1))
+def test_keys_are_read_whatever_they_are(keys: list) -> None:
+    """Primary keys come back in order, numbers and any text."""
+    try:
+        change = insert(1, keys)
+    except UnicodeEncodeError:
+        return
+    assert list(columns.primary_keys(change, KEY_FIELD)) == keys
+
+
+def test_a_missing_key_column_is_said() -> None:
+    """An insert without the key's column names the field that lacks."""
+    with pytest.raises(LookupError, match="no field 7"):
+        columns.primary_keys(insert(1), 7)
+
+
+def test_columns_are_known_by_name() -> None:
+    """Columns come by name, with only the rows that are kept."""
+    named = columns.named_columns(Rows(insert(1, [5, 6, 7]), (0, 2)))
+    assert named == {"id": key_column([5, 7])}
