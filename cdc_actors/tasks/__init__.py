@@ -1,0 +1,62 @@
+"""What is true: tasks, their events and the log that keeps them.
+
+Imports nothing of the rest but the change model and the errors.
+"""
+
+from cdc_actors.tasks.checkpoints import Checkpoints
+from cdc_actors.tasks.events import (
+    CollectionSetAside,
+    OperationApplied,
+    OperationStarted,
+    TaskCreated,
+    TaskDeleted,
+    TaskEvent,
+    TaskFailed,
+    TaskPaused,
+    TaskRecovered,
+    TaskResumed,
+    TaskStarted,
+)
+from cdc_actors.tasks.log import TaskLog
+from cdc_actors.tasks.registry import (
+    CREATE_COLLECTION,
+    DROP_COLLECTION,
+    CollectionEntry,
+    CollectionState,
+    Operation,
+)
+from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox
+from cdc_actors.tasks.spec import ANY, DEFAULT_DATABASE, ConnectParam, TaskSpec
+from cdc_actors.tasks.state import Failure, TaskState, Who
+from cdc_actors.tasks.task import Task
+
+__all__ = [
+    "ANY",
+    "CREATE_COLLECTION",
+    "DEFAULT_DATABASE",
+    "DROP_COLLECTION",
+    "KEY_VARIABLE",
+    "Checkpoints",
+    "CollectionEntry",
+    "CollectionSetAside",
+    "CollectionState",
+    "ConnectParam",
+    "Failure",
+    "Operation",
+    "OperationApplied",
+    "OperationStarted",
+    "SecretBox",
+    "Task",
+    "TaskCreated",
+    "TaskDeleted",
+    "TaskEvent",
+    "TaskFailed",
+    "TaskLog",
+    "TaskPaused",
+    "TaskRecovered",
+    "TaskResumed",
+    "TaskSpec",
+    "TaskStarted",
+    "TaskState",
+    "Who",
+]

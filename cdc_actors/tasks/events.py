@@ -1,0 +1,216 @@
+"""The events of a task: what alone is true, and what each of them changes.
+
+Attributes are plain JSON values, so that what is replayed is what was stored. Topics
+and attribute names are a file format; the tests keep a golden file of each for ever. To
+change one, raise ``class_version`` and add a static ``upcast_v1_v2(state)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from eventsourcing.domain import Aggregate
+
+from cdc_actors.errors import FailureClass
+from cdc_actors.tasks.registry import (
+    CREATE_COLLECTION,
+    DROP_COLLECTION,
+    CollectionEntry,
+    CollectionState,
+    Operation,
+)
+from cdc_actors.tasks.spec import TaskSpec
+from cdc_actors.tasks.state import Failure, TaskState
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks.task import Task
+
+
+class TaskEvent(Aggregate.Event):
+    """What every event says: who asked (the fields of ``Who``), and why.
+
+    When it happened is ``timestamp``, in UTC.
+    """
+
+    class_version = 1
+
+    who: dict[str, str | None]
+    why: str
+
+
+class TaskCreated(TaskEvent, Aggregate.Created):
+    """A client asked for a task. ``secret`` is the target's token, encrypted."""
+
+    TOPIC = "task.created"
+
+    spec: dict[str, Any]
+    secret: str
+
+    def apply(self, aggregate: Task) -> None:
+        """Make the new task ready to run."""
+        aggregate.spec = TaskSpec.from_json(self.spec)
+        aggregate.secret = self.secret
+        aggregate.state = TaskState.RUNNING
+
+
+class TaskStarted(TaskEvent):
+    """Reading begins: ``start`` lists ``channel``, ``position`` and ``tick``."""
+
+    TOPIC = "task.started"
+
+    start: list[dict[str, Any]]
+
+
+class TaskPaused(TaskEvent):
+    """The task is to stand still until somebody resumes it.
+
+    ``checkpoints`` says by channel up to which ``position`` and ``tick`` the target had
+    been brought.
+    """
+
+    TOPIC = "task.paused"
+
+    reason: str
+    checkpoints: dict[str, dict[str, Any]]
+
+    def apply(self, aggregate: Task) -> None:
+        """Pause, and keep the reason for whoever asks."""
+        aggregate.state = TaskState.PAUSED
+        aggregate.reason = self.reason
+
+
+class TaskResumed(TaskEvent):
+    """The task is to go on. What had stopped it is taken to be mended."""
+
+    TOPIC = "task.resumed"
+
+    def apply(self, aggregate: Task) -> None:
+        """Run again, with a clean slate."""
+        aggregate.state = TaskState.RUNNING
+        aggregate.reason = None
+        aggregate.failure = None
+
+
+class TaskFailed(TaskEvent):
+    """The task does not move. ``next_try`` is in ISO 8601, None if there is none."""
+
+    TOPIC = "task.failed"
+
+    error: str
+    failure_class: str
+    attempt: int
+    next_try: str | None
+
+    def apply(self, aggregate: Task) -> None:
+        """Remember the failure, and since when there has been one."""
+        earlier = aggregate.failure
+        aggregate.failure = Failure(
+            error=self.error,
+            failure_class=FailureClass(self.failure_class),
+            attempt=self.attempt,
+            next_try=datetime.fromisoformat(self.next_try) if self.next_try else None,
+            since=earlier.since if earlier else self.timestamp,
+        )
+
+
+class TaskRecovered(TaskEvent):
+    """The task moves again after a failure."""
+
+    TOPIC = "task.recovered"
+
+    def apply(self, aggregate: Task) -> None:
+        """Forget the failure."""
+        aggregate.failure = None
+
+
+class OperationEvent(TaskEvent):
+    """An operation of the source; the attributes are those of ``Operation``."""
+
+    kind: str
+    operation_timestamp: int
+    database: str
+    name: str
+    collection_id: int | None
+    detail: dict[str, Any]
+
+    @property
+    def operation(self) -> Operation:
+        """The operation that the event is about."""
+        return Operation(
+            kind=self.kind,
+            timestamp=self.operation_timestamp,
+            database=self.database,
+            name=self.name,
+            collection_id=self.collection_id,
+            detail=self.detail,
+        )
+
+    def _drop(self, aggregate: Task, **changes: Any) -> None:
+        """Change the entry of the collection that is dropped, if the task has it."""
+        entry = aggregate.collections.get(self.collection_id or 0)
+        if self.kind == DROP_COLLECTION and entry:
+            aggregate.collections[entry.collection_id] = replace(entry, **changes)
+
+
+class OperationStarted(OperationEvent):
+    """An operation that does harm when half done is about to be done at the target."""
+
+    TOPIC = "task.operation_started"
+
+    def apply(self, aggregate: Task) -> None:
+        """Mark a collection that is about to be dropped."""
+        self._drop(aggregate, state=CollectionState.DROPPING)
+
+
+class OperationApplied(OperationEvent):
+    """An operation has been done at the target."""
+
+    TOPIC = "task.operation_applied"
+
+    def apply(self, aggregate: Task) -> None:
+        """Enter a created collection, mark a dropped one."""
+        if self.kind == CREATE_COLLECTION:
+            entry = self.operation.created_entry()
+            aggregate.collections[entry.collection_id] = entry
+        self._drop(
+            aggregate, state=CollectionState.DROPPED, dropped=self.operation_timestamp
+        )
+
+
+class CollectionSetAside(TaskEvent):
+    """One collection cannot go on; the others do."""
+
+    TOPIC = "task.collection_set_aside"
+
+    collection_id: int
+    database: str
+    name: str
+    reason: str
+    failure_class: str
+
+    def apply(self, aggregate: Task) -> None:
+        """Mark the collection, which may never have come to the target."""
+        entry = aggregate.collections.get(self.collection_id) or CollectionEntry(
+            collection_id=self.collection_id, database=self.database, name=self.name
+        )
+        aggregate.collections[self.collection_id] = replace(
+            entry, state=CollectionState.SET_ASIDE, reason=self.reason
+        )
+
+
+class TaskDeleted(TaskEvent):
+    """The task is over for good; its history stays.
+
+    ``checkpoints`` is as in ``TaskPaused``.
+    """
+
+    TOPIC = "task.deleted"
+
+    reason: str
+    checkpoints: dict[str, dict[str, Any]]
+
+    def apply(self, aggregate: Task) -> None:
+        """Close the task to every further command."""
+        aggregate.deleted = True

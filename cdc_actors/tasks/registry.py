@@ -1,0 +1,103 @@
+"""The collections of a task, and the operations that create and end them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+CREATE_COLLECTION = "CreateCollection"
+DROP_COLLECTION = "DropCollection"
+
+
+class CollectionState(StrEnum):
+    """Where a collection stands at the target.
+
+    ``DROPPING`` says that a drop has begun and may have been done: after a crash it
+    must be done again before anything newer.
+    """
+
+    LIVE = "live"
+    DROPPING = "dropping"
+    DROPPED = "dropped"
+    SET_ASIDE = "set_aside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionEntry:
+    """One collection of the source, known by its id for as long as the task lives.
+
+    ``schema`` is a serialized ``schema.CollectionSchema`` and ``shards`` are virtual
+    channels; both are empty if the collection was set aside before it was created.
+    ``created`` and ``dropped`` are hybrid timestamps.
+    """
+
+    collection_id: int
+    database: str
+    name: str
+    schema: bytes = field(default=b"", repr=False)
+    shards: tuple[str, ...] = ()
+    created: int = 0
+    dropped: int | None = None
+    state: CollectionState = CollectionState.LIVE
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """Something done at the source that is not a change of rows.
+
+    ``kind`` is the name in Milvus's ``MsgType``, ``timestamp`` a hybrid one; ``detail``
+    holds JSON values only, as it goes into the event log as it is.
+    """
+
+    kind: str
+    timestamp: int
+    database: str
+    name: str
+    collection_id: int | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create_collection(cls, entry: CollectionEntry) -> Operation:
+        """Return the operation that makes ``entry`` a collection of the task."""
+        return cls(
+            kind=CREATE_COLLECTION,
+            timestamp=entry.created,
+            database=entry.database,
+            name=entry.name,
+            collection_id=entry.collection_id,
+            detail={
+                "schema": base64.b64encode(entry.schema).decode(),
+                "shards": list(entry.shards),
+            },
+        )
+
+    @classmethod
+    def drop_collection(cls, entry: CollectionEntry, timestamp: int) -> Operation:
+        """Return the operation that ends ``entry``."""
+        return cls(
+            kind=DROP_COLLECTION,
+            timestamp=timestamp,
+            database=entry.database,
+            name=entry.name,
+            collection_id=entry.collection_id,
+        )
+
+    def created_entry(self) -> CollectionEntry:
+        """Return the collection that this ``CreateCollection`` brings into being.
+
+        Raises:
+            ValueError: The operation says too little; use ``create_collection``.
+        """
+        if self.collection_id is None or not {"schema", "shards"} <= self.detail.keys():
+            raise ValueError(f"{self.kind} of {self.name!r} lacks an id or a schema")
+        return CollectionEntry(
+            collection_id=self.collection_id,
+            database=self.database,
+            name=self.name,
+            schema=base64.b64decode(self.detail["schema"]),
+            shards=tuple(self.detail["shards"]),
+            created=self.timestamp,
+        )

@@ -1,0 +1,257 @@
+"""The Task aggregate: commands check what is allowed and trigger events.
+
+Only events change the attributes (``events``), so that a replay of the event log gives
+the very same task. One thread at a time may use a task: it belongs to its actor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self
+
+from eventsourcing.domain import Aggregate
+
+from cdc_actors.errors import TaskConflictError, UnknownTaskError
+from cdc_actors.tasks import events
+from cdc_actors.tasks.state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.errors import FailureClass
+    from cdc_actors.tasks.registry import CollectionEntry, Operation
+    from cdc_actors.tasks.spec import TaskSpec
+    from cdc_actors.tasks.state import Failure, Who
+
+
+class Task(Aggregate):
+    """One replication, as the event log knows it.
+
+    A command either triggers one event, which ``TaskLog.save`` then makes true, or
+    raises and leaves the task as it was. Every command raises ``UnknownTaskError`` once
+    the task is deleted.
+    """
+
+    TOPIC = "task"
+
+    Event = events.TaskEvent
+    Created = events.TaskCreated
+    Started = events.TaskStarted
+    Paused = events.TaskPaused
+    Resumed = events.TaskResumed
+    Failed = events.TaskFailed
+    Recovered = events.TaskRecovered
+    OperationStarted = events.OperationStarted
+    OperationApplied = events.OperationApplied
+    CollectionSetAside = events.CollectionSetAside
+    Deleted = events.TaskDeleted
+
+    def __init__(self) -> None:
+        self.spec: TaskSpec
+        self.secret: str
+        self.state = TaskState.INITIAL
+        self.deleted = False
+        self.reason: str | None = None
+        self.failure: Failure | None = None
+        self.collections: dict[int, CollectionEntry] = {}
+
+    @classmethod
+    def create(
+        cls,
+        spec: TaskSpec,
+        *,
+        secret: str,
+        who: Who,
+        why: str,
+        task_id: UUID | None = None,
+    ) -> Self:
+        """Return a new task that is to run.
+
+        ``secret`` is the target's token, already encrypted; the one in ``spec`` is left
+        out. Without a ``task_id`` there is a random one.
+        """
+        return cls._create(
+            events.TaskCreated,
+            id=task_id,
+            spec=spec.to_json(),
+            secret=secret,
+            who=asdict(who),
+            why=why,
+        )
+
+    @property
+    def task_id(self) -> str:
+        """The id as clients know it: 32 hexadecimal digits."""
+        return self.id.hex
+
+    @property
+    def created_at(self) -> datetime:
+        """When the task was created, in UTC."""
+        return self.created_on
+
+    def start(self, start: Iterable[Checkpoint], *, who: Who, why: str) -> None:
+        """Record where reading begins, channel by channel.
+
+        Raises:
+            TaskConflictError: The task has paused.
+        """
+        self._refuse_paused()
+        positions = [
+            {"channel": c.position.channel, "position": c.position.text, "tick": c.tick}
+            for c in start
+        ]
+        self._trigger(events.TaskStarted, start=positions, who=who, why=why)
+
+    def pause(
+        self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str
+    ) -> None:
+        """Stand still, with a reason for whoever asks and the last checkpoints.
+
+        Raises:
+            TaskConflictError: The task has paused already.
+        """
+        self._refuse_paused()
+        self._trigger(
+            events.TaskPaused,
+            reason=reason,
+            checkpoints=_by_channel(checkpoints),
+            who=who,
+            why=why,
+        )
+
+    def resume(self, *, who: Who, why: str) -> None:
+        """Go on; the reason of the pause and the last failure are forgotten.
+
+        Raises:
+            TaskConflictError: The task is running.
+        """
+        self._refuse_deleted()
+        if self.state is TaskState.RUNNING:
+            raise TaskConflictError(f"the task has running, task_id: {self.task_id}")
+        self._trigger(events.TaskResumed, who=who, why=why)
+
+    def fail(
+        self,
+        error: str,
+        failure_class: FailureClass,
+        *,
+        next_try: datetime | None,
+        who: Who,
+        why: str,
+    ) -> None:
+        """Record that the task does not move, and when it is tried again.
+
+        It is the first attempt, or the next one if the task has not recovered since
+        the last failure.
+
+        Raises:
+            TaskConflictError: The task has paused.
+        """
+        self._refuse_paused()
+        self._trigger(
+            events.TaskFailed,
+            error=error,
+            failure_class=failure_class.value,
+            attempt=self.failure.attempt + 1 if self.failure else 1,
+            next_try=next_try.isoformat() if next_try else None,
+            who=who,
+            why=why,
+        )
+
+    def recover(self, *, who: Who, why: str) -> None:
+        """Record that the task moves again.
+
+        Raises:
+            TaskConflictError: The task has paused, or has not failed.
+        """
+        self._refuse_paused()
+        if self.failure is None:
+            raise TaskConflictError(f"the task has not failed, task_id: {self.task_id}")
+        self._trigger(events.TaskRecovered, who=who, why=why)
+
+    def begin_operation(self, operation: Operation, *, who: Who, why: str) -> None:
+        """Record that ``operation`` may from now on be half done at the target.
+
+        A paused task may still finish what was under way, so that this, like
+        ``apply_operation`` and ``set_aside``, is allowed in every state.
+        """
+        self._trigger_operation(events.OperationStarted, operation, who, why)
+
+    def apply_operation(self, operation: Operation, *, who: Who, why: str) -> None:
+        """Record that ``operation`` is done at the target.
+
+        Raises:
+            ValueError: A ``CreateCollection`` lacks the schema, the shards or the id.
+        """
+        self._trigger_operation(events.OperationApplied, operation, who, why)
+
+    def set_aside(
+        self,
+        collection: CollectionEntry,
+        reason: str,
+        failure_class: FailureClass,
+        *,
+        who: Who,
+        why: str,
+    ) -> None:
+        """Record that a collection, known to the task or not, cannot go on."""
+        self._trigger(
+            events.CollectionSetAside,
+            collection_id=collection.collection_id,
+            database=collection.database,
+            name=collection.name,
+            reason=reason,
+            failure_class=failure_class.value,
+            who=who,
+            why=why,
+        )
+
+    def delete(
+        self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str
+    ) -> None:
+        """End the task for good, in whatever state it is."""
+        self._trigger(
+            events.TaskDeleted,
+            reason=reason,
+            checkpoints=_by_channel(checkpoints),
+            who=who,
+            why=why,
+        )
+
+    def _trigger_operation(
+        self, event: type[events.OperationEvent], done: Operation, who: Who, why: str
+    ) -> None:
+        self._trigger(
+            event,
+            kind=done.kind,
+            operation_timestamp=done.timestamp,
+            database=done.database,
+            name=done.name,
+            collection_id=done.collection_id,
+            detail=done.detail,
+            who=who,
+            why=why,
+        )
+
+    def _trigger(self, event: type[events.TaskEvent], *, who: Who, **said: Any) -> None:
+        self._refuse_deleted()
+        self.trigger_event(event, who=asdict(who), **said)
+
+    def _refuse_deleted(self) -> None:
+        if self.deleted:
+            raise UnknownTaskError(f"not found the task, task_id: {self.task_id}")
+
+    def _refuse_paused(self) -> None:
+        self._refuse_deleted()
+        if self.state is TaskState.PAUSED:
+            raise TaskConflictError(f"the task has paused, task_id: {self.task_id}")
+
+
+def _by_channel(checkpoints: Iterable[Checkpoint]) -> dict[str, dict[str, Any]]:
+    return {
+        c.position.channel: {"position": c.position.text, "tick": c.tick}
+        for c in checkpoints
+    }

