@@ -1,0 +1,81 @@
+"""The Falcon app: routes, and one shape for every error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import falcon
+import structlog
+
+from cdc_actors.errors import RequestError
+from cdc_http.answers import write_error
+from cdc_http.operations import Operations
+from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
+
+if TYPE_CHECKING:
+    from cdc_http.service import TaskService
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(
+    service: TaskService,
+    *,
+    max_name_length: int = 256,
+    max_body_bytes: int = 1_048_576,
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the API over ``service``, to be served by any WSGI server.
+
+    ``max_name_length`` bounds the names of databases and collections in characters,
+    ``max_body_bytes`` the body of a request.
+    """
+    app = falcon.App(middleware=[_MethodCheck()])
+    operations = Operations(service, max_name_length)
+    app.add_route("/cdc", CdcResource(operations, max_body_bytes))
+    app.add_route("/livez", LivezResource(service))
+    app.add_route("/readyz", ReadyzResource(service))
+    app.add_error_handler(Exception, _on_unexpected)
+    app.add_error_handler(falcon.HTTPError, _on_http_error)
+    app.add_error_handler(RequestError, _on_request_error)
+    return app
+
+
+class _MethodCheck:
+    """Refuses what a resource does not serve, unknown methods and OPTIONS included."""
+
+    def process_resource(
+        self,
+        req: falcon.Request,
+        _resp: falcon.Response,
+        resource: Any,
+        _params: dict[str, Any],
+    ) -> None:
+        if req.method not in resource.methods:
+            only = " and ".join(resource.methods)
+            raise falcon.HTTPMethodNotAllowed(
+                resource.methods, description=f"only support the {only} method"
+            )
+
+
+def _on_request_error(
+    _req: falcon.Request, resp: falcon.Response, error: RequestError, _params: Any
+) -> None:
+    write_error(resp, error.status, str(error))
+
+
+def _on_http_error(
+    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any
+) -> None:
+    if isinstance(error, falcon.HTTPNotFound):
+        message = f"there is no {req.path} here, use POST /cdc, GET /livez, GET /readyz"
+    else:
+        message = error.description or error.title
+    resp.set_headers(error.headers or {})
+    write_error(resp, error.status_code, message)
+
+
+def _on_unexpected(
+    req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
+) -> None:
+    _log.error("request_failed", method=req.method, path=req.path, exc_info=error)
+    write_error(resp, 500, "internal error, the log of the service says more")

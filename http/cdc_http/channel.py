@@ -1,0 +1,52 @@
+"""What differs from waitress in one connection: JSON errors and a time for a request.
+
+waitress answers in plain text what never reaches the app (malformed requests, bodies
+and headers that are too large), and lets a client that sends a byte now and then keep
+its connection for ever.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+from waitress.task import ErrorTask  # type: ignore[import-untyped]
+
+
+class JsonErrorTask(ErrorTask):  # type: ignore[misc]
+    """Answers in the shape of the API."""
+
+    def execute(self) -> None:
+        """Write the status and ``{"code", "message"}``, and close the connection."""
+        error = self.request.error
+        message = f"{error.reason}: {error.body}"
+        body = msgspec.json.encode({"code": error.code, "message": message})
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection. All methods run in the thread of the server's loop."""
+
+    error_task_class = JsonErrorTask
+    _request_began = 0.0
+
+    def received(self, data: bytes) -> bool:
+        """Take what the client sent, and note when an incomplete request began."""
+        before = self.request
+        taken: bool = super().received(data)
+        if self.request is not before:
+            self._request_began = time.monotonic()
+        return taken
+
+    def readable(self) -> bool:
+        """Close a connection whose request is late; read none of a stopping server."""
+        age = time.monotonic() - self._request_began
+        idle = not self.requests and not self.total_outbufs_len
+        if self.request is not None and idle and age > self.adj.channel_timeout:
+            self.will_close = True
+        return bool(self.server.accepting and super().readable())

@@ -1,0 +1,149 @@
+"""A ``create`` request checked, in milvus-cdc's order and words, and made a task."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from cdc_actors.errors import InvalidRequestError
+from cdc_actors.tasks.spec import TaskSpec
+from cdc_http.connect import target_of
+from cdc_http.wire import MilvusConnectParam
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from cdc_http.wire import BufferConfig, CollectionInfo, CreateRequest
+
+_TASK_ID = re.compile(
+    r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
+)
+
+
+def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
+    """Return the task that the request describes.
+
+    Raises:
+        InvalidRequestError: A field is missing, wrong, or asks for what this version
+            does not do; the message names it.
+    """
+    _check_downstream(request)
+    target, token = target_of(request.milvus_connect_param)
+    _check_buffer(request.buffer_config)
+    _check_selection(request, max_name_length)
+    for name in _unsupported(request):
+        raise InvalidRequestError(
+            f"this version does not support `{name}`, leave it out"
+        )
+    return TaskSpec(
+        target=target,
+        token=token,
+        collection_infos=_names(request.collection_infos),
+        db_collections={
+            database: _names(infos)
+            for database, infos in request.db_collections.items()
+        },
+    )
+
+
+def new_task_id(given: str | None) -> str | None:
+    """Return a client's own id for a new task as 32 hex digits, None for none."""
+    if given is None:
+        return None
+    if not _TASK_ID.fullmatch(given):
+        raise InvalidRequestError(
+            "task_id is not 32 hex digits or a UUID, leave it out to be given one"
+        )
+    return UUID(given).hex
+
+
+def known_task_id(given: str) -> str:
+    """Return the id of a task that should exist in the form in which tasks have it."""
+    if not given:
+        raise InvalidRequestError("task_id is empty")
+    return UUID(given).hex if _TASK_ID.fullmatch(given) else given
+
+
+def _check_downstream(request: CreateRequest) -> None:
+    milvus = request.milvus_connect_param != MilvusConnectParam()
+    kafka = bool(request.kafka_connect_param.address)
+    if milvus and kafka:
+        raise InvalidRequestError("don't support milvus and kafka at the same time now")
+    if kafka:
+        raise InvalidRequestError(
+            "this version does not support `kafka_connect_param.address`, "
+            "give `milvus_connect_param`"
+        )
+    if not milvus:
+        raise InvalidRequestError("the downstream address is empty")
+
+
+def _check_buffer(buffer: BufferConfig) -> None:
+    if buffer.period < 0:
+        raise InvalidRequestError("the cache period is less zero")
+    if buffer.size < 0:
+        raise InvalidRequestError("the cache size is less zero")
+
+
+def _check_selection(request: CreateRequest, limit: int) -> None:
+    if not request.collection_infos and not request.db_collections:
+        raise InvalidRequestError("the collection info is empty")
+    for database in request.db_collections:
+        if not database:
+            raise InvalidRequestError(
+                "db_collections: there is a db name that is empty"
+            )
+        if len(database) > limit:
+            raise InvalidRequestError(
+                f"the db name length exceeds {limit} characters, {database}"
+            )
+    for infos in _selectors(request):
+        _check_collections(infos, limit)
+
+
+def _check_collections(infos: Sequence[CollectionInfo], limit: int) -> None:
+    if not infos:
+        raise InvalidRequestError("empty collection info")
+    if not all(info.name for info in infos):
+        raise InvalidRequestError("there is a collection name that is empty. ")
+    long = [info.name for info in infos if len(info.name) > limit]
+    if long:
+        raise InvalidRequestError(
+            f"there are some collection names whose length exceeds {limit} "
+            f"characters, [{' '.join(long)}]"
+        )
+    if any(info.name == "*" and info.positions for info in infos):
+        raise InvalidRequestError(
+            "the collection name is `*`, the positions should be empty"
+        )
+
+
+def _unsupported(request: CreateRequest) -> Iterator[str]:
+    """Yield the fields that ask for something and would be ignored."""
+    infos = request.collection_infos
+    db_infos = chain.from_iterable(request.db_collections.values())
+    wishes = {
+        "milvus_connect_param.ignore_partition": (
+            request.milvus_connect_param.ignore_partition
+        ),
+        "positions": request.positions,
+        "rpc_channel_info.position": request.rpc_channel_info.position,
+        "extra_info.enable_user_role": request.extra_info.enable_user_role,
+        "name_mapping": request.name_mapping,
+        "disable_auto_start": request.disable_auto_start,
+        "collection_infos.positions": any(info.positions for info in infos),
+        "db_collections.positions": any(info.positions for info in db_infos),
+    }
+    yield from (name for name, wish in wishes.items() if wish)
+
+
+def _selectors(request: CreateRequest) -> Iterator[Sequence[CollectionInfo]]:
+    if request.collection_infos:
+        yield request.collection_infos
+    yield from request.db_collections.values()
+
+
+def _names(infos: Iterable[CollectionInfo]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(info.name for info in infos))

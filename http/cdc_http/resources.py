@@ -1,0 +1,85 @@
+"""The resources of the app: ``/cdc``, ``/livez`` and ``/readyz``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cdc_actors.errors import InvalidRequestError, RequestError
+from cdc_actors.tasks.state import Who
+from cdc_http.answers import write_error, write_json
+from cdc_http.body import convert, read_json
+from cdc_http.wire import Envelope
+
+if TYPE_CHECKING:
+    import falcon
+
+    from cdc_http.operations import Operation, Operations
+    from cdc_http.service import TaskService
+    from cdc_http.wire import Wire
+
+
+class CdcResource:
+    """``POST /cdc``: every request of milvus-cdc goes through this one address."""
+
+    methods: ClassVar = ("POST",)
+
+    def __init__(self, operations: Operations, max_body_bytes: int) -> None:
+        self._operations = operations.by_type
+        self._max_body_bytes = max_body_bytes
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Do what ``request_type`` says."""
+        body = read_json(req, self._max_body_bytes)
+        envelope = convert(body, Envelope, "fail to unmarshal the request")
+        kind = envelope.request_type
+        shape, operation = self._find(kind)
+        failure = f"fail to decode the {kind} request"
+        request = convert(envelope.request_data, shape, failure)
+        who = Who(kind="client", address=req.remote_addr, token_name=None)
+        try:
+            data = operation(request, who)
+        except RequestError as error:
+            message = f"fail to handle the {kind} request, error: {error}"
+            write_error(resp, error.status, message)
+        else:
+            write_json(resp, 200, {"code": 200, "data": data})
+
+    def _find(self, kind: str) -> tuple[type[Wire], Operation]:
+        try:
+            return self._operations[kind]
+        except KeyError:
+            kinds = ", ".join(sorted(self._operations))
+            raise InvalidRequestError(
+                f"invalid 'request_type' param, can be set [{kinds}]"
+            ) from None
+
+
+class LivezResource:
+    """``GET /livez``: 200 as long as the supervisor works, else restart the service."""
+
+    methods: ClassVar = ("GET",)
+
+    def __init__(self, service: TaskService) -> None:
+        self._service = service
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 or 500."""
+        alive = self._service.alive()
+        write_json(resp, 200 if alive else 500, {"alive": alive})
+
+
+class ReadyzResource:
+    """``GET /readyz``: 200 when the service can do its work, else 503 and why not."""
+
+    methods: ClassVar = ("GET",)
+
+    def __init__(self, service: TaskService) -> None:
+        self._service = service
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200, or 503 with what is missing by name."""
+        readiness = self._service.readiness()
+        answer: dict[str, Any] = {"ready": readiness.ready}
+        if not readiness.ready:
+            answer["missing"] = readiness.missing
+        write_json(resp, 200 if readiness.ready else 503, answer)

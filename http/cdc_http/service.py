@@ -1,0 +1,55 @@
+"""What the HTTP app needs of the service behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cdc_actors.actors.views import Readiness, TaskView
+    from cdc_actors.tasks.spec import TaskSpec
+    from cdc_actors.tasks.state import Who
+
+
+class TaskService(Protocol):
+    """The tasks, as a client of the API acts on them.
+
+    Every method may be called from any thread, answers within a deadline of its own
+    and raises a ``cdc_actors.errors.RequestError`` when it cannot do what is asked.
+    A ``task_id`` is what the client gave: lower-case hex if it is a UUID, else any
+    text, which names no task.
+    """
+
+    def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
+        """Create and start a task, and return its id of 32 hex digits.
+
+        A ``task_id`` that exists already is returned and nothing is created.
+        """
+        ...
+
+    def list(self) -> list[TaskView]:
+        """Return every task, the oldest first."""
+        ...
+
+    def get(self, task_id: str) -> TaskView:
+        """Return one task."""
+        ...
+
+    def pause(self, task_id: str, who: Who) -> None:
+        """Pause a running task; once it returns the task shows as Paused."""
+        ...
+
+    def resume(self, task_id: str, who: Who) -> None:
+        """Resume a paused task; once it returns the task shows as Running."""
+        ...
+
+    def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:
+        """Delete a task in any state; once it returns the task is unknown."""
+        ...
+
+    def readiness(self) -> Readiness:
+        """Say whether the service can do its work, and what is missing."""
+        ...
+
+    def alive(self) -> bool:
+        """Say whether the supervisor still works."""
+        ...

@@ -1,0 +1,157 @@
+"""A service in memory for tests of the HTTP app, and short ways to call the app."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from falcon import testing
+
+from cdc_actors.actors.views import Health, Readiness, TaskView
+from cdc_actors.errors import TaskConflictError, UnknownTaskError
+from cdc_http import create_app
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks.spec import TaskSpec
+    from cdc_actors.tasks.state import Who
+
+WHEN = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+TARGET = {"uri": "http://localhost:19530"}
+ALL = [{"name": "*"}]
+
+
+@dataclass
+class FakeService:
+    """Keeps tasks as the real service promises to, and what it was asked.
+
+    ``failure`` is raised by every method if set; requests wait for ``gate``.
+    """
+
+    tasks: dict[str, TaskView] = field(default_factory=dict)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    failure: Exception | None = None
+    ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
+    is_alive: bool = True
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
+        """Create a task, once for each id."""
+        self._ask("create", task_id, spec, who)
+        with self._lock:
+            new = task_id or f"{len(self.tasks):032x}"
+            self.tasks.setdefault(new, task_view(new, spec))
+        return new
+
+    def list(self) -> list[TaskView]:
+        """Return every task."""
+        self._ask("list")
+        return list(self.tasks.values())
+
+    def get(self, task_id: str) -> TaskView:
+        """Return one task."""
+        self._ask("get", task_id)
+        if task_id not in self.tasks:
+            raise UnknownTaskError(f"not found: [{task_id}]")
+        return self.tasks[task_id]
+
+    def pause(self, task_id: str, who: Who) -> None:
+        """Pause a running task."""
+        self._ask("pause", task_id, who)
+        self._move(task_id, "Paused", "the task has paused", "manually paused")
+
+    def resume(self, task_id: str, who: Who) -> None:
+        """Resume a paused task."""
+        self._ask("resume", task_id, who)
+        self._move(task_id, "Running", "the task has running", None)
+
+    def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:
+        """Delete a task."""
+        self._ask("delete", task_id, who, ignore_not_found)
+        with self._lock:
+            if not self.tasks.pop(task_id, None) and not ignore_not_found:
+                raise UnknownTaskError(f"not found the task, task_id: {task_id}")
+
+    def readiness(self) -> Readiness:
+        """Return what the test set."""
+        self._ask("readiness")
+        return self.ready
+
+    def alive(self) -> bool:
+        """Return what the test set."""
+        self._ask("alive")
+        return self.is_alive
+
+    def _ask(self, *what: Any) -> None:
+        self.asked.append(what)
+        self.entered.set()
+        assert self.gate.wait(60)
+        if self.failure:
+            raise self.failure
+
+    def _move(self, task_id: str, state: str, no: str, reason: str | None) -> None:
+        with self._lock:
+            if task_id not in self.tasks:
+                raise UnknownTaskError(f"not found the task, task_id: {task_id}")
+            if self.tasks[task_id].state == state:
+                raise TaskConflictError(f"{no}, task_id: {task_id}")
+            task = replace(self.tasks[task_id], state=state, reason=reason)
+            self.tasks[task_id] = task
+
+
+def task_view(task_id: str, spec: TaskSpec) -> TaskView:
+    """Return a running task of which nothing is known yet."""
+    return TaskView(
+        task_id=task_id,
+        spec=spec,
+        state="Running",
+        reason=None,
+        created_at=WHEN,
+        health=Health(status="starting", since=WHEN),
+        lag_seconds=None,
+        rows_applied=0,
+        collections=(),
+    )
+
+
+class Api:
+    """The app over a fake service, without a socket."""
+
+    def __init__(self, service: FakeService | None = None, **bounds: int) -> None:
+        self.service = service or FakeService()
+        self.client = testing.TestClient(create_app(self.service, **bounds))
+
+    def send(self, body: bytes | str, **more: Any) -> testing.Result:
+        """Post a body as it is."""
+        more.setdefault("headers", {"Content-Type": "application/json"})
+        return self.client.simulate_post("/cdc", body=body, **more)
+
+    def ask(self, kind: Any, data: Any = None, **more: Any) -> testing.Result:
+        """Post a request of that type."""
+        body = {"request_type": kind, "request_data": data}
+        return self.client.simulate_post("/cdc", json=body, **more)
+
+    def create(self, **fields: Any) -> testing.Result:
+        """Ask for a task of everything unless told otherwise."""
+        data = {"milvus_connect_param": TARGET, "collection_infos": ALL, **fields}
+        return self.ask("create", {k: v for k, v in data.items() if v is not None})
+
+    def created(self, **fields: Any) -> TaskSpec:
+        """Return the task that such a create asks the service for."""
+        answer = self.create(**fields)
+        assert answer.status_code == 200, answer.text
+        return self.service.asked[-1][2]
+
+
+def error_of(answer: testing.Result, status: int) -> str:
+    """Return the message of an error, whose code must repeat the status."""
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json) == {"code", "message"}
+    assert (answer.status_code, answer.json["code"]) == (status, status), answer.text
+    return answer.json["message"]
