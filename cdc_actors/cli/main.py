@@ -1,0 +1,67 @@
+"""``cdc-actors``: the group of commands, its exit statuses and how failures look."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import click
+
+from cdc_actors.cli.config_cmd import config
+from cdc_actors.cli.serve import serve
+from cdc_actors.errors import CdcError, UnavailableError
+
+_NOT_READY = 4
+_EPILOG = """\b
+Examples:
+  cdc-actors config show --config cdc.yaml
+  cdc-actors serve --config cdc.yaml
+
+Exit status: 0 ok, 1 failure, 2 wrong usage, 4 not ready.
+"""
+
+
+class _Failure(click.ClickException):
+    """One line on standard error instead of a traceback."""
+
+    def __init__(self, error: CdcError) -> None:
+        super().__init__(" ".join(str(error).split()))
+
+
+class _NotReady(_Failure):
+    exit_code = _NOT_READY
+
+
+class CdcGroup(click.Group):
+    """Commands whose ``CdcError`` ends the process with a line and a status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UnavailableError as error:
+            raise _NotReady(error) from error
+        except CdcError as error:
+            raise _Failure(error) from error
+
+
+@click.group(
+    cls=CdcGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+@click.version_option(package_name="cdc-actors", message="cdc-actors %(version)s")
+def main() -> None:
+    """Keep one Milvus equal to another by reading its write-ahead log."""
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"cdc-actors {installed_version('cdc-actors')}")
+
+
+COMMANDS = (serve, config, version)
+
+for _command in COMMANDS:
+    main.add_command(_command)

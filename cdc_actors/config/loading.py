@@ -1,0 +1,143 @@
+"""Putting the settings together: file < environment < flags, then checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cdc_actors.config import yamlfile
+from cdc_actors.config.keys import KEYS, Key
+from cdc_actors.config.model import Config, host_and_port, masked
+from cdc_actors.config.sources import (
+    Setting,
+    from_environment,
+    from_file,
+    from_flags,
+    parts,
+)
+from cdc_actors.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_QUEUE = "sourceConfig.natsmq.address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The settings, where each comes from (by dotted key), and what to warn of."""
+
+    config: Config
+    origins: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    def shown(self) -> dict[str, Any]:
+        """Return every setting by dotted key, with secrets masked."""
+        tree = msgspec.to_builtins(self.config)
+        return {
+            dotted: masked(reduce(getitem, dotted.split("."), tree), key.kind)
+            for dotted, key in KEYS.items()
+        }
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
+) -> Resolved:
+    """Read the settings.
+
+    Args:
+        path: A YAML file; None for none.
+        environ: Variables called ``CDC_ACTORS_`` and the key in capitals (``__`` for a
+            dot, commas in a list). With ``_FILE`` behind, the value is in that file.
+        flags: Values from the command line by dotted key.
+
+    Raises:
+        OperatorError: Something is wrong; the text names every key concerned.
+    """
+    problems: list[str] = []
+    ignored: list[str] = []
+    settings: dict[str, Setting] = {}
+    if path is not None:
+        settings |= from_file(yamlfile.read(path), problems, ignored)
+    settings |= from_environment(environ, problems)
+    settings |= from_flags(flags)
+    values = _values(settings, problems)
+    _raise_if(problems)
+    config = _config(values)
+    origins = {dotted: _origin(settings.get(dotted)) for dotted in KEYS}
+    _raise_if(list(_conflicts(config, origins)))
+    return Resolved(config=config, origins=origins, warnings=_warnings(ignored))
+
+
+def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
+    values = {}
+    for dotted, key in KEYS.items():
+        if dotted in settings:
+            values[dotted] = _converted(key, settings[dotted], problems)
+        elif not key.required:
+            values[dotted] = key.default
+        else:
+            problems.append(
+                f"{dotted} is missing: sourceConfig needs the message queue of the "
+                "source's Milvus, such as `natsmq: {address: nats://127.0.0.1:4222}`"
+            )
+    return values
+
+
+def _converted(key: Key, setting: Setting, problems: list[str]) -> Any:
+    value = parts(key, setting)
+    try:
+        return msgspec.convert(value, key.kind, strict=not setting.text)
+    except msgspec.ValidationError:
+        found = f", not {setting.value!r}" if key.showable else ""
+        problems.append(
+            f"{key.dotted} ({setting.origin}) must be {key.expected}{found}"
+        )
+        return None
+
+
+def _config(values: Mapping[str, Any]) -> Config:
+    tree: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *sections, last = dotted.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[last] = value
+    return msgspec.convert(tree, Config)
+
+
+def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    try:
+        host_and_port(config.address)
+    except ValueError:
+        expected = KEYS["address"].expected
+        yield f"address ({origins['address']}) must be {expected}"
+    store = config.meta_store_config
+    if store.store_type == "postgres" and not store.postgres.url:
+        yield "metaStoreConfig.postgres.url is missing: storeType postgres needs it"
+    etcd = config.source_config.etcd
+    if etcd.enable_auth and not etcd.username:
+        yield "sourceConfig.etcd.username is missing: enableAuth needs it"
+    if etcd.enable_tls and bool(etcd.tls_cert_path) != bool(etcd.tls_key_path):
+        yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
+
+
+def _origin(setting: Setting | None) -> str:
+    return "default" if setting is None else setting.origin
+
+
+def _warnings(ignored: list[str]) -> tuple[str, ...]:
+    if not ignored:
+        return ()
+    return (f"Keys of milvus-cdc without effect here: {', '.join(ignored)}.",)
+
+
+def _raise_if(problems: list[str]) -> None:
+    if problems:
+        raise OperatorError(f"The configuration is wrong: {'; '.join(problems)}.")

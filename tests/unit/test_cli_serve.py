@@ -1,0 +1,195 @@
+"""Serving: the order of starting and stopping, signals, a taken port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from cdc_actors.cli.serve import run, stop_signals
+from cdc_actors.errors import OperatorError, UnavailableError
+
+
+class Double:
+    """A service or a server that writes down what is done with it."""
+
+    address = ("127.0.0.1", 8444)
+
+    def __init__(self, name: str, done: list[str], error: Exception | None = None):
+        self.name = name
+        self.done = done
+        self.error = error
+
+    def start(self) -> None:
+        """Start, or fail."""
+        self.done.append(f"start {self.name}")
+        if self.error is not None:
+            raise self.error
+
+    def stop(self, timeout: float) -> None:
+        """Stop."""
+        assert timeout > 0
+        self.done.append(f"stop {self.name}")
+
+
+def serve(done: list[str], *, service=None, server=None) -> list[str]:
+    """Run with doubles until a signal that comes at once; return the log's events."""
+    service = service or Double("service", done)
+    server = server or Double("server", done)
+
+    def wait() -> int:
+        done.append("wait")
+        return signal.SIGTERM
+
+    with capture_logs() as events:
+        run(service, server, wait, structlog.get_logger())
+    return [f"{event['event']}" for event in events]
+
+
+def test_the_server_listens_first_and_stops_first():
+    """A taken address is found before tasks start; requests end before the service."""
+    done: list[str] = []
+
+    serve(done)
+
+    assert done == [
+        "start server",
+        "start service",
+        "wait",
+        "stop server",
+        "stop service",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        (("127.0.0.1", 8444), "http://127.0.0.1:8444"),
+        (("::1", 8444), "http://[::1]:8444"),
+    ],
+)
+def test_it_says_where_it_listens(address, url):
+    """The log has the URL, IPv6 in brackets."""
+    server = Double("server", [])
+    server.address = address
+
+    events = serve([], server=server)
+
+    assert events == [f"listening on {url}", "stopping", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(98, "Address already in use"), "Address already in use"),
+        (OSError("unclear"), "unclear"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_an_operators_error(error, words):
+    """The error names the address and the reason, and no task is started."""
+    done: list[str] = []
+
+    with pytest.raises(OperatorError, match=rf"127\.0\.0\.1:8444: {words}"):
+        serve(done, server=Double("server", done, error))
+
+    assert done == ["start server", "stop service"]
+
+
+def test_a_service_that_cannot_start_stops_the_server():
+    """Nothing is left running, and the error goes up as it is."""
+    done: list[str] = []
+
+    with pytest.raises(UnavailableError):
+        serve(done, service=Double("service", done, UnavailableError("no store")))
+
+    assert done == ["start server", "start service", "stop server", "stop service"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_wait(number):
+    """The first SIGTERM or SIGINT is handed over, and handlers are put back after."""
+    before = signal.getsignal(number)
+
+    with stop_signals() as wait:
+        os.kill(os.getpid(), number)
+        assert wait() == number
+
+    assert signal.getsignal(number) is before
+
+
+PROGRAM = """
+import sys, time
+import structlog
+from cdc_actors.cli.serve import run, stop_signals
+
+class Double:
+    address = ("127.0.0.1", 8444)
+    def start(self): pass
+    def stop(self, timeout): pass
+
+class Slow(Double):
+    def stop(self, timeout):
+        print("draining", flush=True)
+        time.sleep(60)
+
+with stop_signals() as wait:
+    server = Slow() if sys.argv[1] == "slow" else Double()
+    log = structlog.wrap_logger(structlog.PrintLogger())
+    run(Double(), server, wait, log)
+"""
+
+
+@pytest.fixture
+def program():
+    """Return a function that starts the program and waits until it listens."""
+    started = []
+
+    def start(kind: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, kind], stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert "listening on http://127.0.0.1:8444" in process.stdout.readline()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_stops_in_good_order_with_status_0(program, number):
+    """A real process that gets a signal while it waits says that it stopped."""
+    process = program("quick")
+
+    process.send_signal(number)
+
+    assert process.wait(30) == 0
+    assert "stopped" in process.stdout.read()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        (signal.SIGTERM, signal.SIGTERM, 143),
+        (signal.SIGINT, signal.SIGINT, 130),
+        (signal.SIGTERM, signal.SIGINT, 130),
+    ],
+)
+def test_the_second_signal_leaves_at_once(program, first, second, status):
+    """A stop that takes long is cut off, with the status of the second signal."""
+    process = program("slow")
+    process.send_signal(first)
+    assert any("draining" in line for line in process.stdout)
+
+    process.send_signal(second)
+
+    assert process.wait(30) == status

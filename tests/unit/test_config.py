@@ -1,0 +1,288 @@
+"""Reading the settings: defaults, precedence, origins."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_actors.config import Config, load
+from cdc_actors.config.keys import KEYS, SECTIONS, Key
+from cdc_actors.config.model import host_and_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NATS = {"CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://127.0.0.1:4222"}
+EVERYTHING = """
+address: 127.0.0.1:8444
+maxTaskNum: 100
+maxNameLength: 256
+metaStoreConfig:
+  storeType: sqlite
+  sqlite: {path: ./cdc.db}
+  postgres: {url: "postgresql://cdc@127.0.0.1:5432/cdc"}
+sourceConfig:
+  uri: http://127.0.0.1:19530
+  token: ""
+  etcd: {address: [http://127.0.0.1:2379], rootPath: by-dev, metaSubPath: meta,
+    enableAuth: false, username: "", password: "",
+    enableTLS: false, tlsCertPath: "", tlsKeyPath: "", tlsCACertPath: ""}
+  replicateChan: by-dev-replicate-msg
+  natsmq: {address: nats://127.0.0.1:4222}
+logLevel: info
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    """Return a function that writes a configuration and returns its path."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "cdc.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_every_key_has_its_default_but_the_queue():
+    """With only the queue set, all else is as documented."""
+    config = load(None, NATS, {}).config
+
+    assert msgspec.to_builtins(config) == {
+        "address": "127.0.0.1:8444",
+        "maxTaskNum": 100,
+        "maxNameLength": 256,
+        "metaStoreConfig": {
+            "storeType": "sqlite",
+            "sqlite": {"path": "./cdc.db"},
+            "postgres": {"url": ""},
+        },
+        "sourceConfig": {
+            "uri": "http://127.0.0.1:19530",
+            "token": "",
+            "etcd": {
+                "address": ("http://127.0.0.1:2379",),
+                "rootPath": "by-dev",
+                "metaSubPath": "meta",
+                "enableAuth": False,
+                "username": "",
+                "password": "",
+                "enableTLS": False,
+                "tlsCertPath": "",
+                "tlsKeyPath": "",
+                "tlsCACertPath": "",
+            },
+            "replicateChan": "by-dev-replicate-msg",
+            "natsmq": {"address": "nats://127.0.0.1:4222"},
+        },
+        "logLevel": "info",
+    }
+
+
+def test_a_file_with_every_key_is_read(file):
+    """Each key of the documented file is known, and each origin is that file."""
+    path = file(EVERYTHING)
+
+    resolved = load(path, {}, {})
+
+    assert set(resolved.origins) == set(KEYS)
+    assert all(each.startswith(f"file {path}:") for each in resolved.origins.values())
+    assert resolved.warnings == ()
+
+
+def test_attributes_are_snake_case(file):
+    """Python code reads the settings by Python names."""
+    config = load(file(EVERYTHING), {}, {}).config
+
+    assert config.listen == ("127.0.0.1", 8444)
+    assert config.meta_store_config.store_type == "sqlite"
+    assert config.source_config.etcd.address == ("http://127.0.0.1:2379",)
+    assert config.source_config.etcd.enable_tls is False
+    assert config.source_config.etcd.tls_ca_cert_path == ""
+    assert config.source_config.natsmq.address == "nats://127.0.0.1:4222"
+
+
+def test_settings_cannot_be_changed():
+    """A configuration is frozen, sections included."""
+    config = load(None, NATS, {}).config
+
+    with pytest.raises(AttributeError):
+        config.source_config.etcd.root_path = "other"  # type: ignore[misc]
+
+
+def test_flags_beat_the_environment_which_beats_the_file(file):
+    """Of several places the nearest to the operator counts, and is named as origin."""
+    path = file("address: 1.1.1.1:1\nlogLevel: error\nmaxTaskNum: 7\n")
+    environ = NATS | {
+        "CDC_ACTORS_ADDRESS": "2.2.2.2:2",
+        "CDC_ACTORS_LOG_LEVEL": "debug",
+    }
+
+    resolved = load(path, environ, {"logLevel": "warn"})
+
+    assert resolved.config.max_task_num == 7
+    assert resolved.config.address == "2.2.2.2:2"
+    assert resolved.config.log_level == "warn"
+    assert resolved.origins["maxTaskNum"] == f"file {path}:3"
+    assert resolved.origins["address"] == "environment CDC_ACTORS_ADDRESS"
+    assert resolved.origins["logLevel"] == "flag --log-level"
+    assert resolved.origins["maxNameLength"] == "default"
+
+
+def example(key: Key) -> tuple[str, Any]:
+    """Return a text that is no default, and the value it stands for."""
+    special = {
+        "address": "[::1]:9444",
+        "metaStoreConfig.storeType": "postgres",
+        "metaStoreConfig.postgres.url": "postgresql://somewhere/cdc",
+        "sourceConfig.uri": "https://somewhere:1",
+        "sourceConfig.natsmq.address": "tls://somewhere:1",
+        "logLevel": "debug",
+    }
+    kind = get_args(key.kind)[0]
+    if key.dotted in special:
+        return special[key.dotted], special[key.dotted]
+    if kind is bool:
+        return "true", True
+    if kind is int:
+        return "17", 17
+    if isinstance(key.default, tuple):
+        return "http://a:1, http://b:2", ("http://a:1", "http://b:2")
+    return "something", "something"
+
+
+COMPANIONS = NATS | {
+    "CDC_ACTORS_META_STORE_CONFIG__POSTGRES__URL": "postgresql://db/cdc",
+    "CDC_ACTORS_SOURCE_CONFIG__ETCD__USERNAME": "me",
+    "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CERT_PATH": "cert",
+    "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_KEY_PATH": "key",
+}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=str)
+def test_every_key_can_come_from_the_environment(key):
+    """Any key has a variable, which its origin names."""
+    text, value = example(key)
+
+    resolved = load(None, COMPANIONS | {key.variable: text}, {})
+
+    config: Any = msgspec.to_builtins(resolved.config)
+    for name in key.dotted.split("."):
+        config = config[name]
+    assert config == value
+    assert resolved.origins[key.dotted] == f"environment {key.variable}"
+
+
+@pytest.mark.parametrize(
+    ("dotted", "variable"),
+    [
+        ("maxTaskNum", "CDC_ACTORS_MAX_TASK_NUM"),
+        ("metaStoreConfig.sqlite.path", "CDC_ACTORS_META_STORE_CONFIG__SQLITE__PATH"),
+        (
+            "sourceConfig.etcd.rootPath",
+            "CDC_ACTORS_SOURCE_CONFIG__ETCD__ROOT_PATH",
+        ),
+        (
+            "sourceConfig.etcd.enableTLS",
+            "CDC_ACTORS_SOURCE_CONFIG__ETCD__ENABLE_TLS",
+        ),
+        (
+            "sourceConfig.etcd.tlsCACertPath",
+            "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CA_CERT_PATH",
+        ),
+    ],
+)
+def test_variables_are_the_keys_in_capitals(dotted, variable):
+    """A dot becomes two underscores, a capital or a run of them begins a word."""
+    assert KEYS[dotted].variable == variable
+
+
+def test_a_value_can_be_in_a_file_of_its_own(tmp_path):
+    """A variable with _FILE names a file, whose last line end does not count."""
+    text = "root:Milvus"
+    secret = tmp_path / "token"
+    secret.write_text(f"{text}\n", encoding="utf-8")
+    name = "CDC_ACTORS_SOURCE_CONFIG__TOKEN_FILE"
+
+    resolved = load(None, NATS | {name: str(secret)}, {})
+
+    assert resolved.config.source_config.token == text
+    assert resolved.origins["sourceConfig.token"] == f"environment {name}"
+
+
+def test_the_key_of_the_secrets_is_no_setting():
+    """CDC_ACTORS_KEY is left to what encrypts secrets."""
+    assert load(None, NATS | {"CDC_ACTORS_KEY": "x"}, {}).warnings == ()
+
+
+def test_other_variables_do_not_concern_us():
+    """Only names with our prefix are looked at."""
+    environ = NATS | {"ADDRESS": "x", "CDC_ADDRESS": "x", "cdc_actors_address": "x"}
+
+    assert load(None, environ, {}).config.address == "127.0.0.1:8444"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "sourceConfig:\n", "address: ~\n"])
+def test_what_is_left_empty_keeps_its_default(file, text):
+    """An empty file, section or key is as if it were not there."""
+    resolved = load(file(text), NATS, {})
+
+    assert resolved.config == load(None, NATS, {}).config
+
+
+def test_one_etcd_address_need_not_be_a_list(file):
+    """As in milvus-cdc, one text stands for a list of it."""
+    path = file("sourceConfig: {etcd: {address: 'http://a:1'}}")
+
+    config = load(path, NATS, {}).config
+
+    assert config.source_config.etcd.address == ("http://a:1",)
+
+
+def test_keys_by_reference_are_read(file):
+    """YAML's anchors and merges work."""
+    text = (
+        "sourceConfig:\n  etcd: &e {rootPath: a}\n  natsmq:\n    address: nats://a:1\n"
+    )
+    path = file(text + "metaStoreConfig:\n  etcd:\n    <<: *e\n")
+
+    assert load(path, {}, {}).config.source_config.etcd.root_path == "a"
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("127.0.0.1:8444", ("127.0.0.1", 8444)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+    ],
+)
+def test_addresses_split_into_host_and_port(address, parts):
+    """Names, IPv4 and bracketed IPv6 addresses are taken; port 0 is any free one."""
+    assert host_and_port(address) == parts
+
+
+@given(st.text(max_size=30))
+def test_no_text_breaks_the_address(text):
+    """An address is split, or refused with ValueError."""
+    try:
+        host, port = host_and_port(text)
+    except ValueError:
+        return
+    assert host
+    assert 0 <= port <= 65535
+
+
+def test_sections_and_keys_are_those_of_the_model():
+    """The table of keys is the model's, walked through."""
+    assert "sourceConfig.natsmq" in SECTIONS
+    assert len(KEYS) == 21
+    assert dataclasses.is_dataclass(KEYS["address"])
+    assert isinstance(load(None, NATS, {}).config, Config)

@@ -1,0 +1,196 @@
+"""What is said about wrong settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc_actors.config import load
+from cdc_actors.errors import OperatorError
+
+QUEUE = "natsmq: {address: 'nats://127.0.0.1:4222'}"
+NATS = {"CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://127.0.0.1:4222"}
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """Return a function that loads a text which must be refused, and tells how."""
+
+    def read(text: str, environ: dict[str, str] = NATS) -> str:
+        path = tmp_path / "cdc.yaml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(OperatorError) as caught:
+            load(path, environ, {})
+        message = str(caught.value)
+        assert "\n" not in message
+        return message.replace(str(path), "FILE")
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("maxTaskNum: many", "maxTaskNum (file FILE:1) must be a whole number"),
+        ("maxTaskNum: 0", "of at least 1, not 0"),
+        ("maxTaskNum: true", "not True"),
+        ("maxNameLength: -1", "maxNameLength (file FILE:1) must be a whole number"),
+        ("\nlogLevel: loud", "logLevel (file FILE:2) must be debug, info, warn or"),
+        ("address: '8444'", "address (file FILE:1) must be host:port"),
+        ("address: ':8444'", "must be host:port such as 127.0.0.1:8444 or [::1]:8444"),
+        ("address: '::1:8444'", "must be host:port"),
+        ("address: 'a:65536'", "must be host:port"),
+        ("address: [a]", "address (file FILE:1) must be host:port"),
+        ("metaStoreConfig: {storeType: redis}", "must be sqlite or postgres"),
+        ("metaStoreConfig: {sqlite: {path: ''}}", "must be text that is not empty"),
+        ("sourceConfig: {uri: 'localhost:19530'}", "such as http://127.0.0.1:19530"),
+        ("sourceConfig: {natsmq: {address: 'a:1'}}", "such as nats://127.0.0.1:4222"),
+        ("sourceConfig: {token: 123}", "sourceConfig.token (file FILE:1) must be text"),
+        ("sourceConfig: {etcd: {address: []}}", "a list of at least one address"),
+        ("sourceConfig: {etcd: {address: [1]}}", "sourceConfig.etcd.address (file"),
+        ("sourceConfig: {etcd: {enableAuth: 'on'}}", "must be true or false"),
+        ("sourceConfig: {etcd: {enableTLS: 1}}", "must be true or false, not 1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(refusal, text, words):
+    """The error has the dotted key, where it stands and what it must be."""
+    environ = {} if "natsmq" in text else NATS
+    assert words in refusal(text, environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("maxTaskNumber: 1", "did you mean maxTaskNum?"),
+        ("maxtasknum: 1", "did you mean maxTaskNum?"),
+        (
+            "sourceConfig: {etcd: {rootpath: x}}",
+            "did you mean sourceConfig.etcd.rootPath?",
+        ),
+        ("natsmq: {address: x}", "did you mean sourceConfig.natsmq?"),
+        (
+            "sourceConfig: {etcd: {zzz: x}}",
+            "sourceConfig.etcd.zzz (file FILE:1) is not a",
+        ),
+        (
+            "sourceConfig: {natsmq: {tls: x}}",
+            "sourceConfig.natsmq.tls (file FILE:1) is",
+        ),
+        ("1: x", "1 (file FILE:1) is not a known key"),
+        ("sourceConfig: [x]", "sourceConfig (file FILE:1) must be a section"),
+        (
+            "metaStoreConfig: {sqlite: x.db}",
+            "metaStoreConfig.sqlite (file FILE:1) must",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_closest(refusal, text, words):
+    """The error has the full path of the key, and a suggestion if one is near."""
+    assert words in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["", "sourceConfig: {natsmq: {}}", "logLevel: info"])
+def test_without_a_queue_the_error_says_what_to_add(refusal, text):
+    """There is no default for the message queue."""
+    message = refusal(text, {})
+
+    assert "sourceConfig.natsmq.address is missing" in message
+    assert "natsmq: {address: nats://127.0.0.1:4222}" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "metaStoreConfig: {storeType: postgres}",
+            "metaStoreConfig.postgres.url is missing",
+        ),
+        (
+            "metaStoreConfig: {storeType: postgres, postgres: {url: 'host=db'}}",
+            "such as postgresql://",
+        ),
+        (
+            "sourceConfig: {etcd: {enableAuth: true}}",
+            "sourceConfig.etcd.username is missing",
+        ),
+        (
+            "sourceConfig: {etcd: {enableTLS: true, tlsCertPath: a}}",
+            "needs both of tlsCertPath and tlsKeyPath",
+        ),
+    ],
+)
+def test_settings_that_need_others_say_so(refusal, text, words):
+    """A setting without its companion is refused."""
+    assert words in refusal(text)
+
+
+def test_everything_wrong_is_said_at_once(refusal):
+    """One run is enough to learn of all mistakes."""
+    message = refusal("maxTaskNum: 0\nfoo: 1\n", {"CDC_ACTORS_LOG_LEVEL": "loud"})
+
+    assert all(
+        word in message
+        for word in ("maxTaskNum", "foo", "CDC_ACTORS_LOG_LEVEL", "natsmq")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: b: c", "is not valid YAML: mapping values are not allowed here in line 1"),
+        ("- a", "must hold keys and values"),
+        ("address: a:1\naddress: b:1", "has address twice, in the lines 1 and 2"),
+        (
+            "sourceConfig:\n  uri: x\n  uri: y",
+            "has sourceConfig.uri twice, in the lines",
+        ),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_explained(refusal, text, words):
+    """Broken YAML, no mapping, and a key given twice each have their sentence."""
+    assert words in refusal(text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    """A wrong path gives the path and the system's reason."""
+    with pytest.raises(OperatorError, match=r"none\.yaml cannot be read: No such file"):
+        load(tmp_path / "none.yaml", NATS, {})
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    """Bytes that are not UTF-8 are an error, not a traceback."""
+    path = tmp_path / "cdc.yaml"
+    path.write_bytes(b"address: \xff\xfe")
+
+    with pytest.raises(OperatorError, match="not UTF-8"):
+        load(path, NATS, {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"CDC_ACTORS_ADRESS": "x"}, "CDC_ACTORS_ADRESS belongs to no known key; did"),
+        ({"CDC_ACTORS_ZZZ": "x"}, "CDC_ACTORS_ZZZ belongs to no known key"),
+        ({"CDC_ACTORS_MAX_TASK_NUM": ""}, "(environment CDC_ACTORS_MAX_TASK_NUM) must"),
+        ({"CDC_ACTORS_MAX_TASK_NUM": "1.5"}, "not '1.5'"),
+        (
+            {"CDC_ACTORS_LOG_LEVEL": "info", "CDC_ACTORS_LOG_LEVEL_FILE": "x"},
+            "CDC_ACTORS_LOG_LEVEL and CDC_ACTORS_LOG_LEVEL_FILE are both set",
+        ),
+        (
+            {"CDC_ACTORS_LOG_LEVEL_FILE": "/nonexistent/x"},
+            "CDC_ACTORS_LOG_LEVEL_FILE names a file that cannot be read: No such file",
+        ),
+    ],
+)
+def test_wrong_variables_are_named(environ, words):
+    """An unknown, wrong or doubled variable is an error with its name."""
+    with pytest.raises(OperatorError) as caught:
+        load(None, NATS | environ, {})
+
+    assert words in str(caught.value)
+
+
+def test_a_wrong_flag_is_named():
+    """A value from the command line is checked as any other."""
+    with pytest.raises(OperatorError, match="flag --address"):
+        load(None, NATS, {"address": "nowhere"})

@@ -1,0 +1,135 @@
+"""Files made for milvus-cdc."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc_actors.config import load
+from cdc_actors.errors import OperatorError
+
+KNOWN = """
+address: 0.0.0.0:8444
+maxTaskNum: 100
+metaStoreConfig:
+  storeType: sqlite
+  mysqlSourceUrl: root:root@tcp(127.0.0.1:3306)/milvuscdc?charset=utf8
+  rootPath: cdc
+  etcdEndpoints: [localhost:2379]
+  etcd: {address: [http://127.0.0.1:2379], rootPath: x, enableAuth: true}
+sourceConfig:
+  etcd:
+    address:
+      - http://127.0.0.1:2379
+    rootPath: by-dev
+    metaSubPath: meta
+    enableAuth: false
+    username: root
+    password: root123456
+    enableTLS: false
+    tlsCertPath: deployment/cert/client.pem
+    tlsKeyPath: deployment/cert/client.key
+    tlsCACertPath: deployment/cert/ca.pem
+    tlsMinVersion: 1.3
+  readChanLen: 10
+  channelNum: 16
+  timeTickInterval: 500
+  defaultPartitionName: _default
+  replicateChan: by-dev-replicate-msg
+  natsmq: {address: nats://127.0.0.1:4222}
+  kafka:
+maxNameLength: 256
+logLevel: info
+detectDeadLock: false
+batchMode: true
+replicateID: one
+dryRun: false
+retry: {retryTimes: 3, initBackOff: 1, maxBackOff: 10}
+packer: {timerInterval: 5000, maxCount: 10}
+enableReverse: false
+reverseMilvus: {}
+currentMilvus: {}
+"""
+WITHOUT_EFFECT = {
+    "metaStoreConfig.mysqlSourceUrl",
+    "metaStoreConfig.rootPath",
+    "metaStoreConfig.etcdEndpoints",
+    "metaStoreConfig.etcd",
+    "sourceConfig.etcd.tlsMinVersion",
+    "sourceConfig.readChanLen",
+    "sourceConfig.channelNum",
+    "sourceConfig.timeTickInterval",
+    "sourceConfig.defaultPartitionName",
+    "detectDeadLock",
+    "batchMode",
+    "replicateID",
+    "dryRun",
+    "retry",
+    "packer",
+    "enableReverse",
+    "reverseMilvus",
+    "currentMilvus",
+}
+SOURCE = "sourceConfig:\n  natsmq: {address: nats://127.0.0.1:4222}\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return a function that writes a configuration and returns its path."""
+
+    def write(text: str):
+        path = tmp_path / "cdc.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_known_file_works_and_one_line_names_what_has_no_effect(file):
+    """Harmless keys are accepted with a single warning that has each name, no value."""
+    resolved = load(file(KNOWN), {}, {})
+
+    (warning,) = resolved.warnings
+    _, _, names = warning.rstrip(".").partition(": ")
+    assert set(names.split(", ")) == WITHOUT_EFFECT
+    assert "\n" not in warning
+    assert "root:root" not in warning
+    assert resolved.config.address == "0.0.0.0:8444"
+
+
+@pytest.mark.parametrize("queue", ["rocksmq", "kafka", "pulsar"])
+def test_queues_of_later_versions_are_known_by_name(file, queue):
+    """Another queue is refused as not supported, not as unknown; natsmq is named."""
+    text = f"{SOURCE}  {queue}: {{address: 127.0.0.1:9092}}\n"
+
+    with pytest.raises(OperatorError) as caught:
+        load(file(text), {}, {})
+
+    assert f"sourceConfig.{queue} (file" in str(caught.value)
+    assert "not supported by this version" in str(caught.value)
+    assert "natsmq" in str(caught.value)
+
+
+@pytest.mark.parametrize("store", ["etcd", "mysql"])
+def test_stores_of_milvus_cdc_are_refused_with_what_to_set(file, store):
+    """A storeType that only milvus-cdc has tells the two that are here."""
+    text = f"{SOURCE}metaStoreConfig: {{storeType: {store}}}\n"
+
+    with pytest.raises(
+        OperatorError, match=f"is {store}.*set it to sqlite or postgres"
+    ):
+        load(file(text), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("  etcdAddress: [a]\n", "write sourceConfig.etcd.address instead"),
+        ("  etcdRootPath: a\n", "write sourceConfig.etcd.rootPath instead"),
+        ("  etcdMetaSubPath: a\n", "write sourceConfig.etcd.metaSubPath instead"),
+        ("dryRun: true\n", "dryRun"),
+    ],
+)
+def test_what_would_be_harmful_to_pass_over_is_refused(file, line, words):
+    """Old names of keys that count, and a dry run, are errors and not warnings."""
+    with pytest.raises(OperatorError, match=words):
+        load(file(SOURCE + line), {}, {})
