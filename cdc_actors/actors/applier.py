@@ -171,8 +171,7 @@ class Applier(pykka.ThreadingActor):
         del self._open[id(work)]
         if isinstance(work, Piece):
             self._stream.budget.give(size_of(work))
-        if not isinstance(work, Create):
-            self._stream.release(work.marks, rows)
+        self._stream.release(work.marks, rows)
 
     def _give_up_collection(self, error: OperatorError) -> None:
         """Set the collection aside; the others go on."""

@@ -113,16 +113,22 @@ class Reader(pykka.ThreadingActor):
             self._report()
 
     def _open_stream(self) -> None:
-        """Open target, log and catalog; watch from the revision that was listed."""
+        """Open target, log and catalog; watch from the revision that was listed.
+
+        The clients' requests are read from the oldest on, for what they asked of a
+        collection came after its beginning; the catalog is listed when it is known how
+        many of them there are.
+        """
         job = self._job
         self._target = self._open_target()
         self._wal: WalReader = open_reader(job.source)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
         self._open.callback(self._catalog.close)
+        self._channels = Channels(self._wal)
+        self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)
-        self._channels = Channels(self._wal)
         self._router = Router(
             self._stream,
             self._target,
@@ -156,16 +162,10 @@ class Reader(pykka.ThreadingActor):
         return target
 
     def _begin(self, snapshot: CatalogSnapshot) -> None:
-        """Subscribe every channel and tell the task where each begins.
-
-        The clients' requests are read from the oldest on: what they asked of a
-        collection came after its beginning.
-        """
-        replicate = self._job.source.replicate_chan
-        for channel, checkpoint in self._job.checkpoints.items():
-            self._subscribe(channel, checkpoint)
-        if replicate not in self._channels:
-            self._subscribe(replicate, None)
+        """Subscribe every channel and tell the task where each begins."""
+        for channel in self._job.checkpoints:
+            if channel not in self._channels:
+                self._subscribe(channel)
         for entry in self._job.entries:
             self._router.restore(entry)
         self._adopt(snapshot.collections.values())
@@ -175,7 +175,9 @@ class Reader(pykka.ThreadingActor):
         """A channel that a collection of the task uses is never without a checkpoint."""
         self._stream.record(ReadingBegins(self._stream.number, starts, why))
 
-    def _subscribe(self, channel: str, checkpoint: Checkpoint | None) -> None:
+    def _subscribe(self, channel: str, start: Checkpoint | None = None) -> None:
+        """Read a channel from ``start``, its last checkpoint, or its oldest record on."""
+        checkpoint = start or self._job.checkpoints.get(channel)
         self._stream.begin(channel, checkpoint)
         self._channels.subscribe(channel, checkpoint)
 

@@ -54,7 +54,11 @@ class Requests:
         self._catalog = catalog
         self._target = target
         self._spec = spec
-        self._by_name = {(c.database, c.name): c for c in snapshot.collections.values()}
+        self._by_name = {
+            (c.database, c.name): c
+            for c in snapshot.collections.values()
+            if c.available
+        }
         self._parked: list[_Parked] = []
 
     def add(self, request: Request, mark: Mark, *, behind: bool) -> None:
@@ -83,19 +87,21 @@ class Requests:
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.
 
-        None if it is not selected or was dropped since: then there is nothing to do.
+        The catalog goes first (as it was listed, for what was asked before): a dropped
+        collection may still be known here while its successor is not yet. None if it is
+        not selected or was dropped since: then there is nothing to do.
         """
-        known = self._router.named(request.database, name, request.timestamp)
-        if known is not None:
-            return known.entry.collection_id
         if not self._spec.selects(request.database, name):
             return None
-        meta = self._by_name.get((request.database, name))
-        if meta is None and not behind:
-            meta = self._catalog.find(request.database, name)
-        if meta is None or meta.created > request.timestamp:
-            return None
-        return int(meta.id)
+        meta = (
+            self._by_name.get((request.database, name))
+            if behind
+            else self._catalog.find(request.database, name)
+        )
+        if meta is not None and meta.created <= request.timestamp:
+            return int(meta.id)
+        known = self._router.named(request.database, name, request.timestamp)
+        return known.entry.collection_id if known else None
 
     def _give(self, parked: _Parked) -> bool:
         """Hand a request on if its time has come; tell whether it is settled."""

@@ -107,7 +107,7 @@ class Router:
         return self._collections.get(collection_id)
 
     def named(self, database: str, name: str, timestamp: int) -> Collection | None:
-        """Return the collection that had this name then, if it is being replicated."""
+        """Return the newest collection of this name as of a time that is replicated."""
         found = [
             collection
             for collection in self._collections.values()
@@ -182,7 +182,7 @@ class Router:
         match change:
             case CreateCollection():
                 if not self.knows(change.collection):
-                    self._create(change)
+                    self._create(change, mark)
             case DropCollection() | DropPartition():
                 self._barrier(channel, change, mark)
 
@@ -194,7 +194,7 @@ class Router:
             step = Step(change, (self._stream.hold(mark),))
             self._deliver(collection, collection.lanes.add(channel, step))
 
-    def _create(self, change: CreateCollection) -> None:
+    def _create(self, change: CreateCollection, mark: Mark) -> None:
         meta = self._catalog.collection(change.collection)
         if meta is None or meta.dropping:
             self._gone.add(change.collection)
@@ -205,7 +205,8 @@ class Router:
             self._gone.add(change.collection)
             return
         collection = self._add(_entry(meta), exists=False)
-        self._deliver(collection, [Create(_definition(meta))])
+        create = Create(_definition(meta), (self._stream.hold(mark),))
+        self._deliver(collection, [create])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}

@@ -61,10 +61,9 @@ class Service:
         Raises:
             OperatorError: The log or the key to its secrets cannot be used.
         """
-        log, key_path = open_log(self._config)
-        self._log = log
-        secrets = SecretBox.open(key_path, os.environ)
-        stores = Stores(log, Checkpoints(log), secrets)
+        secrets = SecretBox.open(key_path(self._config), os.environ)
+        self._log = open_log(self._config)
+        stores = Stores(self._log, Checkpoints(self._log), secrets)
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
         SourceProbe.start(self._config.source_config, self._source)
@@ -75,8 +74,9 @@ class Service:
             return
         deadline = time.monotonic() + timeout
         try:
-            for stopped in self._supervisor.ask(Shutdown(), timeout=timeout):
-                stopped.get(timeout=max(0.1, deadline - time.monotonic()))
+            answer: Any = self._supervisor.ask(Shutdown(), timeout=timeout)
+            for task in answer:
+                task.get(timeout=max(0.1, deadline - time.monotonic()))
         except pykka.Timeout:
             pass
         pykka.ActorRegistry.stop_all(block=True, timeout=1)
@@ -174,10 +174,17 @@ class Service:
         return answer
 
 
-def open_log(config: Config) -> tuple[TaskLog, Path | None]:
-    """Open the configured event log; also return where its key file belongs."""
+def open_log(config: Config) -> TaskLog:
+    """Open the configured event log."""
     store = config.meta_store_config
     if store.store_type == "postgres":
-        return TaskLog.postgres(store.postgres.url), Path("cdc-actors.key")
-    path = store.sqlite.path
-    return TaskLog.sqlite(path), Path(path).with_suffix(".key")
+        return TaskLog.postgres(store.postgres.url)
+    return TaskLog.sqlite(store.sqlite.path)
+
+
+def key_path(config: Config) -> Path:
+    """Return where the key to the log's secrets is, unless the environment has it."""
+    store = config.meta_store_config
+    if store.store_type == "postgres":
+        return Path("cdc-actors.key")
+    return Path(store.sqlite.path).with_suffix(".key")

@@ -6,7 +6,6 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,12 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
-from cdc_actors.actors.reader import Assignment, Reader
-from cdc_actors.actors.stream import Stream
+from cdc_actors.actors.reader import Assignment
+from cdc_actors.actors.run import Run
 from cdc_actors.actors.view import view_of
 from cdc_actors.actors.work import (
     BeginOperation,
     ReadingBegins,
-    ReadOn,
     RecordOperation,
     RecordSetAside,
     StreamFailed,
@@ -52,9 +50,6 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import Checkpoints, SecretBox, Task, TaskLog
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
-STOP_SECONDS = 3.0
-"""How long a stream may take to end before it is left behind, its requests cancelled."""
-
 SETTLED_SECONDS = 3.0
 """How long a stream must run after a failure before the task counts as recovered."""
 
@@ -87,7 +82,7 @@ class TryAgain:
 
 
 class TaskActor(pykka.ThreadingActor):
-    """One task. Owns the aggregate, its stream, and the way back after a failure."""
+    """One task. Owns the aggregate, its run, and the way back after a failure."""
 
     use_daemon_thread = True
 
@@ -105,14 +100,12 @@ class TaskActor(pykka.ThreadingActor):
         self._source = source
         self._supervisor = supervisor
         self._number = 0
-        self._stream: Stream | None = None
-        self._reader: pykka.ActorRef[Reader] | None = None
-        self._begun_at = 0.0
+        self._run: Run | None = None
         self._attempts = 0
         self._saved: dict[str, Checkpoint] = {}
-        self._progress: StreamProgressed | None = None
         self._rows_before = 0
         self._unrecorded: CdcError | None = None
+        self._stale = False
 
     def on_receive(self, message: Any) -> None:
         """Do what a message says. Runs in the actor's own thread.
@@ -135,7 +128,7 @@ class TaskActor(pykka.ThreadingActor):
             case ReadingBegins():
                 self._reading_begins(message)
             case Shutdown():
-                self._end_stream()
+                self._end_run()
             case _:
                 self._hear(message)
 
@@ -147,7 +140,7 @@ class TaskActor(pykka.ThreadingActor):
                 case StreamProgressed():
                     self._progressed(message)
                 case StreamFailed():
-                    self._failed(message)
+                    self._stream_failed(message)
                 case TryAgain():
                     self._try_again(message)
         except CdcError as error:
@@ -158,12 +151,12 @@ class TaskActor(pykka.ThreadingActor):
     def _launch(self) -> None:
         self._show()
         if self._task.state is TaskState.RUNNING:
-            self._begin_stream()
+            self._begin_run()
 
     def _pause(self, who: Who) -> None:
         if self._task.state is TaskState.PAUSED:
             raise TaskConflictError(f"the task has paused, task_id: {self._id}")
-        checkpoints = self._end_stream()
+        checkpoints = self._end_run()
         try:
             self._record(
                 lambda: self._task.pause(
@@ -171,16 +164,16 @@ class TaskActor(pykka.ThreadingActor):
                 )
             )
         except CdcError:
-            self._begin_stream()
+            self._begin_run()
             raise
 
     def _resume(self, who: Who) -> None:
         self._record(lambda: self._task.resume(who=who, why="asked by a client"))
         self._attempts = 0
-        self._begin_stream()
+        self._begin_run()
 
     def _delete(self, who: Who) -> None:
-        checkpoints = self._end_stream()
+        checkpoints = self._end_run()
         try:
             self._record(
                 lambda: self._task.delete(
@@ -222,7 +215,7 @@ class TaskActor(pykka.ThreadingActor):
         )
 
     def _reading_begins(self, message: ReadingBegins) -> None:
-        if self._is_current(message.stream):
+        if self._current(message.stream):
             self._save_checkpoints(message.starts.values())
             starts = list(message.starts.values())
             self._record(
@@ -230,23 +223,25 @@ class TaskActor(pykka.ThreadingActor):
             )
 
     def _progressed(self, message: StreamProgressed) -> None:
-        if not self._is_current(message.stream):
+        run = self._current(message.stream)
+        if run is None:
             return
-        self._progress = message
-        ran = time.monotonic() - self._begun_at
-        if self._task.failure and ran > SETTLED_SECONDS:
+        run.progress = message
+        if self._task.failure and run.age > SETTLED_SECONDS:
             self._record(lambda: self._task.recover(who=_SERVICE, why="it moves again"))
-        if ran > HEALTHY_SECONDS:
+        if run.age > HEALTHY_SECONDS:
             self._attempts = 0
         self._save_checkpoints(message.checkpoints.values())
         self._unrecorded = None
         self._show()
 
-    def _failed(self, message: StreamFailed) -> None:
-        if not self._is_current(message.stream):
-            return
-        self._end_stream()
-        error = message.error
+    def _stream_failed(self, message: StreamFailed) -> None:
+        if self._current(message.stream):
+            self._end_run()
+            self._failed(message.error)
+
+    def _failed(self, error: CdcError) -> None:
+        """Try again later, or wait for the operator, as the error's class says."""
         self._attempts += 1
         _log.warning(
             "stream failed",
@@ -297,24 +292,17 @@ class TaskActor(pykka.ThreadingActor):
 
     def _try_again(self, message: TryAgain) -> None:
         running = self._task.state is TaskState.RUNNING
-        if message.stream == self._number and self._stream is None and running:
-            self._begin_stream()
+        if message.stream == self._number and self._run is None and running:
+            self._begin_run()
 
-    # The stream.
+    # The run.
 
-    def _begin_stream(self) -> None:
+    def _begin_run(self) -> None:
         self._number += 1
-        self._begun_at = time.monotonic()
-        self._progress = None
         try:
-            assignment = self._assignment()
+            self._run = Run(self._number, self.actor_ref, self._assignment())
         except CdcError as error:
-            self._stream = Stream(self._number, self.actor_ref)
-            self.actor_ref.tell(StreamFailed(self._number, error))
-            return
-        self._stream = Stream(self._number, self.actor_ref)
-        self._reader = Reader.start(self._stream, assignment)
-        self._reader.tell(ReadOn())
+            self._failed(error)
         self._show()
 
     def _assignment(self) -> Assignment:
@@ -325,30 +313,27 @@ class TaskActor(pykka.ThreadingActor):
             spec=self._task.spec,
             token=self._stores.secrets.decrypt(self._task.secret),
             entries=entries,
-            checkpoints=self._saved,
+            checkpoints=dict(self._saved),
             restarted=bool(self._saved or entries),
         )
 
-    def _end_stream(self) -> list[Checkpoint]:
-        """Stop reading and applying; return, and keep, how far the target has come."""
-        stream, self._stream = self._stream, None
-        reader, self._reader = self._reader, None
-        if stream is None:
-            return list(self._saved.values())
-        stream.stop()
-        if reader is not None:
-            _stop(reader)
-        self._rows_before += stream.rows
-        self._progress = None
-        checkpoints = stream.checkpoints() or self._saved
-        try:
-            self._save_checkpoints(checkpoints.values())
-        except UnavailableError as error:
-            _log.warning("checkpoints not saved", error=str(error))
-        return list(checkpoints.values())
+    def _end_run(self) -> list[Checkpoint]:
+        """End the run, if there is one; keep, and return, how far the target has come."""
+        run, self._run = self._run, None
+        if run is not None:
+            checkpoints = run.end()
+            self._rows_before += run.rows
+            try:
+                self._save_checkpoints(checkpoints.values())
+            except UnavailableError as error:
+                _log.warning(
+                    "checkpoints not saved", task_id=self._id, error=str(error)
+                )
+        return list(self._saved.values())
 
-    def _is_current(self, number: int) -> bool:
-        return self._stream is not None and self._stream.number == number
+    def _current(self, number: int) -> Run | None:
+        """Return the run of that number, unless it has ended."""
+        return self._run if self._run and self._run.number == number else None
 
     # Writing down.
 
@@ -361,14 +346,15 @@ class TaskActor(pykka.ThreadingActor):
     def _record(self, command: Callable[[], None]) -> None:
         """Run a command of the aggregate and make its events true.
 
-        After an error the aggregate is what the log says.
+        After an error the aggregate is what the log says, once the log can be read.
         """
-        command()
-        try:
-            self._stores.log.save(self._task)
-        except CdcError:
+        if self._stale:
             self._task = self._stores.log.load(self._id)
-            raise
+            self._stale = False
+        command()
+        self._stale = True
+        self._stores.log.save(self._task)
+        self._stale = False
         self._show()
 
     def _try_to_record(self, error: CdcError, command: Callable[[], None]) -> bool:
@@ -383,23 +369,17 @@ class TaskActor(pykka.ThreadingActor):
         return True
 
     def _show(self) -> None:
-        confirmed = self._progress.confirmed if self._progress else None
+        progress = self._run.progress if self._run else None
         view = view_of(
             self._task,
-            progress=self._progress,
-            rows=self._rows_before + (self._progress.rows if self._progress else 0),
+            progress=progress,
+            rows=self._rows_before + (progress.rows if progress else 0),
             unrecorded=self._unrecorded,
         )
+        confirmed = progress.confirmed if progress else None
         at = seconds(confirmed) if confirmed else None
         self._supervisor.tell(ViewChanged(view, at))
 
 
 def _is_unexpected(error: CdcError) -> bool:
     return error.__cause__ is not None and str(error).startswith("unexpected ")
-
-
-def _stop(reader: pykka.ActorRef[Reader]) -> None:
-    try:
-        reader.stop(block=True, timeout=STOP_SECONDS)
-    except pykka.Timeout:
-        _log.warning("a stream does not end in time; it is left to end by itself")

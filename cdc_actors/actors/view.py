@@ -63,7 +63,8 @@ def _status(
     task: Task, progress: StreamProgressed | None, unrecorded: CdcError | None
 ) -> HealthStatus:
     if task.state is TaskState.PAUSED:
-        return "failed" if task.failure else "paused"
+        gave_up = task.failure is not None and task.failure.next_try is None
+        return "failed" if gave_up else "paused"
     if task.failure or unrecorded:
         return "retrying"
     if progress is None:

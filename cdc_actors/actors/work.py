@@ -21,6 +21,7 @@ class Create:
     """Bring the applier's collection into being at the target."""
 
     definition: Definition
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ CALL_TIMEOUT = 30.0
 _GLANCE = 0.05
 """Seconds after which a waiting call looks whether it has been given up."""
 
+_NO_KEEPALIVE = {"grpc.keepalive_time_ms": 2**31 - 1}
+"""Every call has a deadline instead: servers with gRPC's own limits, Milvus Lite among
+them, hang up on pymilvus's ping every 10 seconds ("Too many pings")."""
+
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
 _REFUSED = {
     grpc.StatusCode.UNAUTHENTICATED: "the target refuses the login",
@@ -73,7 +77,12 @@ class Connection:
         self._given_up = given_up
         try:
             self._client = MilvusClient(
-                uri=uri, token=token, timeout=timeout, dedicated=True, **(tls or {})
+                uri=uri,
+                token=token,
+                timeout=timeout,
+                dedicated=True,
+                grpc_options=_NO_KEEPALIVE,
+                **(tls or {}),
             )
             self._handler = self._client._get_connection()  # noqa: SLF001
             self.version = self._server_version(timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class WalReader(Protocol):
     """Reads physical channels of one source's write-ahead log.
 
-    One thread uses a reader; ``close`` may come from any. A reader never leaves anything
+    One thread uses a reader; ``close`` may come from any. A reader leaves nothing
     behind at the queue: no consumer group, no durable, no topic made by reading.
 
     Every method raises ``TransientError`` when the queue is away, in the queue's own
@@ -27,15 +27,16 @@ class WalReader(Protocol):
     ) -> None:
         """Deliver ``channel`` from ``start`` on, or from the oldest record if None.
 
-        With ``inclusive`` the record at ``start`` itself comes first. A channel that does
-        not exist yet is waited for.
+        With ``inclusive`` the record at ``start`` itself comes first. A channel that
+        does not exist yet is waited for, unless there is a ``start``: then it is lost.
         """
 
     def poll(self, timeout: float) -> list[Record]:
         """Return what has arrived, in order within each channel.
 
         Returns at once if there is something, else after ``timeout`` seconds with an
-        empty list. What is fetched ahead is bounded in bytes.
+        empty list. What is fetched ahead is bounded in bytes. An error is raised once
+        the records that came before it have been returned.
         """
 
     def oldest(self, channel: str) -> Position | None:
@@ -47,13 +48,16 @@ class WalReader(Protocol):
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
 
+    def position(self, channel: str, message_id: bytes) -> Position:
+        """Return the position that Milvus's ``MsgPosition`` or catalog means by an id."""
+
     def reached(self, position: Position, mark: Position) -> bool:
-        """Tell whether ``position`` stands at ``mark`` or behind it in their channel."""
+        """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent."""
 
-    def __enter__(self) -> WalReader: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self,

@@ -1,0 +1,80 @@
+"""Milvus's own binaries, unpacked once for a user from the PyPI package ``milvus``."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import itertools
+import lzma
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cdc_actors.errors import OperatorError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilvusBinaries:
+    """What it takes to run Milvus: its program and libraries, and its settings."""
+
+    bin: Path
+    template: Path
+
+    @property
+    def executable(self) -> Path:
+        """The server's program."""
+        return self.bin / "milvus"
+
+
+def milvus_binaries() -> MilvusBinaries:
+    """Return the installed Milvus, unpacked (300 MB, some seconds) if it is not yet.
+
+    Safe to call from several processes at once: one unpacks, the others wait.
+
+    Raises:
+        OperatorError: The package is not installed, as there is none for this platform.
+    """
+    package = importlib.util.find_spec("milvus")
+    if package is None or package.origin is None:
+        raise OperatorError(
+            "The package milvus 2.3.5, which holds a real Milvus server, is not "
+            "installed; it exists for Linux on x86-64 and macOS on Apple silicon only."
+        )
+    data = Path(package.origin).parent / "data"
+    version = importlib.metadata.version("milvus")
+    cache = _cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / f"milvus-{version}"
+    with (cache / f"milvus-{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _unpack(data / "bin", target)
+    return MilvusBinaries(bin=target, template=data / "config.yaml.template")
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cdc-actors"
+
+
+def _unpack(packed: Path, target: Path) -> None:
+    # Complete or not there at all: whoever was killed here leaves only the partial one.
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    with ThreadPoolExecutor() as pool:
+        files = packed.glob("*.lzma")
+        list(pool.map(_unpack_file, files, itertools.repeat(partial)))
+    partial.rename(target)
+
+
+def _unpack_file(packed: Path, folder: Path) -> None:
+    file = folder / packed.stem
+    with lzma.open(packed) as source, file.open("wb") as sink:
+        shutil.copyfileobj(source, sink, _CHUNK)
+    file.chmod(0o755)

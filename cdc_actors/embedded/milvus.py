@@ -1,0 +1,89 @@
+"""A real Milvus: standalone, with its embedded etcd and message queue."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cdc_actors.embedded import settings
+from cdc_actors.embedded.binaries import milvus_binaries
+from cdc_actors.embedded.ports import HOST
+from cdc_actors.embedded.server import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_ANSWER = 2.0
+
+
+class EmbeddedMilvus(EmbeddedServer):
+    """A Milvus 2.3.5 from the PyPI package ``milvus``, in one process.
+
+    Args:
+        folder: Where data, settings and logs go; made if it does not exist.
+        mq: The message queue. ``natsmq`` listens at ``nats_address``; ``rocksmq`` is
+            the folder ``rocksmq``.
+        retention: How much of each channel natsmq keeps. Counts when a channel is made.
+    """
+
+    name = "Milvus"
+    _port_names: ClassVar = settings.PORTS
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mq: Literal["natsmq", "rocksmq"] = "natsmq",
+        retention: settings.NatsRetention = settings.AS_MILVUS,
+    ) -> None:
+        super().__init__(folder)
+        self._mq = mq
+        self._retention = retention
+
+    @property
+    def etcd_address(self) -> str:
+        """The address of its etcd, a URL."""
+        return f"http://{HOST}:{self.ports['etcd']}"
+
+    @property
+    def nats_address(self) -> str:
+        """The address of its NATS server, a URL; nothing is there with ``rocksmq``."""
+        return f"nats://{HOST}:{self.ports['nats']}"
+
+    def _prepare(self) -> Sequence[str]:
+        self._binaries = milvus_binaries()
+        settings.write(
+            self.folder,
+            template=self._binaries.template,
+            ports=self.ports,
+            mq=self._mq,
+            retention=self._retention,
+        )
+        return [str(self._binaries.executable), "run", "standalone"]
+
+    def _environment(self) -> Mapping[str, str]:
+        libraries = "DYLD" if sys.platform == "darwin" else "LD"
+        return {
+            f"{libraries}_LIBRARY_PATH": str(self._binaries.bin),
+            "DEPLOY_MODE": "STANDALONE",
+            "METRICS_PORT": str(self.ports["metrics"]),
+            "MILVUSCONF": str(self.folder / "configs"),
+            "ETCD_CONFIG_PATH": str(self.folder / "configs" / settings.ETCD_FILE),
+        }
+
+    def _is_ready(self) -> bool:
+        return self._is_healthy() and super()._is_ready()
+
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection(
+            HOST, self.ports["metrics"], timeout=_ANSWER
+        )
+        try:
+            connection.request("GET", "/healthz")
+            return b"OK" in connection.getresponse().read()
+        except OSError:
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,203 @@
+"""What the source's catalog knows of databases, collections, indexes and loading.
+
+Reads the values that Milvus 2.3 to 2.5 keeps in etcd (Milvus: ``internal/metastore/kv``,
+``pkg/proto/etcd_meta.proto``). Pure: bytes in, records out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.errors import OperatorError
+from cdc_actors.source import catalog_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Keys below the metadata's root path.
+DATABASES = "root-coord/database/db-info/"
+COLLECTIONS = "root-coord/database/collection-info/"
+COLLECTIONS_BEFORE_DATABASES = "root-coord/collection/"
+FIELDS = "root-coord/fields/"
+PARTITIONS = "root-coord/partitions/"
+INDEXES = "field-index/"
+COLLECTION_LOADS = "querycoord-collection-loadinfo/"
+PARTITION_LOADS = "querycoord-partition-loadinfo/"
+
+DEFAULT_DATABASE = "default"
+# What Milvus writes in place of a value when it removes a key that has snapshots.
+TOMBSTONE = b"\xe2\x9b\xbc"
+_FIRST_USER_FIELD = 100
+_CREATED, _DROPPING, _DROPPED = 0, 2, 3
+_WHOLE_COLLECTION = 2
+
+Pairs = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionMeta:
+    """One collection.
+
+    ``schema`` is a serialized ``schema.CollectionSchema`` with the user's fields by id;
+    the dynamic field is only a flag in it. ``shards`` are the virtual channels,
+    ``channels`` the physical ones, ``start_positions`` the log's message ids before the
+    first row, by physical channel. ``partitions`` are those in existence, oldest first.
+    A collection that is neither ``available`` nor ``dropping`` is still being created.
+    """
+
+    id: int
+    database: str
+    name: str
+    description: str
+    created: int
+    available: bool
+    dropping: bool
+    schema: bytes = field(repr=False)
+    shards: tuple[str, ...]
+    channels: tuple[str, ...]
+    start_positions: dict[str, bytes]
+    shards_num: int
+    consistency_level: int
+    properties: dict[str, str]
+    partitions: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexMeta:
+    """One index; ``params`` as the user gave them, or as Milvus chose if there are none."""
+
+    collection_id: int
+    field_id: int
+    field_name: str
+    name: str
+    params: dict[str, str]
+    created: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadMeta:
+    """What is loaded of a collection, or being loaded.
+
+    ``partitions`` are the partitions' ids; ``whole`` tells that the collection was
+    loaded rather than these partitions, so that new ones are loaded as well.
+    """
+
+    collection_id: int
+    replicas: int
+    whole: bool
+    partitions: frozenset[int]
+
+
+def databases(pairs: Pairs) -> dict[int, str]:
+    """Return the databases' names by id."""
+    infos = (_parse(catalog_pb2.DatabaseInfo, pair) for pair in pairs)
+    return {info.id: info.name for info in infos}
+
+
+def collection(
+    pair: tuple[str, bytes], database: str, fields: Pairs, partitions: Pairs
+) -> CollectionMeta:
+    """Return a collection from its own pair and those of its fields and partitions."""
+    info = _parse(catalog_pb2.CollectionInfo, pair)
+    schema = _schema(info, fields)
+    return CollectionMeta(
+        id=info.id,
+        database=database,
+        name=schema.name,
+        description=schema.description,
+        created=info.create_time,
+        available=info.state == _CREATED,
+        dropping=info.state in (_DROPPING, _DROPPED),
+        schema=schema.SerializeToString(),
+        shards=tuple(info.virtual_channel_names),
+        channels=tuple(info.physical_channel_names),
+        start_positions={start.key: start.data for start in info.start_positions},
+        shards_num=info.shards_num,
+        consistency_level=info.consistency_level,
+        properties=_as_dict(info.properties),
+        partitions=_partitions(partitions),
+    )
+
+
+def index(pair: tuple[str, bytes], field_names: dict[int, str]) -> IndexMeta:
+    """Return an index from its pair and the names of its collection's fields."""
+    index = _parse(catalog_pb2.FieldIndex, pair)
+    info = index.index_info
+    return IndexMeta(
+        collection_id=info.collection_id,
+        field_id=info.field_id,
+        field_name=field_names.get(info.field_id, ""),
+        name=info.index_name,
+        params=_as_dict(info.user_index_params or info.index_params),
+        created=index.create_time,
+        deleted=index.deleted,
+    )
+
+
+def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:
+    """Return what is loaded, by collection id."""
+    loaded: dict[int, set[int]] = {}
+    for pair in partitions:
+        part = _parse(catalog_pb2.PartitionLoadInfo, pair)
+        loaded.setdefault(part.collection_id, set()).add(part.partition_id)
+    infos = [_parse(catalog_pb2.CollectionLoadInfo, pair) for pair in collections]
+    return {
+        info.collection_id: LoadMeta(
+            collection_id=info.collection_id,
+            replicas=info.replica_number,
+            whole=info.load_type == _WHOLE_COLLECTION,
+            partitions=frozenset(loaded.get(info.collection_id, ())),
+        )
+        for info in infos
+    }
+
+
+def field_names(schema: bytes) -> dict[int, str]:
+    """Return the names of a schema's fields by id."""
+    fields = schema_pb2.CollectionSchema.FromString(schema).fields
+    return {field.fieldID: field.name for field in fields}
+
+
+def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs) -> Any:
+    """Put a collection's schema together: Milvus keeps its fields apart."""
+    schema = schema_pb2.CollectionSchema.FromString(info.schema)
+    found = [_parse(schema_pb2.FieldSchema, pair) for pair in fields]
+    found.sort(key=lambda field: field.fieldID)
+    del schema.fields[:]
+    schema.fields.extend(
+        field
+        for field in found
+        if field.fieldID >= _FIRST_USER_FIELD and not field.is_dynamic
+    )
+    schema.enable_dynamic_field |= any(field.is_dynamic for field in found)
+    return schema
+
+
+def _partitions(pairs: Pairs) -> dict[int, str]:
+    infos = [_parse(catalog_pb2.PartitionInfo, pair) for pair in pairs]
+    infos.sort(key=lambda info: info.partition_id)
+    return {
+        info.partition_id: info.partition_name
+        for info in infos
+        if info.state == _CREATED
+    }
+
+
+def _as_dict(pairs: Iterable[catalog_pb2.KeyValue]) -> dict[str, str]:
+    return {pair.key: pair.value for pair in pairs}
+
+
+def _parse(kind: Any, pair: tuple[str, bytes]) -> Any:
+    key, value = pair
+    try:
+        return kind.FromString(value)
+    except DecodeError as error:
+        raise OperatorError(
+            f"etcd key {key} holds no {kind.DESCRIPTOR.name} of Milvus 2.3 to 2.5; "
+            "check sourceConfig.etcd"
+        ) from error

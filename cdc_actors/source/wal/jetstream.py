@@ -1,0 +1,187 @@
+"""One connection to a NATS server with JetStream, its errors translated."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    ConsumerInfo,
+    DeliverPolicy,
+    StreamInfo,
+)
+from nats.js.errors import NotFoundError
+
+from cdc_actors.errors import CdcError, OperatorError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+CONNECT_TIMEOUT = 3.0
+ANSWER_TIMEOUT = 2.0
+PARTING_TIMEOUT = 0.25
+INACTIVE_THRESHOLD = 10.0
+"""Seconds after which the server removes a consumer that nobody pulls from."""
+
+_PING_INTERVAL = 10
+_log = structlog.get_logger(__name__)
+
+
+def last_delivered(consumer: ConsumerInfo) -> int:
+    """Return the number of the last record that the server has sent or passed over."""
+    return consumer.delivered.stream_seq if consumer.delivered else 0
+
+
+class JetStream:
+    """A connection that is given up when it breaks. Lives in one event loop.
+
+    Every method raises ``TransientError`` in the server's words, ``OperatorError`` for
+    a refused login.
+
+    Args:
+        address: A URL ``nats://host:port``, perhaps with ``user:password@``.
+        broken: Called in the event loop when the connection ends without ``close``.
+    """
+
+    def __init__(self, address: str, broken: Callable[[CdcError], None]) -> None:
+        self._address = address
+        self._broken = broken
+        self._client = Client()
+        self._jetstream = self._client.jetstream(timeout=ANSWER_TIMEOUT)
+        self._trouble: Exception | None = None
+        self._closing = False
+
+    async def connect(self) -> None:
+        """Connect and log in, or raise within a few seconds."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._client.connect(
+                    self._address,
+                    name="cdc-actors",
+                    allow_reconnect=False,
+                    # nats-py tries an address again even when it may not reconnect.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    ping_interval=_PING_INTERVAL,
+                    error_cb=self._on_error,
+                    closed_cb=self._on_closed,
+                )
+        except (Error, OSError) as error:
+            await self.close()
+            # It ends with "no servers available"; why is what it called back with.
+            raise self._translate(self._trouble or error) from error
+
+    def another(self, broken: Callable[[CdcError], None]) -> JetStream:
+        """Return one to the same server, not yet connected."""
+        return JetStream(self._address, broken)
+
+    @property
+    def max_payload(self) -> int:
+        """The bytes of the largest message that the server accepts."""
+        return self._client.max_payload
+
+    async def stream(self, name: str) -> StreamInfo | None:
+        """Return what the server says about a stream, None if it does not exist."""
+        with self._translated(), suppress(NotFoundError):
+            return await self._jetstream.stream_info(name)
+        return None
+
+    async def create_consumer(self, stream: str, start: int) -> tuple[str, int] | None:
+        """Create a consumer from record ``start`` on, from the oldest one if 0.
+
+        It acknowledges nothing, and the server removes it when nobody pulls any more.
+
+        Returns:
+            Its name and its first record, for the server moves a start that is out of
+            range to what it has; None if there is no such stream.
+        """
+        by = DeliverPolicy.BY_START_SEQUENCE if start else DeliverPolicy.ALL
+        config = ConsumerConfig(
+            deliver_policy=by,
+            opt_start_seq=start or None,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=INACTIVE_THRESHOLD,
+            mem_storage=True,
+        )
+        with self._translated(), suppress(NotFoundError):
+            made = await self._jetstream.add_consumer(stream, config)
+            return made.name, last_delivered(made) + 1
+        return None
+
+    async def consumer(self, stream: str, name: str) -> ConsumerInfo | None:
+        """Return what the server says about a consumer, None if it does not exist."""
+        with self._translated(), suppress(NotFoundError):
+            info: ConsumerInfo = await self._jetstream.consumer_info(stream, name)
+            return info
+        return None
+
+    async def delete_consumer(self, stream: str, name: str) -> None:
+        """Delete a consumer if the server can be reached; else it deletes it itself."""
+        with suppress(Error, OSError):
+            async with asyncio.timeout(PARTING_TIMEOUT):
+                await self._jetstream.delete_consumer(stream, name)
+
+    async def listen(self, on: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Call ``on`` for every message to a subject that is made up for it.
+
+        Nothing is ever dropped: the sender must bound what waits.
+        """
+        with self._translated():
+            return await self._client.subscribe(
+                self._client.new_inbox(),
+                cb=on,
+                pending_msgs_limit=0,
+                pending_bytes_limit=0,
+            )
+
+    async def publish(self, subject: str, payload: bytes, reply: str) -> None:
+        """Send a message to the server."""
+        with self._translated():
+            await self._client.publish(subject, payload, reply=reply)
+
+    async def close(self) -> None:
+        """Close the connection. Idempotent; never raises, takes a moment at most."""
+        self._closing = True
+        # nats-py asserts that a client which is closed has been connected.
+        with suppress(Error, OSError, AssertionError):
+            async with asyncio.timeout(PARTING_TIMEOUT):
+                await self._client.close()
+
+    async def _on_error(self, error: Exception) -> None:
+        self._trouble = error
+        _log.debug("natsmq_error", error=str(error))
+
+    async def _on_closed(self) -> None:
+        if not self._closing:
+            self._broken(self._translate(self._client.last_error or self._trouble))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except NotFoundError:
+            raise
+        except (Error, OSError) as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: Exception | None) -> CdcError:
+        words = str(error or "") or "no answer in time"
+        where = urlsplit(self._address).netloc.rpartition("@")[2]
+        if "authorization" in words.lower():
+            return OperatorError(
+                f"natsmq at {where} refuses the login ({words}): "
+                "set user and password in sourceConfig.natsmq.address"
+            )
+        if "connect url" in words:
+            return OperatorError(f"sourceConfig.natsmq.address: {words}")
+        return TransientError(f"natsmq at {where}: {words}")

@@ -1,0 +1,77 @@
+"""Nothing is lost, nothing doubled, however often the service is killed."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cdc_actors.compare import Report, compare
+from tests.support.cdc import Cdc, wait_until
+from tests.support.workload import Workload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+KILLS = 10
+STEPS_BETWEEN_KILLS = (3, 40)
+
+
+@pytest.mark.parametrize(("target", "binary"), [("milvus", True), ("lite", False)])
+@pytest.mark.timeout(400)
+def test_rows_are_equal_after_random_kills(
+    target: str,
+    binary: bool,
+    source: EmbeddedMilvus,
+    request: pytest.FixtureRequest,
+    emptied,
+    tmp_path: Path,
+    seed: int,
+) -> None:
+    """Random writes to every kind of collection, ten SIGKILLs: both sides end equal."""
+    server = request.getfixturevalue(f"target_{target}")
+    for each in (source, server):
+        emptied(each).close()
+    moments = random.Random(seed)
+    with (
+        Cdc(tmp_path, source) as cdc,
+        Workload(source.uri, seed, binary_vectors=binary) as workload,
+    ):
+        task = cdc.create(server.uri)
+        workload.setup()
+        for _ in range(KILLS):
+            run_and_kill(cdc, workload, moments)
+            cdc.start()
+        assert cdc.get(task)["state"] == "Running"
+        report = compared(source.uri, server.uri)
+        assert report.equal, f"seed {seed}\n{report}"
+        assert [c for c in cdc.get(task)["collections"] if c["state"] != "live"] == []
+
+
+def run_and_kill(cdc: Cdc, workload: Workload, moments: random.Random) -> None:
+    """Write at the source; somewhere in the middle the service dies; go on writing."""
+    steps = moments.randint(*STEPS_BETWEEN_KILLS)
+    timer = threading.Timer(moments.uniform(0, 2.5), cdc.kill)
+    timer.start()
+    for _ in range(steps):
+        workload.step()
+    timer.join()
+
+
+def compared(source: str, target: str) -> Report:
+    """Compare until both are equal or a minute has passed; return the last report."""
+    reports: list[Report] = []
+
+    def equal() -> bool:
+        reports.append(compare(source, "", target, "", load=True))
+        return reports[-1].equal
+
+    try:
+        wait_until(equal, "both sides are equal", 60)
+    except AssertionError:
+        pass
+    return reports[-1]

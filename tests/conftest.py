@@ -1,0 +1,29 @@
+"""What every test shares: the real servers, and an environment without our settings."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+pytest_plugins = ["tests.support.servers"]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("CDC_ACTORS_"):
+            monkeypatch.delenv(name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option by which a random test is repeated."""
+    parser.addoption("--seed", type=int, help="seed of the random workloads")
+
+
+@pytest.fixture
+def seed(pytestconfig: pytest.Config) -> int:
+    """Return the seed of a random test, which a failure prints."""
+    given = pytestconfig.getoption("--seed")
+    return given if given is not None else random.SystemRandom().randrange(1 << 32)

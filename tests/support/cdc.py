@@ -1,0 +1,137 @@
+"""The service as its users run it: a process of its own, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.embedded.ports import PortBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+CONFIG = """
+address: 127.0.0.1:{port}
+metaStoreConfig: {store}
+sourceConfig:
+  uri: {source.uri}
+  etcd: {{address: [{source.etcd_address}]}}
+  natsmq: {{address: {source.nats_address}}}
+"""
+
+
+class Cdc:
+    """One service in a folder; may be killed and started again as often as a test likes."""
+
+    def __init__(
+        self, folder: Path, source: EmbeddedMilvus, *, store: str | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.log = folder / "serve.log"
+        self._ports = PortBlock(["cdc"])
+        self.port = self._ports["cdc"]
+        store = store or f"{{sqlite: {{path: {folder / 'cdc.db'}}}}}"
+        self.config = folder / "cdc.yaml"
+        self.config.write_text(
+            CONFIG.format(port=self.port, store=store, source=source)
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Cdc:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._ports.close()
+
+    def start(self) -> None:
+        """Start the process and wait until its API knows its tasks."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cdc_actors", "serve", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONWARNINGS": "default"},
+            )
+        wait_until(lambda: self.request("list")[0] == 200, "the service answers")
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, wherever it is. Idempotent."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> int:
+        """End the process with SIGTERM; return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=30)
+        self.process = None
+        return status
+
+    def request(self, kind: str, **data: Any) -> tuple[int, dict[str, Any]]:
+        """POST one request to /cdc; return the HTTP status and the JSON answer.
+
+        Status 0 if nobody answers.
+        """
+        body = json.dumps({"request_type": kind, "request_data": data}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/cdc",
+            data=body,
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def ask(self, kind: str, **data: Any) -> dict[str, Any]:
+        """POST one request that must succeed; return its data."""
+        status, answer = self.request(kind, **data)
+        assert status == 200, answer
+        return answer["data"]
+
+    def create(self, target: str, **data: Any) -> str:
+        """Create a task, of every collection unless told otherwise; return its id."""
+        data = data or {"collection_infos": [{"name": "*"}]}
+        return self.ask("create", milvus_connect_param={"uri": target}, **data)["task_id"]
+
+    def get(self, task_id: str) -> dict[str, Any]:
+        """Return the task as the API shows it."""
+        return self.ask("get", task_id=task_id)["task"]
+
+    def wait_caught_up(self, task_id: str, timeout: float = 60) -> None:
+        """Wait until the target has confirmed everything the source had a moment ago."""
+        asked = time.time()
+
+        def confirmed() -> bool:
+            task = self.get(task_id)
+            lag = task["lag_seconds"]
+            return lag is not None and time.time() - lag > asked
+
+        wait_until(confirmed, f"the target caught up, {self.log}", timeout)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 30) -> None:
+    """Look again and again, up to ``timeout`` seconds, until a condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.02)

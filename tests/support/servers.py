@@ -1,0 +1,60 @@
+"""Real servers for the tests, each started when the first test asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pymilvus import MilvusClient
+
+from cdc_actors.embedded.lite import EmbeddedLite
+from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    """Yield a Milvus with natsmq, the source of most tests."""
+    with EmbeddedMilvus(tmp_path_factory.mktemp("source")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def target_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    """Yield a second Milvus, as a target."""
+    with EmbeddedMilvus(tmp_path_factory.mktemp("target-milvus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def target_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedLite]:
+    """Yield a Milvus Lite, as a target."""
+    with EmbeddedLite(tmp_path_factory.mktemp("target-lite")) as server:
+        yield server
+
+
+@pytest.fixture
+def emptied() -> Callable[[EmbeddedMilvus | EmbeddedLite], MilvusClient]:
+    """Return what empties a server for a test, and gives a client of it."""
+    return empty
+
+
+def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
+    """Drop every database, collection and alias of ``server``; return a client."""
+    client = MilvusClient(server.uri, timeout=30)
+    for database in client.list_databases():
+        _empty_database(server, database)
+        if database != "default":
+            client.drop_database(database)
+    return client
+
+
+def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> None:
+    client = MilvusClient(server.uri, db_name=database, timeout=30)
+    for collection in client.list_collections():
+        for alias in client.list_aliases(collection_name=collection)["aliases"]:
+            client.drop_alias(alias)
+        client.drop_collection(collection)
+    client.close()

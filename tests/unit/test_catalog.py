@@ -1,0 +1,103 @@
+"""The catalog's records, from the bytes that Milvus keeps."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.errors import OperatorError
+from cdc_actors.source import catalog_meta as meta
+from cdc_actors.source import catalog_pb2
+
+CREATED, CREATING, DROPPING, DROPPED = range(4)
+
+
+def _info(**values: object) -> tuple[str, bytes]:
+    schema = schema_pb2.CollectionSchema(name="c").SerializeToString()
+    info = catalog_pb2.CollectionInfo(id=7, schema=schema, **values)
+    return "root-coord/database/collection-info/1/7", info.SerializeToString()
+
+
+def _field(field_id: int, **values: object) -> tuple[str, bytes]:
+    field = schema_pb2.FieldSchema(fieldID=field_id, name=f"f{field_id}", **values)
+    return f"root-coord/fields/7/{field_id}", field.SerializeToString()
+
+
+def _partition(partition_id: int, state: int = CREATED) -> tuple[str, bytes]:
+    info = catalog_pb2.PartitionInfo(
+        partition_id=partition_id, partition_name=f"p{partition_id}", state=state
+    )
+    return f"root-coord/partitions/7/{partition_id}", info.SerializeToString()
+
+
+def _schema(*fields: tuple[str, bytes]) -> schema_pb2.CollectionSchema:
+    found = meta.collection(_info(), "default", list(fields), [])
+    return schema_pb2.CollectionSchema.FromString(found.schema)
+
+
+@given(st.permutations([0, 1, 100, 101, 102, 1000]))
+def test_schema_has_the_users_fields_in_order(field_ids: list[int]) -> None:
+    """Milvus's own fields are left out, the rest is by field id, however it is stored."""
+    schema = _schema(*map(_field, field_ids))
+    assert [field.fieldID for field in schema.fields] == [100, 101, 102, 1000]
+    assert not schema.enable_dynamic_field
+
+
+def test_dynamic_field_is_a_flag() -> None:
+    """The field behind dynamic columns is no field of the schema but its flag."""
+    schema = _schema(_field(100), _field(101, is_dynamic=True))
+    assert [field.fieldID for field in schema.fields] == [100]
+    assert schema.enable_dynamic_field
+
+
+@pytest.mark.parametrize(
+    ("state", "available", "dropping"),
+    [
+        (CREATED, True, False),
+        (CREATING, False, False),
+        (DROPPING, False, True),
+        (DROPPED, False, True),
+    ],
+)
+def test_states(state: int, available: bool, dropping: bool) -> None:  # noqa: FBT001
+    """A collection is available, being dropped, or neither while it is created."""
+    found = meta.collection(_info(state=state), "default", [], [])
+    assert (found.available, found.dropping) == (available, dropping)
+
+
+def test_partitions_in_existence_oldest_first() -> None:
+    """Partitions being created or dropped are left out; order is that of creation."""
+    pairs = [_partition(30), _partition(4), _partition(5, DROPPING)]
+    found = meta.collection(_info(), "default", [], [*pairs, _partition(6, CREATING)])
+    assert list(found.partitions.items()) == [(4, "p4"), (30, "p30")]
+
+
+def test_index_params_are_the_users() -> None:
+    """What the user gave wins; without it, what Milvus chose stands in."""
+    chosen = [catalog_pb2.KeyValue(key="index_type", value="HNSW")]
+    given_ = [catalog_pb2.KeyValue(key="index_type", value="AUTOINDEX")]
+    params = [
+        meta.index(
+            (
+                "field-index/7/1",
+                catalog_pb2.FieldIndex(
+                    index_info=catalog_pb2.IndexInfo(
+                        index_params=chosen, user_index_params=user
+                    )
+                ).SerializeToString(),
+            ),
+            {},
+        ).params
+        for user in (given_, [])
+    ]
+    assert params == [{"index_type": "AUTOINDEX"}, {"index_type": "HNSW"}]
+
+
+def test_foreign_value_is_said() -> None:
+    """A value that is no message of Milvus gives an error that names its key."""
+    with pytest.raises(OperatorError, match="collection-info/1/7 holds no Collection"):
+        meta.collection(
+            ("root-coord/database/collection-info/1/7", b"\xff\xff"), "default", [], []
+        )
