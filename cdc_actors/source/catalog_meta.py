@@ -38,6 +38,14 @@ _WHOLE_COLLECTION = 2
 Pairs = list[tuple[str, bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionMeta:
+    """One partition; ``created`` is a hybrid timestamp."""
+
+    name: str
+    created: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionMeta:
     """One collection.
@@ -63,7 +71,7 @@ class CollectionMeta:
     shards_num: int
     consistency_level: int
     properties: dict[str, str]
-    partitions: dict[int, str]
+    partitions: dict[int, PartitionMeta]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +186,13 @@ def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs) -> Any:
     return schema
 
 
-def _partitions(pairs: Pairs) -> dict[int, str]:
+def _partitions(pairs: Pairs) -> dict[int, PartitionMeta]:
     infos = [_parse(catalog_pb2.PartitionInfo, pair) for pair in pairs]
     infos.sort(key=lambda info: info.partition_id)
     return {
-        info.partition_id: info.partition_name
+        info.partition_id: PartitionMeta(
+            info.partition_name, info.partition_created_timestamp
+        )
         for info in infos
         if info.state == _CREATED
     }

@@ -4,48 +4,49 @@
 # source: cdc_actors/source/catalog.proto
 # Protobuf Python Version: 5.27.2
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 5, 27, 2, "", "cdc_actors/source/catalog.proto"
+    _runtime_version.Domain.PUBLIC,
+    5,
+    27,
+    2,
+    '',
+    'cdc_actors/source/catalog.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1f\x63\x64\x63_actors/source/catalog.proto\x12\x12\x63\x64\x63_actors.catalog"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t"$\n\x07KeyData\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c"(\n\x0c\x44\x61tabaseInfo\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03"\xa6\x02\n\x0e\x43ollectionInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\x12\x1d\n\x15virtual_channel_names\x18\x07 \x03(\t\x12\x1e\n\x16physical_channel_names\x18\x08 \x03(\t\x12\x12\n\nshards_num\x18\n \x01(\x05\x12\x34\n\x0fstart_positions\x18\x0b \x03(\x0b\x32\x1b.cdc_actors.catalog.KeyData\x12\x19\n\x11\x63onsistency_level\x18\x0c \x01(\x05\x12\r\n\x05state\x18\r \x01(\x05\x12\x30\n\nproperties\x18\x0e \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue"L\n\rPartitionInfo\x12\x14\n\x0cpartition_id\x18\x01 \x01(\x03\x12\x16\n\x0epartition_name\x18\x02 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\x05"\xb5\x01\n\tIndexInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\x12\n\nindex_name\x18\x03 \x01(\t\x12\x32\n\x0cindex_params\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x37\n\x11user_index_params\x18\x0c \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue"e\n\nFieldIndex\x12\x31\n\nindex_info\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.catalog.IndexInfo\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04"V\n\x12\x43ollectionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\x12\x11\n\tload_type\x18\x06 \x01(\x05"@\n\x11PartitionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x14\n\x0cpartition_id\x18\x02 \x01(\x03\x62\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x64\x63_actors/source/catalog.proto\x12\x12\x63\x64\x63_actors.catalog\"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"$\n\x07KeyData\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"(\n\x0c\x44\x61tabaseInfo\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\"\xa6\x02\n\x0e\x43ollectionInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\x12\x1d\n\x15virtual_channel_names\x18\x07 \x03(\t\x12\x1e\n\x16physical_channel_names\x18\x08 \x03(\t\x12\x12\n\nshards_num\x18\n \x01(\x05\x12\x34\n\x0fstart_positions\x18\x0b \x03(\x0b\x32\x1b.cdc_actors.catalog.KeyData\x12\x19\n\x11\x63onsistency_level\x18\x0c \x01(\x05\x12\r\n\x05state\x18\r \x01(\x05\x12\x30\n\nproperties\x18\x0e \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"q\n\rPartitionInfo\x12\x14\n\x0cpartition_id\x18\x01 \x01(\x03\x12\x16\n\x0epartition_name\x18\x02 \x01(\t\x12#\n\x1bpartition_created_timestamp\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x05 \x01(\x05\"\xb5\x01\n\tIndexInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\x12\n\nindex_name\x18\x03 \x01(\t\x12\x32\n\x0cindex_params\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x37\n\x11user_index_params\x18\x0c \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"e\n\nFieldIndex\x12\x31\n\nindex_info\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.catalog.IndexInfo\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\"V\n\x12\x43ollectionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\x12\x11\n\tload_type\x18\x06 \x01(\x05\"@\n\x11PartitionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x14\n\x0cpartition_id\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(
-    DESCRIPTOR, "cdc_actors.source.catalog_pb2", _globals
-)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cdc_actors.source.catalog_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_KEYVALUE"]._serialized_start = 55
-    _globals["_KEYVALUE"]._serialized_end = 93
-    _globals["_KEYDATA"]._serialized_start = 95
-    _globals["_KEYDATA"]._serialized_end = 131
-    _globals["_DATABASEINFO"]._serialized_start = 133
-    _globals["_DATABASEINFO"]._serialized_end = 173
-    _globals["_COLLECTIONINFO"]._serialized_start = 176
-    _globals["_COLLECTIONINFO"]._serialized_end = 470
-    _globals["_PARTITIONINFO"]._serialized_start = 472
-    _globals["_PARTITIONINFO"]._serialized_end = 548
-    _globals["_INDEXINFO"]._serialized_start = 551
-    _globals["_INDEXINFO"]._serialized_end = 732
-    _globals["_FIELDINDEX"]._serialized_start = 734
-    _globals["_FIELDINDEX"]._serialized_end = 835
-    _globals["_COLLECTIONLOADINFO"]._serialized_start = 837
-    _globals["_COLLECTIONLOADINFO"]._serialized_end = 923
-    _globals["_PARTITIONLOADINFO"]._serialized_start = 925
-    _globals["_PARTITIONLOADINFO"]._serialized_end = 989
+  DESCRIPTOR._loaded_options = None
+  _globals['_KEYVALUE']._serialized_start=55
+  _globals['_KEYVALUE']._serialized_end=93
+  _globals['_KEYDATA']._serialized_start=95
+  _globals['_KEYDATA']._serialized_end=131
+  _globals['_DATABASEINFO']._serialized_start=133
+  _globals['_DATABASEINFO']._serialized_end=173
+  _globals['_COLLECTIONINFO']._serialized_start=176
+  _globals['_COLLECTIONINFO']._serialized_end=470
+  _globals['_PARTITIONINFO']._serialized_start=472
+  _globals['_PARTITIONINFO']._serialized_end=585
+  _globals['_INDEXINFO']._serialized_start=588
+  _globals['_INDEXINFO']._serialized_end=769
+  _globals['_FIELDINDEX']._serialized_start=771
+  _globals['_FIELDINDEX']._serialized_end=872
+  _globals['_COLLECTIONLOADINFO']._serialized_start=874
+  _globals['_COLLECTIONLOADINFO']._serialized_end=960
+  _globals['_PARTITIONLOADINFO']._serialized_start=962
+  _globals['_PARTITIONLOADINFO']._serialized_end=1026
 # @@protoc_insertion_point(module_scope)

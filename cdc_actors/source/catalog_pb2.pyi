@@ -54,14 +54,16 @@ class CollectionInfo(_message.Message):
     def __init__(self, id: _Optional[int] = ..., schema: _Optional[bytes] = ..., create_time: _Optional[int] = ..., virtual_channel_names: _Optional[_Iterable[str]] = ..., physical_channel_names: _Optional[_Iterable[str]] = ..., shards_num: _Optional[int] = ..., start_positions: _Optional[_Iterable[_Union[KeyData, _Mapping]]] = ..., consistency_level: _Optional[int] = ..., state: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ...) -> None: ...
 
 class PartitionInfo(_message.Message):
-    __slots__ = ("partition_id", "partition_name", "state")
+    __slots__ = ("partition_id", "partition_name", "partition_created_timestamp", "state")
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_CREATED_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     partition_id: int
     partition_name: str
+    partition_created_timestamp: int
     state: int
-    def __init__(self, partition_id: _Optional[int] = ..., partition_name: _Optional[str] = ..., state: _Optional[int] = ...) -> None: ...
+    def __init__(self, partition_id: _Optional[int] = ..., partition_name: _Optional[str] = ..., partition_created_timestamp: _Optional[int] = ..., state: _Optional[int] = ...) -> None: ...
 
 class IndexInfo(_message.Message):
     __slots__ = ("collection_id", "field_id", "index_name", "index_params", "user_index_params")

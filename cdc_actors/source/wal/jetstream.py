@@ -13,7 +13,6 @@ from nats.errors import Error
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
-    ConsumerInfo,
     DeliverPolicy,
     StreamInfo,
 )
@@ -27,19 +26,14 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-CONNECT_TIMEOUT = 3.0
-ANSWER_TIMEOUT = 2.0
-PARTING_TIMEOUT = 0.25
-INACTIVE_THRESHOLD = 10.0
+_CONNECT_TIMEOUT = 3.0
+_ANSWER_TIMEOUT = 2.0
+_PARTING_TIMEOUT = 0.25
+_INACTIVE_THRESHOLD = 10.0
 """Seconds after which the server removes a consumer that nobody pulls from."""
 
 _PING_INTERVAL = 10
 _log = structlog.get_logger(__name__)
-
-
-def last_delivered(consumer: ConsumerInfo) -> int:
-    """Return the number of the last record that the server has sent or passed over."""
-    return consumer.delivered.stream_seq if consumer.delivered else 0
 
 
 class JetStream:
@@ -57,14 +51,14 @@ class JetStream:
         self._address = address
         self._broken = broken
         self._client = Client()
-        self._jetstream = self._client.jetstream(timeout=ANSWER_TIMEOUT)
+        self._jetstream = self._client.jetstream(timeout=_ANSWER_TIMEOUT)
         self._trouble: Exception | None = None
         self._closing = False
 
     async def connect(self) -> None:
         """Connect and log in, or raise within a few seconds."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await self._client.connect(
                     self._address,
                     name="cdc-actors",
@@ -110,25 +104,26 @@ class JetStream:
             deliver_policy=by,
             opt_start_seq=start or None,
             ack_policy=AckPolicy.NONE,
-            inactive_threshold=INACTIVE_THRESHOLD,
+            inactive_threshold=_INACTIVE_THRESHOLD,
             mem_storage=True,
         )
         with self._translated(), suppress(NotFoundError):
             made = await self._jetstream.add_consumer(stream, config)
-            return made.name, last_delivered(made) + 1
+            delivered = made.delivered.stream_seq if made.delivered else 0
+            return made.name, delivered + 1
         return None
 
-    async def consumer(self, stream: str, name: str) -> ConsumerInfo | None:
-        """Return what the server says about a consumer, None if it does not exist."""
+    async def has_consumer(self, stream: str, name: str) -> bool:
+        """Tell whether the server has a consumer."""
         with self._translated(), suppress(NotFoundError):
-            info: ConsumerInfo = await self._jetstream.consumer_info(stream, name)
-            return info
-        return None
+            await self._jetstream.consumer_info(stream, name)
+            return True
+        return False
 
     async def delete_consumer(self, stream: str, name: str) -> None:
         """Delete a consumer if the server can be reached; else it deletes it itself."""
         with suppress(Error, OSError):
-            async with asyncio.timeout(PARTING_TIMEOUT):
+            async with asyncio.timeout(_PARTING_TIMEOUT):
                 await self._jetstream.delete_consumer(stream, name)
 
     async def listen(self, on: Callable[[Msg], Awaitable[None]]) -> Subscription:
@@ -154,12 +149,15 @@ class JetStream:
         self._closing = True
         # nats-py asserts that a client which is closed has been connected.
         with suppress(Error, OSError, AssertionError):
-            async with asyncio.timeout(PARTING_TIMEOUT):
+            async with asyncio.timeout(_PARTING_TIMEOUT):
                 await self._client.close()
 
     async def _on_error(self, error: Exception) -> None:
         self._trouble = error
         _log.debug("natsmq_error", error=str(error))
+        if not isinstance(error, (Error, OSError)):
+            # A mistake in a callback must not look like a log in which nothing happens.
+            self._broken(self._translate(error))
 
     async def _on_closed(self) -> None:
         if not self._closing:

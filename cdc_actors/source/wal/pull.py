@@ -7,9 +7,10 @@ has a connection of its own, since NATS cuts off a client for which more than 64
 
 The end of a pull: all messages came, or a status says so (408 it expired, 409 the next
 message does not fit). Meanwhile the server sends a heartbeat whenever it is idle. If
-nothing is heard, only a question over another connection tells whether the server is
-gone, the consumer is gone (a pull to nobody is not answered), the pull ended without a
-word (the last message filled it to the byte), or large messages are on a slow way.
+nothing is heard, a question over another connection tells whether the server is gone.
+If it answers, large messages may be on a slow way, or it has forgotten the consumer: at
+once or, when the pull ended without a word (the last message filled it to the byte), after
+a while. Then another consumer goes on at the next record.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from nats.js.api import Header
 from cdc_actors.changes import Record
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
-from cdc_actors.source.wal.jetstream import JetStream, last_delivered
 from cdc_actors.source.wal.sequence import position_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nats.js.api import StreamInfo
 
     from cdc_actors.source.wal.buffer import RecordBuffer
+    from cdc_actors.source.wal.jetstream import JetStream
 
 PREFETCH_BYTES = 32 << 20
 """Bytes that may be buffered for one channel, the running pull included."""
@@ -212,13 +213,9 @@ class Follower:
 
     async def _ask(self, consumer: str) -> None:
         """Find out why nothing is heard; raise if the server is gone."""
-        info = await self._control.consumer(self._channel, consumer)
-        silent_for = asyncio.get_running_loop().time() - self._heard
-        _log.debug("natsmq_silent", channel=self._channel, seconds=silent_for)
-        if info is None or silent_for > _EXPIRES + _QUIET:
+        _log.debug("natsmq_silent", channel=self._channel, consumer=consumer)
+        if not await self._control.has_consumer(self._channel, consumer):
             self._leave()
-        elif not info.num_waiting and last_delivered(info) < self._next:
-            self._ended.set()
 
     def _leave(self) -> None:
         self._gone = True

@@ -1,0 +1,217 @@
+"""What the contract of the readers needs from a message queue, for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import nats
+
+from cdc_actors.config import Natsmq, SourceConfig
+from cdc_actors.source.wal import MemoryLog, MemoryReader, WalReader, open_reader
+from cdc_actors.source.wal.sequence import position_of, sequence_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from nats.js import JetStreamContext
+    from nats.js.api import StreamInfo
+
+    from cdc_actors.changes import Position, Record
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+DEADLINE = 30.0
+
+
+class Wal(Protocol):
+    """A message queue that a test writes to."""
+
+    def append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
+        """Write records, making the channel if there is none."""
+
+    def truncate(self, channel: str, before: Position) -> None:
+        """Remove what is older than a position, as retention does."""
+
+    def stop(self) -> None:
+        """Take the queue away."""
+
+    def start(self) -> None:
+        """Bring it back, with its records."""
+
+    def channels(self) -> set[str]:
+        """Return the channels that exist."""
+
+    def reader(self) -> WalReader:
+        """Open a reader."""
+
+
+class MemoryWal:
+    """The double."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+
+    def append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
+        """Write records, making the channel if there is none."""
+        return [self.log.append(channel, payload) for payload in payloads]
+
+    def truncate(self, channel: str, before: Position) -> None:
+        """Remove what is older than a position."""
+        self.log.truncate(channel, before)
+
+    def stop(self) -> None:
+        """Take the queue away."""
+        self.log.stop()
+
+    def start(self) -> None:
+        """Bring it back, with its records."""
+        self.log.start()
+
+    def channels(self) -> set[str]:
+        """Return the channels that exist."""
+        return set(self.log.topics)
+
+    def reader(self) -> WalReader:
+        """Open a reader."""
+        return MemoryReader(self.log)
+
+
+class NatsWal:
+    """Streams of the test's own in the NATS server of a Milvus, laid out as natsmq's."""
+
+    def __init__(self, milvus: EmbeddedMilvus) -> None:
+        self.milvus = milvus
+        self._made: set[str] = set()
+
+    def append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
+        """Write records, making the channel if there is none."""
+        return asyncio.run(self._append(channel, payloads))
+
+    def truncate(self, channel: str, before: Position) -> None:
+        """Remove what is older than a position."""
+        asyncio.run(self._purge(channel, sequence_of(before)))
+
+    def stop(self) -> None:
+        """Take the queue away."""
+        self.milvus.kill()
+
+    def start(self) -> None:
+        """Bring it back, with its records."""
+        self.milvus.start()
+
+    def channels(self) -> set[str]:
+        """Return the channels that exist."""
+        return {info.config.name or "" for info in asyncio.run(self._streams())}
+
+    def reader(self) -> WalReader:
+        """Open a reader."""
+        natsmq = Natsmq(address=self.milvus.nats_address)
+        return open_reader(SourceConfig(natsmq=natsmq))
+
+    def consumers(self, channel: str) -> int:
+        """Return how many consumers the server keeps for a channel."""
+        (count,) = (
+            info.state.consumer_count
+            for info in asyncio.run(self._streams())
+            if info.config.name == channel
+        )
+        return count
+
+    def delete_consumers(self, channel: str) -> None:
+        """Delete every consumer of a channel, as an operator might."""
+        asyncio.run(self._delete_consumers(channel))
+
+    def limit(self, channel: str, *, messages: int) -> None:
+        """Make the channel with a retention of so many records."""
+        asyncio.run(self._make(channel, messages))
+
+    def remove(self, channel: str) -> None:
+        """Delete a channel."""
+        asyncio.run(self._remove({channel}))
+
+    def close(self) -> None:
+        """Delete every channel that was made."""
+        asyncio.run(self._remove(self._made))
+
+    @asynccontextmanager
+    async def _jetstream(self) -> AsyncIterator[JetStreamContext]:
+        client = await nats.connect(self.milvus.nats_address)
+        try:
+            yield client.jetstream()
+        finally:
+            await client.close()
+
+    async def _make(self, channel: str, messages: int | None = None) -> None:
+        self._made.add(channel)
+        async with self._jetstream() as jetstream:
+            await jetstream.add_stream(
+                name=channel, subjects=[channel], max_msgs=messages
+            )
+
+    async def _append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
+        if channel not in self._made:
+            await self._make(channel)
+        async with self._jetstream() as jetstream:
+            acks = [await jetstream.publish(channel, each) for each in payloads]
+        return [position_of(channel, ack.seq) for ack in acks]
+
+    async def _purge(self, channel: str, sequence: int) -> None:
+        async with self._jetstream() as jetstream:
+            await jetstream.purge_stream(channel, seq=sequence)
+
+    async def _streams(self) -> list[StreamInfo]:
+        async with self._jetstream() as jetstream:
+            return await jetstream.streams_info()
+
+    async def _delete_consumers(self, channel: str) -> None:
+        async with self._jetstream() as jetstream:
+            for info in await jetstream.consumers_info(channel):
+                await jetstream.delete_consumer(channel, info.name)
+
+    async def _remove(self, channels: set[str]) -> None:
+        async with self._jetstream() as jetstream:
+            for channel in channels.copy():
+                await jetstream.delete_stream(channel)
+                self._made.discard(channel)
+
+
+def read(reader: WalReader, count: int) -> list[Record]:
+    """Poll until so many records have come; a few more may have."""
+    records: list[Record] = []
+    deadline = time.monotonic() + DEADLINE
+    while len(records) < count:
+        assert time.monotonic() < deadline, f"{len(records)} of {count} records"
+        records += reader.poll(1)
+    return records
+
+
+def payloads(records: Sequence[Record], channel: str) -> list[bytes]:
+    """Return what the records of one channel carry, in order."""
+    return [each.payload for each in records if each.position.channel == channel]
+
+
+def eventually(fact: Callable[[], bool], what: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + DEADLINE
+    while not fact():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def read_to_the_end(reader: WalReader, records: list[Record]) -> None:
+    """Poll until the reader raises, adding what comes to ``records``."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        records += reader.poll(1)
+
+
+def numbers(records: Sequence[Record]) -> list[int]:
+    """Return the number of each record in its channel."""
+    return [sequence_of(each.position) for each in records]
+
+
+def numbered(count: int, first: int = 1) -> list[bytes]:
+    """Return payloads that are numbers, so that a mix-up shows."""
+    return [b"%d" % number for number in range(first, first + count)]
