@@ -12,6 +12,7 @@ from cdc_actors.actors.work import (
     CollectionEnded,
     CollectionStopped,
     Create,
+    CreatePartition,
     RecordOperation,
     RecordSetAside,
     Repeat,
@@ -113,6 +114,8 @@ class Applier(pykka.ThreadingActor):
                 self._create(item)
             case Repeat():
                 self._repeat(item)
+            case CreatePartition():
+                self._create_partition(item)
             case Step(operation=DropCollection()):
                 self._drop(item)
             case Step(operation=DropPartition(partition=partition)):
@@ -141,6 +144,14 @@ class Applier(pykka.ThreadingActor):
         self._writer.forget_partition(partition)
         detail = {"partition": partition}
         self._finish(self._operation("DropPartition", step.operation, detail), step)
+
+    def _create_partition(self, work: CreatePartition) -> None:
+        """Often it is there already: rows that came first needed it."""
+        if self._writer.ensure_partition(work.name):
+            detail = {"partition": work.name}
+            operation = self._operation("CreatePartition", work, detail)
+            self._stream.record(RecordOperation(operation))
+        self._close(work)
 
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""

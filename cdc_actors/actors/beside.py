@@ -1,16 +1,17 @@
-"""What clients asked of the source, held until the rows before it are on their way.
+"""Operations from beside the log, held until the rows before them are on their way.
 
-The replicate channel carries the requests in order but no ticks. A request of time T is
-given to its collection once every channel of the collection is released up to T, so that
-it stands behind all rows that are older.
+The replicate channel carries clients' requests in order but no ticks; new partitions are
+in the catalog only, with the time of their creation. An operation of time T is given to
+its collection once every channel of the collection is released up to T, so that it stands
+behind all rows that are older.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cdc_actors.actors.work import RecordOperation
+from cdc_actors.actors.work import CreatePartition, RecordOperation, Repeat
 from cdc_actors.errors import OperatorError
 from cdc_actors.target import requests
 from cdc_actors.tasks import ANY, Operation
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.stream import Stream
     from cdc_actors.changes import Request
     from cdc_actors.replication.progress import Mark
-    from cdc_actors.source.catalog import Catalog, CatalogSnapshot
+    from cdc_actors.source.catalog import Catalog, CatalogSnapshot, CollectionMeta
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
 
@@ -30,13 +31,13 @@ _OF_DATABASES = frozenset({"CreateDatabase", "DropDatabase"})
 
 @dataclass(frozen=True, slots=True)
 class _Parked:
-    request: Request
+    work: Repeat | CreatePartition
+    timestamp: int
     collection_id: int | None
-    mark: Mark
 
 
-class Requests:
-    """The requests of one stream that wait for their time. The reader's thread."""
+class BesideTheLog:
+    """The operations of one stream that wait for their time. The reader's thread."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Requests:
             if c.available
         }
         self._parked: list[_Parked] = []
+        self._partitions: set[int] = set()
 
     def add(self, request: Request, mark: Mark, *, behind: bool) -> None:
         """Park a request; ``mark`` is held for as long as the request waits."""
@@ -72,6 +74,14 @@ class Requests:
             if found is not None:
                 self._park(request, found, mark)
 
+    def add_partitions(self, meta: CollectionMeta) -> None:
+        """Park the creation of each partition that was not there before."""
+        for partition_id, partition in meta.partitions.items():
+            if partition_id not in self._partitions:
+                self._partitions.add(partition_id)
+                work = CreatePartition(partition.name, partition.created)
+                self._parked.append(_Parked(work, partition.created, meta.id))
+
     def advance(self) -> None:
         """Give out every request whose time has come, in order for each collection."""
         waiting, self._parked = self._parked, []
@@ -82,7 +92,8 @@ class Requests:
                 self._parked.append(parked)
 
     def _park(self, request: Request, collection_id: int | None, mark: Mark) -> None:
-        self._parked.append(_Parked(request, collection_id, self._stream.hold(mark)))
+        work = Repeat(request, (self._stream.hold(mark),))
+        self._parked.append(_Parked(work, request.timestamp, collection_id))
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.
@@ -104,27 +115,26 @@ class Requests:
         return known.entry.collection_id if known else None
 
     def _give(self, parked: _Parked) -> bool:
-        """Hand a request on if its time has come; tell whether it is settled."""
+        """Hand an operation on if its time has come; tell whether it is settled."""
         if parked.collection_id is None:
-            return self._give_to_database(parked)
+            return self._give_to_database(parked.work)
         if self._router.is_gone(parked.collection_id):
-            self._stream.release([parked.mark])
+            self._stream.release(parked.work.marks)
             return True
         collection = self._router.get(parked.collection_id)
-        if collection is None or not self._is_due(collection, parked.request):
+        if collection is None or not self._is_due(collection, parked.timestamp):
             return False
-        self._router.repeat(collection, parked.request, parked.mark)
+        self._router.give(collection, parked.work)
         return True
 
-    def _is_due(self, collection: Collection, request: Request) -> bool:
+    def _is_due(self, collection: Collection, timestamp: int) -> bool:
         return all(
-            self._channels.tick(channel) >= request.timestamp
-            for channel in collection.channels
+            self._channels.tick(channel) >= timestamp for channel in collection.channels
         )
 
-    def _give_to_database(self, parked: _Parked) -> bool:
+    def _give_to_database(self, work: Any) -> bool:
         """A database is dropped once its collections are; they have to be, before."""
-        request = parked.request
+        request: Request = work.request
         if request.kind == "DropDatabase" and self._router.has_database(
             request.database
         ):
@@ -142,7 +152,7 @@ class Requests:
             detail=detail,
         )
         self._stream.record(RecordOperation(operation))
-        self._stream.release([parked.mark])
+        self._stream.release(work.marks)
         return True
 
 

@@ -83,3 +83,15 @@ class TaskGone:
     """From a task: it is deleted."""
 
     task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """To a task: begin, if it is meant to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """To a task, from its timer: begin again after the failure of a stream."""
+
+    stream: int

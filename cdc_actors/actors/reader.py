@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from cdc_actors.actors.beside import BesideTheLog
 from cdc_actors.actors.channels import Channels
-from cdc_actors.actors.requests import Requests
 from cdc_actors.actors.router import Router
 from cdc_actors.actors.work import (
     CollectionEnded,
     CollectionStopped,
+    MoveFence,
     ReadingBegins,
     ReadOn,
     RecordSetAside,
     StreamProgressed,
 )
-from cdc_actors.changes import Checkpoint, Request
+from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request
 from cdc_actors.errors import PositionLostError
 from cdc_actors.source.catalog import Catalog
 from cdc_actors.source.decode import decode
@@ -44,14 +45,16 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 REPORT_SECONDS = 0.25
+FENCE_STEP = 5_000 << LOGICAL_BITS
+"""How far a fence is moved ahead, as a hybrid timestamp: five seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """What a reader is to do: from where, what, to where.
 
-    ``entries`` and ``checkpoints`` come from earlier runs; ``restarted`` tells that there
-    was one, so that the target may hold more than the checkpoints say.
+    ``entries``, ``checkpoints`` and ``fences`` come from earlier runs: between a channel's
+    checkpoint and its fence, changes may be at the target or not.
     """
 
     source: SourceConfig
@@ -59,7 +62,7 @@ class Assignment:
     token: str = field(repr=False)
     entries: tuple[CollectionEntry, ...]
     checkpoints: Mapping[str, Checkpoint]
-    restarted: bool
+    fences: Mapping[str, int]
 
 
 class Reader(pykka.ThreadingActor):
@@ -78,6 +81,7 @@ class Reader(pykka.ThreadingActor):
         self._open = ExitStack()
         self._opened = False
         self._reported = 0.0
+        self._fences = dict(assignment.fences)
 
     def on_receive(self, message: Any) -> None:
         """Take one step. Runs in the actor's own thread."""
@@ -108,7 +112,7 @@ class Reader(pykka.ThreadingActor):
         if self._stream.budget.wait(POLL_SECONDS):
             for record in self._wal.poll(POLL_SECONDS):
                 self._take(record)
-        self._requests.advance()
+        self._beside.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
 
@@ -137,7 +141,7 @@ class Reader(pykka.ThreadingActor):
             job.spec,
             self.actor_ref,
         )
-        self._requests = Requests(
+        self._beside = BesideTheLog(
             self._stream,
             self._router,
             self._channels,
@@ -169,6 +173,8 @@ class Reader(pykka.ThreadingActor):
         for entry in self._job.entries:
             self._router.restore(entry)
         self._adopt(snapshot.collections.values())
+        for meta in snapshot.collections.values():
+            self._see_partitions(meta)
         self._record_starts(self._stream.checkpoints(), "the stream opens")
 
     def _record_starts(self, starts: Mapping[str, Checkpoint], why: str) -> None:
@@ -182,12 +188,20 @@ class Reader(pykka.ThreadingActor):
         self._channels.subscribe(channel, checkpoint)
 
     def _follow_catalog(self) -> None:
-        """Read the channels of collections that came into being since."""
+        """Notice collections and partitions that came into being since."""
         for collection_id in self._watch.changed():
-            if not self._router.knows(collection_id):
-                meta = self._catalog.collection(collection_id)
-                if starts := self._adopt([meta] if meta else []):
-                    self._record_starts(starts, f"collection {collection_id} is new")
+            if self._router.is_gone(collection_id):
+                continue
+            meta = self._catalog.collection(collection_id)
+            if meta is None:
+                continue
+            if starts := self._adopt([meta]):
+                self._record_starts(starts, f"collection {meta.name} is new")
+            self._see_partitions(meta)
+
+    def _see_partitions(self, meta: CollectionMeta) -> None:
+        if meta.available and self._job.spec.selects(meta.database, meta.name):
+            self._beside.add_partitions(meta)
 
     def _adopt(self, found: Iterable[CollectionMeta]) -> dict[str, Checkpoint]:
         """Read the selected collections' channels from their beginnings on.
@@ -247,16 +261,27 @@ class Reader(pykka.ThreadingActor):
         channel = record.position.channel
         behind = self._channels.was_behind(channel)
         mark = self._stream.open_mark(channel, window.checkpoint)
-        again = behind and self._job.restarted
-        self._router.route(channel, window, mark, behind=behind, again=again)
+        if window.changes:
+            again = window.changes[0].timestamp <= self._job.fences.get(channel, 0)
+            self._send(channel, window.changes[-1].timestamp)
+            self._router.route(channel, window, mark, behind=behind, again=again)
         self._stream.release([mark])
+
+    def _send(self, channel: str, timestamp: int) -> None:
+        """Move the channel's fence before anything beyond it is sent."""
+        if timestamp > self._fences.get(channel, 0):
+            fence = timestamp + FENCE_STEP
+            self._stream.record(MoveFence(self._stream.number, channel, fence))
+            self._fences[channel] = fence
+        earlier = self._job.fences.get(channel, 0)
+        self._stream.note_sent(channel, max(timestamp, earlier))
 
     def _take_request(self, position: Position, change: Any) -> None:
         self._channels.see(position)
         mark = self._stream.open_mark(position.channel, Checkpoint(position, False, 0))
         if isinstance(change, Request):
             behind = self._channels.was_behind(position.channel)
-            self._requests.add(change, mark, behind=behind)
+            self._beside.add(change, mark, behind=behind)
         self._stream.release([mark])
 
     def _report(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.actors.applier import Applier, size_of
 from cdc_actors.actors.inbox import Inbox
-from cdc_actors.actors.work import Create, Repeat, Work, WorkArrived
+from cdc_actors.actors.work import Create, Work, WorkArrived
 from cdc_actors.changes import (
     CreateCollection,
     Definition,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.actors.channels import Channels
     from cdc_actors.actors.stream import Stream
-    from cdc_actors.changes import Change, Request
+    from cdc_actors.changes import Change
     from cdc_actors.replication.order import Window
     from cdc_actors.replication.progress import Mark
     from cdc_actors.source.catalog import Catalog, CollectionMeta
@@ -140,9 +140,9 @@ class Router:
                 for change in run:
                     self._operation(channel, change, mark)
 
-    def repeat(self, collection: Collection, request: Request, mark: Mark) -> None:
-        """Give a client's request to its collection; the mark is held already."""
-        self._deliver(collection, [Repeat(request, (mark,))])
+    def give(self, collection: Collection, work: Work) -> None:
+        """Give a collection an operation from beside the log."""
+        self._deliver(collection, [work])
 
     def ended(self, collection_id: int) -> None:
         """Forget a dropped collection, and let those go on that want its name."""
@@ -272,5 +272,5 @@ def _definition(meta: CollectionMeta) -> Definition:
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,
         properties=dict(meta.properties),
-        partitions=tuple(meta.partitions.values()),
+        partitions=tuple(p.name for p in meta.partitions.values()),
     )

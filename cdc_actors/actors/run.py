@@ -47,11 +47,20 @@ class Run:
         """How many rows the target has confirmed."""
         return self._stream.rows
 
-    def end(self) -> Mapping[str, Checkpoint]:
-        """Stop reading and applying; return how far the target has come."""
+    def end(self) -> bool:
+        """Stop reading and applying; tell whether everything has come to its end."""
         self._stream.stop()
         try:
             self._reader.stop(block=True, timeout=STOP_SECONDS)
         except pykka.Timeout:
             _log.warning("a stream is still opening; it ends by itself")
+            return False
+        return True
+
+    def checkpoints(self) -> Mapping[str, Checkpoint]:
+        """Return how far the target has come."""
         return self._stream.checkpoints()
+
+    def sent(self) -> Mapping[str, int]:
+        """Return how far changes have been sent, by channel."""
+        return self._stream.sent

@@ -32,7 +32,7 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.target.connection import Connection, tls_arguments
-from cdc_actors.tasks import Checkpoints, SecretBox, TaskLog
+from cdc_actors.tasks import Checkpoints, Fences, SecretBox, TaskLog
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import TaskView
@@ -63,7 +63,7 @@ class Service:
         """
         secrets = SecretBox.open(key_path(self._config), os.environ)
         self._log = open_log(self._config)
-        stores = Stores(self._log, Checkpoints(self._log), secrets)
+        stores = Stores(self._log, Checkpoints(self._log), Fences(self._log), secrets)
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
         SourceProbe.start(self._config.source_config, self._source)

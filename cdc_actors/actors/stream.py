@@ -44,6 +44,7 @@ class Stream:
         self._lock = threading.Lock()
         self._stop_at: float | None = None
         self._rows = 0
+        self._sent: dict[str, int] = {}
 
     def begin(self, channel: str, checkpoint: Checkpoint | None) -> None:
         """Say up to where a channel is applied from before, None for nowhere."""
@@ -73,6 +74,15 @@ class Stream:
         """Return up to where each channel is applied."""
         with self._lock:
             return self._progress.checkpoints()
+
+    def note_sent(self, channel: str, timestamp: int) -> None:
+        """Say that a channel's changes up to a timestamp are on their way."""
+        self._sent[channel] = timestamp
+
+    @property
+    def sent(self) -> dict[str, int]:
+        """Up to where each channel's changes are on their way, or there."""
+        return dict(self._sent)
 
     @property
     def rows(self) -> int:

@@ -21,6 +21,7 @@ from cdc_actors.actors.messages import (
     CreateTask,
     DeleteTask,
     GetTask,
+    Launch,
     ListTasks,
     LookAfterTasks,
     PauseTask,
@@ -30,7 +31,7 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
-from cdc_actors.actors.task import Launch, Stores, TaskActor
+from cdc_actors.actors.task import Stores, TaskActor
 from cdc_actors.actors.view import view_of
 from cdc_actors.errors import (
     CdcError,

@@ -6,6 +6,7 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ import structlog
 from cdc_actors.actors import backoff
 from cdc_actors.actors.messages import (
     DeleteTask,
+    Launch,
     PauseTask,
     ResumeTask,
     Shutdown,
     TaskGone,
+    TryAgain,
     ViewChanged,
 )
 from cdc_actors.actors.reader import Assignment
@@ -27,6 +30,7 @@ from cdc_actors.actors.run import Run
 from cdc_actors.actors.view import view_of
 from cdc_actors.actors.work import (
     BeginOperation,
+    MoveFence,
     ReadingBegins,
     RecordOperation,
     RecordSetAside,
@@ -47,9 +51,12 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
-    from cdc_actors.tasks import Checkpoints, SecretBox, Task, TaskLog
+    from cdc_actors.tasks import Checkpoints, Fences, SecretBox, Task, TaskLog
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
+SAVE_SECONDS = 1.0
+"""How often checkpoints are saved, at most; a pause and a stop save them, too."""
+
 SETTLED_SECONDS = 3.0
 """How long a stream must run after a failure before the task counts as recovered."""
 
@@ -66,19 +73,8 @@ class Stores:
 
     log: TaskLog
     checkpoints: Checkpoints
+    fences: Fences
     secrets: SecretBox
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """To a task: begin, if it is meant to run."""
-
-
-@dataclass(frozen=True, slots=True)
-class TryAgain:
-    """To a task, from its timer: begin again after the failure of a stream."""
-
-    stream: int
 
 
 class TaskActor(pykka.ThreadingActor):
@@ -103,6 +99,7 @@ class TaskActor(pykka.ThreadingActor):
         self._run: Run | None = None
         self._attempts = 0
         self._saved: dict[str, Checkpoint] = {}
+        self._saved_at = 0.0
         self._rows_before = 0
         self._unrecorded: CdcError | None = None
         self._stale = False
@@ -127,6 +124,8 @@ class TaskActor(pykka.ThreadingActor):
                 self._set_aside(message)
             case ReadingBegins():
                 self._reading_begins(message)
+            case MoveFence():
+                self._move_fence(message)
             case Shutdown():
                 self._end_run()
             case _:
@@ -185,6 +184,7 @@ class TaskActor(pykka.ThreadingActor):
             raise
         self._supervisor.tell(TaskGone(self._id))
         self._stores.checkpoints.delete(self._id)
+        self._stores.fences.delete(self._id)
         self.stop()
 
     # What the stream reports.
@@ -222,6 +222,11 @@ class TaskActor(pykka.ThreadingActor):
                 lambda: self._task.start(starts, who=_SERVICE, why=message.why)
             )
 
+    def _move_fence(self, message: MoveFence) -> None:
+        if self._current(message.stream):
+            fence = {message.channel: message.sent}
+            self._stores.fences.save(self._id, fence)
+
     def _progressed(self, message: StreamProgressed) -> None:
         run = self._current(message.stream)
         if run is None:
@@ -231,7 +236,8 @@ class TaskActor(pykka.ThreadingActor):
             self._record(lambda: self._task.recover(who=_SERVICE, why="it moves again"))
         if run.age > HEALTHY_SECONDS:
             self._attempts = 0
-        self._save_checkpoints(message.checkpoints.values())
+        if time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save_checkpoints(message.checkpoints.values())
         self._unrecorded = None
         self._show()
 
@@ -314,17 +320,19 @@ class TaskActor(pykka.ThreadingActor):
             token=self._stores.secrets.decrypt(self._task.secret),
             entries=entries,
             checkpoints=dict(self._saved),
-            restarted=bool(self._saved or entries),
+            fences=self._stores.fences.load(self._id),
         )
 
     def _end_run(self) -> list[Checkpoint]:
         """End the run, if there is one; keep, and return, how far the target has come."""
         run, self._run = self._run, None
         if run is not None:
-            checkpoints = run.end()
+            ended = run.end()
             self._rows_before += run.rows
             try:
-                self._save_checkpoints(checkpoints.values())
+                self._save_checkpoints(run.checkpoints().values())
+                if ended:
+                    self._stores.fences.save(self._id, run.sent())
             except UnavailableError as error:
                 _log.warning(
                     "checkpoints not saved", task_id=self._id, error=str(error)
@@ -342,6 +350,7 @@ class TaskActor(pykka.ThreadingActor):
         if changed:
             self._stores.checkpoints.save(self._id, changed)
             self._saved.update((c.position.channel, c) for c in changed)
+        self._saved_at = time.monotonic()
 
     def _record(self, command: Callable[[], None]) -> None:
         """Run a command of the aggregate and make its events true.

@@ -32,7 +32,16 @@ class Repeat:
     marks: tuple[Mark, ...]
 
 
-Work = Piece | Step | Create | Repeat
+@dataclass(frozen=True, slots=True)
+class CreatePartition:
+    """Bring a partition into being at the target; the catalog alone tells of it."""
+
+    name: str
+    timestamp: int
+    marks: tuple[Mark, ...] = ()
+
+
+Work = Piece | Step | Create | Repeat | CreatePartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,15 @@ class ReadingBegins:
     stream: int
     starts: Mapping[str, Checkpoint]
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveFence:
+    """To a task: a channel's changes up to ``sent`` may now reach the target."""
+
+    stream: int
+    channel: str
+    sent: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ MAX_REQUEST_BYTES = 12 * 1024 * 1024
 """How large one insert may grow by joining; Milvus takes 64 MiB at most (2.3)."""
 
 MAX_DELETE_KEYS = 4096
-"""How many keys one delete names; Milvus parses them as an expression."""
+MAX_DELETE_CHARACTERS = 1024 * 1024
+"""How many keys, of how much text, one delete names: Milvus parses an expression."""
 
 IN_FLIGHT = 4
 
@@ -83,6 +84,16 @@ class RowWriter:
         """Wait until everything sent is answered."""
         self._settle(0)
 
+    def ensure_partition(self, partition: str) -> bool:
+        """Create a partition unless it is there; return whether it was created."""
+        if self._divided or self._has_partition(partition):
+            return False
+        collections.create_partition(
+            self._target, self._database, self._name, partition
+        )
+        self._partitions = None
+        return True
+
     def forget(self) -> None:
         """Wait for nothing any more that was sent."""
         self._in_flight.clear()
@@ -107,7 +118,7 @@ class RowWriter:
 
     def _requests(self, rows: Sequence[Rows]) -> Iterator[bytes]:
         for partition, group in _groups(rows):
-            self._ensure_partition(partition)
+            self.ensure_partition(partition)
             named = [columns.named_columns(each) for each in group]
             count = sum(
                 each.insert.rows if each.keep is None else len(each.keep)
@@ -122,8 +133,7 @@ class RowWriter:
     def _delete(self, partition: str, keys: Sequence[Key]) -> None:
         if partition and not self._divided and not self._has_partition(partition):
             return
-        for start in range(0, len(keys), MAX_DELETE_KEYS):
-            chunk = keys[start : start + MAX_DELETE_KEYS]
+        for chunk in _chunks(keys):
             request = milvus_pb2.DeleteRequest(
                 db_name=self._database,
                 collection_name=self._name,
@@ -138,14 +148,6 @@ class RowWriter:
                 self._target, self._database, self._name
             )
         return partition in self._partitions
-
-    def _ensure_partition(self, partition: str) -> None:
-        if self._divided or self._has_partition(partition):
-            return
-        collections.create_partition(
-            self._target, self._database, self._name, partition
-        )
-        self._partitions = None
 
 
 def _nothing() -> None:
@@ -164,6 +166,19 @@ def _literal(key: Key) -> str:
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
+    chunk: list[Key] = []
+    size = 0
+    for key in keys:
+        size += len(key) if isinstance(key, str) else 0
+        if len(chunk) == MAX_DELETE_KEYS or (chunk and size > MAX_DELETE_CHARACTERS):
+            yield chunk
+            chunk, size = [], len(key) if isinstance(key, str) else 0
+        chunk.append(key)
+    if chunk:
+        yield chunk
 
 
 def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:

@@ -17,6 +17,7 @@ from cdc_actors.tasks.events import (
     TaskResumed,
     TaskStarted,
 )
+from cdc_actors.tasks.fences import Fences
 from cdc_actors.tasks.log import TaskLog
 from cdc_actors.tasks.registry import (
     CREATE_COLLECTION,
@@ -42,6 +43,7 @@ __all__ = [
     "CollectionState",
     "ConnectParam",
     "Failure",
+    "Fences",
     "Operation",
     "OperationApplied",
     "OperationStarted",

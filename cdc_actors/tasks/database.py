@@ -41,8 +41,9 @@ class Database:
     """An open database. Any thread may use it.
 
     ``names`` are what a statement's text may hold in braces: the database's own words
-    for ``events`` and ``checkpoints`` (the tables), ``order`` (the column that counts
-    events), ``binary`` (the type of bytes) and ``p`` (the mark of a parameter).
+    for ``events``, ``checkpoints`` and ``fences`` (the tables), ``order`` (the column
+    that counts events), ``binary`` (the type of bytes) and ``p`` (the mark of a
+    parameter).
     """
 
     recorder: ApplicationRecorder

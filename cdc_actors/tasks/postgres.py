@@ -107,6 +107,7 @@ def open_postgres(url: str) -> Database:
         names={
             "events": f"{schema}.{EVENTS_TABLE}",
             "checkpoints": f"{schema}.checkpoints",
+            "fences": f"{schema}.fences",
             "order": "notification_id",
             "binary": "BYTEA",
             "p": "%s",

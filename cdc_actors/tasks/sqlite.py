@@ -92,6 +92,7 @@ def open_sqlite(path: str) -> Database:
         names={
             "events": EVENTS_TABLE,
             "checkpoints": "checkpoints",
+            "fences": "fences",
             "order": "rowid",
             "binary": "BLOB",
             "p": "?",

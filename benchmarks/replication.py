@@ -1,0 +1,237 @@
+"""How fast the whole way is: backlog, latency, memory, and the way back after a kill.
+
+    python -m benchmarks.replication --target milvus --rows 500000
+
+A source and a target are started here. Each round writes a backlog at the source while the
+task is paused, resumes it, and takes the time until the target has confirmed every row;
+beside it a bare client sends ready-made requests, four in flight, to the same target. Only
+the shares of one run say anything: absolute figures are the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+from pymilvus.grpc_gen import milvus_pb2
+
+from cdc_actors.embedded.lite import EmbeddedLite
+from cdc_actors.embedded.milvus import EmbeddedMilvus
+from tests.support.cdc import Cdc, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIM = 128
+ROW_BYTES = DIM * 4 + 8
+IN_FLIGHT = 4
+SOURCE_ROWS = 5_000
+"""Rows a request, as the source's client writes them."""
+
+LARGE_ROWS = 20_000
+"""Rows a request, about as large as the service makes them by joining."""
+
+LATENCY_ROWS = 1_000
+WRITES_A_SECOND = 100
+
+
+def create(client: MilvusClient, name: str) -> None:
+    """Create a collection of an INT64 key and a vector, indexed and loaded."""
+    schema = client.create_schema(auto_id=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=DIM)
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_collection(name, schema=schema, index_params=indexes)
+
+
+def requests(name: str, rows: int, size: int) -> Iterator[Any]:
+    """Yield ready-made insert requests of ``size`` rows each."""
+    vectors = np.random.default_rng(1).random(size * DIM, dtype=np.float32)
+    for first in range(0, rows, size):
+        count = min(size, rows - first)
+        request = milvus_pb2.InsertRequest(collection_name=name, num_rows=count)
+        keys = request.fields_data.add(
+            type=DataType.INT64, field_name="id", field_id=100
+        )
+        keys.scalars.long_data.data.extend(range(first, first + count))
+        column = request.fields_data.add(
+            type=DataType.FLOAT_VECTOR, field_name="v", field_id=101
+        )
+        column.vectors.dim = DIM
+        column.vectors.float_vector.data.extend(vectors[: count * DIM])
+        yield request
+
+
+def send(client: MilvusClient, ready: list[Any], in_flight: int) -> float:
+    """Send requests, so many in flight; return the seconds until all are answered."""
+    stub = client._get_connection()._stub  # noqa: SLF001 - the barest client there is
+    answers: deque[Any] = deque()
+    begun = time.perf_counter()
+    for request in ready:
+        if len(answers) == in_flight:
+            check(answers.popleft())
+        answers.append(stub.Insert.future(request, timeout=120))
+    while answers:
+        check(answers.popleft())
+    return time.perf_counter() - begun
+
+
+def check(answer: Any) -> None:
+    """Wait for an answer, which must be good."""
+    status = answer.result().status
+    assert status.code == 0, status
+
+
+def backlog(cdc: Cdc, task: str, source: MilvusClient, name: str, rows: int) -> float:
+    """Let the service carry a backlog; return the seconds from resume to confirmed."""
+    cdc.ask("pause", task_id=task)
+    create(source, name)
+    send(source, list(requests(name, rows, SOURCE_ROWS)), IN_FLIGHT)
+    before = cdc.get(task)["rows_applied"]
+    begun = time.perf_counter()
+    cdc.ask("resume", task_id=task)
+    wait_until(
+        lambda: cdc.get(task)["rows_applied"] - before >= rows, "rows applied", 600
+    )
+    return time.perf_counter() - begun
+
+
+def throughput(
+    cdc: Cdc, task: str, source: MilvusClient, target: MilvusClient, args: Any
+) -> None:
+    """Print each round's rates, and the medians of the shares."""
+    shares: dict[int, list[float]] = {SOURCE_ROWS: [], LARGE_ROWS: []}
+    lite = args.target == "lite"
+    for number in range(args.rounds):
+        ours = backlog(cdc, task, source, f"backlog_{number}", args.rows)
+        print(f"round {number + 1}: service      {rate(args.rows, ours)}")
+        for size, found in shares.items():
+            name = f"bare_{number}_{size}"
+            create(target, name)
+            ready = list(requests(name, args.rows, size))
+            bare = send(target, ready, 1 if lite else IN_FLIGHT)
+            found.append(bare / ours)
+            print(f"         bare {size:>6}  {rate(args.rows, bare)}")
+            target.drop_collection(name)
+        source.drop_collection(f"backlog_{number}")
+    for size, found in shares.items():
+        median = statistics.median(found)
+        print(
+            f"share of a bare client with {size} rows a request: {median:.2f} (median)"
+        )
+
+
+def rate(rows: int, seconds: float) -> str:
+    """Return a rate in rows and megabytes a second."""
+    megabytes = rows * ROW_BYTES / 1e6
+    return f"{rows / seconds:>10,.0f} rows/s {megabytes / seconds:>8.1f} MB/s"
+
+
+def latency(source: MilvusClient, target: MilvusClient) -> None:
+    """Print how long single rows take from the source's answer to being readable."""
+    create(source, "latency")
+    wait_until(lambda: target.has_collection("latency"), "the collection is there")
+    wait_until(lambda: is_loaded(target, "latency"), "the collection is loaded")
+    answered: dict[int, float] = {}
+    writer = threading.Thread(target=write_steadily, args=(source, answered))
+    writer.start()
+    seen: dict[int, float] = {}
+    newest = -1
+    while len(seen) < LATENCY_ROWS:
+        found = target.query(
+            "latency",
+            filter=f"id > {newest}",
+            output_fields=["id"],
+            consistency_level="Bounded",
+            limit=LATENCY_ROWS,
+        )
+        now = time.perf_counter()
+        seen.update((row["id"], now) for row in found)
+        newest = max(seen, default=-1)
+    writer.join()
+    waits = sorted(seen[key] - answered[key] for key in answered)
+    p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
+    print(f"latency at {WRITES_A_SECOND} writes/s: p50 {p50:.3f} s, p99 {p99:.3f} s")
+
+
+def is_loaded(client: MilvusClient, name: str) -> bool:
+    """Tell whether a collection can be read."""
+    return "Loaded" in str(client.get_load_state(name)["state"])
+
+
+def write_steadily(source: MilvusClient, answered: dict[int, float]) -> None:
+    """Insert one row at a time, evenly, noting when each was answered."""
+    begun = time.perf_counter()
+    for key in range(LATENCY_ROWS):
+        time.sleep(max(0.0, begun + key / WRITES_A_SECOND - time.perf_counter()))
+        source.insert("latency", {"id": key, "v": [0.5] * DIM})
+        answered[key] = time.perf_counter()
+
+
+def recovery(cdc: Cdc, task: str, source: MilvusClient) -> None:
+    """Print how long a killed service takes from its start to the first applied row."""
+    create(source, "recovery")
+    wait_until(lambda: any_named(cdc.get(task), "recovery"), "the collection is known")
+    cdc.kill()
+    source.insert("recovery", {"id": 1, "v": [0.5] * DIM})
+    begun = time.perf_counter()
+    cdc.start()
+    wait_until(lambda: cdc.get(task)["rows_applied"] > 0, "a row is applied")
+    print(f"from start to the first applied row after a kill: {since(begun):.2f} s")
+
+
+def any_named(task: dict[str, Any], name: str) -> bool:
+    """Tell whether a task has a collection of this name."""
+    return any(collection["name"] == name for collection in task["collections"])
+
+
+def since(begun: float) -> float:
+    """Return the seconds since then."""
+    return time.perf_counter() - begun
+
+
+def peak_memory(cdc: Cdc) -> str:
+    """Return the service's largest resident memory so far (Linux)."""
+    assert cdc.process is not None
+    status = Path(f"/proc/{cdc.process.pid}/status").read_text()
+    kilobytes = int(status.split("VmHWM:")[1].split()[0])
+    return f"{kilobytes / 1024:.0f} MiB"
+
+
+def main() -> None:
+    """Run every part against one target."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--target", choices=["milvus", "lite"], default="milvus")
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    kinds = {"milvus": EmbeddedMilvus, "lite": EmbeddedLite}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        source = stack.enter_context(EmbeddedMilvus(folder / "source"))
+        target = stack.enter_context(kinds[args.target](folder / "target"))
+        cdc = stack.enter_context(Cdc(folder / "cdc", source))
+        clients = [
+            MilvusClient(server.uri, timeout=120, dedicated=True)
+            for server in (source, target)
+        ]
+        task = cdc.create(target.uri)
+        print(f"target {args.target}, {args.rows:,} rows of dim {DIM}")
+        latency(*clients)
+        throughput(cdc, task, *clients, args)
+        print(f"resident memory of the service at its peak: {peak_memory(cdc)}")
+        recovery(cdc, task, clients[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""What a comparison makes of rows, keys and settings, without a server."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymilvus import DataType
+
+from cdc_actors.compare import CollectionReport, Kind, Report, RowFinding
+from cdc_actors.compare.content import differences
+from cdc_actors.compare.keys import above, between, exactly
+from cdc_actors.compare.report import EXAMPLES
+from cdc_actors.compare.rows import side_by_side
+from cdc_actors.compare.schema import (
+    compare_indexes,
+    compare_partitions,
+    compare_schemas,
+    table,
+)
+
+
+def field(name: str, kind: DataType, **traits: Any) -> dict[str, Any]:
+    """Return a field as a server describes it."""
+    return {"name": name, "type": kind, "params": {}, **traits}
+
+
+ID = field("id", DataType.INT64, is_primary=True)
+SCHEMA: dict[str, Any] = {
+    "fields": [
+        ID,
+        field("f", DataType.FLOAT),
+        field("j", DataType.JSON),
+        field("v", DataType.FLOAT_VECTOR, params={"dim": 2}),
+        field("a", DataType.ARRAY, element_type=DataType.DOUBLE),
+    ]
+}
+ROW = {"id": 1, "f": 0.0, "j": {"a": 1, "b": [2]}, "v": [1.0, 2.0], "a": [0.5]}
+
+
+def found(**changes: Any) -> list[str]:
+    """Return the differences between a row and the same with ``changes``."""
+    return list(differences(table("t", SCHEMA), ROW, ROW | changes))
+
+
+@given(left=st.sets(st.integers()), right=st.sets(st.integers()))
+def test_rows_are_paired_by_key(left: set[int], right: set[int]) -> None:
+    """Each key comes once, in order, with the row of every side that has it."""
+    sides = (iter([{"id": key} for key in sorted(keys)]) for keys in (left, right))
+    pairs = [[row and row["id"] for row in pair] for pair in side_by_side(*sides, "id")]
+    expected = [
+        [key if key in left else None, key if key in right else None]
+        for key in sorted(left | right)
+    ]
+    assert pairs == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"f": -0.0}, "f: 0.0 -> -0.0"),
+        ({"f": math.nan}, "f: 0.0 -> nan"),
+        ({"j": {"a": 1.0, "b": [2]}}, "j: {'a': 1, 'b': [2]} -> {'a': 1.0, 'b': [2]}"),
+        ({"v": [1.0, math.nextafter(2.0, 3.0) + 2**-22]}, "v[1]: 2.0 -> 2.00000023"),
+        ({"a": []}, "a: 1 elements -> 0"),
+        ({"a": [-0.5]}, "a[0]: 0.5 -> -0.5"),
+        ({"f": None}, "f: 0.0 -> None"),
+        ({"extra": "x"}, "extra: None -> 'x'"),
+    ],
+)
+def test_a_changed_field_is_named(changes: dict[str, Any], text: str) -> None:
+    """A change of any kind of field is found, and told with both values."""
+    assert [line.startswith(text) for line in found(**changes)] == [True]
+
+
+def test_json_is_compared_as_what_it_says() -> None:
+    """The order of names in a JSON value does not count."""
+    assert found(j={"b": [2], "a": 1}) == []
+
+
+def test_nan_equals_itself() -> None:
+    """A NaN that both sides have is no difference."""
+    rows = {**ROW, "f": math.nan}, {**ROW, "f": math.nan}
+    assert list(differences(table("t", SCHEMA), *rows)) == []
+
+
+def test_conditions_avoid_the_literal_that_milvus_cannot_parse() -> None:
+    """The smallest INT64 is written by way of its neighbour."""
+    smallest = -(2**63)
+    assert above("id", smallest) == "id >= -9223372036854775807"
+    assert between("id", None, smallest) == "id < -9223372036854775807"
+    assert exactly("id", smallest) == "id < -9223372036854775807"
+
+
+def test_conditions_escape_what_ends_a_literal() -> None:
+    """Quotes, backslashes and line ends are escaped, the rest stands as it is."""
+    condition = between("id", "a\\", 'b"\n\U0001f600')
+    assert condition == 'id > "a\\\\" and id <= "b\\"\\n\U0001f600"'
+
+
+def test_pages_are_small_where_rows_are_large() -> None:
+    """A page's rows go down with the most that a row can hold."""
+    wide = {"fields": [ID, *[field(f"j{n}", DataType.JSON) for n in range(64)]]}
+    assert table("t", SCHEMA).page_rows == 511
+    assert table("t", wide).page_rows == 7
+
+
+def schema_report(target: dict[str, Any], *, lite: bool = False) -> CollectionReport:
+    """Return the report on ``SCHEMA`` against ``target``."""
+    report = CollectionReport(database="default", name="t")
+    compare_schemas(SCHEMA, target, report, lite=lite)
+    return report
+
+
+def test_schemas_differ_by_field_and_setting() -> None:
+    """A field that one side lacks, another type and another setting are told."""
+    other = [ID, field("f", DataType.DOUBLE), *SCHEMA["fields"][2:4]]
+    report = schema_report({"fields": other, "enable_dynamic_field": True})
+    assert {finding.text for finding in report.findings} == {
+        "enable_dynamic_field: None -> True",
+        "only the source has a field 'a'",
+        "type of 'f': 'FLOAT' -> 'DOUBLE'",
+    }
+    assert not report.equal
+
+
+def test_milvus_lite_may_lack_what_it_does_not_keep() -> None:
+    """Descriptions and shards count between two Milvus only."""
+    target = {**SCHEMA, "description": "x", "num_shards": 1}
+    assert schema_report(target, lite=True).equal
+    assert not schema_report(target).equal
+
+
+def test_auto_id_at_the_source_only_is_noted() -> None:
+    """A target that is given the source's keys is no difference, but said."""
+    source = {"fields": [{**ID, "auto_id": True}]}
+    report = CollectionReport(database="default", name="t")
+    compare_schemas(source, {"fields": [ID]}, report, lite=False)
+    assert report.equal
+    assert report.notes == ["'id' is auto-id at the source only: keys are kept"]
+    back = CollectionReport(database="default", name="t")
+    compare_schemas({"fields": [ID]}, source, back, lite=False)
+    assert not back.equal
+
+
+def test_partitions_are_compared_by_name() -> None:
+    """A partition that one side lacks is told; a partition key's on Lite are not."""
+    report = CollectionReport(database="default", name="t")
+    compare_partitions(["_default", "a"], ["_default", "b"], report)
+    texts = [finding.text for finding in report.findings]
+    assert texts == ["'a' is missing at the target", "'b' is only at the target"]
+    keyed = CollectionReport(database="default", name="t")
+    compare_partitions(["_default_0"], ["_default", "_pk_0"], keyed)
+    assert keyed.equal
+    assert len(keyed.notes) == 1
+
+
+def test_indexes_do_not_make_collections_unequal() -> None:
+    """Differences of indexes are told, and left for the caller to judge."""
+    left = {"v": {"index_type": "HNSW", "M": "8", "total_rows": 5}, "w": {}}
+    right = {"v": {"index_type": "FLAT", "total_rows": 7}}
+    report = CollectionReport(database="default", name="t")
+    compare_indexes(left, right, report, lite=True)
+    assert [finding.text for finding in report.findings] == [
+        "'w' is missing at the target",
+        "'v': index_type 'HNSW' -> 'FLAT'",
+    ]
+    assert report.equal
+
+
+def test_a_report_names_the_first_rows_and_counts_all() -> None:
+    """Of many rows that differ, the first are named and the number is given."""
+    one = CollectionReport(database="default", name="t", source_rows=25, target_rows=5)
+    for key in range(EXAMPLES + 10):
+        one.missing.add(RowFinding(partition="p", key=key))
+    one.find(Kind.LOAD, "is loaded at the source only")
+    lines = str(Report(collections=[one])).splitlines()
+    assert lines[:4] == [
+        "default.t: DIFFERENT, rows: 25 -> 5",
+        "  load: is loaded at the source only",
+        "  missing at the target: 20",
+        "    p / 0",
+    ]
+    assert lines[-2:] == ["    ... and 10 more", "1 of 1 collections differ."]
+
+
+def test_a_report_of_equal_collections_says_so() -> None:
+    """An equal report ends with the number of collections and rows."""
+    one = CollectionReport(database="default", name="t", source_rows=9, target_rows=9)
+    report = Report(collections=[one])
+    assert report.equal
+    assert list(report.lines()) == [
+        "default.t: equal, 9 rows",
+        "Equal: 1 collections, 9 rows.",
+    ]

@@ -1,0 +1,44 @@
+"""What a batch becomes on its way to the target."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_actors.changes import Rows
+from cdc_actors.target import rows
+from tests.support.changes import insert
+
+
+@given(st.lists(st.integers(0, 600_000).map("k".__mul__) | st.integers(), max_size=12))
+def test_a_delete_names_every_key_once_and_stays_small(keys: list) -> None:
+    """Long keys are spread over requests, in order; only one key alone may be larger."""
+    chunks = list(rows._chunks(keys))
+    assert [key for chunk in chunks for key in chunk] == keys
+    for chunk in chunks:
+        text = sum(len(key) for key in chunk if isinstance(key, str))
+        assert text <= rows.MAX_DELETE_CHARACTERS or len(chunk) == 1
+
+
+def test_a_key_is_quoted_whatever_it_holds() -> None:
+    """Quotes, backslashes and line ends are escaped, everything else stays."""
+    expression = rows.key_expression("id", ['a"b', "c\\d", "e\nf", "g'h", "é😀"])
+    assert expression == 'id in ["a\\"b","c\\\\d","e\\nf","g\'h","é😀"]'
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9 << 20)), max_size=12))
+def test_requests_keep_a_partition_s_rows_in_order_and_bounded(parts: list) -> None:
+    """Rows are grouped by partition up to the size limit; one insert may be larger."""
+    inserts = [
+        Rows(dataclasses.replace(insert(i, partition=partition), size=size))
+        for i, (partition, size) in enumerate(parts)
+    ]
+    groups = list(rows._groups(inserts))
+    for partition in "ab":
+        stamps = [r.insert.timestamp for p, g in groups if p == partition for r in g]
+        assert stamps == [i for i, (p, _) in enumerate(parts) if p == partition]
+    for _, group in groups:
+        size = sum(each.insert.size for each in group)
+        assert size <= rows.MAX_REQUEST_BYTES or len(group) == 1
