@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cdc_actors.cli.config_cmd import config
+from cdc_actors.cli.demo import demo
 from cdc_actors.cli.serve import serve
 from cdc_actors.errors import CdcError, UnavailableError
 
@@ -61,7 +62,7 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, config, version)
+COMMANDS = (serve, demo, config, version)
 
 for _command in COMMANDS:
     main.add_command(_command)

@@ -1,0 +1,204 @@
+"""What happens in the demo, step by step."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from cdc_actors.cli import logs
+from cdc_actors.cli.demo.screen import Screen
+from cdc_actors.cli.demo.service import ServiceProcess
+from cdc_actors.cli.demo.writer import Reader, Writer
+from cdc_actors.compare import compare
+from cdc_actors.embedded.binaries import milvus_binaries
+from cdc_actors.embedded.lite import EmbeddedLite
+from cdc_actors.embedded.milvus import EmbeddedMilvus
+from cdc_actors.errors import OperatorError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from cdc_actors.cli.demo.screen import Step
+    from cdc_actors.compare import Report
+    from cdc_actors.embedded.server import EmbeddedServer
+
+_START = 60.0
+_PATIENCE = 60.0
+_SETTLE = 20.0
+_POLL = 0.1
+_CONNECT = 10
+
+
+class Story:
+    """One run: servers with their data in ``folder``, which ``stack`` closes.
+
+    ``target`` is ``lite`` or ``milvus``; ``rows`` are inserted. Used by one thread.
+    """
+
+    def __init__(self, stack: ExitStack, folder: Path, target: str, rows: int) -> None:
+        logs.configure("error")
+        self._screen = Screen()
+        self._stack = stack
+        self._folder = folder
+        self._rows = rows
+        self._rows_there = 0
+        self._source = EmbeddedMilvus(folder / "source")
+        lite = target == "lite"
+        self._target: EmbeddedServer = (EmbeddedLite if lite else EmbeddedMilvus)(
+            folder / "target"
+        )
+        self._package = "milvus-lite" if lite else "milvus"
+        self._service = ServiceProcess(folder / "service", self._source)
+        for server in (self._source, self._target, self._service):
+            stack.callback(server.close)
+
+    def run(self) -> bool:
+        """Go through all of it; tell whether both sides are equal at the end.
+
+        Raises:
+            CdcError: A server does not start or has ended, one refuses, or the target
+                does not catch up in time.
+        """
+        began = time.monotonic()
+        self._start()
+        self._connect()
+        self._write()
+        self._catch_up()
+        report = self._compare()
+        seconds = time.monotonic() - began
+        *details, verdict = report.lines()
+        self._screen.say("", *details)
+        self._screen.verdict(f"{verdict} {seconds:.0f} s in all.", good=report.equal)
+        return report.equal
+
+    def invite(self) -> None:
+        """Say what there is to play with."""
+        task = {"task_id": self._task_id}
+        self._screen.say(
+            "",
+            "All of it stays up until Ctrl-C. Write to the source and read the target:",
+            f"  source   {self._source.uri}",
+            f"  target   {self._target.uri}",
+            f"  service  {self._service.uri}",
+            f"  folder   {self._folder}",
+        )
+        for kind in ("list", "get", "pause", "resume", "delete"):
+            line = self._service.curl(kind, None if kind == "list" else task)
+            self._screen.say("", f"# {kind}", line)
+
+    def _start(self) -> None:
+        with self._screen.step("unpack", worth=1.0) as step:
+            step.show("Milvus, only this once")
+            milvus_binaries()
+        self._start_one("source", "milvus", self._source)
+        self._start_one("target", self._package, self._target)
+        self._start_one("service", "cdc-actors", self._service)
+        with self._screen.step("task") as step:
+            connect = {"uri": self._target.uri, "connect_timeout": _CONNECT}
+            infos = [{"name": "*"}]
+            request = {"milvus_connect_param": connect, "collection_infos": infos}
+            self._task_id = self._service.ask("create", request)["task_id"]
+            step.show(f"{self._task_id}, all collections")
+
+    def _start_one(self, label: str, package: str, server: EmbeddedServer) -> None:
+        with self._screen.step(label) as step:
+            step.show(f"starting {server.name}")
+            server.start(_START)
+            step.show(f"{server.name} {version(package)} at {server.uri}")
+
+    def _connect(self) -> None:
+        self._writer = self._stack.enter_context(closing(Writer(self._source.uri)))
+        self._reader = self._stack.enter_context(closing(Reader(self._target.uri)))
+
+    def _write(self) -> None:
+        """Write in four parts, and kill the service while it is at the second."""
+        part, rest = divmod(self._rows, 4)
+        with self._screen.step("create") as step:
+            step.show("collections, each with an index, and loading them")
+            self._writer.create()
+            step.show(f"{' and '.join(self._writer.names)}, each indexed and loaded")
+        self._write_part(part)
+        with self._screen.step("arrive") as step:
+            self._until(lambda: self._arrived(step) > 0, "No row is at the target")
+        self._write_part(part)
+        with self._screen.step("kill") as step:
+            step.show("SIGKILL to the service")
+            self._service.kill()
+            self._arrived(step)
+            step.show(f"SIGKILL to the service; {step.text}")
+        self._write_part(part, ", no service")
+        with self._screen.step("restart") as step:
+            step.show("starting the service again")
+            self._service.start(_START)
+            step.show("the service is back, with what it had written down")
+        self._write_part(part + rest)
+
+    def _write_part(self, rows: int, remark: str = "") -> None:
+        with self._screen.step("write") as step:
+            tally = self._writer.write(rows, step.show)
+            step.show(f"{tally}{remark}")
+
+    def _catch_up(self) -> None:
+        with self._screen.step("catch up") as step:
+            self._until(
+                lambda: self._caught_up(step), "The target is not like the source"
+            )
+
+    def _caught_up(self, step: Step) -> bool:
+        arrived = self._arrived(step)
+        task = self._service.ask("get", {"task_id": self._task_id})["task"]
+        health = task["health"]
+        if health["status"] == "failed":
+            raise OperatorError(f"The task has stopped: {health['error']}")
+        if health["error"]:
+            step.show(f"{step.text}; {health['error']}")
+        return arrived == self._writer.rows and health["status"] == "ok"
+
+    def _arrived(self, step: Step) -> int:
+        self._rows_there = self._reader.rows(self._writer.names)
+        step.show(f"the target has {self._rows_there:,} of {self._writer.rows:,} rows")
+        return self._rows_there
+
+    def _until(self, reached: Callable[[], bool], what: str) -> None:
+        """Wait as long as rows arrive, and a minute longer."""
+        seen, deadline = -1, 0.0
+        while not _holds(reached):
+            if seen != self._rows_there:
+                seen, deadline = self._rows_there, time.monotonic() + _PATIENCE
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"{what}, and for {_PATIENCE:.0f} seconds nothing has moved. "
+                    f"The log of the service ends:\n{self._service.log_tail()}"
+                )
+            time.sleep(_POLL)
+
+    def _compare(self) -> Report:
+        """Compare until both are equal: the last updates may still be on their way."""
+        deadline = time.monotonic() + _SETTLE
+        with self._screen.step("compare") as step:
+            step.show("row by row")
+            while True:
+                last = time.monotonic() > deadline
+                report = compare(
+                    self._source.uri,
+                    "",
+                    self._target.uri,
+                    "",
+                    progress=lambda name, rows: step.show(f"{name}, {rows:,} rows"),
+                )
+                if report.equal or last:
+                    break
+                time.sleep(_POLL)
+            step.show("every row and field of both sides")
+        return report
+
+
+def _holds(reached: Callable[[], bool]) -> bool:
+    try:
+        return reached()
+    except TransientError:  # An answer that was slow to come.
+        return False
