@@ -133,6 +133,7 @@ class Reader(pykka.ThreadingActor):
         self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)
+        self._open.callback(self._watch.close)
         self._router = Router(
             self._stream,
             self._target,

@@ -171,6 +171,8 @@ class Router:
         behind: bool,
         again: bool,
     ) -> None:
+        if not self.knows(collection_id):
+            self._create(collection_id, mark)
         collection = self._collections.get(collection_id)
         if collection is None or collection.entry.state is not CollectionState.LIVE:
             return
@@ -182,7 +184,7 @@ class Router:
         match change:
             case CreateCollection():
                 if not self.knows(change.collection):
-                    self._create(change, mark)
+                    self._create(change.collection, mark)
             case DropCollection() | DropPartition():
                 self._barrier(channel, change, mark)
 
@@ -194,15 +196,21 @@ class Router:
             step = Step(change, (self._stream.hold(mark),))
             self._deliver(collection, collection.lanes.add(channel, step))
 
-    def _create(self, change: CreateCollection, mark: Mark) -> None:
-        meta = self._catalog.collection(change.collection)
+    def _create(self, collection_id: int, mark: Mark) -> None:
+        """Replicate a collection from here on, if the catalog has it.
+
+        Each channel says CreateCollection, and the first one counts. After a restart a
+        channel may have it behind its checkpoint while another, which held the mark, has
+        not said it yet: then the collection's first rows count.
+        """
+        meta = self._catalog.collection(collection_id)
         if meta is None or meta.dropping:
-            self._gone.add(change.collection)
+            self._gone.add(collection_id)
             return
         if not meta.available:
             raise TransientError(f"the source is still creating {meta.name}")
         if not self._spec.selects(meta.database, meta.name):
-            self._gone.add(change.collection)
+            self._gone.add(collection_id)
             return
         collection = self._add(_entry(meta), exists=False)
         create = Create(_definition(meta), (self._stream.hold(mark),))
