@@ -112,7 +112,8 @@ def test_collection_is_as_the_source_describes_it(
     assert found.shards_num == len(found.shards) == told["num_shards"] == 2
     assert found.consistency_level == told["consistency_level"] == 0
     assert found.properties == properties
-    assert list(found.partitions.values()) == client.list_partitions("c")
+    names = [partition.name for partition in found.partitions.values()]
+    assert names == client.list_partitions("c")
     assert set(found.start_positions) == set(found.channels)
     for shard, channel in zip(found.shards, found.channels, strict=True):
         assert shard.startswith(f"{channel}_{found.id}v")

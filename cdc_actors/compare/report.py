@@ -1,0 +1,174 @@
+"""What a comparison found, for programs and for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = 10
+"""How many rows of each kind of difference a report names."""
+
+
+class Kind(StrEnum):
+    """What a difference between the collections themselves is about."""
+
+    COLLECTION = "collection"
+    SCHEMA = "schema"
+    PARTITION = "partition"
+    INDEX = "index"
+    LOAD = "load"
+    UNREAD = "unread"
+
+
+_CONTENT = frozenset(Kind) - {Kind.INDEX, Kind.LOAD}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One difference between the collections themselves, in words."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFinding:
+    """One row that differs. ``partition`` is empty where a partition key rules."""
+
+    partition: str
+    key: int | str
+    text: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.partition} / " if self.partition else ""
+        what = f": {self.text}" if self.text else ""
+        return f"{where}{self.key!r}{what}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many rows differ in one way, and the first of them."""
+
+    count: int = 0
+    examples: list[RowFinding] = field(default_factory=list)
+
+    def add(self, row: RowFinding) -> None:
+        """Count a row; keep it if it is among the first."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(row)
+
+
+@dataclass(slots=True, kw_only=True)
+class CollectionReport:
+    """How one collection compares.
+
+    Attributes:
+        source_rows: Rows at the source, each of a doubled key counted; None if unknown.
+        target_rows: The same at the target.
+        missing: Rows that only the source has.
+        extra: Rows that only the target has.
+        different: Rows that both have under one key, with other content.
+        doubled: Keys that stand more than once in a partition, at either side. Milvus
+            shows one row of such a key and hides the others, so only their number is
+            compared.
+        uneven: How many of the doubled keys stand more often at one side.
+        findings: Differences between the collections themselves.
+        notes: What is not as at the source, and rightly so.
+    """
+
+    database: str
+    name: str
+    source_rows: int | None = None
+    target_rows: int | None = None
+    missing: Tally = field(default_factory=Tally)
+    extra: Tally = field(default_factory=Tally)
+    different: Tally = field(default_factory=Tally)
+    doubled: Tally = field(default_factory=Tally)
+    uneven: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides hold the same. Indexes and load state do not count."""
+        rows = self.missing.count + self.extra.count + self.different.count
+        content = any(finding.kind in _CONTENT for finding in self.findings)
+        return not content and rows + self.uneven == 0
+
+    def find(self, kind: Kind, text: str) -> None:
+        """Add a difference between the collections themselves."""
+        self.findings.append(Finding(kind=kind, text=text))
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report as lines for people."""
+        verdict = "equal" if self.equal else "DIFFERENT"
+        yield f"{self.database}.{self.name}: {verdict}, {self._rows()}"
+        for finding in self.findings:
+            yield f"  {finding.kind}: {finding.text}"
+        for title, tally in self._tallies():
+            yield from _tally_lines(title, tally)
+        for note in self.notes:
+            yield f"  note: {note}"
+
+    def _rows(self) -> str:
+        if self.source_rows is None and self.target_rows is None:
+            return "rows not compared"
+        if self.source_rows == self.target_rows:
+            return f"{self.source_rows:,} rows"
+        return f"rows: {_number(self.source_rows)} -> {_number(self.target_rows)}"
+
+    def _tallies(self) -> Iterator[tuple[str, Tally]]:
+        yield "missing at the target", self.missing
+        yield "only at the target", self.extra
+        yield "other content", self.different
+        yield "key stands more than once", self.doubled
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """How two Milvus compare."""
+
+    collections: list[CollectionReport] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every collection is equal. Indexes and load state do not count."""
+        return all(collection.equal for collection in self.collections)
+
+    def of(self, kind: Kind) -> list[Finding]:
+        """Return the differences of one kind, of all collections."""
+        return [f for each in self.collections for f in each.findings if f.kind is kind]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report as lines for people, the verdict last."""
+        for collection in self.collections:
+            yield from collection.lines()
+        total = len(self.collections)
+        rows = sum(collection.source_rows or 0 for collection in self.collections)
+        unequal = sum(not collection.equal for collection in self.collections)
+        if unequal:
+            yield f"{unequal} of {total} collections differ."
+        else:
+            yield f"Equal: {total} collections, {rows:,} rows."
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def _number(rows: int | None) -> str:
+    return "unknown" if rows is None else f"{rows:,}"
+
+
+def _tally_lines(title: str, tally: Tally) -> Iterator[str]:
+    if not tally.count:
+        return
+    yield f"  {title}: {tally.count:,}"
+    for row in tally.examples:
+        yield f"    {row}"
+    if tally.count > len(tally.examples):
+        yield f"    ... and {tally.count - len(tally.examples):,} more"
