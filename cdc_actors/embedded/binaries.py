@@ -43,7 +43,8 @@ def milvus_binaries() -> MilvusBinaries:
     if package is None or package.origin is None:
         raise OperatorError(
             "The package milvus 2.3.5, which holds a real Milvus server, is not "
-            "installed; it exists for Linux on x86-64 and macOS on Apple silicon only."
+            "installed: `pip install 'cdc-actors[demo]'`; it exists for Linux on x86-64 "
+            "and macOS on Apple silicon only."
         )
     data = Path(package.origin).parent / "data"
     version = importlib.metadata.version("milvus")

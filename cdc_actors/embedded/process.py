@@ -55,7 +55,7 @@ class ServerProcess:
     ) -> None:
         """Start ``command`` in ``folder``, with ``env`` on top of this environment."""
         become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid())]
-        with self._log.open("wb") as output:
+        with self._log.open("ab") as output:
             self._child = _STARTER.submit(
                 subprocess.Popen,
                 [*become, *command],

@@ -171,7 +171,10 @@ def _field_shape(field: Any) -> str:
 
 
 def _limits(field: Any) -> list[Any]:
-    limits = ("dim", "max_length", "max_capacity")
+    """Return what bounds the values; Milvus Lite forgets an array's ``max_length``."""
+    limits = {"dim", "max_capacity"}
+    if field.data_type != schema_pb2.Array:
+        limits.add("max_length")
     return sorted(
         (pair for pair in field.type_params if pair.key in limits), key=lambda p: p.key
     )

@@ -138,7 +138,9 @@ class RowWriter:
                 db_name=self._database,
                 collection_name=self._name,
                 partition_name="" if self._divided else partition,
-                expr=key_expression(self._key_field.name, chunk),
+                expr=key_expression(
+                    self._key_field.name, chunk, lite=self._target.is_lite
+                ),
             )
             self._target.call("Delete", request, self._database)
 
@@ -154,17 +156,23 @@ def _nothing() -> None:
     pass
 
 
-def key_expression(field: str, keys: Sequence[Key]) -> str:
-    """Return a filter that names exactly these keys, for any text."""
-    return f"{field} in [{','.join(map(_literal, keys))}]"
+def key_expression(field: str, keys: Sequence[Key], *, lite: bool = False) -> str:
+    """Return a filter that names exactly these keys, for any number and any text.
+
+    Milvus (2.3.5) cannot read the smallest INT64, only compute it; Lite only read it.
+    """
+    return f"{field} in [{','.join(_literal(key, lite=lite) for key in keys)}]"
 
 
-def _literal(key: Key) -> str:
+def _literal(key: Key, *, lite: bool) -> str:
+    if key == _SMALLEST and not lite:
+        return f"{_SMALLEST + 1}-1"
     if isinstance(key, int):
         return str(key)
     return '"' + "".join(_ESCAPES.get(char, char) for char in key) + '"'
 
 
+_SMALLEST = -(2**63)
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
