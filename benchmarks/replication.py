@@ -92,10 +92,19 @@ def check(answer: Any) -> None:
     assert status.code == 0, status
 
 
-def backlog(cdc: Cdc, task: str, source: MilvusClient, name: str, rows: int) -> float:
+def backlog(
+    cdc: Cdc,
+    task: str,
+    source: MilvusClient,
+    target: MilvusClient,
+    name: str,
+    rows: int,
+) -> float:
     """Let the service carry a backlog; return the seconds from resume to confirmed."""
-    cdc.ask("pause", task_id=task)
     create(source, name)
+    wait_until(lambda: target.has_collection(name), "the collection is there")
+    wait_until(lambda: is_loaded(target, name), "the collection is loaded")
+    cdc.ask("pause", task_id=task)
     send(source, list(requests(name, rows, SOURCE_ROWS)), IN_FLIGHT)
     before = cdc.get(task)["rows_applied"]
     begun = time.perf_counter()
@@ -113,7 +122,7 @@ def throughput(
     shares: dict[int, list[float]] = {SOURCE_ROWS: [], LARGE_ROWS: []}
     lite = args.target == "lite"
     for number in range(args.rounds):
-        ours = backlog(cdc, task, source, f"backlog_{number}", args.rows)
+        ours = backlog(cdc, task, source, target, f"backlog_{number}", args.rows)
         print(f"round {number + 1}: service      {rate(args.rows, ours)}")
         for size, found in shares.items():
             name = f"bare_{number}_{size}"

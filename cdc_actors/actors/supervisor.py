@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
 
+BEHIND_SECONDS = 10.0
+"""From which lag on a task that moves is called catching up."""
+
 _log = structlog.get_logger()
 
 
@@ -140,11 +143,14 @@ class Supervisor(pykka.ThreadingActor):
 
     def _shown(self, known: _Known) -> TaskView:
         """Return the view with the lag of this moment, unknown where it is not known."""
-        if known.confirmed is None or known.view.state != "Running":
-            return known.view
-        return replace(
-            known.view, lag_seconds=max(0.0, round(time.time() - known.confirmed, 3))
-        )
+        view = known.view
+        if known.confirmed is None or view.state != "Running":
+            return view
+        lag = max(0.0, round(time.time() - known.confirmed, 3))
+        if lag > BEHIND_SECONDS and view.health.status == "ok":
+            health = replace(view.health, status="catching_up")
+            return replace(view, lag_seconds=lag, health=health)
+        return replace(view, lag_seconds=lag)
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)

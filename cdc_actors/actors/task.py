@@ -131,6 +131,11 @@ class TaskActor(pykka.ThreadingActor):
             case _:
                 self._hear(message)
 
+    def on_failure(self, *_error: object) -> None:
+        """End what still runs: the supervisor brings the task back with a new run."""
+        if self._run is not None:
+            self._run.end()
+
     def _hear(self, message: Any) -> None:
         try:
             match message:

@@ -34,7 +34,7 @@ class Server:
     which sends a little too much gets the app's answer and not a broken connection.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         app: Callable[..., Any],
         host: str,

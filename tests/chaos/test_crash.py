@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,7 @@ STEPS_BETWEEN_KILLS = (2, 12)
 @pytest.mark.timeout(400)
 def test_rows_are_equal_after_random_kills(
     target: str,
-    binary: bool,
+    binary: bool,  # noqa: FBT001 - a parameter of the test
     source: EmbeddedMilvus,
     request: pytest.FixtureRequest,
     emptied,
@@ -74,8 +75,6 @@ def compared(source: str, target: str) -> Report:
             return False  # A collection was dropped while it was read.
         return reports[-1].equal
 
-    try:
+    with suppress(AssertionError):
         wait_until(equal, "both sides are equal", 60)
-    except AssertionError:
-        pass
     return reports[-1]

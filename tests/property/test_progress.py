@@ -15,7 +15,7 @@ def checkpoint(number: int) -> Checkpoint:
 
 @given(st.lists(st.integers(0, 3), max_size=8), st.randoms())
 def test_checkpoints_follow_the_oldest_open_mark(holds: list[int], random) -> None:
-    """In whatever order parts are done, the checkpoint is the last before the first open."""
+    """In whatever order parts are done, it is the last one before the first open."""
     progress = Progress()
     progress.begin("c", checkpoint(0))
     marks = []
@@ -24,7 +24,8 @@ def test_checkpoints_follow_the_oldest_open_mark(holds: list[int], random) -> No
         for _ in range(count + 1):
             progress.hold(mark)
         marks.append(mark)
-    parts = [mark for mark, count in zip(marks, holds, strict=True) for _ in range(count + 1)]
+    counts = zip(marks, holds, strict=True)
+    parts = [mark for mark, count in counts for _ in range(count + 1)]
     random.shuffle(parts)
     for part in parts:
         progress.release([part])

@@ -33,9 +33,23 @@ sourceConfig:
     enableAuth: false, username: "", password: "",
     enableTLS: false, tlsCertPath: "", tlsKeyPath: "", tlsCACertPath: ""}
   replicateChan: by-dev-replicate-msg
-  natsmq: {address: nats://127.0.0.1:4222}
+  QUEUE
 logLevel: info
 """
+QUEUES = {
+    "natsmq": "{address: nats://127.0.0.1:4222}",
+    "rocksmq": "{path: /var/lib/milvus/rdb_data}",
+    "kafka": "{address: '127.0.0.1:9092', saslUsername: u, saslPassword: p, "
+    "saslMechanisms: PLAIN, securityProtocol: SASL_SSL, consumer: {a.b: 1}}",
+    "pulsar": "{address: pulsar://127.0.0.1:6650, webAddress: a, tenant: public, "
+    "namespace: default, authPlugin: token, authParams: t, tlsTrustCertsFilePath: a, "
+    "tlsAllowInsecureConnection: false, tlsValidateHostname: true}",
+}
+
+
+def everything(queue: str) -> str:
+    """Return a file with every key there is for a source with that queue."""
+    return EVERYTHING.replace("QUEUE", f"{queue}: {QUEUES[queue]}")
 
 
 @pytest.fixture
@@ -80,25 +94,35 @@ def test_every_key_has_its_default_but_the_queue():
             },
             "replicateChan": "by-dev-replicate-msg",
             "natsmq": {"address": "nats://127.0.0.1:4222"},
+            "rocksmq": None,
+            "kafka": None,
+            "pulsar": None,
         },
         "logLevel": "info",
     }
 
 
-def test_a_file_with_every_key_is_read(file):
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_file_with_every_key_is_read(file, queue):
     """Each key of the documented file is known, and each origin is that file."""
-    path = file(EVERYTHING)
+    path = file(everything(queue))
 
     resolved = load(path, {}, {})
 
-    assert set(resolved.origins) == set(KEYS)
+    assert set(resolved.origins) == {
+        key
+        for key in KEYS
+        if not key.startswith(tuple(f"sourceConfig.{each}." for each in QUEUES))
+        or key.startswith(f"sourceConfig.{queue}.")
+    }
+    assert set(resolved.shown()) == set(resolved.origins)
     assert all(each.startswith(f"file {path}:") for each in resolved.origins.values())
     assert resolved.warnings == ()
 
 
 def test_attributes_are_snake_case(file):
     """Python code reads the settings by Python names."""
-    config = load(file(EVERYTHING), {}, {}).config
+    config = load(file(everything("natsmq")), {}, {}).config
 
     assert config.listen == ("127.0.0.1", 8444)
     assert config.meta_store_config.store_type == "sqlite"
@@ -143,6 +167,9 @@ def example(key: Key) -> tuple[str, Any]:
         "metaStoreConfig.postgres.url": "postgresql://somewhere/cdc",
         "sourceConfig.uri": "https://somewhere:1",
         "sourceConfig.natsmq.address": "tls://somewhere:1",
+        "sourceConfig.kafka.address": "a:1, b:2",
+        "sourceConfig.kafka.securityProtocol": "ssl",
+        "sourceConfig.pulsar.address": "pulsar+ssl://somewhere:1",
         "logLevel": "debug",
     }
     kind = get_args(key.kind)[0]
@@ -152,12 +179,14 @@ def example(key: Key) -> tuple[str, Any]:
         return "true", True
     if kind is int:
         return "17", 17
+    if isinstance(key.default, dict):
+        return "a.b=1, c=x", {"a.b": "1", "c": "x"}
     if isinstance(key.default, tuple):
         return "http://a:1, http://b:2", ("http://a:1", "http://b:2")
     return "something", "something"
 
 
-COMPANIONS = NATS | {
+COMPANIONS = {
     "CDC_ACTORS_META_STORE_CONFIG__POSTGRES__URL": "postgresql://db/cdc",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__USERNAME": "me",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CERT_PATH": "cert",
@@ -165,18 +194,54 @@ COMPANIONS = NATS | {
 }
 
 
+QUEUE_COMPANIONS = {
+    "sourceConfig.rocksmq": {},
+    "sourceConfig.kafka": {
+        "CDC_ACTORS_SOURCE_CONFIG__KAFKA__ADDRESS": "a:1",
+        "CDC_ACTORS_SOURCE_CONFIG__KAFKA__SASL_USERNAME": "u",
+        "CDC_ACTORS_SOURCE_CONFIG__KAFKA__SASL_PASSWORD": "p",
+    },
+    "sourceConfig.pulsar": {
+        "CDC_ACTORS_SOURCE_CONFIG__PULSAR__ADDRESS": "pulsar://a:1",
+    },
+}
+
+
 @pytest.mark.parametrize("key", KEYS.values(), ids=str)
 def test_every_key_can_come_from_the_environment(key):
     """Any key has a variable, which its origin names."""
     text, value = example(key)
+    queue = QUEUE_COMPANIONS.get(key.dotted.rpartition(".")[0], NATS)
 
-    resolved = load(None, COMPANIONS | {key.variable: text}, {})
+    resolved = load(None, COMPANIONS | queue | {key.variable: text}, {})
 
     config: Any = msgspec.to_builtins(resolved.config)
     for name in key.dotted.split("."):
         config = config[name]
     assert config == value
     assert resolved.origins[key.dotted] == f"environment {key.variable}"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_only_the_queue_given_is_there(file, queue):
+    """A configuration has the section of one message queue, and None for the rest."""
+    source = load(file(everything(queue)), {}, {}).config.source_config
+
+    assert [each for each in QUEUES if getattr(source, each) is not None] == [queue]
+
+
+def test_options_of_the_client_library_may_be_numbers(file):
+    """What librdkafka takes as a number or a flag need not be quoted."""
+    text = "{address: a, consumer: {fetch.min.bytes: 7, check.crcs: true, x: y}}"
+
+    config = load(file(f"sourceConfig: {{kafka: {text}}}"), {}, {}).config
+
+    assert config.source_config.kafka is not None
+    assert config.source_config.kafka.consumer == {
+        "fetch.min.bytes": 7,
+        "check.crcs": True,
+        "x": "y",
+    }
 
 
 @pytest.mark.parametrize(
@@ -195,6 +260,14 @@ def test_every_key_can_come_from_the_environment(key):
         (
             "sourceConfig.etcd.tlsCACertPath",
             "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CA_CERT_PATH",
+        ),
+        (
+            "sourceConfig.kafka.saslPassword",
+            "CDC_ACTORS_SOURCE_CONFIG__KAFKA__SASL_PASSWORD",
+        ),
+        (
+            "sourceConfig.pulsar.tlsTrustCertsFilePath",
+            "CDC_ACTORS_SOURCE_CONFIG__PULSAR__TLS_TRUST_CERTS_FILE_PATH",
         ),
     ],
 )
@@ -282,7 +355,7 @@ def test_no_text_breaks_the_address(text):
 
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
-    assert "sourceConfig.natsmq" in SECTIONS
-    assert len(KEYS) == 21
+    assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
+    assert len(KEYS) == 37
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

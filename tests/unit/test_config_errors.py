@@ -7,7 +7,6 @@ import pytest
 from cdc_actors.config import load
 from cdc_actors.errors import OperatorError
 
-QUEUE = "natsmq: {address: 'nats://127.0.0.1:4222'}"
 NATS = {"CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://127.0.0.1:4222"}
 
 
@@ -44,6 +43,12 @@ def refusal(tmp_path):
         ("metaStoreConfig: {sqlite: {path: ''}}", "must be text that is not empty"),
         ("sourceConfig: {uri: 'localhost:19530'}", "such as http://127.0.0.1:19530"),
         ("sourceConfig: {natsmq: {address: 'a:1'}}", "such as nats://127.0.0.1:4222"),
+        ("sourceConfig: {rocksmq: {path: ''}}", "must be text that is not empty"),
+        ("sourceConfig: {kafka: {address: 'k://a'}}", "such as 127.0.0.1:9092"),
+        ("sourceConfig: {kafka: {address: a, securityProtocol: x}}", "SSL, SASL_PLAIN"),
+        ("sourceConfig: {kafka: {address: a, consumer: [x]}}", "names and values"),
+        ("sourceConfig: {kafka: {address: a, consumer: x}}", "names and values"),
+        ("sourceConfig: {pulsar: {address: 'a:1'}}", "such as pulsar://127.0.0.1:6650"),
         ("sourceConfig: {token: 123}", "sourceConfig.token (file FILE:1) must be text"),
         ("sourceConfig: {etcd: {address: []}}", "a list of at least one address"),
         ("sourceConfig: {etcd: {address: [1]}}", "sourceConfig.etcd.address (file"),
@@ -53,7 +58,8 @@ def refusal(tmp_path):
 )
 def test_a_wrong_value_is_named_with_what_was_expected(refusal, text, words):
     """The error has the dotted key, where it stands and what it must be."""
-    environ = {} if "natsmq" in text else NATS
+    queues = ("natsmq", "rocksmq", "kafka", "pulsar")
+    environ = {} if any(queue in text for queue in queues) else NATS
     assert words in refusal(text, environ)
 
 
@@ -93,8 +99,25 @@ def test_without_a_queue_the_error_says_what_to_add(refusal, text):
     """There is no default for the message queue."""
     message = refusal(text, {})
 
-    assert "sourceConfig.natsmq.address is missing" in message
+    assert "sourceConfig has no message queue" in message
     assert "natsmq: {address: nats://127.0.0.1:4222}" in message
+    assert all(f"`{queue}: {{" in message for queue in ("rocksmq", "kafka", "pulsar"))
+
+
+def test_a_queue_needs_its_address(refusal):
+    """A section without the key that it cannot be without names that key."""
+    message = refusal("sourceConfig: {kafka: {saslUsername: a}}", {})
+
+    assert "sourceConfig.kafka.address is missing: it must be host:port such" in message
+    assert "pulsar" not in message
+
+
+def test_several_queues_are_refused_with_where_each_is(refusal):
+    """Of two queues neither is taken, even if one comes from the environment."""
+    message = refusal("sourceConfig: {rocksmq: {path: /a}}")
+
+    assert "sourceConfig.rocksmq (file FILE:1) and sourceConfig.natsmq (env" in message
+    assert "a Milvus has one message queue" in message
 
 
 @pytest.mark.parametrize(
@@ -116,11 +139,15 @@ def test_without_a_queue_the_error_says_what_to_add(refusal, text):
             "sourceConfig: {etcd: {enableTLS: true, tlsCertPath: a}}",
             "needs both of tlsCertPath and tlsKeyPath",
         ),
+        (
+            "sourceConfig: {kafka: {address: a, saslUsername: b}}",
+            "needs both of saslUsername and saslPassword",
+        ),
     ],
 )
 def test_settings_that_need_others_say_so(refusal, text, words):
     """A setting without its companion is refused."""
-    assert words in refusal(text)
+    assert words in refusal(text, {} if "kafka" in text else NATS)
 
 
 def test_everything_wrong_is_said_at_once(refusal):

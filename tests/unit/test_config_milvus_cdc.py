@@ -96,17 +96,29 @@ def test_a_known_file_works_and_one_line_names_what_has_no_effect(file):
     assert resolved.config.address == "0.0.0.0:8444"
 
 
-@pytest.mark.parametrize("queue", ["rocksmq", "kafka", "pulsar"])
-def test_queues_of_later_versions_are_known_by_name(file, queue):
-    """Another queue is refused as not supported, not as unknown; natsmq is named."""
-    text = f"{SOURCE}  {queue}: {{address: 127.0.0.1:9092}}\n"
+PULSAR = """
+    pulsar: {address: pulsar://localhost:6650, webAddress: localhost:80, webPort: 80,
+      maxMessageSize: 5242880, tenant: public, namespace: default}
+"""
+KAFKA = """
+    kafka: {address: '127.0.0.1:9092', producer: {client.id: dc}, consumer: {a: b}}
+"""
 
-    with pytest.raises(OperatorError) as caught:
-        load(file(text), {}, {})
 
-    assert f"sourceConfig.{queue} (file" in str(caught.value)
-    assert "not supported by this version" in str(caught.value)
-    assert "natsmq" in str(caught.value)
+@pytest.mark.parametrize(
+    ("queue", "without_effect"),
+    [
+        (PULSAR, ["sourceConfig.pulsar.webPort", "sourceConfig.pulsar.maxMessageSize"]),
+        (KAFKA, ["sourceConfig.kafka.producer"]),
+    ],
+    ids=["pulsar", "kafka"],
+)
+def test_its_queues_are_read(file, queue, without_effect):
+    """The sections of Pulsar and Kafka are taken, but for what only a writer needs."""
+    resolved = load(file(f"sourceConfig:{queue}"), {}, {})
+
+    (warning,) = resolved.warnings
+    assert warning.rstrip(".").partition(": ")[2].split(", ") == without_effect
 
 
 @pytest.mark.parametrize("store", ["etcd", "mysql"])

@@ -38,6 +38,30 @@ def test_no_secret_in_any_text_form(secret):
     assert resolved.shown()["sourceConfig.token"] == "******"
 
 
+@given(secret=SECRETS)
+def test_no_secret_of_a_queue_in_any_text_form(secret):
+    """Logins and options that may be secret are masked; other options are shown."""
+    kafka = "CDC_ACTORS_SOURCE_CONFIG__KAFKA__"
+    pulsar = "CDC_ACTORS_SOURCE_CONFIG__PULSAR__"
+    configs = [
+        {
+            f"{kafka}ADDRESS": "a:1",
+            f"{kafka}SASL_USERNAME": "u",
+            f"{kafka}SASL_PASSWORD": secret,
+            f"{kafka}CONSUMER": f"ssl.key.password={secret},client.id=shown",
+        },
+        {
+            f"{pulsar}ADDRESS": f"pulsar://u:{secret}@a:1",
+            f"{pulsar}AUTH_PARAMS": f"token:{secret}",
+        },
+    ]
+    for environ in configs:
+        resolved = load(None, environ, {})
+        texts = repr(resolved), str(resolved.config), repr(resolved.shown())
+        assert not any("Zq7" in text for text in texts)
+        assert all("shown" in text for text in texts) or "PULSAR" in str(environ)
+
+
 def test_an_empty_secret_shows_as_empty():
     """What is not set is not masked, so that one sees that it is missing."""
     environ = {"CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://a:1"}
@@ -56,6 +80,9 @@ def test_an_empty_secret_shows_as_empty():
         "sourceConfig: {token: !Zq7secret x}",
         'sourceConfig: {token: "Zq7secret}',
         "sourceConfig: {kafka: {saslPassword: Zq7secret}}",
+        "sourceConfig: {kafka: {consumer: {ssl.key.password: [Zq7secret]}}}",
+        "sourceConfig: {pulsar: {address: 'token:Zq7secret@a'}}",
+        "sourceConfig: {pulsar: {authParams: [Zq7secret]}}",
     ],
 )
 def test_no_secret_in_an_error(tmp_path, text):

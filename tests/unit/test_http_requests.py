@@ -23,7 +23,7 @@ ID = "0123456789abcdef0123456789abcdef"
 UUID = "01234567-89AB-cdef-0123-456789abcdef"
 SPEC = TaskSpec(
     target=ConnectParam(uri="http://localhost:19530"),
-    token="root:Milvus",  # noqa: S106
+    token="root:Milvus",
     collection_infos=("*",),
 )
 CLIENT = Who(kind="client", address="127.0.0.1", token_name=None)
