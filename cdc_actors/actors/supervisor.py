@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -33,8 +34,10 @@ from cdc_actors.actors.messages import (
 )
 from cdc_actors.actors.task import Stores, TaskActor
 from cdc_actors.actors.view import view_of
+from cdc_actors.actors.views import Health
 from cdc_actors.errors import (
     CdcError,
+    FailureClass,
     TaskLimitError,
     UnavailableError,
     UnknownTaskError,
@@ -56,11 +59,15 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Known:
-    """A task as the supervisor knows it; ``confirmed`` is in seconds since 1970."""
+    """A task as the supervisor knows it. Times are in seconds since 1970.
+
+    ``revived_at`` is when a dead task is to be started again, None for a living one.
+    """
 
     ref: pykka.ActorRef[TaskActor]
     view: TaskView
     confirmed: float | None = None
+    revived_at: float | None = None
 
 
 class Supervisor(pykka.ThreadingActor):
@@ -174,18 +181,37 @@ class Supervisor(pykka.ThreadingActor):
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
 
     def _look_after_tasks(self) -> None:
+        """Notice task actors that died: Pykka tells nobody of a death."""
+        for task_id, known in self._tasks.items():
+            if not known.ref.is_alive() and known.revived_at is None:
+                self._mourn(task_id, known)
         for task_id, known in list(self._tasks.items()):
-            if not known.ref.is_alive() and not self._stopping:
-                self._bring_back(task_id)
+            due = known.revived_at
+            if due is not None and due <= time.time() and not self._stopping:
+                self._bring_back(task_id, known)
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
 
-    def _bring_back(self, task_id: str) -> None:
-        """Start a task whose actor died again; Pykka tells nobody of a death."""
+    def _mourn(self, task_id: str, known: _Known) -> None:
         self._deaths[task_id] += 1
+        wait = backoff.delay(self._deaths[task_id])
+        known.revived_at = time.time() + wait
         _log.error("task actor died", task_id=task_id, deaths=self._deaths[task_id])
+        now = datetime.now(UTC)
+        health = Health(
+            status="retrying",
+            since=now,
+            error="the task's actor died; the service's log has why",
+            failure_class=FailureClass.TRANSIENT.value,
+            attempt=self._deaths[task_id],
+            next_try=now + timedelta(seconds=wait),
+        )
+        known.view = replace(known.view, health=health)
+
+    def _bring_back(self, task_id: str, known: _Known) -> None:
         try:
             self._start(self._stores.log.load(task_id))
         except CdcError as error:
+            known.revived_at = time.time() + backoff.LONGEST_DELAY
             _log.error("task not brought back", task_id=task_id, error=str(error))
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
