@@ -92,20 +92,24 @@ def check(answer: Any) -> None:
     assert status.code == 0, status
 
 
-def backlog(
+def fill(
     cdc: Cdc,
     task: str,
     source: MilvusClient,
     target: MilvusClient,
     name: str,
     rows: int,
-) -> float:
-    """Let the service carry a backlog; return the seconds from resume to confirmed."""
+) -> None:
+    """Write a backlog for a collection that the target has, while the task is paused."""
     create(source, name)
     wait_until(lambda: target.has_collection(name), "the collection is there")
     wait_until(lambda: is_loaded(target, name), "the collection is loaded")
     cdc.ask("pause", task_id=task)
     send(source, list(requests(name, rows, SOURCE_ROWS)), IN_FLIGHT)
+
+
+def carry(cdc: Cdc, task: str, rows: int) -> float:
+    """Let the service carry the backlog; return the seconds from resume to confirmed."""
     before = cdc.get(task)["rows_applied"]
     begun = time.perf_counter()
     cdc.ask("resume", task_id=task)
@@ -115,24 +119,31 @@ def backlog(
     return time.perf_counter() - begun
 
 
+def bare(target: MilvusClient, rows: int, size: int, in_flight: int) -> float:
+    """Send as many rows with ready-made requests; return the seconds until answered."""
+    create(target, "bare")
+    seconds = send(target, list(requests("bare", rows, size)), in_flight)
+    target.drop_collection("bare")
+    return seconds
+
+
 def throughput(
     cdc: Cdc, task: str, source: MilvusClient, target: MilvusClient, args: Any
 ) -> None:
     """Print each round's rates, and the medians of the shares."""
     shares: dict[int, list[float]] = {SOURCE_ROWS: [], LARGE_ROWS: []}
-    lite = args.target == "lite"
+    in_flight = 1 if args.target == "lite" else IN_FLIGHT
     for number in range(args.rounds):
-        ours = backlog(cdc, task, source, target, f"backlog_{number}", args.rows)
+        name = f"backlog_{number}"
+        fill(cdc, task, source, target, name, args.rows)
+        bares = {SOURCE_ROWS: bare(target, args.rows, SOURCE_ROWS, in_flight)}
+        ours = carry(cdc, task, args.rows)
+        bares[LARGE_ROWS] = bare(target, args.rows, LARGE_ROWS, in_flight)
         print(f"round {number + 1}: service      {rate(args.rows, ours)}")
-        for size, found in shares.items():
-            name = f"bare_{number}_{size}"
-            create(target, name)
-            ready = list(requests(name, args.rows, size))
-            bare = send(target, ready, 1 if lite else IN_FLIGHT)
-            found.append(bare / ours)
-            print(f"         bare {size:>6}  {rate(args.rows, bare)}")
-            target.drop_collection(name)
-        source.drop_collection(f"backlog_{number}")
+        for size, seconds in bares.items():
+            shares[size].append(seconds / ours)
+            print(f"         bare {size:>6}  {rate(args.rows, seconds)}")
+        source.drop_collection(name)
     for size, found in shares.items():
         median = statistics.median(found)
         print(
