@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from cdc_actors.actors.ledger import Stores
 from cdc_actors.actors.messages import (
     CreateTask,
     DeleteTask,
@@ -22,7 +24,6 @@ from cdc_actors.actors.messages import (
 )
 from cdc_actors.actors.source_probe import SourceProbe, SourceState
 from cdc_actors.actors.supervisor import Supervisor
-from cdc_actors.actors.task import Stores
 from cdc_actors.actors.views import Readiness
 from cdc_actors.errors import (
     CdcError,
@@ -73,13 +74,14 @@ class Service:
         if self._supervisor is None:
             return
         deadline = time.monotonic() + timeout
-        try:
+        with suppress(pykka.Timeout):
             answer: Any = self._supervisor.ask(Shutdown(), timeout=timeout)
             for task in answer:
                 task.get(timeout=max(0.1, deadline - time.monotonic()))
-        except pykka.Timeout:
-            pass
-        pykka.ActorRegistry.stop_all(block=True, timeout=1)
+        # Whoever waits for a server that hangs is left behind: its thread is a daemon.
+        with suppress(pykka.Timeout):
+            for end in pykka.ActorRegistry.stop_all(block=False):
+                end.get(timeout=1)
         self._log.close()
 
     def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:

@@ -79,4 +79,6 @@ def _why(part: Callable[[], None]) -> str | None:
         part()
     except CdcError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - one odd answer must not end the trying
+        return f"unexpected {type(error).__name__}: {error}"
     return None

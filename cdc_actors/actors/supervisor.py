@@ -32,7 +32,7 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
-from cdc_actors.actors.task import Stores, TaskActor
+from cdc_actors.actors.task import TaskActor
 from cdc_actors.actors.view import view_of
 from cdc_actors.actors.views import Health
 from cdc_actors.errors import (
@@ -45,6 +45,7 @@ from cdc_actors.errors import (
 from cdc_actors.tasks import Task
 
 if TYPE_CHECKING:
+    from cdc_actors.actors.ledger import Stores
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
 

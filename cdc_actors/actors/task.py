@@ -6,8 +6,6 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import pykka
 import structlog
 
 from cdc_actors.actors import backoff
+from cdc_actors.actors.ledger import Ledger, Stores
 from cdc_actors.actors.messages import (
     DeleteTask,
     Launch,
@@ -43,20 +42,18 @@ from cdc_actors.errors import (
     FailureClass,
     TaskConflictError,
     UnavailableError,
+    UnknownTaskError,
 )
 from cdc_actors.tasks import TaskState, Who
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
-    from cdc_actors.tasks import Checkpoints, Fences, SecretBox, Task, TaskLog
+    from cdc_actors.tasks import Task
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
-SAVE_SECONDS = 1.0
-"""How often checkpoints are saved, at most; a pause and a stop save them, too."""
-
 SETTLED_SECONDS = 3.0
 """How long a stream must run after a failure before the task counts as recovered."""
 
@@ -65,16 +62,6 @@ HEALTHY_SECONDS = 60.0
 
 _SERVICE = Who(kind="supervisor")
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where tasks keep what is true, and the key to their secrets."""
-
-    log: TaskLog
-    checkpoints: Checkpoints
-    fences: Fences
-    secrets: SecretBox
 
 
 class TaskActor(pykka.ThreadingActor):
@@ -90,19 +77,15 @@ class TaskActor(pykka.ThreadingActor):
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
-        self._task = task
+        self._ledger = Ledger(task, stores)
         self._id = task.task_id
-        self._stores = stores
         self._source = source
         self._supervisor = supervisor
         self._number = 0
         self._run: Run | None = None
         self._attempts = 0
-        self._saved: dict[str, Checkpoint] = {}
-        self._saved_at = 0.0
         self._rows_before = 0
         self._unrecorded: CdcError | None = None
-        self._stale = False
 
     def on_receive(self, message: Any) -> None:
         """Do what a message says. Runs in the actor's own thread.
@@ -154,16 +137,17 @@ class TaskActor(pykka.ThreadingActor):
 
     def _launch(self) -> None:
         self._show()
-        if self._task.state is TaskState.RUNNING:
+        if self._ledger.task.state is TaskState.RUNNING:
             self._begin_run()
 
     def _pause(self, who: Who) -> None:
-        if self._task.state is TaskState.PAUSED:
+        self._refresh()
+        if self._ledger.task.state is TaskState.PAUSED:
             raise TaskConflictError(f"the task has paused, task_id: {self._id}")
         checkpoints = self._end_run()
         try:
             self._record(
-                lambda: self._task.pause(
+                lambda task: task.pause(
                     PAUSED_BY_CLIENT, checkpoints, who=who, why="asked by a client"
                 )
             )
@@ -172,7 +156,7 @@ class TaskActor(pykka.ThreadingActor):
             raise
 
     def _resume(self, who: Who) -> None:
-        self._record(lambda: self._task.resume(who=who, why="asked by a client"))
+        self._record(lambda task: task.resume(who=who, why="asked by a client"))
         self._attempts = 0
         self._begin_run()
 
@@ -180,37 +164,50 @@ class TaskActor(pykka.ThreadingActor):
         checkpoints = self._end_run()
         try:
             self._record(
-                lambda: self._task.delete(
+                lambda task: task.delete(
                     "deleted by a client", checkpoints, who=who, why="asked by a client"
                 )
             )
         except CdcError:
             self._launch()
             raise
+        self._vanish()
+
+    def _refresh(self) -> None:
+        """Act on an unanswered write that turns out to have been done after all."""
+        try:
+            self._ledger.refresh()
+        except UnknownTaskError:
+            self._vanish()
+            raise
+        if self._ledger.task.state is TaskState.PAUSED:
+            self._end_run()
+
+    def _vanish(self) -> None:
+        self._end_run()
         self._supervisor.tell(TaskGone(self._id))
-        self._stores.checkpoints.delete(self._id)
-        self._stores.fences.delete(self._id)
+        self._ledger.clear()
         self.stop()
 
     # What the stream reports.
 
     def _begin_operation(self, message: BeginOperation) -> None:
         self._record(
-            lambda: self._task.begin_operation(
+            lambda task: task.begin_operation(
                 message.operation, who=_SERVICE, why="the source did it"
             )
         )
 
     def _apply_operation(self, message: RecordOperation) -> None:
         self._record(
-            lambda: self._task.apply_operation(
+            lambda task: task.apply_operation(
                 message.operation, who=_SERVICE, why="the source did it"
             )
         )
 
     def _set_aside(self, message: RecordSetAside) -> None:
         self._record(
-            lambda: self._task.set_aside(
+            lambda task: task.set_aside(
                 message.entry,
                 str(message.error),
                 message.error.failure_class,
@@ -221,28 +218,24 @@ class TaskActor(pykka.ThreadingActor):
 
     def _reading_begins(self, message: ReadingBegins) -> None:
         if self._current(message.stream):
-            self._save_checkpoints(message.starts.values())
+            self._ledger.save(message.starts.values())
             starts = list(message.starts.values())
-            self._record(
-                lambda: self._task.start(starts, who=_SERVICE, why=message.why)
-            )
+            self._record(lambda task: task.start(starts, who=_SERVICE, why=message.why))
 
     def _move_fence(self, message: MoveFence) -> None:
         if self._current(message.stream):
-            fence = {message.channel: message.sent}
-            self._stores.fences.save(self._id, fence)
+            self._ledger.move_fences({message.channel: message.sent})
 
     def _progressed(self, message: StreamProgressed) -> None:
         run = self._current(message.stream)
         if run is None:
             return
         run.progress = message
-        if self._task.failure and run.age > SETTLED_SECONDS:
-            self._record(lambda: self._task.recover(who=_SERVICE, why="it moves again"))
+        if self._ledger.task.failure and run.age > SETTLED_SECONDS:
+            self._record(lambda task: task.recover(who=_SERVICE, why="it moves again"))
         if run.age > HEALTHY_SECONDS:
             self._attempts = 0
-        if time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._save_checkpoints(message.checkpoints.values())
+        self._ledger.save_now_and_then(message.checkpoints.values())
         self._unrecorded = None
         self._show()
 
@@ -271,7 +264,7 @@ class TaskActor(pykka.ThreadingActor):
         next_try = datetime.now(UTC) + timedelta(seconds=wait)
         self._try_to_record(
             error,
-            lambda: self._task.fail(
+            lambda task: task.fail(
                 str(error),
                 error.failure_class,
                 next_try=next_try,
@@ -283,17 +276,17 @@ class TaskActor(pykka.ThreadingActor):
 
     def _stand_still(self, error: CdcError) -> None:
         """Wait for the operator; a failure that cannot be written down is tried again."""
-        checkpoints = list(self._saved.values())
+        checkpoints = list(self._ledger.checkpoints.values())
 
-        def fail_and_pause() -> None:
-            self._task.fail(
+        def fail_and_pause(task: Task) -> None:
+            task.fail(
                 str(error),
                 error.failure_class,
                 next_try=None,
                 who=_SERVICE,
                 why="the stream failed",
             )
-            self._task.pause(
+            task.pause(
                 str(error), checkpoints, who=_SERVICE, why="waiting does not help"
             )
 
@@ -302,7 +295,8 @@ class TaskActor(pykka.ThreadingActor):
             backoff.tell_later(self.actor_ref, TryAgain(self._number), wait)
 
     def _try_again(self, message: TryAgain) -> None:
-        running = self._task.state is TaskState.RUNNING
+        self._refresh()
+        running = self._ledger.task.state is TaskState.RUNNING
         if message.stream == self._number and self._run is None and running:
             self._begin_run()
 
@@ -317,15 +311,16 @@ class TaskActor(pykka.ThreadingActor):
         self._show()
 
     def _assignment(self) -> Assignment:
-        self._saved = self._stores.checkpoints.load(self._id)
-        entries = tuple(self._task.collections.values())
+        ledger = self._ledger
+        ledger.refresh()
+        ledger.load()
         return Assignment(
             source=self._source,
-            spec=self._task.spec,
-            token=self._stores.secrets.decrypt(self._task.secret),
-            entries=entries,
-            checkpoints=dict(self._saved),
-            fences=self._stores.fences.load(self._id),
+            spec=ledger.task.spec,
+            token=ledger.token(),
+            entries=tuple(ledger.task.collections.values()),
+            checkpoints=dict(ledger.checkpoints),
+            fences=ledger.fences(),
         )
 
     def _end_run(self) -> list[Checkpoint]:
@@ -335,14 +330,14 @@ class TaskActor(pykka.ThreadingActor):
             ended = run.end()
             self._rows_before += run.rows
             try:
-                self._save_checkpoints(run.checkpoints().values())
+                self._ledger.save(run.checkpoints().values())
                 if ended:
-                    self._stores.fences.save(self._id, run.sent())
+                    self._ledger.move_fences(run.sent())
             except UnavailableError as error:
                 _log.warning(
                     "checkpoints not saved", task_id=self._id, error=str(error)
                 )
-        return list(self._saved.values())
+        return list(self._ledger.checkpoints.values())
 
     def _current(self, number: int) -> Run | None:
         """Return the run of that number, unless it has ended."""
@@ -350,28 +345,11 @@ class TaskActor(pykka.ThreadingActor):
 
     # Writing down.
 
-    def _save_checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
-        changed = [c for c in checkpoints if self._saved.get(c.position.channel) != c]
-        if changed:
-            self._stores.checkpoints.save(self._id, changed)
-            self._saved.update((c.position.channel, c) for c in changed)
-        self._saved_at = time.monotonic()
-
-    def _record(self, command: Callable[[], None]) -> None:
-        """Run a command of the aggregate and make its events true.
-
-        After an error the aggregate is what the log says, once the log can be read.
-        """
-        if self._stale:
-            self._task = self._stores.log.load(self._id)
-            self._stale = False
-        command()
-        self._stale = True
-        self._stores.log.save(self._task)
-        self._stale = False
+    def _record(self, command: Callable[[Task], None]) -> None:
+        self._ledger.record(command)
         self._show()
 
-    def _try_to_record(self, error: CdcError, command: Callable[[], None]) -> bool:
+    def _try_to_record(self, error: CdcError, command: Callable[[Task], None]) -> bool:
         """Record if the log lets us; the task's health says the error either way."""
         try:
             self._record(command)
@@ -385,7 +363,7 @@ class TaskActor(pykka.ThreadingActor):
     def _show(self) -> None:
         progress = self._run.progress if self._run else None
         view = view_of(
-            self._task,
+            self._ledger.task,
             progress=progress,
             rows=self._rows_before + (progress.rows if progress else 0),
             unrecorded=self._unrecorded,

@@ -1,17 +1,19 @@
 """One connection to a target Milvus, and what its answers mean.
 
-pymilvus opens and keeps the channel (addresses, TLS, login, keep-alive). Requests go
+pymilvus's handler opens and keeps the channel (TLS, login, registration). Requests go
 through its stub as the messages that they are, for a request in the log is already one.
-Each task has a connection of its own: pymilvus shares handlers by address otherwise, and
-then the first task's TLS settings serve all (pymilvus 3.0).
+Each task has a handler of its own, made without MilvusClient: pymilvus 3.0 shares handlers
+by address, so that the first one's TLS settings would serve all, and connects them under
+one lock, so that a silent target would hold up every other.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import grpc
-from pymilvus import MilvusClient
+from pymilvus.client.grpc_handler import GrpcHandler
 from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -76,20 +78,21 @@ class Connection:
         self.uri = uri
         self._given_up = given_up
         try:
-            self._client = MilvusClient(
-                uri=uri,
+            self._handler = GrpcHandler(
+                address=_address(uri),
                 token=token,
-                timeout=timeout,
-                dedicated=True,
+                secure=urlsplit(uri).scheme == "https",
                 grpc_options=_NO_KEEPALIVE,
                 **(tls or {}),
             )
-            self._handler = self._client._get_connection()  # noqa: SLF001
+        except (OSError, ValueError, MilvusException) as error:
+            raise OperatorError(f"cannot use the target {uri}: {error}") from error
+        try:
+            self._handler._wait_for_channel_ready(timeout=timeout)  # noqa: SLF001
             self.version = self._server_version(timeout)
         except (MilvusException, grpc.RpcError) as error:
+            self._handler.close()
             raise self._connect_error(error) from error
-        except (OSError, ValueError) as error:
-            raise OperatorError(f"cannot use the target {uri}: {error}") from error
 
     @property
     def is_lite(self) -> bool:
@@ -137,7 +140,6 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; requests under way fail. Idempotent."""
-        self._client.close()
         self._handler.close()
 
     def _server_version(self, timeout: float) -> str:
@@ -155,6 +157,13 @@ class Connection:
         if "auth" in text.lower():
             return OperatorError(f"the target {self.uri} refuses the login: {text}")
         return TransientError(f"cannot connect to the target {self.uri}: {text}")
+
+
+def _address(uri: str) -> str:
+    """Return host and port; Milvus listens on 19530, behind TLS usually on 443."""
+    parts = urlsplit(uri)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 19530)}"
 
 
 def tls_arguments(param: Any) -> dict[str, str]:

@@ -6,6 +6,7 @@ the very same task. One thread at a time may use a task: it belongs to its actor
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
@@ -81,6 +82,16 @@ class Task(Aggregate):
             who=asdict(who),
             why=why,
         )
+
+    def draft(self) -> Self:
+        """Return a copy to try commands on; this one stays as it is.
+
+        Shallow, for every value but the map of collections is replaced, never changed.
+        """
+        draft = copy(self)
+        draft.collections = dict(self.collections)
+        draft._pending_events = []  # noqa: SLF001 - the list must not be shared
+        return draft
 
     @property
     def task_id(self) -> str:

@@ -10,13 +10,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from cdc_actors.embedded.ports import PortBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
@@ -26,7 +26,7 @@ metaStoreConfig: {store}
 sourceConfig:
   uri: {source.uri}
   etcd: {{address: [{source.etcd_address}]}}
-  natsmq: {{address: {source.nats_address}}}
+  {queue}
 """
 
 
@@ -44,12 +44,21 @@ class Cdc:
         store = store or f"{{sqlite: {{path: {folder / 'cdc.db'}}}}}"
         self.config = folder / "cdc.yaml"
         self.config.write_text(
-            CONFIG.format(port=self.port, store=store, source=source)
+            CONFIG.format(
+                port=self.port,
+                store=store,
+                source=source,
+                queue=json.dumps(source.queue)[1:-1],
+            )
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Cdc:
-        self.start()
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,12 +69,25 @@ class Cdc:
         """Start the process and wait until its API knows its tasks."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cdc_actors", "serve", "--config", str(self.config)],
+                [
+                    sys.executable,
+                    "-m",
+                    "cdc_actors",
+                    "serve",
+                    "--config",
+                    str(self.config),
+                ],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONWARNINGS": "default"},
+                cwd=self.folder,
             )
-        wait_until(lambda: self.request("list")[0] == 200, "the service answers")
+        wait_until(self._answers, f"the service answers, {self.log}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        return self.request("list")[0] == 200
 
     def kill(self) -> None:
         """End the process with SIGKILL, wherever it is. Idempotent."""
@@ -102,6 +124,23 @@ class Cdc:
         except OSError:
             return 0, {}
 
+    def probe(self, path: str) -> tuple[int, dict[str, Any]]:
+        """GET ``/livez`` or ``/readyz``; return the HTTP status and the JSON answer."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=30
+            ) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    @property
+    def threads(self) -> int:
+        """How many threads the process has."""
+        assert self.process is not None
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
     def ask(self, kind: str, **data: Any) -> dict[str, Any]:
         """POST one request that must succeed; return its data."""
         status, answer = self.request(kind, **data)
@@ -111,7 +150,9 @@ class Cdc:
     def create(self, target: str, **data: Any) -> str:
         """Create a task, of every collection unless told otherwise; return its id."""
         data = data or {"collection_infos": [{"name": "*"}]}
-        return self.ask("create", milvus_connect_param={"uri": target}, **data)["task_id"]
+        return self.ask("create", milvus_connect_param={"uri": target}, **data)[
+            "task_id"
+        ]
 
     def get(self, task_id: str) -> dict[str, Any]:
         """Return the task as the API shows it."""

@@ -9,6 +9,7 @@ from pymilvus import MilvusClient
 
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
+from tests.support.kafka import KafkaBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
     """Yield a Milvus with natsmq, the source of most tests."""
     with EmbeddedMilvus(tmp_path_factory.mktemp("source")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def source_rocksmq(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[EmbeddedMilvus]:
+    """Yield a Milvus with RocksMQ, which a standalone one has unless told otherwise."""
+    folder = tmp_path_factory.mktemp("source-rocksmq")
+    with EmbeddedMilvus(folder, mq="rocksmq") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def source_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    """Yield a Milvus with a Kafka, as clusters have it."""
+    folder = tmp_path_factory.mktemp("source-kafka")
+    with (
+        KafkaBroker(folder / "kafka") as broker,
+        EmbeddedMilvus(folder / "milvus", mq="kafka", broker=broker.address) as server,
+    ):
         yield server
 
 
@@ -54,7 +76,8 @@ def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
 def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> None:
     client = MilvusClient(server.uri, db_name=database, timeout=30)
     for collection in client.list_collections():
-        for alias in client.list_aliases(collection_name=collection)["aliases"]:
-            client.drop_alias(alias)
+        found = client.list_aliases(collection_name=collection, db_name=database)
+        for alias in found["aliases"]:
+            client.drop_alias(alias, db_name=database)
         client.drop_collection(collection)
     client.close()

@@ -1,0 +1,144 @@
+"""A task whose actor dies is brought back, and nothing of its former life stays."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from cdc_actors.actors.applier import Applier
+from cdc_actors.actors.messages import (
+    CreateTask,
+    GetTask,
+    PauseTask,
+    Rebuild,
+    Shutdown,
+)
+from cdc_actors.actors.reader import Reader
+from cdc_actors.actors.supervisor import Supervisor
+from cdc_actors.actors.task import Stores, TaskActor
+from cdc_actors.config import Config, Etcd, Natsmq, SourceConfig
+from cdc_actors.errors import UnavailableError
+from cdc_actors.tasks import Checkpoints, Fences, SecretBox, TaskLog, TaskSpec, Who
+from cdc_actors.tasks.spec import ConnectParam
+from tests.support.books import Books, keys, wait_keys
+from tests.support.cdc import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+CLIENT = Who(kind="client", address="127.0.0.1")
+
+
+class Frail(TaskActor):
+    """A task actor that any message it does not know kills."""
+
+    def _hear(self, message: Any) -> None:
+        if message == "die":
+            raise RuntimeError("a mistake in the task's actor")
+        super()._hear(message)
+
+
+@pytest.fixture
+def supervisor(
+    source: EmbeddedMilvus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pykka.ActorRef[Supervisor]]:
+    """Yield a supervisor, with a log of its own, whose tasks can be killed."""
+    monkeypatch.setattr("cdc_actors.actors.supervisor.TaskActor", Frail)
+    log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
+    secrets = SecretBox.open(tmp_path / "cdc.key", {})
+    config = Config(
+        source_config=SourceConfig(
+            uri=source.uri,
+            etcd=Etcd(address=(source.etcd_address,)),
+            natsmq=Natsmq(address=source.nats_address),
+        )
+    )
+    stores = Stores(log, Checkpoints(log), Fences(log), secrets)
+    ref = Supervisor.start(config, stores)
+    ref.ask(Rebuild())
+    yield ref
+    for task in ref.ask(Shutdown()):
+        task.get(timeout=10)
+    pykka.ActorRegistry.stop_all()
+    log.close()
+
+
+def test_task_that_died_is_brought_back(
+    supervisor: pykka.ActorRef[Supervisor],
+    target_lite: EmbeddedLite,
+    source: EmbeddedMilvus,
+    emptied,
+) -> None:
+    """After the death of its actor a task goes on, with one reader as before."""
+    client, lite = emptied(source), emptied(target_lite)
+    task = create(supervisor, target_lite.uri)
+    books = Books(client).create()
+    books.insert(range(3))
+    wait_keys(lite, range(3))
+    for generation in range(1, 3):
+        (actor,) = pykka.ActorRegistry.get_by_class(Frail)
+        actor.tell("die")
+        wait_until(lambda: not actor.is_alive(), "the actor is dead")  # noqa: B023
+        books.insert(range(3 * generation, 3 * generation + 3))
+        wait_keys(lite, range(3 * generation + 3))
+        wait_until(lambda: living() == [1, 1, 1], "nothing of the former life is left")
+    supervisor.ask(PauseTask(task, CLIENT)).get(timeout=10)
+    assert supervisor.ask(GetTask(task)).state == "Paused"
+    books.insert([100])
+    assert keys(lite) == list(range(9))
+    for each in (client, lite):
+        each.close()
+
+
+def test_pause_that_was_not_written_down_is_not_done(
+    supervisor: pykka.ActorRef[Supervisor],
+    target_lite: EmbeddedLite,
+    source: EmbeddedMilvus,
+    emptied,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pause that the log refuses is an error; the task runs on and can be paused."""
+    client, lite = emptied(source), emptied(target_lite)
+    task = create(supervisor, target_lite.uri)
+    books = Books(client).create()
+    books.insert(range(3))
+    wait_keys(lite, range(3))
+
+    def refuse(_log: TaskLog, _task: object) -> None:
+        raise UnavailableError("the database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskLog, "save", refuse)
+        with pytest.raises(UnavailableError):
+            supervisor.ask(PauseTask(task, CLIENT)).get(timeout=10)
+        assert supervisor.ask(GetTask(task)).state == "Running"
+    books.insert(range(3, 6))
+    wait_keys(lite, range(6))
+    assert supervisor.ask(GetTask(task)).state == "Running"
+    supervisor.ask(PauseTask(task, CLIENT)).get(timeout=10)
+    assert supervisor.ask(GetTask(task)).state == "Paused"
+    for each in (client, lite):
+        each.close()
+
+
+def living() -> list[int]:
+    """Return how many readers, appliers and watches of the catalog are alive."""
+    watches = [each for each in threading.enumerate() if each.name == "etcd-watch"]
+    actors = pykka.ActorRegistry
+    return [
+        *(len(actors.get_by_class(kind)) for kind in (Reader, Applier)),
+        len(watches),
+    ]
+
+
+def create(supervisor: pykka.ActorRef[Supervisor], uri: str) -> str:
+    """Create a task of every collection."""
+    spec = TaskSpec(target=ConnectParam(uri=uri), collection_infos=("*",))
+    return supervisor.ask(CreateTask(None, spec, CLIENT))
