@@ -18,8 +18,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option by which a random test is repeated."""
+    """Add the options by which a random test is repeated, and Pulsar is tested."""
     parser.addoption("--seed", type=int, help="seed of the random workloads")
+    parser.addoption(
+        "--pulsar", action="store_true", help="run the Pulsar reader on pulsar-lite"
+    )
 
 
 @pytest.fixture

@@ -7,19 +7,22 @@ from cdc_actors.config.model import (
     Config,
     Etcd,
     MetaStoreConfig,
-    Natsmq,
     Postgres,
     SourceConfig,
     Sqlite,
 )
+from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq
 
 __all__ = [
     "Config",
     "Etcd",
+    "Kafka",
     "MetaStoreConfig",
     "Natsmq",
     "Postgres",
+    "Pulsar",
     "Resolved",
+    "Rocksmq",
     "SourceConfig",
     "Sqlite",
     "load",

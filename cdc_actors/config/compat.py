@@ -24,13 +24,12 @@ IGNORED = frozenset(
         "sourceConfig.channelNum",
         "sourceConfig.defaultPartitionName",
         "sourceConfig.etcd.tlsMinVersion",
+        "sourceConfig.kafka.producer",
+        "sourceConfig.pulsar.maxMessageSize",
+        "sourceConfig.pulsar.webPort",
         "sourceConfig.readChanLen",
         "sourceConfig.timeTickInterval",
     }
-)
-
-LATER_QUEUES = frozenset(
-    {"sourceConfig.rocksmq", "sourceConfig.kafka", "sourceConfig.pulsar"}
 )
 
 _RENAMED = {
@@ -48,8 +47,6 @@ def ignored(dotted: str, value: object) -> bool:
 
 def refusal(dotted: str, value: object) -> str | None:
     """Return why milvus-cdc's key or value is not taken, None if it is not one."""
-    if dotted in LATER_QUEUES:
-        return "is not supported by this version, which reads the queue natsmq only"
     if dotted in _RENAMED:
         return f"is an old name: write {_RENAMED[dotted]} instead"
     if dotted == "dryRun":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from cdc_actors.config.model import Config, Section, meta
+from cdc_actors.config.kinds import Section, meta
+from cdc_actors.config.model import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,13 +71,32 @@ def _nearest(last: str, keys: Iterable[str], *, cutoff: float) -> str | None:
 def _walk(section: type[Section], prefix: str) -> Iterator[tuple[str, Key | None]]:
     for each in msgspec.structs.fields(section):
         dotted = prefix + each.encode_name
-        if isinstance(each.type, type) and issubclass(each.type, Section):
+        below = _section(each.type)
+        if below is not None:
             yield dotted, None
-            yield from _walk(each.type, f"{dotted}.")
+            yield from _walk(below, f"{dotted}.")
         else:
-            yield dotted, Key(dotted=dotted, kind=each.type, default=each.default)
+            yield dotted, Key(dotted=dotted, kind=each.type, default=_default(each))
+
+
+def _section(kind: Any) -> type[Section] | None:
+    """Return the section that ``kind`` is, or is if it is there at all."""
+    for each in (kind, *get_args(kind)):
+        if isinstance(each, type) and issubclass(each, Section):
+            return each
+    return None
+
+
+def _default(each: msgspec.structs.FieldInfo) -> Any:
+    if each.default_factory is msgspec.NODEFAULT:
+        return each.default
+    return each.default_factory()
 
 
 _ALL = dict(_walk(Config, ""))
 KEYS = {dotted: key for dotted, key in _ALL.items() if key is not None}
 SECTIONS = frozenset(_ALL) - frozenset(KEYS)
+QUEUES = tuple(
+    f"sourceConfig.{name}" for name in ("natsmq", "rocksmq", "kafka", "pulsar")
+)
+"""The sections of which a configuration has exactly one."""

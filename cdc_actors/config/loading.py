@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cdc_actors.config import yamlfile
-from cdc_actors.config.keys import KEYS, Key
-from cdc_actors.config.model import Config, host_and_port, masked
+from cdc_actors.config.keys import KEYS, QUEUES, Key
+from cdc_actors.config.kinds import masked
+from cdc_actors.config.model import Config, host_and_port
 from cdc_actors.config.sources import (
     Setting,
     from_environment,
@@ -25,23 +26,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_QUEUE = "sourceConfig.natsmq.address"
+_NO_QUEUE = (
+    "sourceConfig has no message queue: give the one of the source's Milvus, one of "
+    "`natsmq: {address: nats://127.0.0.1:4222}`, "
+    "`rocksmq: {path: /var/lib/milvus/rdb_data}`, `kafka: {address: 127.0.0.1:9092}` "
+    "and `pulsar: {address: pulsar://127.0.0.1:6650}`"
+)
+_ONE_QUEUE = "a Milvus has one message queue, so keep one of these sections"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """The settings, where each comes from (by dotted key), and what to warn of."""
+    """The settings, where each in effect comes from by dotted key, what to warn of."""
 
     config: Config
     origins: Mapping[str, str]
     warnings: tuple[str, ...]
 
     def shown(self) -> dict[str, Any]:
-        """Return every setting by dotted key, with secrets masked."""
+        """Return every setting in effect by dotted key, with secrets masked."""
         tree = msgspec.to_builtins(self.config)
         return {
-            dotted: masked(reduce(getitem, dotted.split("."), tree), key.kind)
-            for dotted, key in KEYS.items()
+            dotted: masked(reduce(getitem, dotted.split("."), tree), KEYS[dotted].kind)
+            for dotted in self.origins
         }
 
 
@@ -69,24 +76,39 @@ def load(
     values = _values(settings, problems)
     _raise_if(problems)
     config = _config(values)
-    origins = {dotted: _origin(settings.get(dotted)) for dotted in KEYS}
+    origins = {dotted: _origin(settings.get(dotted)) for dotted in values}
     _raise_if(list(_conflicts(config, origins)))
     return Resolved(config=config, origins=origins, warnings=_warnings(ignored))
 
 
 def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
     values = {}
+    queues = _queues(settings)
+    unused = frozenset(QUEUES) - frozenset(queues)
     for dotted, key in KEYS.items():
         if dotted in settings:
             values[dotted] = _converted(key, settings[dotted], problems)
+        elif dotted.rpartition(".")[0] in unused:
+            continue
         elif not key.required:
             values[dotted] = key.default
         else:
-            problems.append(
-                f"{dotted} is missing: sourceConfig needs the message queue of the "
-                "source's Milvus, such as `natsmq: {address: nats://127.0.0.1:4222}`"
-            )
+            problems.append(f"{dotted} is missing: it must be {key.expected}")
+    if not queues:
+        problems.append(_NO_QUEUE)
+    elif len(queues) > 1:
+        problems.append(f"{' and '.join(queues.values())}: {_ONE_QUEUE}")
     return values
+
+
+def _queues(settings: Mapping[str, Setting]) -> dict[str, str]:
+    """Return the queues of which something is set, each with where that is."""
+    queues: dict[str, str] = {}
+    for dotted, setting in settings.items():
+        section = dotted.rpartition(".")[0]
+        if section in QUEUES:
+            queues.setdefault(section, f"{section} ({setting.origin})")
+    return queues
 
 
 def _converted(key: Key, setting: Setting, problems: list[str]) -> Any:
@@ -121,6 +143,9 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     store = config.meta_store_config
     if store.store_type == "postgres" and not store.postgres.url:
         yield "metaStoreConfig.postgres.url is missing: storeType postgres needs it"
+    kafka = config.source_config.kafka
+    if kafka is not None and bool(kafka.sasl_username) != bool(kafka.sasl_password):
+        yield "sourceConfig.kafka needs both of saslUsername and saslPassword, or neither"
     etcd = config.source_config.etcd
     if etcd.enable_auth and not etcd.username:
         yield "sourceConfig.etcd.username is missing: enableAuth needs it"

@@ -1,57 +1,30 @@
 """The settings and their types.
 
 The names in a file are milvus-cdc's camelCase ones (its ``server/configs/cdc.yaml``).
-The type of a setting carries what an error says was expected, and whether it is a
-secret: there is no second list to keep in step.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, field
 
-from cdc_actors.config.masking import MASK, mask_urls
+from cdc_actors.config.kinds import (
+    Count,
+    Endpoints,
+    Flag,
+    HttpUrl,
+    Name,
+    PostgresUrl,
+    Secret,
+    Section,
+    Text,
+)
 
-Text = Annotated[str, Meta(description="text; put quotes around it")]
-Name = Annotated[str, Meta(min_length=1, description="text that is not empty")]
-Secret = Annotated[
-    str, Meta(description="text; put quotes around it", extra={"secret": True})
-]
-Flag = Annotated[bool, Meta(description="true or false")]
-Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
-Endpoints = Annotated[
-    tuple[Name, ...],
-    Meta(
-        min_length=1, description="a list of at least one address", extra={"url": True}
-    ),
-]
-HttpUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^https?://[^/\s]+",
-        description="an address such as http://127.0.0.1:19530",
-        extra={"url": True},
-    ),
-]
-NatsUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^(nats|tls)://[^/\s]+",
-        description="an address such as nats://127.0.0.1:4222",
-        extra={"url": True},
-    ),
-]
-PostgresUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^(postgres(ql)?://\S+)?$",
-        description="an address such as postgresql://user@127.0.0.1:5432/cdc",
-        extra={"url": True},
-    ),
-]
+# msgspec evaluates the annotations.
+from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq  # noqa: TC001
+
 StoreType = Annotated[
     Literal["sqlite", "postgres"], Meta(description="sqlite or postgres")
 ]
@@ -67,18 +40,6 @@ _HOST_AND_PORT = re.compile(
     r"^(?:\[(?P<ipv6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]{1,5})$"
 )
 _MAX_PORT = 65535
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A group of settings; its text form masks secrets."""
-
-    def __repr__(self) -> str:
-        """Name every setting, with secrets masked."""
-        shown = (
-            f"{each.name}={masked(getattr(self, each.name), each.type)!r}"
-            for each in msgspec.structs.fields(self)
-        )
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class Sqlite(Section, frozen=True, kw_only=True):
@@ -119,20 +80,20 @@ class Etcd(Section, frozen=True, kw_only=True):
     tls_ca_cert_path: Text = field(default="", name="tlsCACertPath")
 
 
-class Natsmq(Section, frozen=True, kw_only=True):
-    """The source's write-ahead log in its embedded NATS JetStream."""
-
-    address: NatsUrl
-
-
 class SourceConfig(Section, frozen=True, kw_only=True):
-    """The Milvus that is replicated: its API, its metadata, its write-ahead log."""
+    """The Milvus that is replicated: its API, its metadata, its write-ahead log.
+
+    Exactly one of the message queues is there, which ``load`` sees to.
+    """
 
     uri: HttpUrl = "http://127.0.0.1:19530"
     token: Secret = ""
     etcd: Etcd = Etcd()
     replicate_chan: Name = "by-dev-replicate-msg"
-    natsmq: Natsmq
+    natsmq: Natsmq | None = None
+    rocksmq: Rocksmq | None = None
+    kafka: Kafka | None = None
+    pulsar: Pulsar | None = None
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -161,20 +122,3 @@ def host_and_port(address: str) -> tuple[str, int]:
     if match is None or int(match["port"]) > _MAX_PORT:
         raise ValueError(address)
     return match["ipv6"] or match["host"], int(match["port"])
-
-
-def meta(kind: Any) -> Meta:
-    """Return what the type of a setting says beside the type itself."""
-    return next((each for each in get_args(kind) if isinstance(each, Meta)), Meta())
-
-
-def masked(value: Any, kind: Any) -> Any:
-    """Return ``value`` as it may be shown."""
-    extra = meta(kind).extra or {}
-    if "secret" in extra:
-        return MASK if value else value
-    if "url" not in extra:
-        return value
-    if isinstance(value, str):
-        return mask_urls(value)
-    return tuple(mask_urls(each) for each in value)

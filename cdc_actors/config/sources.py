@@ -83,10 +83,21 @@ def from_flags(flags: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def parts(key: Key, setting: Setting) -> Any:
-    """Return the value, split at commas where a list is one text."""
-    if isinstance(key.default, tuple) and isinstance(setting.value, str):
+    """Return the value, split at commas where a list or options are one text."""
+    if not isinstance(setting.value, str):
+        return setting.value
+    if isinstance(key.default, tuple):
         return [part.strip() for part in setting.value.split(",")]
+    if isinstance(key.default, dict):
+        return _options(setting.value)
     return setting.value
+
+
+def _options(text: str) -> Any:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        return text
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _leaves(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -24,7 +24,9 @@ class EmbeddedMilvus(EmbeddedServer):
     Args:
         folder: Where data, settings and logs go; made if it does not exist.
         mq: The message queue. ``natsmq`` listens at ``nats_address``; ``rocksmq`` is
-            the folder ``rocksmq``.
+            the folder ``rocksmq_path``; ``kafka`` and ``pulsar`` are at ``broker``.
+        broker: The address of the broker outside: ``host:port`` of a Kafka, or a URL
+            ``pulsar://host:port``.
         retention: How much of each channel natsmq keeps. Counts when a channel is made.
     """
 
@@ -35,11 +37,13 @@ class EmbeddedMilvus(EmbeddedServer):
         self,
         folder: Path,
         *,
-        mq: Literal["natsmq", "rocksmq"] = "natsmq",
+        mq: Literal["natsmq", "rocksmq", "kafka", "pulsar"] = "natsmq",
+        broker: str = "",
         retention: settings.NatsRetention = settings.AS_MILVUS,
     ) -> None:
         super().__init__(folder)
         self._mq = mq
+        self._broker = broker
         self._retention = retention
 
     @property
@@ -52,6 +56,20 @@ class EmbeddedMilvus(EmbeddedServer):
         """The address of its NATS server, a URL; nothing is there with ``rocksmq``."""
         return f"nats://{HOST}:{self.ports['nats']}"
 
+    @property
+    def rocksmq_path(self) -> Path:
+        """The folder of its RocksMQ; it is made with ``rocksmq`` only."""
+        return self.folder / "rocksmq"
+
+    @property
+    def queue(self) -> dict[str, dict[str, str]]:
+        """The section of ``sourceConfig`` that names its message queue."""
+        if self._mq == "rocksmq":
+            return {"rocksmq": {"path": str(self.rocksmq_path)}}
+        if self._mq in {"kafka", "pulsar"}:
+            return {self._mq: {"address": self._broker}}
+        return {"natsmq": {"address": self.nats_address}}
+
     def _prepare(self) -> Sequence[str]:
         self._binaries = milvus_binaries()
         settings.write(
@@ -59,6 +77,7 @@ class EmbeddedMilvus(EmbeddedServer):
             template=self._binaries.template,
             ports=self.ports,
             mq=self._mq,
+            broker=self._broker,
             retention=self._retention,
         )
         return [str(self._binaries.executable), "run", "standalone"]

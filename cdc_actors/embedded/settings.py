@@ -50,6 +50,7 @@ def write(
     template: Path,
     ports: PortBlock,
     mq: str,
+    broker: str,
     retention: NatsRetention,
 ) -> None:
     """Write the settings of a Milvus that lives in ``folder`` to its ``configs``.
@@ -62,6 +63,7 @@ def write(
     configs = folder / "configs"
     configs.mkdir(exist_ok=True)
     own = _merge(_components(ports), _stores(folder, ports, mq, retention))
+    own = _merge(own, _broker(mq, broker))
     own = _merge(own, _manners())
     (configs / "milvus.yaml").write_text(yaml.safe_dump(_merge(defaults, own)), "utf-8")
     (configs / ETCD_FILE).write_text(yaml.safe_dump(_etcd(folder, ports)), "utf-8")
@@ -98,6 +100,15 @@ def _stores(folder: Path, ports: PortBlock, mq: str, retention: NatsRetention) -
         "rocksmq": {"path": str(folder / "rocksmq")},
         "natsmq": {"server": _nats(folder, ports, retention)},
     }
+
+
+def _broker(mq: str, broker: str) -> Tree:
+    """Name the broker outside, where there is one."""
+    if mq == "pulsar":
+        return {"pulsar": {"address": broker}}
+    if mq == "kafka":
+        return {"kafka": {"brokerList": broker}}
+    return {}
 
 
 def _nats(folder: Path, ports: PortBlock, retention: NatsRetention) -> Tree:

@@ -23,18 +23,27 @@ KILLS = 10
 STEPS_BETWEEN_KILLS = (2, 12)
 
 
-@pytest.mark.parametrize(("target", "binary"), [("milvus", True), ("lite", False)])
+@pytest.mark.parametrize(
+    ("origin", "target", "binary"),
+    [
+        ("source", "milvus", True),
+        ("source", "lite", False),
+        ("source_rocksmq", "milvus", True),
+        ("source_kafka", "milvus", True),
+    ],
+)
 @pytest.mark.timeout(400)
 def test_rows_are_equal_after_random_kills(
+    origin: str,
     target: str,
     binary: bool,  # noqa: FBT001 - a parameter of the test
-    source: EmbeddedMilvus,
     request: pytest.FixtureRequest,
     emptied,
     tmp_path: Path,
     seed: int,
 ) -> None:
     """Random writes to every kind of collection, ten SIGKILLs: both sides end equal."""
+    source: EmbeddedMilvus = request.getfixturevalue(origin)
     server = request.getfixturevalue(f"target_{target}")
     for each in (source, server):
         emptied(each).close()

@@ -13,8 +13,8 @@ import pytest
 
 from cdc_actors.changes import Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal import NatsReader
 from cdc_actors.source.wal.jetstream import JetStream
+from cdc_actors.source.wal.natsmq import NatsReader
 from cdc_actors.source.wal.pull import FRAME_BYTES, PREFETCH_BYTES, Follower
 from tests.support.wal import (
     DEADLINE,
@@ -150,7 +150,7 @@ def test_closing_leaves_nothing_at_the_server(natsmq: NatsWal, channel: str) -> 
 
 READ_FOR_EVER = """
 import sys
-from cdc_actors.source.wal import NatsReader
+from cdc_actors.source.wal.natsmq import NatsReader
 reader = NatsReader(sys.argv[1])
 reader.subscribe(sys.argv[2], None)
 reader.poll(30)

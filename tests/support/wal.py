@@ -31,8 +31,8 @@ class Wal(Protocol):
     def append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
         """Write records, making the channel if there is none."""
 
-    def truncate(self, channel: str, before: Position) -> None:
-        """Remove what is older than a position, as retention does."""
+    def truncate(self, channel: str, before: Position | None) -> None:
+        """Remove what is older than a position, or all, as retention does."""
 
     def stop(self) -> None:
         """Take the queue away."""
@@ -42,6 +42,12 @@ class Wal(Protocol):
 
     def channels(self) -> set[str]:
         """Return the channels that exist."""
+
+    def position(self, channel: str, number: int) -> Position:
+        """Return where the record of a number, from 1, stands or would stand."""
+
+    def beginning(self, channel: str) -> Position:
+        """Return the position that Milvus notes for a channel still empty."""
 
     def reader(self) -> WalReader:
         """Open a reader."""
@@ -57,9 +63,10 @@ class MemoryWal:
         """Write records, making the channel if there is none."""
         return [self.log.append(channel, payload) for payload in payloads]
 
-    def truncate(self, channel: str, before: Position) -> None:
-        """Remove what is older than a position."""
-        self.log.truncate(channel, before)
+    def truncate(self, channel: str, before: Position | None) -> None:
+        """Remove what is older than a position, or all."""
+        _, end = self.log.bounds(channel) or (1, 1)
+        self.log.truncate(channel, before or position_of(channel, end))
 
     def stop(self) -> None:
         """Take the queue away."""
@@ -72,6 +79,14 @@ class MemoryWal:
     def channels(self) -> set[str]:
         """Return the channels that exist."""
         return set(self.log.topics)
+
+    def position(self, channel: str, number: int) -> Position:
+        """Return where the record of a number stands or would stand."""
+        return position_of(channel, number)
+
+    def beginning(self, channel: str) -> Position:
+        """Return the position of a channel still empty."""
+        return position_of(channel, 0)
 
     def reader(self) -> WalReader:
         """Open a reader."""
@@ -89,9 +104,9 @@ class NatsWal:
         """Write records, making the channel if there is none."""
         return asyncio.run(self._append(channel, payloads))
 
-    def truncate(self, channel: str, before: Position) -> None:
-        """Remove what is older than a position."""
-        asyncio.run(self._purge(channel, sequence_of(before)))
+    def truncate(self, channel: str, before: Position | None) -> None:
+        """Remove what is older than a position, or all."""
+        asyncio.run(self._purge(channel, sequence_of(before) if before else None))
 
     def stop(self) -> None:
         """Take the queue away."""
@@ -104,6 +119,14 @@ class NatsWal:
     def channels(self) -> set[str]:
         """Return the channels that exist."""
         return {info.config.name or "" for info in asyncio.run(self._streams())}
+
+    def position(self, channel: str, number: int) -> Position:
+        """Return where the record of a number stands or would stand."""
+        return position_of(channel, number)
+
+    def beginning(self, channel: str) -> Position:
+        """Return the position of a channel still empty."""
+        return position_of(channel, 0)
 
     def reader(self) -> WalReader:
         """Open a reader."""
@@ -157,7 +180,7 @@ class NatsWal:
             acks = [await jetstream.publish(channel, each) for each in payloads]
         return [position_of(channel, ack.seq) for ack in acks]
 
-    async def _purge(self, channel: str, sequence: int) -> None:
+    async def _purge(self, channel: str, sequence: int | None) -> None:
         async with self._jetstream() as jetstream:
             await jetstream.purge_stream(channel, seq=sequence)
 
@@ -205,6 +228,11 @@ def read_to_the_end(reader: WalReader, records: list[Record]) -> None:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         records += reader.poll(1)
+
+
+def gapless(wal: Wal) -> bool:
+    """Tell whether positions are counted, so that one tells the next even if it is gone."""
+    return getattr(wal, "gapless", True)
 
 
 def numbers(records: Sequence[Record]) -> list[int]:

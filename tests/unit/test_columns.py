@@ -52,14 +52,18 @@ def column(kind: str, numbers: list[int]) -> bytes:
     elif kind == "float_vector":
         field.type = schema_pb2.FloatVector
         field.vectors.dim = DIM
-        field.vectors.float_vector.data.extend(i + j for i in numbers for j in range(DIM))
+        field.vectors.float_vector.data.extend(
+            i + j for i in numbers for j in range(DIM)
+        )
     elif kind == "sparse_float_vector":
         field.vectors.sparse_float_vector.contents.extend(b"%08d" % i for i in numbers)
     else:
         field.type = BYTES_TYPES[kind]
         field.vectors.dim = DIM
         width = DIM // 8 if kind == "binary_vector" else DIM * 2
-        setattr(field.vectors, kind, b"".join(bytes([i % 256]) * width for i in numbers))
+        setattr(
+            field.vectors, kind, b"".join(bytes([i % 256]) * width for i in numbers)
+        )
     return field.SerializeToString()
 
 
@@ -87,7 +91,9 @@ def test_chosen_rows_are_those_rows(
     kind: str, rows: list[int], data: st.DataObject
 ) -> None:
     """Choosing rows gives the column that was made of only these."""
-    keep = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True).map(sorted))
+    keep = data.draw(
+        st.lists(st.sampled_from(range(len(rows))), unique=True).map(sorted)
+    )
     chosen = columns.select(column(kind, rows), keep, len(rows))
     expected = column(kind, [rows[i] for i in keep])
     assert schema_pb2.FieldData.FromString(chosen) == schema_pb2.FieldData.FromString(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cdc_actors.errors import OperatorError
 from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.memory import MemoryLog, MemoryReader
-from cdc_actors.source.wal.natsmq import NatsReader
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
 
-__all__ = ["MemoryLog", "MemoryReader", "NatsReader", "WalReader", "open_reader"]
+__all__ = ["MemoryLog", "MemoryReader", "WalReader", "open_reader"]
+
+_EXTRAS = {"rocksdict": "rocksmq", "confluent_kafka": "kafka", "pulsar": "pulsar"}
 
 
 def open_reader(source: SourceConfig) -> WalReader:
@@ -19,6 +21,36 @@ def open_reader(source: SourceConfig) -> WalReader:
 
     Raises:
         TransientError: It cannot be reached.
-        OperatorError: It refuses the login.
+        OperatorError: It refuses the login, or its client library is not installed.
     """
-    return NatsReader(source.natsmq.address)
+    try:
+        return _open(source)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise OperatorError(
+            f"sourceConfig.{extra} needs a library that is not installed: "
+            f"pip install 'cdc-actors[{extra}]'"
+        ) from error
+
+
+# Imported where used: each brings its queue's client library, most of them an extra.
+def _open(source: SourceConfig) -> WalReader:
+    if source.natsmq is not None:
+        from cdc_actors.source.wal.natsmq import NatsReader  # noqa: PLC0415
+
+        return NatsReader(source.natsmq.address)
+    if source.rocksmq is not None:
+        from cdc_actors.source.wal.rocksmq import RocksReader  # noqa: PLC0415
+
+        return RocksReader(source.rocksmq.path)
+    if source.kafka is not None:
+        from cdc_actors.source.wal.kafka import KafkaReader  # noqa: PLC0415
+
+        return KafkaReader(source.kafka)
+    if source.pulsar is not None:
+        from cdc_actors.source.wal.pulsar import PulsarReader  # noqa: PLC0415
+
+        return PulsarReader(source.pulsar)
+    raise OperatorError("sourceConfig has no message queue")

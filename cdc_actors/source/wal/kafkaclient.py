@@ -1,0 +1,254 @@
+"""A librdkafka consumer that reads by offset, its errors translated.
+
+librdkafka fetches in threads of its own and calls back (errors, log lines) only inside
+a call from here. It goes on by itself after a broken connection or a change of leader;
+when no broker is left, the client has failed for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from cdc_actors.errors import CdcError, OperatorError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cdc_actors.config.queues import Kafka
+
+PREFETCH_BYTES: Final = 16 << 20
+"""Bytes that librdkafka holds before it stops fetching."""
+
+FETCH_BYTES: Final = 8 << 20
+"""Bytes of one answer of a broker, unless a single record is larger."""
+
+BATCH: Final = 1000
+_PARTITION: Final = 0
+_PATIENCE: Final = 3.5
+_FIRST_WAIT: Final = 0.3
+"""Short at first: why there is no answer is often known long before a time-out."""
+
+_PAUSE: Final = 0.1
+
+_TUNING: Final[dict[str, str | int | float | bool]] = {
+    "client.id": "cdc-actors",
+    # librdkafka insists on a name; nobody joins the group, nothing is committed to it.
+    "group.id": "cdc-actors",
+    "fetch.wait.max.ms": 500,
+    "fetch.max.bytes": FETCH_BYTES,
+    "max.partition.fetch.bytes": 4 << 20,
+    "queued.max.messages.kbytes": PREFETCH_BYTES >> 10,
+    # The default waits a second with the next fetch once the queue has been full.
+    "fetch.queue.backoff.ms": 5,
+    "socket.timeout.ms": 10_000,
+    "topic.metadata.propagation.max.ms": 0,
+}
+_SAFETY: Final[dict[str, str | int | float | bool]] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": False,
+    "allow.auto.create.topics": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    # A task that cannot write to its target may not poll for hours.
+    "max.poll.interval.ms": 86_400_000,
+}
+_UNKNOWN: Final = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+}
+_REFUSED: Final = {
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+_LATER: Final = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+}
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class _UnknownTopicError(Exception):
+    """Kafka knows no such topic."""
+
+
+def settings(kafka: Kafka) -> dict[str, str | int | float | bool]:
+    """Return librdkafka's settings; what keeps reading safe cannot be overridden."""
+    login = {
+        "bootstrap.servers": kafka.address,
+        "security.protocol": kafka.security_protocol.lower(),
+        "sasl.mechanisms": kafka.sasl_mechanisms,
+        "sasl.username": kafka.sasl_username,
+        "sasl.password": kafka.sasl_password,
+    }
+    given = {name: value for name, value in login.items() if value}
+    return _TUNING | kafka.consumer | given | _SAFETY
+
+
+class KafkaClient:
+    """A consumer of partition 0 of any number of topics. One thread at a time.
+
+    Every method raises ``TransientError`` or ``OperatorError`` in Kafka's words; once
+    ``failed`` is set, the records that came before have still to be taken.
+
+    Raises:
+        OperatorError: A setting is wrong.
+    """
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._address = kafka.address
+        self._trouble = ""
+        self.failed: CdcError | None = None
+        self.doubted = False
+        """Whether Kafka has said of a topic being read that there is none."""
+        try:
+            self._consumer = self._connect(kafka)
+            # Its own connection: a question would wait there behind a running fetch.
+            self._control = self._connect(kafka)
+        except KafkaException as error:
+            text = f"sourceConfig.kafka: {_words(error)}"
+            raise OperatorError(text) from error
+
+    def topics(self) -> set[str]:
+        """Return the topics that exist."""
+        listed = self._ask(lambda timeout: self._control.list_topics(timeout=timeout))
+        return {
+            name
+            for name, topic in listed.topics.items()
+            if topic.error is None or topic.error.code() not in _UNKNOWN
+        }
+
+    def bounds(self, topic: str) -> tuple[int, int] | None:
+        """Return the first offset kept and the next one to be written, None if none."""
+        partition = TopicPartition(topic, _PARTITION)
+        try:
+            return self._ask(
+                lambda timeout: self._control.get_watermark_offsets(
+                    partition, timeout=timeout
+                )
+            )
+        except _UnknownTopicError:
+            return None
+
+    def attach(self, topic: str, offset: int) -> None:
+        """Begin to fetch a topic."""
+        partition = TopicPartition(topic, _PARTITION, offset)
+        try:
+            self._consumer.incremental_assign([partition])
+        except KafkaException as error:
+            raise self.translate(error.args[0]) from error
+
+    def take(self, timeout: float) -> list[Message]:
+        """Return what has arrived, errors of topics among it; wakes at the first."""
+        first = self._consumer.poll(timeout)
+        return [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
+
+    def close(self) -> None:
+        """Leave the brokers. Nothing may be called afterwards."""
+        self._consumer.close()
+        self._control.close()
+
+    def translate(self, error: KafkaError) -> CdcError:
+        """Return what an error asks for, in Kafka's words."""
+        words = f"Kafka at {self._address}: {error.str()}"
+        if error.code() in _REFUSED:
+            return OperatorError(
+                f"{words}: check saslUsername, saslPassword, saslMechanisms and "
+                "securityProtocol in sourceConfig.kafka, and what the user may read"
+            )
+        if _is_wrong_tls(error):
+            return OperatorError(
+                f"{words}: check securityProtocol and the ssl.* settings of consumer in "
+                "sourceConfig.kafka"
+            )
+        return TransientError(words)
+
+    def _connect(self, kafka: Kafka) -> Consumer:
+        configuration = {**settings(kafka), "error_cb": self._on_error}
+        return Consumer(configuration, logger=_Log(self))
+
+    def _ask(self, question: Callable[[float], T]) -> T:
+        """Ask a broker, again and again for a few seconds."""
+        deadline, timeout = time.monotonic() + _PATIENCE, _FIRST_WAIT
+        while True:
+            try:
+                return question(timeout)
+            except KafkaException as error:
+                self._reconsider(error, deadline)
+            timeout *= 3
+
+    def _reconsider(self, error: KafkaException, deadline: float) -> None:
+        """Raise what asking again would not change."""
+        code = error.args[0].code()
+        if code in _UNKNOWN:
+            raise _UnknownTopicError from error
+        if code not in _LATER:
+            raise self.translate(error.args[0]) from error
+        self._control.consume(BATCH, _PAUSE)  # Nothing but what calls back.
+        if self.failed is not None:
+            raise self.failed from error
+        if time.monotonic() > deadline:
+            raise TransientError(self._no_answer(_words(error))) from error
+
+    def _on_error(self, error: KafkaError) -> None:
+        code = error.code()
+        _log.debug("kafka_error", error=error.str(), kind=error.name())
+        if code == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._fail(TransientError(self._no_answer(error.str())))
+        elif code in _UNKNOWN:
+            self.doubted = True
+        elif code in _REFUSED or _is_wrong_tls(error):
+            self._fail(self.translate(error))
+
+    def on_log(self, facility: str, line: str) -> None:
+        """Keep why a connection failed: the errors that follow say only that it did."""
+        if facility == "FAIL":
+            self._trouble = line.partition("]: ")[2] or line
+
+    def _fail(self, error: CdcError) -> None:
+        # What is wrong with the login may come after the news that no broker is left.
+        if self.failed is None or isinstance(error, OperatorError):
+            self.failed = error
+
+    def _no_answer(self, words: str) -> str:
+        return f"Kafka at {self._address}: {self._trouble or words}"
+
+
+class _Log:
+    """Turns librdkafka's log, which would go to stderr, into debug lines."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self._client = client
+
+    def log(self, level: int, _text: str, *parts: object) -> None:
+        facility, line = str(parts[0]), str(parts[-1])
+        self._client.on_log(facility, line)
+        _log.debug("librdkafka", severity=logging.getLevelName(level), line=line)
+
+
+def _is_wrong_tls(error: KafkaError) -> bool:
+    """Tell a refused certificate or no TLS at all from a connection that broke."""
+    words = error.str().lower()
+    return "ssl routines" in words and "eof" not in words
+
+
+def _words(error: KafkaException) -> str:
+    return str(error.args[0].str())

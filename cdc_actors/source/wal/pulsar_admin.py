@@ -1,0 +1,105 @@
+"""Asks Pulsar's admin interface which topics there are.
+
+The binary protocol cannot tell without making them: a reader's subscription creates its
+topic. Source: Pulsar's "Admin REST API", ``GET /admin/v2/persistent/{tenant}/{ns}``.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import CdcError, OperatorError, TransientError
+
+if TYPE_CHECKING:
+    from cdc_actors.config import Pulsar
+
+_ANSWER = 3.0
+_FRESH = 0.5
+"""Seconds for which an answer holds, so that many channels wait by one question."""
+
+_REFUSED = (401, 403)
+_NOT_FOUND = 404
+
+
+class PulsarAdmin:
+    """Knows the topics of one namespace. Any thread.
+
+    Args:
+        config: With the address of the web service in ``web_address``.
+    """
+
+    def __init__(self, config: Pulsar) -> None:
+        path = f"/admin/v2/persistent/{config.tenant}/{config.namespace}"
+        base = config.web_address.rstrip("/")
+        self._url = (base if "://" in base else f"http://{base}") + path
+        self._headers = _headers(config)
+        self._tls = _tls(config) if self._url.startswith("https") else None
+        self._lock = threading.Lock()
+        self._topics: frozenset[str] = frozenset()
+        self._asked = float("-inf")
+
+    def has(self, topic: str) -> bool:
+        """Tell whether a topic exists.
+
+        Raises:
+            TransientError: The web service cannot be reached.
+            OperatorError: It refuses the login, or knows no such namespace.
+        """
+        with self._lock:
+            if time.monotonic() - self._asked > _FRESH:
+                self._topics = self._ask()
+                self._asked = time.monotonic()
+            return topic in self._topics
+
+    def _ask(self) -> frozenset[str]:
+        request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - the operator's own address
+                request, timeout=_ANSWER, context=self._tls
+            ) as answer:
+                return frozenset(json.load(answer))
+        except urllib.error.HTTPError as error:
+            with error:
+                words = error.read().decode(errors="replace").strip()[:200]
+            raise self._refused(error.code, words or error.reason) from error
+        except (OSError, ValueError) as error:
+            raise TransientError(
+                f"pulsar's web service {self._url}: {error}"
+            ) from error
+
+    def _refused(self, status: int, words: str) -> CdcError:
+        text = f"pulsar's web service {self._url} answers {status} ({words})"
+        if status in _REFUSED:
+            return OperatorError(f"{text}: set sourceConfig.pulsar.authParams")
+        if status == _NOT_FOUND:
+            return OperatorError(
+                f"{text}: set sourceConfig.pulsar.tenant and namespace to Milvus's"
+            )
+        return TransientError(text)
+
+
+def _headers(config: Pulsar) -> dict[str, str]:
+    kind, _, value = config.auth_params.partition(":")
+    if kind == "file":
+        value = Path(value.removeprefix("//")).read_text("utf-8").strip()
+    elif kind != "token":
+        return {}
+    return {"Authorization": f"Bearer {value}"}
+
+
+def _tls(config: Pulsar) -> ssl.SSLContext:
+    context = ssl.create_default_context(
+        cafile=config.tls_trust_certs_file_path or None
+    )
+    context.check_hostname = config.tls_validate_hostname
+    if config.tls_allow_insecure_connection:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

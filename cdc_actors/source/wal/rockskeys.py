@@ -1,0 +1,120 @@
+"""The keys under which RocksMQ keeps its records, and their order.
+
+A record's key is ``<channel>/<id>``, the id in decimal without leading zeros, its value
+the payload (Milvus 2.3.5: ``internal/mq/mqimpl/rocksmq/server/rocksmq_impl.go``). Ids
+come from the clock (milliseconds, then 18 bits), one allocator for all channels: they
+grow, with gaps. RocksDB orders keys as text, so that ids of another number of digits
+stand before or behind all others instead of among them: the clock passed a power of ten,
+or was set. At most two numbers of digits are kept at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Position
+from cdc_actors.errors import OperatorError
+
+if TYPE_CHECKING:
+    from rocksdict import RdictIter
+
+ID_BYTES = 8
+
+
+def position_of(channel: str, number: int) -> Position:
+    """Return the position of the record with an id; Milvus writes it little-endian."""
+    message_id = number.to_bytes(ID_BYTES, "little", signed=True)
+    return Position(channel, message_id, str(number))
+
+
+def number_of(position: Position) -> int:
+    """Return the id of the record at ``position``; below 1 it is the beginning.
+
+    Raises:
+        OperatorError: The position comes from another kind of message queue.
+    """
+    if len(position.id) != ID_BYTES:
+        raise OperatorError(
+            f"{position.channel}: the position {position.text} is not one of RocksMQ: "
+            "the task was made for a source with another message queue; create it anew"
+        )
+    return int.from_bytes(position.id, "little", signed=True)
+
+
+class Keys:
+    """The keys of one channel."""
+
+    def __init__(self, channel: str) -> None:
+        self.prefix = f"{channel}/".encode()
+        # ``0`` follows ``/``.
+        self._end = f"{channel}0".encode()
+
+    def key(self, number: int) -> bytes:
+        """Return the key of the record with an id."""
+        return b"%b%d" % (self.prefix, number)
+
+    def first(self, entries: RdictIter) -> int | None:
+        """Return the lowest id there is."""
+        front, back = self._outermost(entries)
+        if front is None or back is None:
+            return None
+        if _digits(front) <= _digits(back):
+            return front
+        return self._first_with_digits(entries, _digits(back))
+
+    def last(self, entries: RdictIter) -> int | None:
+        """Return the highest id there is."""
+        front, back = self._outermost(entries)
+        if front is None or back is None or _digits(front) <= _digits(back):
+            return back
+        self._first_with_digits(entries, _digits(back))
+        entries.prev()
+        return self._at(entries)
+
+    def longer(self, entries: RdictIter, number: int) -> int | None:
+        """Return the lowest id with more digits than ``number``, the last of its own."""
+        found = [self._behind(entries, number), self._from(entries, _power(number))]
+        return min(
+            (each for each in found if each and _digits(each) > _digits(number)),
+            default=None,
+        )
+
+    def _outermost(self, entries: RdictIter) -> tuple[int | None, int | None]:
+        front = self._from(entries, 0)
+        entries.seek_for_prev(self._end)
+        return front, self._at(entries)
+
+    def _first_with_digits(self, entries: RdictIter, digits: int) -> int | None:
+        """Go to the first of the shorter ids, which stand behind the longer."""
+        low, high = 10 ** (digits - 1), 10**digits
+        while low < high:
+            middle = (low + high) // 2
+            found = self._from(entries, middle)
+            if found is None or _digits(found) == digits:
+                high = middle
+            else:
+                low = middle + 1
+        return self._from(entries, low)
+
+    def _behind(self, entries: RdictIter, number: int) -> int | None:
+        entries.seek(self.key(number) + b"\x00")
+        return self._at(entries)
+
+    def _from(self, entries: RdictIter, number: int) -> int | None:
+        entries.seek(self.key(number))
+        return self._at(entries)
+
+    def _at(self, entries: RdictIter) -> int | None:
+        if not entries.valid():
+            entries.status()
+            return None
+        key = entries.key()
+        return int(key[len(self.prefix) :]) if key.startswith(self.prefix) else None
+
+
+def _digits(number: int) -> int:
+    return len(str(number))
+
+
+def _power(number: int) -> int:
+    return int(10 ** _digits(number))

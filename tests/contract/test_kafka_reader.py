@@ -1,0 +1,209 @@
+"""What the reader of Kafka must do beyond the contract of every reader."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cdc_actors.config.queues import Kafka
+from cdc_actors.errors import OperatorError, PositionLostError, TransientError
+from cdc_actors.source.wal.kafka import KafkaReader
+from cdc_actors.source.wal.kafkaclient import FETCH_BYTES, PREFETCH_BYTES, settings
+from tests.support.kafka import PASSWORD, USER
+from tests.support.kafka_wal import kafka_position
+from tests.support.wal import numbered, payloads, read, read_to_the_end
+
+if TYPE_CHECKING:
+    from tests.support.kafka import KafkaBroker
+    from tests.support.kafka_wal import KafkaWal
+
+
+def test_positions_are_offsets_as_milvus_writes_them(
+    kafka: KafkaWal, channel: str
+) -> None:
+    """A position is eight little-endian bytes of the offset, its text the number."""
+    positions = kafka.append(channel, numbered(2))
+    assert positions == [kafka_position(channel, 0), kafka_position(channel, 1)]
+    with kafka.reader() as reader:
+        assert reader.oldest(channel) == positions[0]
+        assert reader.position(channel, b"\x01" + bytes(7)).text == "1"
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "lz4", "snappy"])
+def test_compressed_records_are_read(
+    kafka: KafkaWal, channel: str, compression: str
+) -> None:
+    """Milvus writes zstd; the broker may make anything else of it."""
+    written = [bytes(100_000), os.urandom(100_000)]
+    kafka.append(channel, written, compression=compression)
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        assert payloads(read(reader, 2), channel) == written
+
+
+def test_reading_leaves_no_group_behind(kafka: KafkaWal, channel: str) -> None:
+    """The broker knows of no consumer group, while we read and afterwards."""
+    kafka.append(channel, numbered(3))
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        read(reader, 3)
+        assert "cdc-actors" not in kafka.groups()
+    assert "cdc-actors" not in kafka.groups()
+
+
+def test_settings_that_keep_reading_safe_cannot_be_overridden() -> None:
+    """The free map tunes librdkafka but cannot make it commit, skip or make topics."""
+    careless = {
+        "auto.offset.reset": "latest",
+        "enable.auto.commit": "true",
+        "allow.auto.create.topics": "true",
+        "fetch.wait.max.ms": "100",
+    }
+    given = settings(Kafka(address="127.0.0.1:9092", consumer=careless))
+    assert given["auto.offset.reset"] == "error"
+    assert given["enable.auto.commit"] is False
+    assert given["allow.auto.create.topics"] is False
+    assert given["fetch.wait.max.ms"] == "100"
+
+
+def test_retention_while_reading_is_named(kafka: KafkaWal, channel: str) -> None:
+    """What Kafka removed before it was read is told with the numbers."""
+    kafka.append(channel, [bytes(2_000_000)] * 30)
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        records = read(reader, 1)
+        kafka.truncate(channel, None)
+        with pytest.raises(
+            PositionLostError, match=r"oldest one kept is 30.*retention"
+        ):
+            read_to_the_end(reader, records)
+
+
+def test_a_topic_that_is_deleted_is_lost(kafka: KafkaWal, channel: str) -> None:
+    """Once its topic is gone, waiting for more records would be for ever."""
+    kafka.append(channel, numbered(3))
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        records = read(reader, 3)
+        kafka.remove(channel)
+        with pytest.raises(PositionLostError, match=channel):
+            read_to_the_end(reader, records)
+
+
+def test_a_topic_made_anew_is_lost(kafka: KafkaWal, channel: str) -> None:
+    """A position in the topic of before is beyond the end of a shorter new one."""
+    *_, last = kafka.append(channel, numbered(3))
+    kafka.remove(channel)
+    kafka.append(channel, numbered(1))
+    with kafka.reader() as reader, pytest.raises(PositionLostError, match="made anew"):
+        reader.subscribe(channel, last, inclusive=False)
+
+
+def test_a_full_channel_does_not_starve_another(kafka: KafkaWal, channel: str) -> None:
+    """A channel with one record is heard while another has more than the prefetch."""
+    other = f"{channel}-other"
+    count = 3 * PREFETCH_BYTES // 1_000_000
+    kafka.append(channel, [bytes(1_000_000)] * count)
+    kafka.append(other, [b"other"])
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        reader.subscribe(other, None)
+        seen = 0
+        records = reader.poll(20)
+        while not payloads(records, other):
+            seen += len(payloads(records, channel))
+            records = reader.poll(20)
+        assert seen * 1_000_000 <= PREFETCH_BYTES + 2 * FETCH_BYTES
+
+
+def test_a_broker_that_falls_silent_is_noticed(kafka: KafkaWal, channel: str) -> None:
+    """A broker that hangs without closing its connections is given up."""
+    kafka.append(channel, numbered(1))
+    with kafka.reader(**{"socket.timeout.ms": "1000"}) as reader:
+        reader.subscribe(channel, None)
+        records = read(reader, 1)
+        pid = kafka.broker.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(TransientError, match="Kafka at"):
+                read_to_the_end(reader, records)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_closing_leaves_no_thread(kafka: KafkaWal, channel: str) -> None:
+    """Close ends what reading started in this process."""
+    kafka.append(channel, numbered(1))
+    before = threading.active_count()
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        read(reader, 1)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "tls"])
+def test_a_login_reads(
+    kafka: KafkaWal, channel: str, mechanism: str, *, tls: bool
+) -> None:
+    """With user and password, over TLS or not, everything is as without."""
+    kafka.append(channel, numbered(3))
+    with KafkaReader(login(kafka.broker, mechanism, PASSWORD, tls=tls)) as reader:
+        reader.subscribe(channel, None)
+        assert payloads(read(reader, 3), channel) == numbered(3)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "tls"])
+def test_a_refused_login_asks_for_the_operator(
+    broker: KafkaBroker, mechanism: str, *, tls: bool
+) -> None:
+    """A wrong password says so in Kafka's words, and which settings to look at."""
+    with pytest.raises(OperatorError, match=r"Authentication failed.*saslPassword"):
+        KafkaReader(login(broker, mechanism, "wrong", tls=tls))
+
+
+def test_an_authority_that_is_not_trusted_asks_for_the_operator(
+    broker: KafkaBroker,
+) -> None:
+    """A certificate that nobody vouches for is refused, and the setting is named."""
+    kafka = Kafka(
+        address=broker.tls_address,
+        sasl_username=USER,
+        sasl_password=PASSWORD,
+        sasl_mechanisms="PLAIN",
+        security_protocol="SASL_SSL",
+    )
+    with pytest.raises(OperatorError, match=r"certificate verify failed.*ssl\.\*"):
+        KafkaReader(kafka)
+
+
+def test_a_setting_that_librdkafka_does_not_know_asks_for_the_operator() -> None:
+    """A misspelt setting is named, before anything is connected to."""
+    kafka = Kafka(address="127.0.0.1:1", consumer={"fetch.wait.max": "1"})
+    with pytest.raises(OperatorError, match=r"fetch\.wait\.max"):
+        KafkaReader(kafka)
+
+
+def test_a_broker_that_is_not_there_is_named() -> None:
+    """The address and the reason are in the error, and it is worth trying again."""
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1.*Connection refused"):
+        KafkaReader(Kafka(address="127.0.0.1:1"))
+
+
+def login(broker: KafkaBroker, mechanism: str, password: str, *, tls: bool) -> Kafka:
+    """Return settings for the listener that asks for a login."""
+    authority = {"ssl.ca.location": str(broker.certificates.authority)} if tls else {}
+    return Kafka(
+        address=broker.tls_address if tls else broker.sasl_address,
+        sasl_username=USER,
+        sasl_password=password,
+        sasl_mechanisms=mechanism,
+        security_protocol="SASL_SSL" if tls else "SASL_PLAINTEXT",
+        consumer=authority,
+    )

@@ -1,0 +1,118 @@
+"""Topics of a test's own in a real Kafka, laid out as Milvus does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from cdc_actors.changes import Position
+from cdc_actors.config.queues import Kafka
+from cdc_actors.source.wal.kafka import KafkaReader
+from tests.support.kafka import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.source.wal import WalReader
+    from tests.support.kafka import KafkaBroker
+
+ANSWER = 20.0
+RECORD_BYTES = 16 << 20
+
+
+class KafkaWal:
+    """The queue Kafka."""
+
+    def __init__(self, broker: KafkaBroker) -> None:
+        self.broker = broker
+        self._made: set[str] = set()
+        # Its answers come only as long as it lives.
+        self._admin = AdminClient(
+            {"bootstrap.servers": broker.address}, logger=Silent()
+        )
+
+    def append(
+        self, channel: str, payloads: Iterable[bytes], *, compression: str = "none"
+    ) -> list[Position]:
+        """Write records, making the channel if there is none."""
+        self.make(channel)
+        offsets: list[int] = []
+        producer = Producer(
+            {
+                "bootstrap.servers": self.broker.address,
+                "message.max.bytes": RECORD_BYTES,
+                "compression.type": compression,
+                "linger.ms": 0,
+            },
+            logger=Silent(),
+        )
+        for payload in payloads:
+            producer.produce(
+                channel,
+                payload,
+                partition=0,
+                on_delivery=lambda _, message: offsets.append(message.offset()),
+            )
+            producer.poll(0)
+        assert producer.flush(ANSWER) == 0
+        return [kafka_position(channel, offset) for offset in offsets]
+
+    def truncate(self, channel: str, before: Position | None) -> None:
+        """Remove what is older than a position, or all, as retention does."""
+        offset = -1 if before is None else int(before.text)
+        partition = TopicPartition(channel, 0, offset)
+        self._admin.delete_records([partition])[partition].result(ANSWER)
+
+    def stop(self) -> None:
+        """Take the queue away."""
+        self.broker.kill()
+
+    def start(self) -> None:
+        """Bring it back, with its records."""
+        self.broker.start()
+
+    def channels(self) -> set[str]:
+        """Return the channels that exist."""
+        return set(self._admin.list_topics(timeout=ANSWER).topics)
+
+    def groups(self) -> set[str]:
+        """Return the consumer groups that the broker knows."""
+        listed = self._admin.list_consumer_groups().result(ANSWER)
+        return {group.group_id for group in listed.valid}
+
+    def position(self, channel: str, number: int) -> Position:
+        """Return where the record of a number stands or would stand."""
+        return kafka_position(channel, number - 1)
+
+    def beginning(self, channel: str) -> Position:
+        """Return the position of a channel still empty."""
+        return kafka_position(channel, 0)
+
+    def reader(self, **consumer: str) -> WalReader:
+        """Open a reader."""
+        return KafkaReader(Kafka(address=self.broker.address, consumer=consumer))
+
+    def make(self, channel: str) -> None:
+        """Make a channel unless the test has made it."""
+        if channel in self._made:
+            return
+        self._made.add(channel)
+        topic = NewTopic(channel, 1, 1, config={"max.message.bytes": str(RECORD_BYTES)})
+        self._admin.create_topics([topic])[channel].result(ANSWER)
+
+    def remove(self, channel: str) -> None:
+        """Delete a channel."""
+        self._made.discard(channel)
+        self._admin.delete_topics([channel])[channel].result(ANSWER)
+
+    def close(self) -> None:
+        """Delete every channel that was made."""
+        for channel in self._made.copy():
+            self.remove(channel)
+
+
+def kafka_position(channel: str, offset: int) -> Position:
+    """Return the position of an offset."""
+    return Position(channel, offset.to_bytes(8, "little"), str(offset))
