@@ -24,7 +24,7 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.embedded.lite import EmbeddedLite
+from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.cdc import Cdc, wait_until
 
@@ -242,7 +242,7 @@ def main() -> None:
         target = stack.enter_context(kinds[args.target](folder / "target"))
         cdc = stack.enter_context(Cdc(folder / "cdc", source))
         clients = [
-            MilvusClient(server.uri, timeout=120, dedicated=True)
+            MilvusClient(server.uri, timeout=120, dedicated=True, grpc_options=PATIENT)
             for server in (source, target)
         ]
         task = cdc.create(target.uri)

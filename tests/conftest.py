@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-pytest_plugins = ["tests.support.servers"]
+pytest_plugins = ["tests.support.servers", "tests.support.postgres"]
 
 
 @pytest.fixture(autouse=True)

@@ -31,9 +31,11 @@ _OF_DATABASES = frozenset({"CreateDatabase", "DropDatabase"})
 
 @dataclass(frozen=True, slots=True)
 class _Parked:
+    """``owner`` is the id of the collection, or the name of the database."""
+
     work: Repeat | CreatePartition
     timestamp: int
-    collection_id: int | None
+    owner: int | str
 
 
 class BesideTheLog:
@@ -60,14 +62,15 @@ class BesideTheLog:
             for c in snapshot.collections.values()
             if c.available
         }
+        self._databases = frozenset(snapshot.databases.values())
         self._parked: list[_Parked] = []
         self._partitions: set[int] = set()
 
     def add(self, request: Request, mark: Mark, *, behind: bool) -> None:
         """Park a request; ``mark`` is held for as long as the request waits."""
         if request.kind in _OF_DATABASES:
-            if _selects_database(self._spec, request.database):
-                self._park(request, None, mark)
+            if self._concerns_database(request, behind=behind):
+                self._park(request, request.database, mark)
             return
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
@@ -85,15 +88,25 @@ class BesideTheLog:
     def advance(self) -> None:
         """Give out every request whose time has come, in order for each collection."""
         waiting, self._parked = self._parked, []
-        held: set[int | None] = set()
+        held: set[int | str] = set()
         for parked in waiting:
-            if parked.collection_id in held or not self._give(parked):
-                held.add(parked.collection_id)
+            if parked.owner in held or not self._give(parked):
+                held.add(parked.owner)
                 self._parked.append(parked)
 
-    def _park(self, request: Request, collection_id: int | None, mark: Mark) -> None:
+    def _park(self, request: Request, owner: int | str, mark: Mark) -> None:
         work = Repeat(request, (self._stream.hold(mark),))
-        self._parked.append(_Parked(work, request.timestamp, collection_id))
+        self._parked.append(_Parked(work, request.timestamp, owner))
+
+    def _concerns_database(self, request: Request, *, behind: bool) -> bool:
+        """Tell whether a database is to be created or dropped here, too.
+
+        Of what was asked before the catalog was listed only that matters which it bears
+        out: a database may have been dropped, or created again, since.
+        """
+        exists = request.database in self._databases
+        outdated = behind and exists != (request.kind == "CreateDatabase")
+        return not outdated and _selects_database(self._spec, request.database)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.
@@ -116,12 +129,12 @@ class BesideTheLog:
 
     def _give(self, parked: _Parked) -> bool:
         """Hand an operation on if its time has come; tell whether it is settled."""
-        if parked.collection_id is None:
+        if isinstance(parked.owner, str):
             return self._give_to_database(parked.work)
-        if self._router.is_gone(parked.collection_id):
+        if self._router.is_gone(parked.owner):
             self._stream.release(parked.work.marks)
             return True
-        collection = self._router.get(parked.collection_id)
+        collection = self._router.get(parked.owner)
         if collection is None or not self._is_due(collection, parked.timestamp):
             return False
         self._router.give(collection, parked.work)
@@ -133,12 +146,15 @@ class BesideTheLog:
         )
 
     def _give_to_database(self, work: Any) -> bool:
-        """A database is dropped once its collections are; they have to be, before."""
+        """A database is dropped once its collections are, unless it is in use again."""
         request: Request = work.request
-        if request.kind == "DropDatabase" and self._router.has_database(
-            request.database
-        ):
-            return False
+        if request.kind == "DropDatabase":
+            created = self._router.creations(request.database)
+            if any(timestamp > request.timestamp for timestamp in created):
+                self._stream.release(work.marks)
+                return True
+            if created:
+                return False
         detail: dict[str, str] = {}
         try:
             requests.repeat(self._target, request, "")

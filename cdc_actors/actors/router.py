@@ -116,9 +116,10 @@ class Router:
         ]
         return max(found, key=lambda c: c.entry.created, default=None)
 
-    def has_database(self, database: str) -> bool:
-        """Tell whether any collection of the database is being replicated."""
-        return any(c.entry.database == database for c in self._collections.values())
+    def creations(self, database: str) -> list[int]:
+        """Return when the database's collections that are replicated were created."""
+        entries = [collection.entry for collection in self._collections.values()]
+        return [entry.created for entry in entries if entry.database == database]
 
     def live_channels(self) -> set[str]:
         """Return the channels of all collections being replicated."""

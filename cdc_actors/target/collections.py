@@ -21,11 +21,23 @@ _NOT_FOUND = frozenset({100, 200, 800})
 
 
 def ensure_database(target: Connection, name: str) -> None:
-    """Create the database unless it is there."""
-    listed = target.call("ListDatabases", milvus_pb2.ListDatabasesRequest(), "default")
-    if name not in listed.db_names:
-        request = milvus_pb2.CreateDatabaseRequest(db_name=name)
+    """Create the database unless it is there, or comes to be there meanwhile.
+
+    A client's own request and the first collections of the database may come at once.
+    """
+    if name in _databases(target):
+        return
+    request = milvus_pb2.CreateDatabaseRequest(db_name=name)
+    try:
         target.call("CreateDatabase", request, "default")
+    except TargetRefusal:
+        if name not in _databases(target):
+            raise
+
+
+def _databases(target: Connection) -> set[str]:
+    request = milvus_pb2.ListDatabasesRequest()
+    return set(target.call("ListDatabases", request, "default").db_names)
 
 
 def create_collection(target: Connection, definition: Definition) -> bool:

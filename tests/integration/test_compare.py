@@ -11,6 +11,7 @@ from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.client.types import LoadState
 
 from cdc_actors.compare import CollectionReport, Kind, Report, compare
+from cdc_actors.embedded.lite import PATIENT
 from cdc_actors.embedded.ports import PortBlock
 from cdc_actors.errors import TransientError
 from tests.support.workload import Workload
@@ -80,7 +81,7 @@ def fill(client: MilvusClient, schema: CollectionSchema = SCHEMA) -> None:
 @pytest.fixture(scope="module")
 def original(source: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
     """Yield the source with the collection ``BOOKS``."""
-    client = MilvusClient(source.uri, timeout=60, dedicated=True)
+    client = MilvusClient(source.uri, timeout=60, dedicated=True, grpc_options=PATIENT)
     client.drop_collection(BOOKS)
     fill(client)
     yield source
@@ -91,7 +92,9 @@ def original(source: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
 @pytest.fixture
 def copy(target_lite: EmbeddedLite) -> Iterator[MilvusClient]:
     """Yield a client of a Milvus Lite that has the same ``BOOKS``, to tamper with."""
-    client = MilvusClient(target_lite.uri, timeout=60, dedicated=True)
+    client = MilvusClient(
+        target_lite.uri, timeout=60, dedicated=True, grpc_options=PATIENT
+    )
     client.drop_collection(BOOKS)
     fill(client)
     yield client
@@ -240,7 +243,13 @@ def test_a_database_at_one_side_is_named(
 ) -> None:
     """Collections of a database that the source lacks are differences, each named."""
     copy.create_database("other")
-    other = MilvusClient(target_lite.uri, db_name="other", timeout=60, dedicated=True)
+    other = MilvusClient(
+        target_lite.uri,
+        db_name="other",
+        timeout=60,
+        dedicated=True,
+        grpc_options=PATIENT,
+    )
     other.create_collection("lonely", schema=SCHEMA)
     found = compare(
         original.uri,
@@ -314,7 +323,7 @@ def real(
 ) -> Iterator[tuple[MilvusClient, MilvusClient]]:
     """Yield clients of two Milvus with the same collection ``bits`` of several pages."""
     clients = [
-        MilvusClient(server.uri, timeout=60, dedicated=True)
+        MilvusClient(server.uri, timeout=60, dedicated=True, grpc_options=PATIENT)
         for server in (source, target_milvus)
     ]
     for client in clients:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.embedded.lite import EmbeddedLite
+from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.kafka import KafkaBroker
 
@@ -65,7 +65,7 @@ def emptied() -> Callable[[EmbeddedMilvus | EmbeddedLite], MilvusClient]:
 
 def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
     """Drop every database, collection and alias of ``server``; return a client."""
-    client = MilvusClient(server.uri, timeout=30)
+    client = MilvusClient(server.uri, timeout=30, dedicated=True, grpc_options=PATIENT)
     for database in client.list_databases():
         _empty_database(server, database)
         if database != "default":
@@ -74,7 +74,9 @@ def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
 
 
 def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> None:
-    client = MilvusClient(server.uri, db_name=database, timeout=30)
+    client = MilvusClient(
+        server.uri, db_name=database, timeout=30, dedicated=True, grpc_options=PATIENT
+    )
     for collection in client.list_collections():
         found = client.list_aliases(collection_name=collection, db_name=database)
         for alias in found["aliases"]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from cdc_actors.embedded.lite import PATIENT
 from cdc_actors.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ class Writer:
     def __init__(self, uri: str) -> None:
         self._rng = Random()  # noqa: S311 - no secrets
         with _errors("source"):
-            self._client = MilvusClient(uri, timeout=_TIMEOUT, dedicated=True)
+            self._client = MilvusClient(
+                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=PATIENT
+            )
         hnsw = {"index_type": "HNSW", "params": {"M": 8, "efConstruction": 64}}
         self._collections = (
             _Collection(name="articles", dim=128, index=hnsw, key_of=int),
@@ -171,7 +174,9 @@ class Reader:
 
     def __init__(self, uri: str) -> None:
         with _errors("target"):
-            self._client = MilvusClient(uri, timeout=_TIMEOUT, dedicated=True)
+            self._client = MilvusClient(
+                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=PATIENT
+            )
 
     def close(self) -> None:
         """Close the connection. Idempotent."""

@@ -12,8 +12,6 @@ from cdc_actors.errors import UnavailableError
 from cdc_actors.tasks import Checkpoints, TaskLog
 from tests.support.tasks import checkpoint
 
-pytest_plugins = ("tests.support.postgres",)
-
 TASK, OTHER = "a" * 32, "b" * 32
 
 

@@ -8,8 +8,6 @@ import pytest
 
 from cdc_actors.tasks import Fences, TaskLog
 
-pytest_plugins = ("tests.support.postgres",)
-
 TASK, OTHER = "a" * 32, "b" * 32
 
 

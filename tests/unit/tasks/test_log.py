@@ -25,8 +25,6 @@ from cdc_actors.errors import (
 from cdc_actors.tasks import Task, TaskLog, TaskState, postgres, sqlite
 from tests.support.tasks import CLIENT, SUPERVISOR, new_task
 
-pytest_plugins = ("tests.support.postgres",)
-
 SAYS = {"who": SUPERVISOR, "why": "test"}
 
 SAVE_FOR_EVER = """
