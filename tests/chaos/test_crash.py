@@ -29,7 +29,6 @@ STEPS_BETWEEN_KILLS = (2, 12)
         ("source", "milvus", True),
         ("source", "lite", False),
         ("source_rocksmq", "milvus", True),
-        ("source_kafka", "milvus", True),
     ],
 )
 @pytest.mark.timeout(400)

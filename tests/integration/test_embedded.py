@@ -170,7 +170,7 @@ def test_missing_package_is_said_in_one_sentence(
 ) -> None:
     """Without the package ``milvus`` the error says what is missing and why."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(OperatorError, match=r"milvus 2\.3\.5.* is not installed; "):
+    with pytest.raises(OperatorError, match=r"milvus 2\.3\.5.* is not installed: "):
         milvus_binaries()
 
 
