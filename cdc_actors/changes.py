@@ -20,6 +20,11 @@ def seconds(timestamp: int) -> float:
     return (timestamp >> LOGICAL_BITS) / 1000
 
 
+def hybrid(seconds: float) -> int:
+    """Return seconds since 1970 as a hybrid timestamp."""
+    return int(seconds * 1000) << LOGICAL_BITS
+
+
 class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands in its channel.
 

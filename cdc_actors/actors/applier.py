@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from cdc_actors.actors.work import (
     Repeat,
     Work,
 )
-from cdc_actors.changes import DropCollection, DropPartition, Insert
+from cdc_actors.changes import DropCollection, DropPartition, Insert, hybrid
 from cdc_actors.errors import OperatorError
 from cdc_actors.replication.barriers import Piece, Step
 from cdc_actors.replication.fold import fold
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from cdc_actors.actors.stream import Stream
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry
+
+
+CLOCK_SKEW = 300.0
+"""Seconds that the source's clock, which stamps the rows, may be ahead of ours."""
 
 
 class Applier(pykka.ThreadingActor):
@@ -63,7 +69,6 @@ class Applier(pykka.ThreadingActor):
         self._reader = reader
         self._writer = RowWriter(target, entry.database, entry.name, entry.schema)
         self._exists = exists
-        self._adopted = False
         self._set_aside = entry.state is CollectionState.SET_ASIDE
         self._open: dict[int, Work] = {}
 
@@ -95,7 +100,7 @@ class Applier(pykka.ThreadingActor):
     def _kind(self, item: Work) -> bool | type:
         """Rows go together as long as all or none of them may be there already."""
         if isinstance(item, Piece):
-            return item.again or (self._adopted and item.behind)
+            return item.again or item.changes[0].timestamp <= self._entry.adopted_until
         return type(item)
 
     def _apply_rows(self, pieces: Iterable[Any], *, again: bool) -> None:
@@ -122,7 +127,10 @@ class Applier(pykka.ThreadingActor):
                 self._drop_partition(item, partition)
 
     def _create(self, work: Create) -> None:
-        self._adopted = collections.create_collection(self._target, work.definition)
+        """A collection that is there already may have any of the rows written so far."""
+        if collections.create_collection(self._target, work.definition):
+            until = hybrid(time.time() + CLOCK_SKEW)
+            self._entry = replace(self._entry, adopted_until=until)
         operation = Operation.create_collection(self._entry)
         self._stream.record(RecordOperation(operation))
         self._exists = True

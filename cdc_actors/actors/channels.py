@@ -21,7 +21,6 @@ class _Channel:
     newest: Position | None
     applied: int
     behind: bool
-    window_behind: bool
 
 
 class Channels:
@@ -47,33 +46,25 @@ class Channels:
         behind = newest is not None and self._is_before(start, newest)
         applied = start.tick if start else 0
         self._channels[channel] = _Channel(
-            ChannelOrder(applied), newest, applied, behind, behind
+            ChannelOrder(applied), newest, applied, behind
         )
         if start is None:
             self._wal.subscribe(channel, None)
         else:
             self._wal.subscribe(channel, start.position, inclusive=start.inclusive)
 
-    def see(self, position: Position) -> None:
-        """Notice that the channel has come to a position."""
+    def see(self, position: Position) -> bool:
+        """Notice that a channel has come to a position; tell if it was there before us."""
         channel = self._channels[position.channel]
-        channel.window_behind |= channel.behind
+        was_behind = channel.behind
         if channel.behind and channel.newest:
             channel.behind = not self._wal.reached(position, channel.newest)
+        return was_behind
 
     def take(self, position: Position, change: Change | Tick) -> Window | None:
         """Put one record in order; return the window that it releases, if any."""
         self.see(position)
         return self._channels[position.channel].order.add(position, change)
-
-    def was_behind(self, channel: str) -> bool:
-        """Tell whether the window just released may hold what stood there at the start.
-
-        Asked once for each window.
-        """
-        state = self._channels[channel]
-        answer, state.window_behind = state.window_behind, state.behind
-        return answer
 
     @property
     def behind(self) -> bool:

@@ -260,12 +260,11 @@ class Reader(pykka.ThreadingActor):
         if window is None:
             return
         channel = record.position.channel
-        behind = self._channels.was_behind(channel)
         mark = self._stream.open_mark(channel, window.checkpoint)
         if window.changes:
             again = window.changes[0].timestamp <= self._job.fences.get(channel, 0)
             self._send(channel, window.changes[-1].timestamp)
-            self._router.route(channel, window, mark, behind=behind, again=again)
+            self._router.route(channel, window, mark, again=again)
         self._stream.release([mark])
 
     def _send(self, channel: str, timestamp: int) -> None:
@@ -278,10 +277,9 @@ class Reader(pykka.ThreadingActor):
         self._stream.note_sent(channel, max(timestamp, earlier))
 
     def _take_request(self, position: Position, change: Any) -> None:
-        self._channels.see(position)
+        behind = self._channels.see(position)
         mark = self._stream.open_mark(position.channel, Checkpoint(position, False, 0))
         if isinstance(change, Request):
-            behind = self._channels.was_behind(position.channel)
             self._beside.add(change, mark, behind=behind)
         self._stream.release([mark])
 

@@ -130,13 +130,11 @@ class Router:
         found = (collection.applier for collection in self._collections.values())
         return [applier for applier in found if applier is not None]
 
-    def route(
-        self, channel: str, window: Window, mark: Mark, *, behind: bool, again: bool
-    ) -> None:
+    def route(self, channel: str, window: Window, mark: Mark, *, again: bool) -> None:
         """Give every change of a window to its collection; ``mark`` is held for each."""
         for key, run in groupby(window.changes, key=_run_key):
             if isinstance(key, int):
-                self._rows(channel, key, run, mark, behind=behind, again=again)
+                self._rows(channel, key, run, mark, again=again)
             else:
                 for change in run:
                     self._operation(channel, change, mark)
@@ -169,7 +167,6 @@ class Router:
         run: Iterable[Change],
         mark: Mark,
         *,
-        behind: bool,
         again: bool,
     ) -> None:
         if not self.knows(collection_id):
@@ -178,7 +175,7 @@ class Router:
         if collection is None or collection.entry.state is not CollectionState.LIVE:
             return
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
-        piece = Piece(rows, (self._stream.hold(mark),), behind, again)
+        piece = Piece(rows, (self._stream.hold(mark),), again)
         self._deliver(collection, collection.lanes.add(channel, piece))
 
     def _operation(self, channel: str, change: Change, mark: Mark) -> None:

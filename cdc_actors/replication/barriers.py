@@ -24,13 +24,11 @@ Barrier = DropCollection | DropPartition
 class Piece:
     """A collection's part of a window.
 
-    ``behind`` tells that it stood in the log when reading began, ``again`` that the
-    target may have parts of it from before.
+    ``again`` tells that the target may have parts of it from an earlier run.
     """
 
     changes: tuple[Insert | Delete, ...]
     marks: tuple[Mark, ...]
-    behind: bool
     again: bool
 
 

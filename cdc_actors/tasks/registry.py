@@ -30,7 +30,8 @@ class CollectionEntry:
 
     ``schema`` is a serialized ``schema.CollectionSchema`` and ``shards`` are virtual
     channels; both are empty if the collection was set aside before it was created.
-    ``created`` and ``dropped`` are hybrid timestamps.
+    ``created`` and ``dropped`` are hybrid timestamps. ``adopted_until`` is one, too: the
+    target had the collection before the task did, and may have rows up to then.
     """
 
     collection_id: int
@@ -40,6 +41,7 @@ class CollectionEntry:
     shards: tuple[str, ...] = ()
     created: int = 0
     dropped: int | None = None
+    adopted_until: int = 0
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
 
@@ -62,16 +64,19 @@ class Operation:
     @classmethod
     def create_collection(cls, entry: CollectionEntry) -> Operation:
         """Return the operation that makes ``entry`` a collection of the task."""
+        detail: dict[str, Any] = {
+            "schema": base64.b64encode(entry.schema).decode(),
+            "shards": list(entry.shards),
+        }
+        if entry.adopted_until:
+            detail["adopted_until"] = entry.adopted_until
         return cls(
             kind=CREATE_COLLECTION,
             timestamp=entry.created,
             database=entry.database,
             name=entry.name,
             collection_id=entry.collection_id,
-            detail={
-                "schema": base64.b64encode(entry.schema).decode(),
-                "shards": list(entry.shards),
-            },
+            detail=detail,
         )
 
     @classmethod
@@ -100,4 +105,5 @@ class Operation:
             schema=base64.b64decode(self.detail["schema"]),
             shards=tuple(self.detail["shards"]),
             created=self.timestamp,
+            adopted_until=self.detail.get("adopted_until", 0),
         )

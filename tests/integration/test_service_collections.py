@@ -153,6 +153,10 @@ def test_collection_of_the_same_schema_at_the_target(
     Books(client).create().insert(range(6))
     cdc.create(target_milvus.uri)
     wait_keys(milvus, range(6))
+    cdc.kill()
+    cdc.start()
+    Books(client).insert(range(6, 9))
+    wait_keys(milvus, range(9))
 
 
 @pytest.mark.parametrize("target", ["milvus", "lite"])

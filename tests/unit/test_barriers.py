@@ -9,7 +9,7 @@ from tests.support.changes import insert
 
 
 def piece(stamp: int) -> Piece:
-    return Piece((insert(stamp),), (), behind=False, again=False)
+    return Piece((insert(stamp),), (), again=False)
 
 
 def step(stamp: int) -> Step:

@@ -170,6 +170,14 @@ def test_collection_from_create_to_drop():
     }
 
 
+def test_adopted_collection():
+    """Up to when the target may have rows of its own is kept with the collection."""
+    task = new_task()
+    adopted = entry(5, adopted_until=7000)
+    task.apply_operation(Operation.create_collection(adopted), **SAYS)
+    assert task.collections[5] == adopted
+
+
 def test_same_name_twice_is_two_collections():
     """A name that was dropped and created again has one entry for each id."""
     task = new_task()
