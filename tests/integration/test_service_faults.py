@@ -31,29 +31,6 @@ if TYPE_CHECKING:
 ALL = [{"name": "*"}]
 
 
-@pytest.fixture
-def client(source: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
-    """Yield a client of an empty source."""
-    client = emptied(source)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def lite(target_lite: EmbeddedLite, emptied) -> Iterator[MilvusClient]:
-    """Yield a client of an empty Milvus Lite."""
-    client = emptied(target_lite)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
-    """Yield a service of the test's own."""
-    with Cdc(tmp_path, source) as service:
-        yield service
-
-
 @contextmanager
 def hanging(server: EmbeddedMilvus | EmbeddedLite) -> Iterator[None]:
     """Let a server take connections and answer nothing for a while."""

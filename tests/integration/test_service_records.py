@@ -15,38 +15,12 @@ from tests.support.books import Books, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pymilvus import MilvusClient
 
     from cdc_actors.embedded.lite import EmbeddedLite
-    from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 ALL = [{"name": "*"}]
 SECRET = "pl4nted-s3cret"
-
-
-@pytest.fixture
-def client(source: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
-    """Yield a client of an empty source."""
-    client = emptied(source)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def lite(target_lite: EmbeddedLite, emptied) -> Iterator[MilvusClient]:
-    """Yield a client of an empty Milvus Lite."""
-    client = emptied(target_lite)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
-    """Yield a service of the test's own."""
-    with Cdc(tmp_path, source) as service:
-        yield service
 
 
 @pytest.mark.parametrize("way", ["token", "password", "uri"])

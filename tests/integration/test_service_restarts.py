@@ -16,7 +16,6 @@ from tests.support.cdc import Cdc, wait_until
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pymilvus import MilvusClient
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 BATCH = 1000
-
-
-@pytest.fixture
-def client(source: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
-    """Yield a client of an empty source."""
-    client = emptied(source)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def lite(target_lite: EmbeddedLite, emptied) -> Iterator[MilvusClient]:
-    """Yield a client of an empty Milvus Lite."""
-    client = emptied(target_lite)
-    yield client
-    client.close()
 
 
 class Writer:

@@ -1,0 +1,49 @@
+"""An empty source, empty targets, and a service between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cdc import Cdc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymilvus import MilvusClient
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+
+@pytest.fixture
+def client(source: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
+    """Yield a client of an empty source."""
+    client = emptied(source)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def lite(target_lite: EmbeddedLite, emptied) -> Iterator[MilvusClient]:
+    """Yield a client of an empty Milvus Lite."""
+    client = emptied(target_lite)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def milvus(target_milvus: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
+    """Yield a client of an empty Milvus that is a target."""
+    client = emptied(target_milvus)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
+    """Yield a service of the test's own."""
+    with Cdc(tmp_path, source) as service:
+        yield service
