@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cdc_actors.replication.progress import Mark
     from cdc_actors.source.catalog import Catalog, CollectionMeta
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import TaskSpec
+    from cdc_actors.tasks import FullName, TaskSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -211,7 +211,8 @@ class Router:
             self._gone.add(collection_id)
             return
         collection = self._add(_entry(meta), exists=False)
-        create = Create(_definition(meta), (self._stream.hold(mark),))
+        there = self._spec.target_name(meta.database, meta.name)
+        create = Create(_definition(meta, there), (self._stream.hold(mark),))
         self._deliver(collection, [create])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
@@ -244,6 +245,7 @@ class Router:
                 self._target,
                 collection.inbox,
                 self._reader,
+                self._spec,
                 exists=collection.exists,
             )
         return collection.applier
@@ -270,10 +272,10 @@ def _entry(meta: CollectionMeta) -> CollectionEntry:
     )
 
 
-def _definition(meta: CollectionMeta) -> Definition:
+def _definition(meta: CollectionMeta, there: FullName) -> Definition:
     return Definition(
-        database=meta.database,
-        name=meta.name,
+        database=there[0],
+        name=there[1],
         schema=meta.schema,
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,

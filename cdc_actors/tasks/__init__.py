@@ -19,6 +19,7 @@ from cdc_actors.tasks.events import (
 )
 from cdc_actors.tasks.fences import Fences
 from cdc_actors.tasks.log import TaskLog
+from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
 from cdc_actors.tasks.registry import (
     CREATE_COLLECTION,
     DROP_COLLECTION,
@@ -27,7 +28,7 @@ from cdc_actors.tasks.registry import (
     Operation,
 )
 from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox
-from cdc_actors.tasks.spec import ANY, DEFAULT_DATABASE, ConnectParam, TaskSpec
+from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
 
@@ -44,6 +45,8 @@ __all__ = [
     "ConnectParam",
     "Failure",
     "Fences",
+    "FullName",
+    "NameMapping",
     "Operation",
     "OperationApplied",
     "OperationStarted",
