@@ -4,6 +4,7 @@ Imports nothing of the rest but the change model and the errors.
 """
 
 from cdc_actors.tasks.checkpoints import Checkpoints
+from cdc_actors.tasks.claims import claim
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     OperationApplied,
@@ -64,4 +65,5 @@ __all__ = [
     "TaskStarted",
     "TaskState",
     "Who",
+    "claim",
 ]

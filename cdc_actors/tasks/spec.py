@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Self
 
 import msgspec
@@ -59,6 +60,20 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         for database, selected in self.db_collections.items():
             found += [(database, name) for name in selected]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def named(self) -> dict[FullName, FullName]:
+        """The collections that are selected by name or mapped by name, with the targets'.
+
+        Only these are known before the source is looked at.
+        """
+        rules = chain.from_iterable(mapping.rules for mapping in self.name_mapping)
+        found = dict.fromkeys([*self.selectors, *(pattern for pattern, _ in rules)])
+        return {
+            name: self.target_name(*name)
+            for name in found
+            if ANY not in name and self.selects(*name)
+        }
 
     def selects(self, database: str, collection: str) -> bool:
         """Say whether the collection is to be replicated.
