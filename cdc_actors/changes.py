@@ -175,7 +175,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A collection as it is to be created at the target.
+    """A collection as it is to be created at the target, with its names there.
 
     ``schema`` is a serialized ``schema.CollectionSchema``; ``partitions`` are the names
     that the source gave, in order of creation.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.actors.applier import Applier, size_of
 from cdc_actors.actors.inbox import Inbox
-from cdc_actors.actors.work import Create, Work, WorkArrived
+from cdc_actors.actors.work import Create, RecordSetAside, Work, WorkArrived
 from cdc_actors.changes import (
     CreateCollection,
     Definition,
@@ -25,7 +25,7 @@ from cdc_actors.changes import (
     DropPartition,
     Insert,
 )
-from cdc_actors.errors import TransientError
+from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.replication.barriers import Lanes, Piece, Step
 from cdc_actors.tasks import CollectionEntry, CollectionState
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cdc_actors.replication.progress import Mark
     from cdc_actors.source.catalog import Catalog, CollectionMeta
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import TaskSpec
+    from cdc_actors.tasks import FullName, TaskSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -210,20 +210,52 @@ class Router:
         if not self._spec.selects(meta.database, meta.name):
             self._gone.add(collection_id)
             return
-        collection = self._add(_entry(meta), exists=False)
-        create = Create(_definition(meta), (self._stream.hold(mark),))
+        entry = _entry(meta)
+        if holder := self._holder_of_name(entry):
+            self._set_aside(entry, holder)
+            return
+        collection = self._add(entry, exists=False)
+        definition = _definition(meta, self._there(entry))
+        create = Create(definition, (self._stream.hold(mark),))
         self._deliver(collection, [create])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
-        waits_for = {
-            other.entry.collection_id
-            for other in self._collections.values()
-            if (other.entry.database, other.entry.name) == (entry.database, entry.name)
-        }
+        waits_for = {other.collection_id for other in self._alike(entry)}
         collection = Collection(entry, Lanes(applied), exists, waits_for)
         self._collections[entry.collection_id] = collection
         return collection
+
+    def _there(self, entry: CollectionEntry) -> FullName:
+        return self._spec.target_name(entry.database, entry.name)
+
+    def _holder_of_name(self, entry: CollectionEntry) -> CollectionEntry | None:
+        """Return the collection of another name that will go on to be this at the target.
+
+        One that the source has dropped meanwhile only has to be waited for.
+        """
+        for other in self._alike(entry):
+            if (other.database, other.name) != (entry.database, entry.name):
+                meta = self._catalog.collection(other.collection_id)
+                if meta is not None and not meta.dropping:
+                    return other
+        return None
+
+    def _alike(self, entry: CollectionEntry) -> list[CollectionEntry]:
+        """Return the collections that are called at the target as this one is to be."""
+        others = [collection.entry for collection in self._collections.values()]
+        return [each for each in others if self._there(each) == self._there(entry)]
+
+    def _set_aside(self, entry: CollectionEntry, holder: CollectionEntry) -> None:
+        """Leave out a collection whose name at the target another one has."""
+        there = ".".join(self._there(entry))
+        error = OperatorError(
+            f"{entry.database}.{entry.name} would be {there} at the target, which "
+            f"{holder.database}.{holder.name} is: create a task whose name_mapping gives "
+            "each a name of its own"
+        )
+        self._stream.record(RecordSetAside(entry, error))
+        self.leave_out(entry.collection_id)
 
     def _deliver(self, collection: Collection, items: Iterable[Work]) -> None:
         """Hand work over, or keep it while another collection still has the name."""
@@ -244,6 +276,7 @@ class Router:
                 self._target,
                 collection.inbox,
                 self._reader,
+                self._spec,
                 exists=collection.exists,
             )
         return collection.applier
@@ -270,10 +303,10 @@ def _entry(meta: CollectionMeta) -> CollectionEntry:
     )
 
 
-def _definition(meta: CollectionMeta) -> Definition:
+def _definition(meta: CollectionMeta, there: FullName) -> Definition:
     return Definition(
-        database=meta.database,
-        name=meta.name,
+        database=there[0],
+        name=there[1],
         schema=meta.schema,
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,

@@ -42,12 +42,14 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.tasks import Task
+from cdc_actors.target.connection import address
+from cdc_actors.tasks import Task, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
+    from cdc_actors.tasks import TaskSpec
 
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
@@ -123,11 +125,12 @@ class Supervisor(pykka.ThreadingActor):
     def _create(self, message: CreateTask) -> str:
         if message.task_id in self._tasks:
             return str(message.task_id)
+        spec = self._claim(message.spec)
         limit = self._config.max_task_num
         if len(self._tasks) >= limit:
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
         task = Task.create(
-            message.spec,
+            spec,
             secret=self._stores.secrets.encrypt(message.spec.token),
             who=message.who,
             why="asked by a client",
@@ -136,6 +139,14 @@ class Supervisor(pykka.ThreadingActor):
         self._stores.log.save(task)
         self._start(task)
         return task.task_id
+
+    def _claim(self, spec: TaskSpec) -> TaskSpec:
+        """Return the specification without what other tasks of its target name."""
+        views = [known.view for known in self._tasks.values()]
+        there = address(spec.target.uri)
+        beside = [view for view in views if address(view.spec.target.uri) == there]
+        names = [each.target for view in beside for each in view.collections]
+        return claim(spec, [view.spec for view in beside], names)
 
     def _start(self, task: Task) -> None:
         source = self._config.source_config

@@ -4,6 +4,7 @@ Imports nothing of the rest but the change model and the errors.
 """
 
 from cdc_actors.tasks.checkpoints import Checkpoints
+from cdc_actors.tasks.claims import claim
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     OperationApplied,
@@ -19,6 +20,7 @@ from cdc_actors.tasks.events import (
 )
 from cdc_actors.tasks.fences import Fences
 from cdc_actors.tasks.log import TaskLog
+from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
 from cdc_actors.tasks.registry import (
     CREATE_COLLECTION,
     DROP_COLLECTION,
@@ -27,7 +29,7 @@ from cdc_actors.tasks.registry import (
     Operation,
 )
 from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox
-from cdc_actors.tasks.spec import ANY, DEFAULT_DATABASE, ConnectParam, TaskSpec
+from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
 
@@ -44,6 +46,8 @@ __all__ = [
     "ConnectParam",
     "Failure",
     "Fences",
+    "FullName",
+    "NameMapping",
     "Operation",
     "OperationApplied",
     "OperationStarted",
@@ -61,4 +65,5 @@ __all__ = [
     "TaskStarted",
     "TaskState",
     "Who",
+    "claim",
 ]
