@@ -18,6 +18,7 @@ from cdc_actors.tasks.events import (
     TaskStarted,
 )
 from cdc_actors.tasks.fences import Fences
+from cdc_actors.tasks.history import Entry, History, Moment, Page, moment_of
 from cdc_actors.tasks.log import TaskLog
 from cdc_actors.tasks.registry import (
     CREATE_COLLECTION,
@@ -42,11 +43,15 @@ __all__ = [
     "CollectionSetAside",
     "CollectionState",
     "ConnectParam",
+    "Entry",
     "Failure",
     "Fences",
+    "History",
+    "Moment",
     "Operation",
     "OperationApplied",
     "OperationStarted",
+    "Page",
     "SecretBox",
     "Task",
     "TaskCreated",
@@ -61,4 +66,5 @@ __all__ = [
     "TaskStarted",
     "TaskState",
     "Who",
+    "moment_of",
 ]
