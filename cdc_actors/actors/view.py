@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.actors.views import CollectionView, DatabaseView, Health, TaskView
@@ -64,6 +65,14 @@ def _collection(task: Task, entry: CollectionEntry) -> CollectionView:
         state=entry.state.value,
         reason=entry.reason,
     )
+
+
+def past_view_of(task: Task) -> TaskView:
+    """Return the view of a task as it once was: what the log does not hold is unknown."""
+    view = view_of(task, progress=None, rows=0, unrecorded=None)
+    if view.health.status == "starting":
+        view = replace(view, health=replace(view.health, status="unknown"))
+    return replace(view, rows_applied=None, as_of=task.version)
 
 
 def _health(

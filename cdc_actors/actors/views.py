@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
 
-HealthStatus = Literal["ok", "starting", "catching_up", "retrying", "failed", "paused"]
+HealthStatus = Literal[
+    "ok", "starting", "catching_up", "retrying", "failed", "paused", "unknown"
+]
+"""``unknown`` is only in the past: the log does not say how well a task ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,9 @@ class TaskView:
     """A task as the API shows it.
 
     ``lag_seconds`` is how old the newest change of the source is that is not yet
-    confirmed by the target; None while it is unknown, never 0 for unknown.
+    confirmed by the target; None while it is unknown, never 0 for unknown. So is
+    ``rows_applied``. ``as_of`` is the number of the event after which the task looked
+    like this, None for the present.
     """
 
     task_id: str
@@ -72,9 +77,10 @@ class TaskView:
     created_at: datetime
     health: Health
     lag_seconds: float | None
-    rows_applied: int
+    rows_applied: int | None
     databases: tuple[DatabaseView, ...]
     collections: tuple[CollectionView, ...]
+    as_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cdc_actors.cli.output import dump, output_option, table
 from cdc_actors.config import load
 
 if TYPE_CHECKING:
@@ -35,14 +36,7 @@ def config() -> None:
 
 @config.command(epilog=_EXAMPLES)
 @config_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
+@output_option
 def show(path: Path | None, output: str) -> None:
     """Print each setting, its value and its origin; secrets are masked.
 
@@ -53,25 +47,26 @@ def show(path: Path | None, output: str) -> None:
     resolved = load(path, os.environ, {})
     for warning in resolved.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    click.echo(_as_json(resolved) if output == "json" else _as_table(resolved))
+    click.echo(_as_table(resolved) if output == "table" else _dump(resolved, output))
 
 
-def _as_json(resolved: Resolved) -> str:
+def _dump(resolved: Resolved, output: str) -> str:
     settings = {
-        dotted: {"value": value, "origin": resolved.origins[dotted]}
+        dotted: {
+            "value": list(value) if isinstance(value, tuple) else value,
+            "origin": resolved.origins[dotted],
+        }
         for dotted, value in resolved.shown().items()
     }
-    return json.dumps(settings, indent=2, ensure_ascii=False)
+    return dump(settings, output)
 
 
 def _as_table(resolved: Resolved) -> str:
-    rows = [("KEY", "VALUE", "ORIGIN")]
-    rows += [
+    rows = [
         (dotted, _text(value), resolved.origins[dotted])
         for dotted, value in resolved.shown().items()
     ]
-    keys, values = (max(len(row[column]) for row in rows) for column in (0, 1))
-    return "\n".join(f"{key:{keys}}  {value:{values}}  {at}" for key, value, at in rows)
+    return table(("KEY", "VALUE", "ORIGIN"), rows)
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,7 @@ from cdc_actors.tasks.events import (
     TaskStarted,
 )
 from cdc_actors.tasks.fences import Fences
+from cdc_actors.tasks.history import Entry, History, Moment, Page, moment_of
 from cdc_actors.tasks.log import TaskLog
 from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
 from cdc_actors.tasks.registry import (
@@ -44,13 +45,17 @@ __all__ = [
     "CollectionSetAside",
     "CollectionState",
     "ConnectParam",
+    "Entry",
     "Failure",
     "Fences",
     "FullName",
+    "History",
+    "Moment",
     "NameMapping",
     "Operation",
     "OperationApplied",
     "OperationStarted",
+    "Page",
     "SecretBox",
     "Task",
     "TaskCreated",
@@ -66,4 +71,5 @@ __all__ = [
     "TaskState",
     "Who",
     "claim",
+    "moment_of",
 ]

@@ -65,6 +65,8 @@ def task_object(view: TaskView) -> dict[str, Any]:
         ]
     if view.reason:
         task["reason"] = view.reason
+    if view.as_of is not None:
+        task["as_of"] = view.as_of
     return task
 
 

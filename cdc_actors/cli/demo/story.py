@@ -11,6 +11,7 @@ from cdc_actors.cli import logs
 from cdc_actors.cli.demo.screen import Screen
 from cdc_actors.cli.demo.service import ServiceProcess
 from cdc_actors.cli.demo.writer import Reader, Writer
+from cdc_actors.cli.history_cmd import lines_of
 from cdc_actors.compare import compare
 from cdc_actors.embedded.binaries import milvus_binaries
 from cdc_actors.embedded.lite import EmbeddedLite
@@ -70,6 +71,7 @@ class Story:
         self._catch_up()
         report = self._compare()
         seconds = time.monotonic() - began
+        self._tell_history()
         *details, verdict = report.lines()
         self._screen.say("", *details)
         self._screen.verdict(f"{verdict} {seconds:.0f} s in all.", good=report.equal)
@@ -175,6 +177,11 @@ class Story:
                     f"The log of the service ends:\n{self._service.log_tail()}"
                 )
             time.sleep(_POLL)
+
+    def _tell_history(self) -> None:
+        task = {"task_id": self._task_id}
+        events = self._service.ask("history", task)["events"]
+        self._screen.say("", *lines_of(events))
 
     def _compare(self) -> Report:
         """Compare until both are equal: the last updates may still be on their way."""
