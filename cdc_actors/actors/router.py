@@ -175,6 +175,8 @@ class Router:
         if collection is None or collection.entry.state is not CollectionState.LIVE:
             return
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
+        if not collection.lanes.matters(channel, rows[0]):
+            return
         piece = Piece(rows, (self._stream.hold(mark),), again)
         self._deliver(collection, collection.lanes.add(channel, piece))
 
@@ -190,7 +192,7 @@ class Router:
         self, channel: str, change: DropCollection | DropPartition, mark: Mark
     ) -> None:
         collection = self._collections.get(change.collection)
-        if collection is not None:
+        if collection is not None and collection.lanes.matters(channel, change):
             step = Step(change, (self._stream.hold(mark),))
             self._deliver(collection, collection.lanes.add(channel, step))
 
