@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 )
 
 from cdc_actors.errors import OperatorError, TaskConflictError, UnknownTaskError
+from cdc_actors.tasks.chain import seal
 from cdc_actors.tasks.database import Database, reported
 from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent
 from cdc_actors.tasks.sqlite import open_sqlite
@@ -58,6 +59,21 @@ def event_mapper() -> Mapper[UUID]:
     return Mapper(transcoder)
 
 
+def postgres_database(url: str) -> Database:
+    """Connect to PostgreSQL; see ``open_postgres``.
+
+    Raises:
+        OperatorError: The URL cannot be read, or psycopg is not installed.
+    """
+    try:
+        from cdc_actors.tasks.postgres import open_postgres  # noqa: PLC0415
+    except ImportError as error:
+        raise OperatorError(
+            f"PostgreSQL needs psycopg ({error}): `pip install 'cdc-actors[postgres]'`"
+        ) from error
+    return open_postgres(url)
+
+
 class TaskLog:
     """Saves and loads tasks. Any thread may use it.
 
@@ -72,6 +88,7 @@ class TaskLog:
         self._events: EventStore[UUID] = EventStore(event_mapper(), database.recorder)
         self._repository = Repository(self._events)
         database.write(_CREATED_INDEX, _DELETED_INDEX)
+        seal(database)
 
     @classmethod
     def sqlite(cls, path: str) -> Self:
@@ -85,14 +102,7 @@ class TaskLog:
         Raises:
             OperatorError: The URL cannot be read, or psycopg is not installed.
         """
-        try:
-            from cdc_actors.tasks.postgres import open_postgres  # noqa: PLC0415
-        except ImportError as error:
-            raise OperatorError(
-                f"PostgreSQL needs psycopg ({error}): "
-                "`pip install 'cdc-actors[postgres]'`"
-            ) from error
-        return cls(open_postgres(url))
+        return cls(postgres_database(url))
 
     def save(self, task: Task) -> None:
         """Make the events that ``task`` has pending true, all or none.
