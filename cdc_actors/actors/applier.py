@@ -24,6 +24,7 @@ from cdc_actors.changes import DropCollection, DropPartition, Insert, hybrid
 from cdc_actors.errors import OperatorError
 from cdc_actors.replication.barriers import Piece, Step
 from cdc_actors.replication.fold import fold
+from cdc_actors.replication.weight import total
 from cdc_actors.target import collections, requests
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import CollectionState, Operation
@@ -188,8 +189,8 @@ class Applier(pykka.ThreadingActor):
     def _close(self, work: Work, rows: int = 0) -> None:
         """Let go of work that is done, or that is not to be done."""
         del self._open[id(work)]
-        if isinstance(work, Piece):
-            self._stream.budget.give(size_of(work))
+        held = total(work.changes) if isinstance(work, Piece) else 0
+        self._stream.budget.let_go(held)
         self._stream.release(work.marks, rows)
 
     def _give_up_collection(self, error: OperatorError) -> None:
@@ -217,8 +218,3 @@ def rows_of(piece: Piece) -> int:
         change.rows if isinstance(change, Insert) else len(change.keys)
         for change in piece.changes
     )
-
-
-def size_of(piece: Piece) -> int:
-    """Return how many bytes of rows a piece holds."""
-    return sum(change.size for change in piece.changes if isinstance(change, Insert))

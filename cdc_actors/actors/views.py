@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.tasks.spec import TaskSpec
 
-HealthStatus = Literal["ok", "starting", "catching_up", "retrying", "failed", "paused"]
+HealthStatus = Literal[
+    "ok", "starting", "catching_up", "stalled", "retrying", "failed", "paused"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,4 +199,9 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     code, details = error.code(), error.details()
     if code in _REFUSED:
         return OperatorError(f"{_REFUSED[code]} ({method}): {details}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in str(details):
+        return OperatorError(
+            f"one row is more than the target takes ({method}): {details}; raise "
+            "proxy.grpc.serverMaxRecvSize there"
+        )
     return TransientError(f"{method} failed at the target ({code.name}): {details}")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
+from cdc_actors.changes import Rows
 from cdc_actors.target import collections, columns
 
 if TYPE_CHECKING:
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from cdc_actors.changes import Batch, Insert, Key, Rows
+    from cdc_actors.changes import Batch, Insert, Key
     from cdc_actors.target.connection import Connection
 
 MAX_REQUEST_BYTES = 12 * 1024 * 1024
-"""How large one insert may grow by joining; Milvus takes 64 MiB at most (2.3)."""
+"""How large one insert may grow by joining, and from where on one of the log is split;
+Milvus takes 64 MiB at most (2.3)."""
 
 MAX_DELETE_KEYS = 4096
 MAX_DELETE_CHARACTERS = 1024 * 1024
@@ -192,8 +195,8 @@ def _chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
 def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
     """Group rows by partition into requests of a bounded size, keeping their order."""
     open_groups: dict[str, tuple[list[Rows], int]] = {}
-    for each in rows:
-        partition, size = each.insert.partition, each.insert.size
+    for each in chain.from_iterable(map(_parts, rows)):
+        partition, size = each.insert.partition, _size(each)
         group, total = open_groups.pop(partition, ([], 0))
         if group and total + size > MAX_REQUEST_BYTES:
             yield partition, group
@@ -201,3 +204,22 @@ def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
         open_groups[partition] = ([*group, each], total + size)
     for partition, (group, _) in open_groups.items():
         yield partition, group
+
+
+def _parts(rows: Rows) -> Iterator[Rows]:
+    """Split what is larger than one request, as far as there are rows to split."""
+    parts = -(-_size(rows) // MAX_REQUEST_BYTES)
+    keep = rows.keep if rows.keep is not None else tuple(range(rows.insert.rows))
+    if parts <= 1 or len(keep) <= 1:
+        yield rows
+        return
+    step = -(-len(keep) // parts)
+    for start in range(0, len(keep), step):
+        yield Rows(rows.insert, keep[start : start + step])
+
+
+def _size(rows: Rows) -> int:
+    """Return the bytes of the rows, taken to be of one size."""
+    if rows.keep is None:
+        return rows.insert.size
+    return rows.insert.size * len(rows.keep) // max(1, rows.insert.rows)
