@@ -6,15 +6,19 @@ a delete waits for every insert before it, and is answered before the next inser
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
 from cdc_actors.target import collections, columns
+from cdc_actors.target.connection import RateLimitError
+from cdc_actors.target.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +38,8 @@ MAX_DELETE_CHARACTERS = 1024 * 1024
 
 IN_FLIGHT = 4
 
+_log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
@@ -41,6 +47,7 @@ class _Flight:
 
     answer: grpc.Future | None
     done: Callable[[], None]
+    request: bytes = field(default=b"", repr=False)
 
 
 class RowWriter:
@@ -57,6 +64,7 @@ class RowWriter:
         self._divided = collections.has_partition_key(parsed)
         self._partitions: set[str] | None = None
         self._in_flight: deque[_Flight] = deque()
+        self._pace = Pace()
         self._limit = 1 if target.is_lite else IN_FLIGHT
 
     def keys_of(self, insert: Insert) -> Sequence[Key]:
@@ -78,8 +86,7 @@ class RowWriter:
             self._delete(partition, keys)
         for request in self._requests(batch.inserts):
             self._settle(self._limit - 1)
-            answer = self._target.begin_insert(request, self._database)
-            self._in_flight.append(_Flight(answer, _nothing))
+            self._in_flight.append(_Flight(self._send(request), _nothing, request))
         self._in_flight.append(_Flight(None, done))
         self._settle(self._limit)
 
@@ -113,8 +120,28 @@ class RowWriter:
         ):
             flight = self._in_flight.popleft()
             if flight.answer is not None:
-                self._target.finish(flight.answer, "Insert")
+                self._finish(flight.answer, flight.request)
             flight.done()
+
+    def _send(self, request: bytes) -> grpc.Future:
+        self._target.wait(self._pace.wait(len(request), time.monotonic()))
+        return self._target.begin_insert(request, self._database)
+
+    def _finish(self, answer: grpc.Future, request: bytes) -> None:
+        """Wait for an insert's answer; one that came too soon is sent again, later."""
+        while True:
+            try:
+                self._target.finish(answer, "Insert")
+            except RateLimitError as refusal:
+                self._slow_down(len(request), refusal)
+                answer = self._send(request)
+            else:
+                self._pace.taken()
+                return
+
+    def _slow_down(self, size: int, refusal: RateLimitError) -> None:
+        self._pace.refused(size, time.monotonic())
+        _log.info("target_limits_rate", rate=self._pace.rate, words=str(refusal))
 
     def _open_answers(self) -> int:
         return sum(flight.answer is not None for flight in self._in_flight)
@@ -145,7 +172,19 @@ class RowWriter:
                     self._key_field.name, chunk, lite=self._target.is_lite
                 ),
             )
-            self._target.call("Delete", request, self._database)
+            self._call_delete(request)
+
+    def _call_delete(self, request: milvus_pb2.DeleteRequest) -> None:
+        size = len(request.expr)
+        while True:
+            self._target.wait(self._pace.wait(size, time.monotonic()))
+            try:
+                self._target.call("Delete", request, self._database)
+            except RateLimitError as refusal:
+                self._slow_down(size, refusal)
+            else:
+                self._pace.taken()
+                return
 
     def _has_partition(self, partition: str) -> bool:
         if self._partitions is None:
