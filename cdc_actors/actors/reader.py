@@ -30,7 +30,7 @@ from cdc_actors.target.connection import Connection, tls_arguments
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from cdc_actors.actors.stream import Stream
     from cdc_actors.actors.target_names import TaskNames
@@ -112,11 +112,18 @@ class Reader(pykka.ThreadingActor):
             self._open_stream()
         self._follow_catalog()
         if self._stream.budget.wait(POLL_SECONDS):
-            for record in self._wal.poll(POLL_SECONDS):
-                self._take(record)
+            self._read(None)
+        elif not self._stream.budget.at_work:
+            awaited = self._router.awaited() | self._channels.without_tick()
+            self._read(awaited or None)
         self._beside.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
+
+    def _read(self, channels: Collection[str] | None) -> None:
+        """Take what has arrived of some channels, or of all."""
+        for record in self._wal.poll(POLL_SECONDS, channels):
+            self._take(record)
 
     def _open_stream(self) -> None:
         """Open target, log and catalog; watch from the revision that was listed.
@@ -127,11 +134,11 @@ class Reader(pykka.ThreadingActor):
         """
         job = self._job
         self._target = self._open_target()
-        self._wal: WalReader = open_reader(job.source)
+        self._wal: WalReader = open_reader(job.source, self._stream.fetched_ahead)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
         self._open.callback(self._catalog.close)
-        self._channels = Channels(self._wal)
+        self._channels = Channels(self._wal, self._stream.budget)
         self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)

@@ -32,6 +32,7 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
+from cdc_actors.actors.movement import Movement, as_of
 from cdc_actors.actors.target_names import TargetNames
 from cdc_actors.actors.task import TaskActor
 from cdc_actors.actors.view import view_of
@@ -43,6 +44,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.memory import Memory
 from cdc_actors.target.connection import address
 from cdc_actors.tasks import CollectionState, Task, claim
 
@@ -54,9 +56,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
-
-BEHIND_SECONDS = 10.0
-"""From which lag on a task that moves is called catching up."""
 
 _log = structlog.get_logger()
 
@@ -70,6 +69,7 @@ class _Known:
 
     ref: pykka.ActorRef[TaskActor]
     view: TaskView
+    movement: Movement
     confirmed: float | None = None
     revived_at: float | None = None
 
@@ -83,6 +83,7 @@ class Supervisor(pykka.ThreadingActor):
         super().__init__()
         self._config = config
         self._stores = stores
+        self._memory = Memory(config.max_memory_bytes)
         self._tasks: dict[str, _Known] = {}
         self._names = TargetNames()
         self._rebuilt = False
@@ -158,8 +159,11 @@ class Supervisor(pykka.ThreadingActor):
         for entry in task.collections.values():
             if entry.schema and entry.state is not CollectionState.DROPPED:
                 names.take(task.spec.target_name(entry.database, entry.name))
-        ref = TaskActor.start(task, self._stores, source, names, self.actor_ref)
-        self._tasks[task.task_id] = _Known(ref, view)
+        ref = TaskActor.start(
+            task, self._stores, source, names, self._memory, self.actor_ref
+        )
+        now = time.time()
+        self._tasks[task.task_id] = _Known(ref, view, Movement(now, now))
         ref.tell(Launch())
 
     def _find(self, task_id: str, unknown: str) -> _Known:
@@ -168,20 +172,16 @@ class Supervisor(pykka.ThreadingActor):
         return self._tasks[task_id]
 
     def _shown(self, known: _Known) -> TaskView:
-        """Return the view with the lag of this moment, unknown where it is not known."""
-        view = known.view
-        if known.confirmed is None or view.state != "Running":
-            return view
-        lag = max(0.0, round(time.time() - known.confirmed, 3))
-        if lag > BEHIND_SECONDS and view.health.status == "ok":
-            health = replace(view.health, status="catching_up")
-            return replace(view, lag_seconds=lag, health=health)
-        return replace(view, lag_seconds=lag)
+        """Return the view with the lag and the health of this moment."""
+        return as_of(known.view, known.confirmed, known.movement, time.time())
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)
         if known is not None:
             known.view, known.confirmed = message.view, message.confirmed
+            view = message.view
+            mark = (message.confirmed, view.rows_applied, view.health.status)
+            known.movement.see(mark, time.time())
 
     def _rebuild(self) -> None:
         """Start every task of the log; a log that does not answer is asked again."""

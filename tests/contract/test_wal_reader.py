@@ -21,6 +21,7 @@ from tests.support.wal import (
 )
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import Record
     from tests.support.wal import Wal
 
 MB = 1_000_000
@@ -263,3 +264,19 @@ def test_one_poll_is_bounded_in_bytes(wal: Wal, channel: str) -> None:
             records = reader.poll(DEADLINE)
             assert sum(len(each.payload) for each in records) <= PREFETCH_BYTES
             count += len(records)
+
+
+def test_channels_that_are_not_asked_for_stay(wal: Wal, channel: str) -> None:
+    """A poll of some channels leaves the others' records, which come later, in order."""
+    ahead, behind = f"{channel}-ahead", f"{channel}-behind"
+    for each in (ahead, behind):
+        wal.append(each, numbered(50))
+    with wal.reader() as reader:
+        for each in (ahead, behind):
+            reader.subscribe(each, None)
+        first: list[Record] = []
+        while len(first) < 50:
+            first += reader.poll(DEADLINE, {behind})
+        assert reader.poll(0.2, {behind}) == []
+        assert payloads(first, behind) == numbered(50)
+        assert payloads(read(reader, 50), ahead) == numbered(50)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cdc_actors.embedded.ports import PortBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
@@ -34,8 +34,16 @@ class Cdc:
     """One service in a folder; may be killed and started again as often as a test likes."""
 
     def __init__(
-        self, folder: Path, source: EmbeddedMilvus, *, store: str | None = None
+        self,
+        folder: Path,
+        source: EmbeddedMilvus,
+        *,
+        store: str | None = None,
+        settings: str = "",
+        program: Sequence[str] = ("-m", "cdc_actors"),
     ) -> None:
+        """``settings`` are further lines of the configuration; ``program`` is what runs."""
+        self._program = program
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = folder / "serve.log"
@@ -50,6 +58,7 @@ class Cdc:
                 source=source,
                 queue=json.dumps(source.queue)[1:-1],
             )
+            + settings
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -71,8 +80,7 @@ class Cdc:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "cdc_actors",
+                    *self._program,
                     "serve",
                     "--config",
                     str(self.config),
@@ -82,7 +90,7 @@ class Cdc:
                 env={**os.environ, "PYTHONWARNINGS": "default"},
                 cwd=self.folder,
             )
-        wait_until(self._answers, f"the service answers, {self.log}")
+        wait_until(self._answers, f"the service answers, {self.log}", 90)
 
     def _answers(self) -> bool:
         assert self.process is not None

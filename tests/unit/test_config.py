@@ -22,6 +22,7 @@ EVERYTHING = """
 address: 127.0.0.1:8444
 maxTaskNum: 100
 maxNameLength: 256
+maxMemoryBytes: 268435456
 metaStoreConfig:
   storeType: sqlite
   sqlite: {path: ./cdc.db}
@@ -72,6 +73,7 @@ def test_every_key_has_its_default_but_the_queue():
         "address": "127.0.0.1:8444",
         "maxTaskNum": 100,
         "maxNameLength": 256,
+        "maxMemoryBytes": 256 << 20,
         "metaStoreConfig": {
             "storeType": "sqlite",
             "sqlite": {"path": "./cdc.db"},
@@ -178,7 +180,7 @@ def example(key: Key) -> tuple[str, Any]:
     if kind is bool:
         return "true", True
     if kind is int:
-        return "17", 17
+        return "40000000", 40_000_000
     if isinstance(key.default, dict):
         return "a.b=1, c=x", {"a.b": "1", "c": "x"}
     if isinstance(key.default, tuple):
@@ -356,6 +358,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 37
+    assert len(KEYS) == 38
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

@@ -17,15 +17,16 @@ from confluent_kafka import KafkaError
 
 from cdc_actors.changes import Position, Record
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal.kafkaclient import KafkaClient
+from cdc_actors.source.wal.kafkaclient import PREFETCH_BYTES, KafkaClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from types import TracebackType
 
     from confluent_kafka import Message
 
     from cdc_actors.config.queues import Kafka
+    from cdc_actors.memory import Account
 
 _BYTES = 8
 _PACKED = struct.Struct("<q").pack
@@ -53,7 +54,10 @@ class KafkaReader:
         OperatorError: They refuse the login, or a setting is wrong.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, account: Account | None = None) -> None:
+        """``account`` is what may be fetched ahead of the service's memory."""
+        if account is not None:
+            account.take(PREFETCH_BYTES)
         self._client = KafkaClient(kafka)
         self._turn = threading.Lock()
         self._closing = False
@@ -91,12 +95,15 @@ class KafkaReader:
             else:
                 self._attach(channel, bounds[0] if wanted is None else wanted)
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has arrived; after an error, first what came before it."""
         deadline = time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
             with self._using():
+                self._client.deliver_only(channels)
                 records = self._take(max(0.0, min(_SLICE, left)))
             if records or left <= 0:
                 return records

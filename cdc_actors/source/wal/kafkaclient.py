@@ -23,7 +23,7 @@ from confluent_kafka import (
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cdc_actors.config.queues import Kafka
 
@@ -118,6 +118,8 @@ class KafkaClient:
     def __init__(self, kafka: Kafka) -> None:
         self._address = kafka.address
         self._trouble = ""
+        self._attached: set[str] = set()
+        self._paused: set[str] = set()
         self.failed: CdcError | None = None
         self.doubted = False
         """Whether Kafka has said of a topic being read that there is none."""
@@ -157,6 +159,22 @@ class KafkaClient:
             self._consumer.incremental_assign([partition])
         except KafkaException as error:
             raise self.translate(error.args[0]) from error
+        self._attached.add(topic)
+
+    def deliver_only(self, topics: Collection[str] | None) -> None:
+        """Let ``take`` return messages of some topics only, or (None) of all again.
+
+        librdkafka forgets what it has fetched of a topic that is paused, and fetches it
+        again afterwards: nothing is lost.
+        """
+        paused = set() if topics is None else self._attached.difference(topics)
+        for change, names in (
+            (self._consumer.pause, paused - self._paused),
+            (self._consumer.resume, self._paused - paused),
+        ):
+            if names:
+                change([TopicPartition(name, _PARTITION) for name in names])
+        self._paused = paused
 
     def take(self, timeout: float) -> list[Message]:
         """Return what has arrived, errors of topics among it; wakes at the first."""

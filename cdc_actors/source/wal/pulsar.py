@@ -19,10 +19,12 @@ from cdc_actors.source.wal.pulsar_ids import id_of, place_of, position_of
 from cdc_actors.source.wal.pulsar_link import PulsarLink
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
 
     from cdc_actors.changes import Record
     from cdc_actors.config import Pulsar
+    from cdc_actors.memory import Account
 
 _STOP = 0.8
 
@@ -39,8 +41,9 @@ class PulsarReader:
         OperatorError: It refuses the login, or a setting is wrong.
     """
 
-    def __init__(self, config: Pulsar) -> None:
-        self._buffer = RecordBuffer(self._on_taken)
+    def __init__(self, config: Pulsar, account: Account | None = None) -> None:
+        """``account`` is what may be fetched ahead of the service's memory."""
+        self._buffer = RecordBuffer(self._on_taken, account)
         self._followers: dict[str, Follower] = {}
         self._closed = False
         self._link = PulsarLink(config)
@@ -72,9 +75,11 @@ class PulsarReader:
         self._followers[channel] = follower
         follower.start()
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has arrived; after an error, first what came before it."""
-        return self._buffer.take(timeout)
+        return self._buffer.take(timeout, channels)
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
