@@ -29,7 +29,7 @@ STEPS_BETWEEN_KILLS = (1, 8)
 SOURCE_DIES = TARGET_DIES = 0.08
 """How often a server dies with the service."""
 
-LOOKED_AT = 0.5
+LOOKED_AT = 0.3
 """How often the service gets the time to recover, and is measured."""
 
 TIMEOUT = 300.0
