@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     )
     from cdc_actors.source.wal.base import WalReader
     from cdc_actors.tasks import TaskSpec
+
+_OPENINGS = threading.BoundedSemaphore(16)
+"""How many streams open at a time: each opening connects to three servers, and after a
+start all tasks want to."""
 
 POLL_SECONDS = 0.05
 REPORT_SECONDS = 0.25
@@ -108,8 +113,8 @@ class Reader(pykka.ThreadingActor):
             self._open.close()
 
     def _step(self) -> None:
-        if not self._opened:
-            self._open_stream()
+        if not self._opened and not self._open_in_turn():
+            return
         self._follow_catalog()
         if self._stream.budget.wait(POLL_SECONDS):
             self._read(None)
@@ -119,6 +124,16 @@ class Reader(pykka.ThreadingActor):
         self._beside.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
+
+    def _open_in_turn(self) -> bool:
+        """Open the stream unless too many do just now; tell whether it is open."""
+        if not _OPENINGS.acquire(timeout=POLL_SECONDS):
+            return False
+        try:
+            self._open_stream()
+        finally:
+            _OPENINGS.release()
+        return True
 
     def _read(self, channels: Collection[str] | None) -> None:
         """Take what has arrived of some channels, or of all."""

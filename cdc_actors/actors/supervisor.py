@@ -27,6 +27,7 @@ from cdc_actors.actors.messages import (
     LookAfterTasks,
     PauseTask,
     Rebuild,
+    RebuildSome,
     ResumeTask,
     Shutdown,
     TaskGone,
@@ -46,16 +47,20 @@ from cdc_actors.errors import (
 )
 from cdc_actors.memory import Memory
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import CollectionState, Task, claim
+from cdc_actors.tasks import CollectionState, Task, TaskState, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
     from cdc_actors.tasks import TaskSpec
 
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
+
+REBUILT_AT_ONCE = 50
+"""How many tasks are read from the log at the start before requests are heard again."""
 
 _log = structlog.get_logger()
 
@@ -64,10 +69,12 @@ _log = structlog.get_logger()
 class _Known:
     """A task as the supervisor knows it. Times are in seconds since 1970.
 
-    ``revived_at`` is when a dead task is to be started again, None for a living one.
+    ``ref`` is None for a task that was paused when the service started and of which
+    nothing has been asked since: it needs no thread. ``revived_at`` is when a dead task
+    is to be started again, None for a living one.
     """
 
-    ref: pykka.ActorRef[TaskActor]
+    ref: pykka.ActorRef[TaskActor] | None
     view: TaskView
     movement: Movement
     confirmed: float | None = None
@@ -99,8 +106,8 @@ class Supervisor(pykka.ThreadingActor):
             case TaskGone():
                 self._tasks.pop(message.task_id, None)
                 self._names.free_all(message.task_id)
-            case Rebuild():
-                self._rebuild()
+            case Rebuild() | RebuildSome():
+                self._rebuild(message)
             case LookAfterTasks():
                 self._look_after_tasks()
             case Shutdown():
@@ -123,7 +130,8 @@ class Supervisor(pykka.ThreadingActor):
                 return self._shown(self._find(message.task_id, text))
             case PauseTask() | ResumeTask() | DeleteTask():
                 text = f"not found the task, task_id: {message.task_id}"
-                ref = self._find(message.task_id, text).ref
+                known = self._find(message.task_id, text)
+                ref = known.ref or self._wake(message.task_id)
                 return ref.ask(message, block=False)
 
     def _create(self, message: CreateTask) -> str:
@@ -152,19 +160,31 @@ class Supervisor(pykka.ThreadingActor):
         names = [each.target for view in beside for each in view.collections]
         return claim(spec, [view.spec for view in beside], names)
 
-    def _start(self, task: Task) -> None:
+    def _wake(self, task_id: str) -> pykka.ActorRef[TaskActor]:
+        return self._start(self._stores.log.load(task_id))
+
+    def _start(self, task: Task) -> pykka.ActorRef[TaskActor]:
         source = self._config.source_config
-        view = view_of(task, progress=None, rows=0, unrecorded=None)
+        names = self._names_of(task)
+        ref = TaskActor.start(
+            task, self._stores, source, names, self._memory, self.actor_ref
+        )
+        self._know(task, ref)
+        ref.tell(Launch())
+        return ref
+
+    def _names_of(self, task: Task) -> TaskNames:
+        """Return the names that a task has at its target, with all of them taken."""
         names = self._names.of(task.task_id, address(task.spec.target.uri))
         for entry in task.collections.values():
             if entry.schema and entry.state is not CollectionState.DROPPED:
                 names.take(task.spec.target_name(entry.database, entry.name))
-        ref = TaskActor.start(
-            task, self._stores, source, names, self._memory, self.actor_ref
-        )
+        return names
+
+    def _know(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
+        view = view_of(task, progress=None, rows=0, unrecorded=None)
         now = time.time()
         self._tasks[task.task_id] = _Known(ref, view, Movement(now, now))
-        ref.tell(Launch())
 
     def _find(self, task_id: str, unknown: str) -> _Known:
         if task_id not in self._tasks:
@@ -183,26 +203,39 @@ class Supervisor(pykka.ThreadingActor):
             mark = (message.confirmed, view.rows_applied, view.health.status)
             known.movement.see(mark, time.time())
 
-    def _rebuild(self) -> None:
-        """Start every task of the log; a log that does not answer is asked again."""
+    def _rebuild(self, message: Rebuild | RebuildSome) -> None:
+        """Start a few tasks of the log, then hear what was asked, then go on.
+
+        A log that does not answer is asked again.
+        """
         try:
-            tasks = [self._stores.log.load(i) for i in self._stores.log.alive_ids()]
+            if isinstance(message, Rebuild):
+                message = RebuildSome(tuple(self._stores.log.alive_ids()))
+            few = message.task_ids[:REBUILT_AT_ONCE]
+            tasks = [self._stores.log.load(task_id) for task_id in few]
         except CdcError as error:
             self._attempts += 1
             _log.error("event log not readable", error=str(error))
             wait = backoff.delay(self._attempts)
-            backoff.tell_later(self.actor_ref, Rebuild(), wait)
+            backoff.tell_later(self.actor_ref, message, wait)
             return
         for task in tasks:
-            self._start(task)
+            if task.state is TaskState.PAUSED:
+                self._names_of(task)
+                self._know(task, None)
+            else:
+                self._start(task)
+        if rest := message.task_ids[REBUILT_AT_ONCE:]:
+            self.actor_ref.tell(RebuildSome(rest))
+            return
         self._rebuilt = True
-        _log.info("tasks rebuilt", tasks=len(tasks))
+        _log.info("tasks rebuilt", tasks=len(self._tasks))
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
 
     def _look_after_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""
         for task_id, known in self._tasks.items():
-            if not known.ref.is_alive() and known.revived_at is None:
+            if known.ref and not known.ref.is_alive() and known.revived_at is None:
                 self._mourn(task_id, known)
         for task_id, known in list(self._tasks.items()):
             due = known.revived_at
@@ -235,5 +268,5 @@ class Supervisor(pykka.ThreadingActor):
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
         self._stopping = True
-        alive = [known.ref for known in self._tasks.values() if known.ref.is_alive()]
-        return [ref.ask(Shutdown(), block=False) for ref in alive]
+        refs = [known.ref for known in self._tasks.values() if known.ref is not None]
+        return [ref.ask(Shutdown(), block=False) for ref in refs if ref.is_alive()]
