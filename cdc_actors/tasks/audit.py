@@ -39,10 +39,13 @@ _HEAD_TEXT = re.compile(r"(\d+):([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What stands under a number: an event, its link, or one without the other."""
+    """What stands under a number: an event, its link, or one without the other.
+
+    In place of an event that is none stands what is wrong with it.
+    """
 
     number: int
-    event: StoredEvent | None
+    event: StoredEvent | str | None
     link: Link | None
 
 
@@ -111,6 +114,8 @@ class Auditor:
         event, link = record.event, record.link
         if event is None:
             return f"event {record.number} of the log is missing"
+        if isinstance(event, str):
+            return event
         name = _name(record.number, event)
         if link is None:
             return (
@@ -208,7 +213,7 @@ def records(database: Database) -> Iterator[Record]:
     while newest is not None and after < newest:
         rows = database.read(EVENTS, after, newest, PAGE)
         until = rows[-1]["number"] if len(rows) == PAGE else newest
-        events = {row["number"]: stored_event(row) for row in rows}
+        events = {row["number"]: _event(row) for row in rows}
         links = {
             row["number"]: _link(row) for row in database.read(_HASHES, after, until)
         }
@@ -217,8 +222,20 @@ def records(database: Database) -> Iterator[Record]:
         after = until
 
 
+def _event(row: Any) -> StoredEvent | str:
+    try:
+        return stored_event(row)
+    except OperatorError as error:
+        return str(error)
+
+
 def _link(row: Any) -> Link:
-    return Link(bytes(row["stream_hash"]), bytes(row["log_hash"]), row["sealed_at"])
+    hashes = (row["stream_hash"], row["log_hash"])
+    # What is no bytes fits nothing.
+    stream, log = (
+        b"" if isinstance(each, (str, int)) else bytes(each) for each in hashes
+    )
+    return Link(stream, log, row["sealed_at"])
 
 
 def _name(number: int, event: StoredEvent) -> str:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 
+from cdc_actors.errors import OperatorError
 from cdc_actors.tasks.database import reported
 
 if TYPE_CHECKING:
@@ -149,12 +150,20 @@ def _seal(cursor: Any, names: dict[str, str]) -> None:
 
 
 def stored_event(row: Any) -> StoredEvent:
-    """Return the event in a row of the events' table."""
-    return StoredEvent(
-        UUID(str(row["originator_id"])),
-        row["originator_version"],
-        row["topic"],
-        bytes(row["state"]),
+    """Return the event in a row of the events' table.
+
+    Raises:
+        OperatorError: It is none; SQLite takes anything that is written by hand.
+    """
+    version, topic, state = row["originator_version"], row["topic"], row["state"]
+    try:
+        task_id = UUID(str(row["originator_id"]))
+        if isinstance(version, int) and isinstance(topic, str):
+            return StoredEvent(task_id, version, topic, bytes(memoryview(state)))
+    except (TypeError, ValueError):
+        pass
+    raise OperatorError(
+        f"event {row['number']} of the log cannot be read: it was changed by hand"
     )
 
 
