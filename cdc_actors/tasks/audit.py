@@ -116,24 +116,8 @@ class Auditor:
             return f"event {record.number} of the log is missing"
         if isinstance(event, str):
             return event
-        name = _name(record.number, event)
-        if link is None:
-            return (
-                f"{name} has no hash: it was put in by something else, or by an "
-                "earlier version"
-            )
-        if wrong := self._misfit(event, link):
-            return f"{name} {wrong}"
-        self._chain.add(event, link)
-        self._versions[event.originator_id] = event.originator_version
-        self.events += 1
-        if link.sealed_at:
-            self._sealed += 1
-            self._sealed_at = link.sealed_at
-        expected = self._expected
-        if expected and expected.events == self.events and expected != self.head:
-            return f"{name} is not the one that the head was taken of"
-        return None
+        wrong = self._wrong(event, link)
+        return f"{_name(record.number, event)} {wrong}" if wrong else None
 
     def end(self) -> str | None:
         """Return what is missing at the end, None if nothing is."""
@@ -154,6 +138,22 @@ class Auditor:
             sealed=self._sealed,
             sealed_at=self._sealed_at,
         )
+
+    def _wrong(self, event: StoredEvent, link: Link | None) -> str | None:
+        if link is None:
+            return "has no hash: it was put in by something else, or an earlier version"
+        if wrong := self._misfit(event, link):
+            return wrong
+        self._chain.add(event, link)
+        self._versions[event.originator_id] = event.originator_version
+        self.events += 1
+        if link.sealed_at:
+            self._sealed += 1
+            self._sealed_at = link.sealed_at
+        expected = self._expected
+        if expected and expected.events == self.events and expected != self.head:
+            return "is not the one that the head was taken of"
+        return None
 
     def _misfit(self, event: StoredEvent, link: Link) -> str | None:
         due = self._versions.get(event.originator_id, 0) + 1
