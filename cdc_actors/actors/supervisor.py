@@ -32,6 +32,7 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
+from cdc_actors.actors.target_names import TargetNames
 from cdc_actors.actors.task import TaskActor
 from cdc_actors.actors.view import view_of
 from cdc_actors.actors.views import Health
@@ -42,12 +43,14 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.tasks import Task
+from cdc_actors.target.connection import address
+from cdc_actors.tasks import CollectionState, Task, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
+    from cdc_actors.tasks import TaskSpec
 
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
@@ -81,6 +84,7 @@ class Supervisor(pykka.ThreadingActor):
         self._config = config
         self._stores = stores
         self._tasks: dict[str, _Known] = {}
+        self._names = TargetNames()
         self._rebuilt = False
         self._attempts = 0
         self._deaths: Counter[str] = Counter()
@@ -93,6 +97,7 @@ class Supervisor(pykka.ThreadingActor):
                 self._view_changed(message)
             case TaskGone():
                 self._tasks.pop(message.task_id, None)
+                self._names.free_all(message.task_id)
             case Rebuild():
                 self._rebuild()
             case LookAfterTasks():
@@ -123,11 +128,12 @@ class Supervisor(pykka.ThreadingActor):
     def _create(self, message: CreateTask) -> str:
         if message.task_id in self._tasks:
             return str(message.task_id)
+        spec = self._claim(message.spec)
         limit = self._config.max_task_num
         if len(self._tasks) >= limit:
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
         task = Task.create(
-            message.spec,
+            spec,
             secret=self._stores.secrets.encrypt(message.spec.token),
             who=message.who,
             why="asked by a client",
@@ -137,10 +143,22 @@ class Supervisor(pykka.ThreadingActor):
         self._start(task)
         return task.task_id
 
+    def _claim(self, spec: TaskSpec) -> TaskSpec:
+        """Return the specification without what other tasks of its target name."""
+        views = [known.view for known in self._tasks.values()]
+        there = address(spec.target.uri)
+        beside = [view for view in views if address(view.spec.target.uri) == there]
+        names = [each.target for view in beside for each in view.collections]
+        return claim(spec, [view.spec for view in beside], names)
+
     def _start(self, task: Task) -> None:
         source = self._config.source_config
-        ref = TaskActor.start(task, self._stores, source, self.actor_ref)
         view = view_of(task, progress=None, rows=0, unrecorded=None)
+        names = self._names.of(task.task_id, address(task.spec.target.uri))
+        for entry in task.collections.values():
+            if entry.schema and entry.state is not CollectionState.DROPPED:
+                names.take(task.spec.target_name(entry.database, entry.name))
+        ref = TaskActor.start(task, self._stores, source, names, self.actor_ref)
         self._tasks[task.task_id] = _Known(ref, view)
         ref.tell(Launch())
 

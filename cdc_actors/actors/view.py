@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.actors.views import CollectionView, Health, TaskView
-from cdc_actors.tasks import TaskState
+from cdc_actors.actors.views import CollectionView, DatabaseView, Health, TaskView
+from cdc_actors.tasks import ANY, TaskState
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import HealthStatus
     from cdc_actors.actors.work import StreamProgressed
     from cdc_actors.errors import CdcError
-    from cdc_actors.tasks import Task
+    from cdc_actors.tasks import CollectionEntry, Task
 
 
 def view_of(
@@ -32,17 +32,38 @@ def view_of(
         health=_health(task, progress, unrecorded),
         lag_seconds=None,
         rows_applied=rows,
-        collections=tuple(
-            CollectionView(
-                database=entry.database,
-                name=entry.name,
-                collection_id=entry.collection_id,
-                state=entry.state.value,
-                reason=entry.reason,
-            )
-            for entry in task.collections.values()
-            if entry.state != "dropped"
-        ),
+        databases=_databases(task),
+        collections=tuple(_collection(task, entry) for entry in _present(task)),
+    )
+
+
+def _present(task: Task) -> list[CollectionEntry]:
+    entries = task.collections.values()
+    return [entry for entry in entries if entry.state != "dropped"]
+
+
+def _databases(task: Task) -> tuple[DatabaseView, ...]:
+    """Return the databases of the selection, then others that collections are in."""
+    selected = [database for database, _ in task.spec.selectors if database != ANY]
+    found = dict.fromkeys([*selected, *(entry.database for entry in _present(task))])
+    return tuple(
+        DatabaseView(
+            name=database,
+            target=task.spec.target_database(database),
+            whole=task.spec.selects_database(database),
+        )
+        for database in found
+    )
+
+
+def _collection(task: Task, entry: CollectionEntry) -> CollectionView:
+    return CollectionView(
+        database=entry.database,
+        name=entry.name,
+        target=task.spec.target_name(entry.database, entry.name),
+        collection_id=entry.collection_id,
+        state=entry.state.value,
+        reason=entry.reason,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
 
 HealthStatus = Literal[
@@ -34,13 +35,29 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionView:
-    """One collection of a task: where it stands, and why if it was set aside."""
+    """One collection of a task: where it stands, and why if it was set aside.
+
+    ``target`` is its database and its name at the target.
+    """
 
     database: str
     name: str
+    target: FullName
     collection_id: int
     state: str
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseView:
+    """A database that a task names or has collections of, and what the target calls it.
+
+    ``whole`` says that it is created and dropped at the target, too.
+    """
+
+    name: str
+    target: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +78,7 @@ class TaskView:
     health: Health
     lag_seconds: float | None
     rows_applied: int | None
+    databases: tuple[DatabaseView, ...]
     collections: tuple[CollectionView, ...]
     as_of: int | None = None
 

@@ -1,9 +1,10 @@
-"""``cdc-actors config``: what the settings are and where each comes from."""
+"""``cdc-actors config``: what the settings are, where each comes from, what works."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,20 @@ from cdc_actors.cli.output import dump, output_option, table
 from cdc_actors.config import load
 
 if TYPE_CHECKING:
+    from cdc_actors.actors.check import Finding
     from cdc_actors.config import Resolved
 
+_NOT_READY = 4
 _EXAMPLES = """\b
 Examples:
   cdc-actors config show --config cdc.yaml
   cdc-actors config show --config cdc.yaml -o json
+"""
+_CHECK_EXAMPLES = """\b
+Examples:
+  cdc-actors config check --config cdc.yaml
+
+Exit status: 0 all of it works, 1 the settings are wrong, 4 something does not work.
 """
 config_option = click.option(
     "--config",
@@ -48,6 +57,35 @@ def show(path: Path | None, output: str) -> None:
     for warning in resolved.warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(_as_table(resolved) if output == "table" else _dump(resolved, output))
+
+
+@config.command(epilog=_CHECK_EXAMPLES)
+@config_option
+@output_option
+@click.pass_context
+def check(context: click.Context, path: Path | None, output: str) -> None:
+    """Connect to each part of the settings once, and say what works.
+
+    The store, the source's API, its etcd, its message queue, and the channels that its
+    collections use. The store is made if it is not there, as the service makes it.
+    """
+    # Here, not above: it loads what --help must not wait for.
+    from cdc_actors.actors.check import check as findings  # noqa: PLC0415
+    from cdc_actors.cli import logs  # noqa: PLC0415
+
+    logs.configure("error")
+    found = []
+    for finding in findings(load(path, os.environ, {}).config):
+        found.append(finding)
+        if output == "table":
+            click.echo(_line(finding))
+    if output != "table":
+        click.echo(dump([asdict(finding) for finding in found], output))
+    context.exit(0 if all(finding.ok for finding in found) else _NOT_READY)
+
+
+def _line(finding: Finding) -> str:
+    return f"{'ok' if finding.ok else 'FAILED':8}{finding.part:15}{finding.words}"
 
 
 def _dump(resolved: Resolved, output: str) -> str:

@@ -18,7 +18,8 @@ from cdc_actors.tasks.events import (
     TaskResumed,
     TaskStarted,
 )
-from cdc_actors.tasks.spec import DEFAULT_DATABASE, TaskSpec
+from cdc_actors.tasks.names import DEFAULT_DATABASE
+from cdc_actors.tasks.spec import TaskSpec
 
 
 @singledispatch

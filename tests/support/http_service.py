@@ -126,6 +126,7 @@ def task_view(task_id: str, spec: TaskSpec) -> TaskView:
         health=Health(status="starting", since=WHEN),
         lag_seconds=None,
         rows_applied=0,
+        databases=(),
         collections=(),
     )
 
