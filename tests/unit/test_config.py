@@ -25,6 +25,7 @@ maxNameLength: 256
 maxMemoryBytes: 268435456
 metaStoreConfig:
   storeType: sqlite
+  verifyAtStart: true
   sqlite: {path: ./cdc.db}
   postgres: {url: "postgresql://cdc@127.0.0.1:5432/cdc"}
 sourceConfig:
@@ -76,6 +77,7 @@ def test_every_key_has_its_default_but_the_queue():
         "maxMemoryBytes": 256 << 20,
         "metaStoreConfig": {
             "storeType": "sqlite",
+            "verifyAtStart": True,
             "sqlite": {"path": "./cdc.db"},
             "postgres": {"url": ""},
         },
