@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -13,8 +14,9 @@ import click
 from cdc_actors.errors import OperatorError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+DEFAULT_URL = "http://127.0.0.1:8444"
 ANSWER_SECONDS = 30.0
 _JSON = {"Content-Type": "application/json"}
 _CONNECTIONS = {
@@ -30,11 +32,17 @@ class Api:
     ``OperatorError`` if it refuses, in its words.
     """
 
-    def __init__(self, url: str, timeout: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = ANSWER_SECONDS,
+    ) -> None:
         """Connect to nothing yet.
 
         Raises:
-            click.BadParameter: The URL cannot be read.
+            click.BadParameter: The URL cannot be read, or the token is none.
         """
         parts = urlsplit(url)
         try:
@@ -48,6 +56,7 @@ class Api:
         self._url = url
         self._kind = _CONNECTIONS[parts.scheme]
         self._timeout = timeout
+        self._headers = _JSON | _authorization(token)
 
     def ask(self, request_type: str, **data: Any) -> Any:
         """Send a request to ``/cdc``; return the ``data`` of the answer."""
@@ -87,7 +96,7 @@ class Api:
     ) -> Iterator[http.client.HTTPResponse]:
         connection = self._kind(*self._place, timeout=self._timeout)
         try:
-            connection.request(method, path, body, _JSON)
+            connection.request(method, path, body, self._headers)
             response = connection.getresponse()
             if response.status != http.client.OK:
                 raise self._refusal(response)
@@ -109,3 +118,34 @@ class Api:
 
     def _stranger(self) -> OperatorError:
         return OperatorError(f"what answers at {self._url} is not cdc-actors")
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    if not token:
+        return {}
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise click.BadParameter(
+            "it is not what `cdc-actors token create` prints", param_hint="--token"
+        )
+    return {"Authorization": f"Bearer {token}"}
+
+
+def api_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that lead to a service, and it as ``api``."""
+
+    @click.option(
+        "--url", default=DEFAULT_URL, show_default=True, help="Where the service runs."
+    )
+    @click.option(
+        "--token",
+        envvar="CDC_ACTORS_TOKEN",
+        show_envvar=True,
+        help="Token for the service; others can see it in a command line, not in the "
+        "variable.",
+    )
+    @wraps(command)
+    def with_api(*args: Any, url: str, token: str | None, **given: Any) -> None:
+        command(*args, api=Api(url, token), **given)
+
+    return with_api

@@ -86,7 +86,11 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     for warning in resolved.warnings:
         log.warning(warning)
     service = Service(config)
-    app = create_app(service, max_name_length=config.max_name_length)
+    app = create_app(
+        service,
+        tokens=config.auth.tokens,
+        max_name_length=config.max_name_length,
+    )
     run(service, Server(app, *config.listen), wait, log)
 
 

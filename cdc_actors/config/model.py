@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from cdc_actors.config.access import Auth
 from cdc_actors.config.kinds import (
     Count,
     Endpoints,
@@ -105,6 +106,7 @@ class Config(Section, frozen=True, kw_only=True):
     meta_store_config: MetaStoreConfig = MetaStoreConfig()
     source_config: SourceConfig
     log_level: LogLevel = "info"
+    auth: Auth = Auth()
 
     @property
     def listen(self) -> tuple[str, int]:

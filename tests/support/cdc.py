@@ -27,14 +27,23 @@ sourceConfig:
   uri: {source.uri}
   etcd: {{address: [{source.etcd_address}]}}
   {queue}
+auth: {auth}
 """
 
 
 class Cdc:
-    """One service in a folder; may be killed and started again as often as a test likes."""
+    """One service in a folder; may be killed and started again as often as a test likes.
+
+    ``auth`` is the section of the settings; a ``token`` goes with each request.
+    """
 
     def __init__(
-        self, folder: Path, source: EmbeddedMilvus, *, store: str | None = None
+        self,
+        folder: Path,
+        source: EmbeddedMilvus,
+        *,
+        store: str | None = None,
+        auth: str = "{}",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -49,9 +58,11 @@ class Cdc:
                 store=store,
                 source=source,
                 queue=json.dumps(source.queue)[1:-1],
+                auth=auth,
             )
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self.token: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -113,7 +124,10 @@ class Cdc:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/cdc",
             data=body,
-            headers={"Content-Type": "application/json"},
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
