@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8444"
 ANSWER_SECONDS = 30.0
 _JSON = {"Content-Type": "application/json"}
-_CONNECTIONS = {
-    "http": http.client.HTTPConnection,
-    "https": http.client.HTTPSConnection,
-}
 
 
 class Api:
@@ -36,25 +33,27 @@ class Api:
         self,
         url: str,
         token: str | None = None,
+        ca: str | None = None,
         *,
         timeout: float = ANSWER_SECONDS,
     ) -> None:
         """Connect to nothing yet.
 
         Raises:
-            click.BadParameter: The URL cannot be read, or the token is none.
+            click.BadParameter: The URL cannot be read, the token is none, or ``ca``, the
+                file with the authority of the service's certificate, cannot be used.
         """
         parts = urlsplit(url)
         try:
             self._place = (parts.hostname or "", parts.port)
         except ValueError:
             self._place = ("", None)
-        if parts.scheme not in _CONNECTIONS or not self._place[0]:
+        if parts.scheme not in {"http", "https"} or not self._place[0]:
             raise click.BadParameter(
                 f"{url} is not a URL such as http://127.0.0.1:8444", param_hint="--url"
             )
         self._url = url
-        self._kind = _CONNECTIONS[parts.scheme]
+        self._connect = _connection(parts.scheme, ca)
         self._timeout = timeout
         self._headers = _JSON | _authorization(token)
 
@@ -94,13 +93,18 @@ class Api:
     def _answer(
         self, method: str, path: str, body: str | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = self._kind(*self._place, timeout=self._timeout)
+        connection = self._connect(*self._place, timeout=self._timeout)
         try:
             connection.request(method, path, body, self._headers)
             response = connection.getresponse()
             if response.status != http.client.OK:
                 raise self._refusal(response)
             yield response
+        except ssl.SSLCertVerificationError as error:
+            raise OperatorError(
+                f"the certificate of {self._url} is not trusted: {error.verify_message}; "
+                "--ca names the file with its authority"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise UnavailableError(
                 f"the service at {self._url} does not answer: {error or 'cut off'}"
@@ -118,6 +122,21 @@ class Api:
 
     def _stranger(self) -> OperatorError:
         return OperatorError(f"what answers at {self._url} is not cdc-actors")
+
+
+def _connection(
+    scheme: str, ca: str | None
+) -> Callable[..., http.client.HTTPConnection]:
+    """Return what makes a connection; an authority in ``ca`` replaces the system's."""
+    if scheme == "http":
+        return http.client.HTTPConnection
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise click.BadParameter(
+            f"{ca} is no file with certificates in PEM", param_hint="--ca"
+        ) from error
+    return partial(http.client.HTTPSConnection, context=context)
 
 
 def _authorization(token: str | None) -> dict[str, str]:
@@ -144,8 +163,16 @@ def api_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Token for the service; others can see it in a command line, not in the "
         "variable.",
     )
+    @click.option(
+        "--ca",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Authority of the service's certificate in PEM, instead of the system's.",
+    )
     @wraps(command)
-    def with_api(*args: Any, url: str, token: str | None, **given: Any) -> None:
-        command(*args, api=Api(url, token), **given)
+    def with_api(
+        *args: Any, url: str, token: str | None, ca: str | None, **given: Any
+    ) -> None:
+        command(*args, api=Api(url, token, ca), **given)
 
     return with_api

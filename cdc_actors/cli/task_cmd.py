@@ -39,8 +39,8 @@ def _complete(
 ) -> list[CompletionItem]:
     """Offer the tasks of the service, if it answers at once."""
     try:
-        url, token = (context.params.get(name) for name in ("url", "token"))
-        api = Api(url or DEFAULT_URL, token, timeout=_COMPLETION_SECONDS)
+        url, token, ca = (context.params.get(name) for name in ("url", "token", "ca"))
+        api = Api(url or DEFAULT_URL, token, ca, timeout=_COMPLETION_SECONDS)
         tasks = api.ask("list")["tasks"]
     except (CdcError, click.ClickException):
         return []

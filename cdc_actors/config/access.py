@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from cdc_actors.config.kinds import Flag, Section
+from cdc_actors.config.kinds import Flag, Section, Text
 
 Role = Literal["viewer", "operator"]
 """A viewer sees everything and changes nothing; an operator may do both."""
@@ -42,3 +42,10 @@ class Auth(Section, frozen=True, kw_only=True):
 
     tokens: Tokens = ()
     allow_anonymous: Flag = False
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """The certificate of the API, with those it hangs on, and its key: files in PEM."""
+
+    cert_path: Text = ""
+    key_path: Text = ""

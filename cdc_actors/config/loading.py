@@ -82,7 +82,8 @@ def load(
     config = _config(values)
     origins = {dotted: _origin(settings.get(dotted)) for dotted in values}
     _raise_if(list(_conflicts(config, origins)))
-    return Resolved(config=config, origins=origins, warnings=_warnings(ignored))
+    warnings = tuple(_warnings(config, ignored))
+    return Resolved(config=config, origins=origins, warnings=warnings)
 
 
 def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
@@ -146,6 +147,8 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield f"address ({origins['address']}) must be {expected}"
     else:
         yield from _open_doors(config.auth, host, origins)
+    if bool(config.tls.cert_path) != bool(config.tls.key_path):
+        yield "tls needs both of certPath and keyPath, or neither"
     store = config.meta_store_config
     if store.store_type == "postgres" and not store.postgres.url:
         yield "metaStoreConfig.postgres.url is missing: storeType postgres needs it"
@@ -192,10 +195,12 @@ def _origin(setting: Setting | None) -> str:
     return "default" if setting is None else setting.origin
 
 
-def _warnings(ignored: list[str]) -> tuple[str, ...]:
-    if not ignored:
-        return ()
-    return (f"Keys of milvus-cdc without effect here: {', '.join(ignored)}.",)
+def _warnings(config: Config, ignored: list[str]) -> Iterator[str]:
+    if ignored:
+        yield f"Keys of milvus-cdc without effect here: {', '.join(ignored)}."
+    host, _ = config.listen
+    if config.auth.tokens and not config.tls.cert_path and not _is_loopback(host):
+        yield "Tokens come over the network in clear: set tls, or put a proxy before it."
 
 
 def _raise_if(problems: list[str]) -> None:

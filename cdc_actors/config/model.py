@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from cdc_actors.config.access import Auth
+from cdc_actors.config.access import Auth, Tls
 from cdc_actors.config.kinds import (
     Count,
     Endpoints,
@@ -107,6 +107,7 @@ class Config(Section, frozen=True, kw_only=True):
     source_config: SourceConfig
     log_level: LogLevel = "info"
     auth: Auth = Auth()
+    tls: Tls = Tls()
 
     @property
     def listen(self) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cdc import Cdc
+from tests.support.cdc import Cdc, wait_until
+from tests.support.tls import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,3 +100,34 @@ def test_commands_log_in_by_the_variable(
     monkeypatch.setenv("CDC_ACTORS_TOKEN", guarded.token)
     url = f"http://127.0.0.1:{guarded.port}"
     assert json.loads(cli("task", "list", "--url", url, "-o", "json")) == []
+
+
+def test_the_service_over_tls(tmp_path: Path) -> None:
+    """With certificate and key in the settings the service speaks TLS, and says so."""
+    files = certificates(tmp_path)
+    cdc = Cdc(tmp_path / "tls", AWAY)
+    settings = {
+        "CDC_ACTORS_TLS__CERT_PATH": str(files.certificate),
+        "CDC_ACTORS_TLS__KEY_PATH": str(files.key),
+    }
+    serve = [sys.executable, "-m", "cdc_actors", "serve", "--config", str(cdc.config)]
+    url = f"https://127.0.0.1:{cdc.port}"
+    reach = ("--url", url, "--ca", str(files.authority))
+    with cdc.log.open("wb") as log:
+        process = subprocess.Popen(
+            serve, env=os.environ | settings, cwd=cdc.folder, stdout=log, stderr=log
+        )
+    try:
+        wait_until(lambda: url in cdc.log.read_text(), "the log says where it listens")
+        wait_until(lambda: lists(*reach), "the service answers")
+    finally:
+        process.terminate()
+        process.wait(30)
+        cdc.kill()
+    assert process.returncode == 0
+
+
+def lists(*options: str) -> bool:
+    """Say whether a service lists its tasks."""
+    command = [sys.executable, "-m", "cdc_actors", "task", "list", *options]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

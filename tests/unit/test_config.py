@@ -41,6 +41,7 @@ logLevel: info
 auth:
   tokens: [{name: ops, role: operator, hash: HASH}]
   allowAnonymous: false
+tls: {certPath: cert.pem, keyPath: key.pem}
 """
 QUEUES = {
     "natsmq": "{address: nats://127.0.0.1:4222}",
@@ -107,6 +108,7 @@ def test_every_key_has_its_default_but_the_queue():
         },
         "logLevel": "info",
         "auth": {"tokens": (), "allowAnonymous": False},
+        "tls": {"certPath": "", "keyPath": ""},
     }
 
 
@@ -208,6 +210,8 @@ COMPANIONS = {
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__USERNAME": "me",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CERT_PATH": "cert",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_KEY_PATH": "key",
+    "CDC_ACTORS_TLS__CERT_PATH": "cert",
+    "CDC_ACTORS_TLS__KEY_PATH": "key",
 }
 
 
@@ -334,6 +338,19 @@ def test_any_address_with_tokens_or_told_so(more):
     assert load(None, NATS | more, {"address": "0.0.0.0:1"}).config.listen[1] == 1
 
 
+def test_tokens_in_clear_are_warned_of():
+    """Where others can listen to the network, tokens need TLS; on loopback they do not."""
+    environ = NATS | {"CDC_ACTORS_AUTH__TOKENS": json.dumps([TOKEN])}
+    tls = {"tls.certPath": "cert", "tls.keyPath": "key"}
+    everywhere = {"address": "0.0.0.0:1"}
+
+    (warning,) = load(None, environ, everywhere).warnings
+
+    assert "in clear: set tls" in warning
+    assert load(None, environ, {}).warnings == ()
+    assert load(None, environ, everywhere | tls).warnings == ()
+
+
 def test_other_variables_do_not_concern_us():
     """Only names with our prefix are looked at."""
     environ = NATS | {"ADDRESS": "x", "CDC_ADDRESS": "x", "cdc_actors_address": "x"}
@@ -396,6 +413,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 39
+    assert len(KEYS) == 41
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

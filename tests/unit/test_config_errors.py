@@ -148,6 +148,7 @@ def test_several_queues_are_refused_with_where_each_is(refusal):
             (f"address: '{address}'", "can be reached by others")
             for address in ("0.0.0.0:1", "[::]:1", "192.0.2.1:1", "example.org:1")
         ),
+        ("tls: {certPath: a}", "tls needs both of certPath and keyPath"),
         (f"auth: {{tokens: [{TOKEN}, {TOKEN}]}}", "than one token called a"),
         (
             f"auth: {{allowAnonymous: true, tokens: [{TOKEN}]}}",
