@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,13 @@ from cdc_actors.actors.views import Health
 from cdc_actors.errors import (
     CdcError,
     FailureClass,
+    OperatorError,
     TaskLimitError,
     UnavailableError,
     UnknownTaskError,
 )
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import Task, claim
+from cdc_actors.tasks import Task, Who, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
@@ -57,6 +59,7 @@ LOOK_SECONDS = 1.0
 BEHIND_SECONDS = 10.0
 """From which lag on a task that moves is called catching up."""
 
+_SELF = Who(kind="supervisor")
 _log = structlog.get_logger()
 
 
@@ -179,7 +182,7 @@ class Supervisor(pykka.ThreadingActor):
     def _rebuild(self) -> None:
         """Start every task of the log; a log that does not answer is asked again."""
         try:
-            tasks = [self._stores.log.load(i) for i in self._stores.log.alive_ids()]
+            tasks = [self._loaded(each) for each in self._stores.log.alive_ids()]
         except CdcError as error:
             self._attempts += 1
             _log.error("event log not readable", error=str(error))
@@ -191,6 +194,17 @@ class Supervisor(pykka.ThreadingActor):
         self._rebuilt = True
         _log.info("tasks rebuilt", tasks=len(tasks))
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+
+    def _loaded(self, task_id: str) -> Task:
+        """Return a task of the log, its secret encrypted with the newest key."""
+        task, secrets = self._stores.log.load(task_id), self._stores.secrets
+        # Where no key fits, the task says so as soon as it needs the secret.
+        with suppress(OperatorError):
+            if secrets.is_outdated(task.secret):
+                secret = secrets.encrypt(secrets.decrypt(task.secret))
+                task.rekey(secret, who=_SELF, why="there is a newer key")
+                self._stores.log.save(task)
+        return task
 
     def _look_after_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""

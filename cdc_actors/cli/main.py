@@ -10,6 +10,7 @@ import click
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
 from cdc_actors.cli.history_cmd import history
+from cdc_actors.cli.key_cmd import key
 from cdc_actors.cli.serve import serve
 from cdc_actors.cli.task_cmd import task
 from cdc_actors.cli.token_cmd import token
@@ -71,7 +72,7 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, demo, task, history, config, token, version)
+COMMANDS = (serve, demo, task, history, config, token, key, version)
 
 for _command in COMMANDS:
     main.add_command(_command)

@@ -123,7 +123,7 @@ def test_the_service_over_tls(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(30)
-        cdc.kill()
+        cdc.__exit__()
     assert process.returncode == 0
 
 
