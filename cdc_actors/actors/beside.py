@@ -155,19 +155,29 @@ class BesideTheLog:
                 return True
             if created:
                 return False
-        detail: dict[str, str] = {}
-        try:
-            there = self._spec.target_database(request.database)
-            requests.repeat(self._target, request, there)
-        except OperatorError as refusal:
-            detail = {"refused": str(refusal)}
+        refused = self._ask_of_database(request)
         operation = Operation(
             kind=request.kind,
             timestamp=request.timestamp,
             database=request.database,
             name="",
-            detail=detail,
+            detail={"refused": refused} if refused else {},
         )
         self._stream.record(RecordOperation(operation))
         self._stream.release(work.marks)
         return True
+
+    def _ask_of_database(self, request: Request) -> str:
+        """Create or drop the database at the target; return why not, if so.
+
+        A drop is not even asked for where it could come between the steps of creating
+        the first collection that another database has there.
+        """
+        there = self._spec.target_database(request.database)
+        if request.kind == "DropDatabase" and self._router.is_shared(request.database):
+            return f"{there} at the target holds collections of other databases, too"
+        try:
+            requests.repeat(self._target, request, there)
+        except OperatorError as refusal:
+            return str(refusal)
+        return ""

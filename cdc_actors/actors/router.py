@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.actors.channels import Channels
     from cdc_actors.actors.stream import Stream
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.changes import Change
     from cdc_actors.replication.order import Window
     from cdc_actors.replication.progress import Mark
@@ -72,6 +73,7 @@ class Router:
         catalog: Catalog,
         channels: Channels,
         spec: TaskSpec,
+        names: TaskNames,
         reader: ActorRef[Any],
     ) -> None:
         self._stream = stream
@@ -79,6 +81,7 @@ class Router:
         self._catalog = catalog
         self._channels = channels
         self._spec = spec
+        self._names = names
         self._reader = reader
         self._collections: dict[int, Collection] = {}
         self._gone: set[int] = set()
@@ -121,6 +124,13 @@ class Router:
         entries = [collection.entry for collection in self._collections.values()]
         return [entry.created for entry in entries if entry.database == database]
 
+    def is_shared(self, database: str) -> bool:
+        """Tell whether another database's collections are in this one at the target."""
+        there = self._spec.target_database(database)
+        entries = [collection.entry for collection in self._collections.values()]
+        foreign = [each for each in entries if each.database != database]
+        return any(self._there(each)[0] == there for each in foreign)
+
     def live_channels(self) -> set[str]:
         """Return the channels of all collections being replicated."""
         return {name for c in self._collections.values() for name in c.channels}
@@ -149,6 +159,8 @@ class Router:
         self._gone.add(collection_id)
         if collection.applier is not None:
             collection.applier.stop(block=False)
+        if not self._alike(collection.entry):
+            self._names.free(self._there(collection.entry))
         for other in self._collections.values():
             if collection_id in other.waits_for:
                 other.waits_for.discard(collection_id)
@@ -231,8 +243,8 @@ class Router:
     def _there(self, entry: CollectionEntry) -> FullName:
         return self._spec.target_name(entry.database, entry.name)
 
-    def _holder_of_name(self, entry: CollectionEntry) -> CollectionEntry | None:
-        """Return the collection of another name that will go on to be this at the target.
+    def _holder_of_name(self, entry: CollectionEntry) -> str | None:
+        """Return what else will go on to be at the target what this is to be there.
 
         One that the source has dropped meanwhile only has to be waited for.
         """
@@ -240,21 +252,21 @@ class Router:
             if (other.database, other.name) != (entry.database, entry.name):
                 meta = self._catalog.collection(other.collection_id)
                 if meta is not None and not meta.dropping:
-                    return other
-        return None
+                    return f"{other.database}.{other.name}"
+        task_id = self._names.take(self._there(entry))
+        return f"a collection of task {task_id}" if task_id else None
 
     def _alike(self, entry: CollectionEntry) -> list[CollectionEntry]:
         """Return the collections that are called at the target as this one is to be."""
         others = [collection.entry for collection in self._collections.values()]
         return [each for each in others if self._there(each) == self._there(entry)]
 
-    def _set_aside(self, entry: CollectionEntry, holder: CollectionEntry) -> None:
+    def _set_aside(self, entry: CollectionEntry, holder: str) -> None:
         """Leave out a collection whose name at the target another one has."""
         there = ".".join(self._there(entry))
         error = OperatorError(
             f"{entry.database}.{entry.name} would be {there} at the target, which "
-            f"{holder.database}.{holder.name} is: create a task whose name_mapping gives "
-            "each a name of its own"
+            f"{holder} is: create a task whose name_mapping gives each a name of its own"
         )
         self._stream.record(RecordSetAside(entry, error))
         self.leave_out(entry.collection_id)

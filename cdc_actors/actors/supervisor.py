@@ -33,6 +33,7 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
+from cdc_actors.actors.target_names import TargetNames
 from cdc_actors.actors.task import TaskActor
 from cdc_actors.actors.view import view_of
 from cdc_actors.actors.views import Health
@@ -45,7 +46,7 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import Task, Who, claim
+from cdc_actors.tasks import CollectionState, Task, Who, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
@@ -86,6 +87,7 @@ class Supervisor(pykka.ThreadingActor):
         self._config = config
         self._stores = stores
         self._tasks: dict[str, _Known] = {}
+        self._names = TargetNames()
         self._rebuilt = False
         self._attempts = 0
         self._deaths: Counter[str] = Counter()
@@ -98,6 +100,7 @@ class Supervisor(pykka.ThreadingActor):
                 self._view_changed(message)
             case TaskGone():
                 self._tasks.pop(message.task_id, None)
+                self._names.free_all(message.task_id)
             case Rebuild():
                 self._rebuild()
             case LookAfterTasks():
@@ -153,8 +156,12 @@ class Supervisor(pykka.ThreadingActor):
 
     def _start(self, task: Task) -> None:
         source = self._config.source_config
-        ref = TaskActor.start(task, self._stores, source, self.actor_ref)
         view = view_of(task, progress=None, rows=0, unrecorded=None)
+        names = self._names.of(task.task_id, address(task.spec.target.uri))
+        for entry in task.collections.values():
+            if entry.schema and entry.state is not CollectionState.DROPPED:
+                names.take(task.spec.target_name(entry.database, entry.name))
+        ref = TaskActor.start(task, self._stores, source, names, self.actor_ref)
         self._tasks[task.task_id] = _Known(ref, view)
         ref.tell(Launch())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cdc_actors.cli.audit_cmd import audit
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
 from cdc_actors.cli.history_cmd import history
@@ -72,7 +73,7 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, demo, task, history, config, token, key, version)
+COMMANDS = (serve, demo, task, history, audit, config, token, key, version)
 
 for _command in COMMANDS:
     main.add_command(_command)

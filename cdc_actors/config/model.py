@@ -59,6 +59,7 @@ class MetaStoreConfig(Section, frozen=True, kw_only=True):
     """Where tasks, their events and checkpoints are kept."""
 
     store_type: StoreType = "sqlite"
+    verify_at_start: Flag = True
     sqlite: Sqlite = Sqlite()
     postgres: Postgres = Postgres()
 

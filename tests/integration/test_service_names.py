@@ -10,6 +10,7 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.client.types import LoadState
 
+from cdc_actors.tasks import OperationApplied, TaskLog
 from tests.support.books import TIMEOUT, Books, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
@@ -255,9 +256,53 @@ def test_two_databases_made_one(
                 wait_keys(there, range(4), "b")
                 one.drop_collection("a")
                 client.drop_database("one")
+                wait_until(
+                    lambda: dropped(cdc, task).get("one", False), "it is refused"
+                )
                 Books(two, "b").insert(range(4, 8))
-                cdc.wait_caught_up(task)
                 wait_keys(there, range(8), "b")
                 two.drop_collection("b")
                 client.drop_database("two")
         wait_until(lambda: "all" not in other.list_databases(), "the database goes")
+        wait_until(lambda: dropped(cdc, task).get("two") is False, "it is recorded")
+
+
+def dropped(cdc: Cdc, task: str) -> dict[str, bool]:
+    """Return the databases that the task was to drop, and whether that was refused."""
+    log = TaskLog.sqlite(str(cdc.folder / "cdc.db"))
+    with closing(log):
+        applied = [e for e in log.history(task) if isinstance(e, OperationApplied)]
+    drops = [each for each in applied if each.kind == "DropDatabase"]
+    return {each.database: "refused" in each.detail for each in drops}
+
+
+def test_two_tasks_that_would_have_one_name(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """The later collection is set aside, though its task is another, paused or not."""
+    client.create_database("shop")
+    first = cdc.create(target_lite.uri)
+    Books(client).create().insert(range(3))
+    wait_keys(lite, range(3))
+    cdc.ask("pause", task_id=first)
+    cdc.kill()
+    cdc.start()
+    names = [{"source_db": "shop", "target_db": "default"}]
+    selected = {"shop": [{"name": "*"}]}
+    other = cdc.create(target_lite.uri, db_collections=selected, name_mapping=names)
+    with of_database(source, "shop") as shop:
+        Books(shop).create().insert(range(10))
+        Books(shop, "sold").create().insert(range(4))
+        wait_keys(lite, range(4), "sold")
+        (reason,) = [c["reason"] for c in cdc.get(other)["collections"] if c["reason"]]
+        assert f"which a collection of task {first} is" in reason
+        cdc.ask("resume", task_id=first)
+        client.drop_collection("books")
+        wait_until(lambda: not lite.has_collection("books"), "it is dropped")
+        shop.drop_collection("books")
+        Books(shop).create().insert(range(5))
+        wait_keys(lite, range(5))

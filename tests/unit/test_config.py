@@ -27,6 +27,7 @@ maxTaskNum: 100
 maxNameLength: 256
 metaStoreConfig:
   storeType: sqlite
+  verifyAtStart: true
   sqlite: {path: ./cdc.db}
   postgres: {url: "postgresql://cdc@127.0.0.1:5432/cdc"}
 sourceConfig:
@@ -82,6 +83,7 @@ def test_every_key_has_its_default_but_the_queue():
         "maxNameLength": 256,
         "metaStoreConfig": {
             "storeType": "sqlite",
+            "verifyAtStart": True,
             "sqlite": {"path": "./cdc.db"},
             "postgres": {"url": ""},
         },
@@ -413,6 +415,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 41
+    assert len(KEYS) == 42
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)
