@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,14 @@ from cdc_actors.actors.views import Health
 from cdc_actors.errors import (
     CdcError,
     FailureClass,
+    OperatorError,
     TaskLimitError,
     UnavailableError,
     UnknownTaskError,
 )
 from cdc_actors.memory import Memory
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import CollectionState, Task, TaskState, claim
+from cdc_actors.tasks import CollectionState, Task, TaskState, Who, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
@@ -62,6 +64,7 @@ LOOK_SECONDS = 1.0
 REBUILT_AT_ONCE = 50
 """How many tasks are read from the log at the start before requests are heard again."""
 
+_SELF = Who(kind="supervisor")
 _log = structlog.get_logger()
 
 
@@ -212,7 +215,7 @@ class Supervisor(pykka.ThreadingActor):
             if isinstance(message, Rebuild):
                 message = RebuildSome(tuple(self._stores.log.alive_ids()))
             few = message.task_ids[:REBUILT_AT_ONCE]
-            tasks = [self._stores.log.load(task_id) for task_id in few]
+            tasks = [self._loaded(task_id) for task_id in few]
         except CdcError as error:
             self._attempts += 1
             _log.error("event log not readable", error=str(error))
@@ -231,6 +234,17 @@ class Supervisor(pykka.ThreadingActor):
         self._rebuilt = True
         _log.info("tasks rebuilt", tasks=len(self._tasks))
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+
+    def _loaded(self, task_id: str) -> Task:
+        """Return a task of the log, its secret encrypted with the newest key."""
+        task, secrets = self._stores.log.load(task_id), self._stores.secrets
+        # Where no key fits, the task says so as soon as it needs the secret.
+        with suppress(OperatorError):
+            if secrets.is_outdated(task.secret):
+                secret = secrets.encrypt(secrets.decrypt(task.secret))
+                task.rekey(secret, who=_SELF, why="there is a newer key")
+                self._stores.log.save(task)
+        return task
 
     def _look_after_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""

@@ -94,6 +94,7 @@ class TestEntries:
             "moves again",
             "paused: by hand",
             "resumed",
+            "the target's token is encrypted with a newer key",
             "deleted: over",
         ]
 
