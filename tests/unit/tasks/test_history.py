@@ -101,9 +101,10 @@ class TestEntries:
     def test_failure_for_good(self):
         """A failure that is not tried again says so."""
         task = new_task()
-        task.fail("refused", FailureClass.OPERATOR, next_try=None, **SAYS)
-        told = words(task.collect_events()[1])
-        assert told == "failed, attempt 1, not tried again: refused"
+        task.fail("refused\n by it", FailureClass.OPERATOR, next_try=None, **SAYS)
+        told = entry_of(task.collect_events()[1])
+        assert told.text == "failed, attempt 1, not tried again: refused by it"
+        assert told.content["error"] == "refused\n by it"
 
     def test_content_of_a_created_collection(self):
         """The shards are told, the bytes of the schema are not."""
