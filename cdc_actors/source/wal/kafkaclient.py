@@ -33,7 +33,9 @@ PREFETCH_BYTES: Final = 16 << 20
 FETCH_BYTES: Final = 8 << 20
 """Bytes of one answer of a broker, unless a single record is larger."""
 
-BATCH: Final = 1000
+BATCH: Final = 500
+"""Messages taken at once: fewer objects than set the garbage collector to work."""
+
 _PARTITION: Final = 0
 _PATIENCE: Final = 20.0
 """Seconds for one question: a broker that makes many topics answers late."""
