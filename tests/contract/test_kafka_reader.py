@@ -13,7 +13,7 @@ from cdc_actors.config.queues import Kafka
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.kafka import KafkaReader
 from cdc_actors.source.wal.kafkaclient import FETCH_BYTES, PREFETCH_BYTES, settings
-from tests.support.kafka import PASSWORD, USER
+from tests.support.kafka import PASSWORD, USER, kafka_jars
 from tests.support.kafka_wal import kafka_position
 from tests.support.wal import numbered, payloads, read, read_to_the_end
 
@@ -205,6 +205,17 @@ def test_a_broker_that_is_not_there_is_named() -> None:
     """The address and the reason are in the error, and it is worth trying again."""
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1.*Connection refused"):
         KafkaReader(Kafka(address="127.0.0.1:1"))
+
+
+def test_no_gate_passes_without_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without Java or Maven is skipped with the reason, and fails in CI."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no java here"):
+        kafka_jars()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no java here"):
+        kafka_jars()
 
 
 def login(broker: KafkaBroker, mechanism: str, password: str, *, tls: bool) -> Kafka:
