@@ -82,7 +82,7 @@ class Cdc:
                 env={**os.environ, "PYTHONWARNINGS": "default"},
                 cwd=self.folder,
             )
-        wait_until(self._answers, f"the service answers, {self.log}")
+        wait_until(self._answers, f"the service answers, {self.log}", 90)
 
     def _answers(self) -> bool:
         assert self.process is not None
