@@ -97,9 +97,9 @@ class Reader(pykka.ThreadingActor):
                 if not self._stream.stopping and self._stream.guard(self._step):
                     self.actor_ref.tell(message)
             case CollectionEnded():
-                self._router.ended(message.collection_id)
+                self._stream.guard(lambda: self._router.ended(message.collection_id))
             case CollectionStopped():
-                self._router.stopped(message.collection_id)
+                self._stream.guard(lambda: self._router.stopped(message.collection_id))
 
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
