@@ -18,11 +18,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options by which a random test is repeated, and Pulsar is tested."""
+    """Add the option by which a random test is repeated."""
     parser.addoption("--seed", type=int, help="seed of the random workloads")
-    parser.addoption(
-        "--pulsar", action="store_true", help="run the Pulsar reader on pulsar-lite"
-    )
 
 
 @pytest.fixture

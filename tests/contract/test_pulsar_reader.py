@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,54 +12,28 @@ from structlog.testing import capture_logs
 
 from cdc_actors.changes import Position
 from cdc_actors.config.queues import Pulsar
-from cdc_actors.errors import OperatorError, PositionLostError, TransientError
+from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.source.wal.pulsar import PulsarReader
+from cdc_actors.source.wal.pulsar_admin import PulsarAdmin
 from cdc_actors.source.wal.pulsar_ids import entry_id, id_of, place_of, position_of
-from tests.support.pulsar_front import pulsar_front
-from tests.support.tls import certificates
-from tests.support.wal import DEADLINE, numbered, payloads, read
+from tests.support.pulsar import token
+from tests.support.pulsar_wal import NAMESPACE, TENANT
+from tests.support.wal import apart, eventually, numbered, payloads, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from tests.support.pulsar_wal import PulsarWal
 
-    from tests.support.pulsar import PulsarWal
-    from tests.support.pulsar_front import PulsarFront
-
-NOT_DURABLE = b"\x40\x00"
+JAVA_TOKEN = "org.apache.pulsar.client.impl.auth.AuthenticationToken"
 
 
-@pytest.fixture
-def front(pulsar: PulsarWal) -> Iterator[PulsarFront]:
-    """What shows and changes what goes to and from the broker."""
-    with pulsar_front(pulsar.broker) as front:
-        yield front
-
-
-def test_a_position_in_a_removed_ledger_is_lost(
-    pulsar: PulsarWal, channel: str
-) -> None:
-    """Pulsar removes whole ledgers; a position in an older one than it keeps is lost."""
-    (other,) = pulsar.append(f"{channel}-older", [b"older"])
-    (kept,) = pulsar.append(channel, [b"kept"])
-    gone = position_of(channel, entry_id(place_of(id_of(other))[0], 7))
+def test_reading_goes_on_from_ledger_to_ledger(pulsar: PulsarWal, channel: str) -> None:
+    """The gap in the numbers where a ledger ends, also an empty one, skips nothing."""
+    apart(pulsar, channel, numbered(3))
+    pulsar.unload(channel)
+    pulsar.append(channel, numbered(3, first=4))
     with pulsar.reader() as reader:
-        assert not reader.holds(gone)
-        assert not reader.holds(gone, inclusive=False)
-        with pytest.raises(PositionLostError, match=f"{channel}.*{kept.text}"):
-            reader.subscribe(channel, gone)
-
-
-def test_a_message_that_is_skipped_is_read_again(
-    pulsar: PulsarWal, front: PulsarFront, channel: str
-) -> None:
-    """A gap in the numbers is noticed, and what is still kept there is read."""
-    pulsar.append(channel, [b"one", b"two", b"three"])
-    front.lose = b"two"
-    with PulsarReader(Pulsar(address=front.address)) as reader:
         reader.subscribe(channel, None)
-        assert payloads(read(reader, 3), channel) == [b"one", b"two", b"three"]
-    assert front.lose is None
+        assert payloads(read(reader, 6), channel) == numbered(6)
 
 
 def test_ids_of_milvus_are_those_of_the_reader(pulsar: PulsarWal, channel: str) -> None:
@@ -103,32 +75,55 @@ def test_reading_resumes_at_a_message_in_chunks(
         assert payloads(read(reader, len(expected)), channel) == expected
 
 
-def test_no_subscription_is_durable(
-    pulsar: PulsarWal, front: PulsarFront, channel: str
-) -> None:
-    """Whatever is asked, the broker is told to keep nothing after the connection."""
+def test_no_subscription_is_durable(pulsar: PulsarWal, channel: str) -> None:
+    """Whatever is asked, the broker keeps nothing for it after the connection."""
     (position,) = pulsar.append(channel, [b"record"])
-    with PulsarReader(Pulsar(address=front.address)) as reader:
+    with pulsar.reader() as reader:
         reader.subscribe(channel, position)
         read(reader, 1)
         assert reader.newest(channel) == position
         assert reader.oldest(channel) == position
         assert reader.holds(position)
-    assert len(front.subscribed) >= 4
-    assert all(NOT_DURABLE in command for command in front.subscribed)
+        assert set(pulsar.subscriptions(channel).values()) == {False}
+    eventually(lambda: not pulsar.subscriptions(channel), "they are gone")
 
 
-def test_tls_is_checked(pulsar: PulsarWal, tmp_path: Path) -> None:
+def test_tls_is_checked(pulsar: PulsarWal) -> None:
     """A broker with TLS is connected to with its authority, and not without."""
-    files = certificates(tmp_path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(files.certificate, files.key)
-    with pulsar_front(pulsar.broker, context) as front:
-        address = front.address.replace("pulsar://", "pulsar+ssl://")
-        config = Pulsar(address=address, tls_trust_certs_file_path=str(files.authority))
-        PulsarReader(config).close()
-        with pytest.raises(TransientError, match="certificate verify failed"):
-            PulsarReader(Pulsar(address=address))
+    broker = pulsar.broker
+    config = Pulsar(
+        address=broker.tls_address, tls_trust_certs_file_path=str(broker.authority)
+    )
+    PulsarReader(config).close()
+    with pytest.raises(TransientError, match="certificate verify failed"):
+        PulsarReader(Pulsar(address=broker.tls_address))
+
+
+@pytest.mark.parametrize("plugin", ["token", JAVA_TOKEN])
+def test_a_good_token_is_taken(pulsar: PulsarWal, channel: str, plugin: str) -> None:
+    """Who has a token of the broker reads, whichever way the plug-in is named."""
+    pulsar.append(channel, [b"record"])
+    config = with_token(pulsar, token("reader"), plugin)
+    with PulsarReader(config) as reader:
+        reader.subscribe(channel, None)
+        assert payloads(read(reader, 1), channel) == [b"record"]
+
+
+def test_a_refused_token_is_the_operators(pulsar: PulsarWal) -> None:
+    """What the broker says of a token it refuses comes with what is to be set."""
+    refused = token("reader", secret=b"another key, which the broker does not know")
+    with pytest.raises(OperatorError, match=r"JWT signature.*authParams") as raised:
+        PulsarReader(with_token(pulsar, refused))
+    assert refused not in str(raised.value)
+
+
+def test_the_web_service_gets_the_token(pulsar: PulsarWal, channel: str) -> None:
+    """What asks for topics logs in with the same token; a refusal is the operator's."""
+    pulsar.append(channel, [b"record"])
+    topic = f"persistent://{TENANT}/{NAMESPACE}/{channel}"
+    assert PulsarAdmin(with_token(pulsar, token("reader"))).has(topic)
+    with pytest.raises(OperatorError, match=r"401.*authParams"):
+        PulsarAdmin(with_token(pulsar, "no token")).has(topic)
 
 
 def test_an_unknown_way_to_log_in_is_refused(pulsar: PulsarWal) -> None:
@@ -136,22 +131,6 @@ def test_an_unknown_way_to_log_in_is_refused(pulsar: PulsarWal) -> None:
     config = msgspec.structs.replace(pulsar.config, auth_plugin="com.example.Mine")
     with pytest.raises(OperatorError, match=r"authPlugin.*com\.example\.Mine"):
         PulsarReader(config)
-
-
-def test_the_web_service_gets_the_token(pulsar: PulsarWal, channel: str) -> None:
-    """What asks for topics logs in with the same token; a refusal is the operator's."""
-    config = msgspec.structs.replace(
-        pulsar.config, auth_plugin="token", auth_params="token:secret-token"
-    )
-    with PulsarReader(config) as reader:
-        assert reader.newest(channel) is None
-        assert pulsar.admin.authorizations[-1] == "Bearer secret-token"
-        pulsar.admin.status = 401
-        try:
-            with pytest.raises(OperatorError, match="401"):
-                eventually_asked(reader, channel)
-        finally:
-            pulsar.admin.status = 200
 
 
 def test_another_namespace_is_the_operators(pulsar: PulsarWal, channel: str) -> None:
@@ -181,11 +160,11 @@ def test_a_position_of_pulsar_is_told_from_others(pulsar: PulsarWal) -> None:
         id_of(foreign)
 
 
-def eventually_asked(reader: PulsarReader, channel: str) -> None:
-    """Ask until the answer is no longer one from before."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        reader.newest(channel)
+def with_token(pulsar: PulsarWal, params: str, plugin: str = "token") -> Pulsar:
+    """Return the settings of a reader that logs in by a token."""
+    return msgspec.structs.replace(
+        pulsar.config, auth_plugin=plugin, auth_params=f"token:{params}"
+    )
 
 
 def unused_port() -> int:
