@@ -75,6 +75,7 @@ class PulsarWal:
         """Remove what is older than a position, or all, as retention does."""
         path = f"persistent/{_SPACE}/{channel}"
         if before is None:
+            self.unload(channel)
             self.broker.admin("DELETE", f"{path}/truncate")
             return
         self._subscribe(channel, before)
