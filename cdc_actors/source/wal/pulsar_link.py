@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import Pulsar
 
 _OPERATION_TIMEOUT = 4
-_CONNECT_TIMEOUT_MS = 2000
+_CONNECT_TIMEOUT_MS = 3500
 
 _PLUGINS = {
     f"org.apache.pulsar.client.impl.auth.{java}": name
