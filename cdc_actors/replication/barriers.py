@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cdc_actors.replication.progress import Mark
 
 Barrier = DropCollection | DropPartition
-Dropped = tuple[int, int]
-"""The ids of a collection and, or 0, of one of its partitions."""
+Dropped = tuple[int, int | None]
+"""The ids of a collection and, unless all of it is dropped, of one of its partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Lanes:
         What does not matter is not to be added.
         """
         said = self._said[channel]
-        if (change.collection, 0) in said:
+        if (change.collection, None) in said:
             return False
         return not isinstance(change, Barrier) or _dropped(change) not in said
 
@@ -110,5 +110,5 @@ def _same(item: Piece | Step, step: Step) -> bool:
 
 
 def _dropped(operation: Barrier) -> Dropped:
-    partition = operation.partition_id if isinstance(operation, DropPartition) else 0
+    partition = operation.partition_id if isinstance(operation, DropPartition) else None
     return operation.collection, partition
