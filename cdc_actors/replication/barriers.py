@@ -85,12 +85,15 @@ class Lanes:
         return self._join(ready) or moved
 
     def _join(self, ready: list[Piece | Step]) -> bool:
-        """Let the oldest barrier through if every channel has come to it."""
+        """Let the oldest barrier through if every channel has come to it.
+
+        A partition goes before its collection, whichever way the channels say it.
+        """
         waiting = [lane[0] for lane in self._lanes.values() if lane]
         steps = [step for step in waiting if isinstance(step, Step)]
         if not steps:
             return False
-        first = min(steps, key=lambda step: step.operation.timestamp)
+        first = min(steps, key=_rank)
         here = [c for c, lane in self._lanes.items() if lane and _same(lane[0], first)]
         if any(not self._passed(c, first) for c in self._lanes if c not in here):
             return False
@@ -100,7 +103,13 @@ class Lanes:
         return True
 
     def _passed(self, channel: str, step: Step) -> bool:
-        return self._applied[channel] >= step.operation.timestamp
+        collection, partition = _dropped(step.operation)
+        ended = partition is not None and (collection, None) in self._said[channel]
+        return ended or self._applied[channel] >= step.operation.timestamp
+
+
+def _rank(step: Step) -> tuple[bool, int]:
+    return isinstance(step.operation, DropCollection), step.operation.timestamp
 
 
 def _same(item: Piece | Step, step: Step) -> bool:
