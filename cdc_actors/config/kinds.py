@@ -21,6 +21,10 @@ Secret = Annotated[
 ]
 Flag = Annotated[bool, Meta(description="true or false")]
 Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
+Bytes = Annotated[
+    int,
+    Meta(ge=32 << 20, description="a number of bytes of at least 33554432 (32 MiB)"),
+]
 Endpoints = Annotated[
     tuple[Name, ...],
     Meta(
@@ -80,6 +84,8 @@ def masked(value: Any, kind: Any) -> Any:
     if "options" in extra:
         secret = {name: MASK for name in value if _SECRET_OPTION.search(name)}
         return value | secret
+    if "named" in extra:
+        return tuple(each["name"] for each in msgspec.to_builtins(value))
     if "url" not in extra:
         return value
     if isinstance(value, str):

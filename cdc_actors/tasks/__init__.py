@@ -15,6 +15,7 @@ from cdc_actors.tasks.events import (
     TaskFailed,
     TaskPaused,
     TaskRecovered,
+    TaskRekeyed,
     TaskResumed,
     TaskStarted,
 )
@@ -29,7 +30,7 @@ from cdc_actors.tasks.registry import (
     CollectionState,
     Operation,
 )
-from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox
+from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox, add_key
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
@@ -65,11 +66,13 @@ __all__ = [
     "TaskLog",
     "TaskPaused",
     "TaskRecovered",
+    "TaskRekeyed",
     "TaskResumed",
     "TaskSpec",
     "TaskStarted",
     "TaskState",
     "Who",
+    "add_key",
     "claim",
     "moment_of",
 ]

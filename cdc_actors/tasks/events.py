@@ -200,6 +200,18 @@ class CollectionSetAside(TaskEvent):
         )
 
 
+class TaskRekeyed(TaskEvent):
+    """The target's token is the same; ``secret`` is it, encrypted with a newer key."""
+
+    TOPIC = "task.rekeyed"
+
+    secret: str
+
+    def apply(self, aggregate: Task) -> None:
+        """Take the secret in the place of the one before."""
+        aggregate.secret = self.secret
+
+
 class TaskDeleted(TaskEvent):
     """The task is over for good; its history stays.
 

@@ -15,6 +15,7 @@ from cdc_actors.tasks.events import (
     TaskFailed,
     TaskPaused,
     TaskRecovered,
+    TaskRekeyed,
     TaskResumed,
     TaskStarted,
 )
@@ -77,6 +78,11 @@ def _operation_applied(event: OperationApplied) -> str:
 @words.register
 def _set_aside(event: CollectionSetAside) -> str:
     return f"{event.database}.{event.name} set aside: {event.reason}"
+
+
+@words.register
+def _rekeyed(_event: TaskRekeyed) -> str:
+    return "the target's token is encrypted with a newer key"
 
 
 @words.register

@@ -13,6 +13,7 @@ from cdc_http.create import known_task_id, new_task_id, spec_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cdc_actors.config.access import Role
     from cdc_actors.tasks.state import Who
     from cdc_http.service import TaskService
 
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class Operations:
-    """The request types by name, each with the shape of its ``request_data``."""
+    """The request types by name: the role each needs, and the shape of ``request_data``."""
 
     def __init__(self, service: TaskService, max_name_length: int) -> None:
         self._service = service
         self._max_name_length = max_name_length
-        self.by_type: dict[str, tuple[type[wire.Wire], Operation]] = {
-            "create": (wire.CreateRequest, self._create),
-            "delete": (wire.DeleteRequest, self._delete),
-            "get": (wire.GetRequest, self._get),
-            "history": (wire.HistoryRequest, self._history),
-            "list": (wire.ListRequest, self._list),
-            "pause": (wire.TaskRequest, self._pause),
-            "resume": (wire.TaskRequest, self._resume),
+        self.by_type: dict[str, tuple[Role, type[wire.Wire], Operation]] = {
+            "create": ("operator", wire.CreateRequest, self._create),
+            "delete": ("operator", wire.DeleteRequest, self._delete),
+            "get": ("viewer", wire.GetRequest, self._get),
+            "history": ("viewer", wire.HistoryRequest, self._history),
+            "list": ("viewer", wire.ListRequest, self._list),
+            "pause": ("operator", wire.TaskRequest, self._pause),
+            "resume": ("operator", wire.TaskRequest, self._resume),
         }
 
     def _create(self, request: wire.CreateRequest, who: Who) -> dict[str, Any]:

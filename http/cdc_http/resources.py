@@ -13,6 +13,8 @@ from cdc_http.wire import Envelope
 if TYPE_CHECKING:
     import falcon
 
+    from cdc_actors.config.access import Role
+    from cdc_http.access import Caller
     from cdc_http.operations import Operation, Operations
     from cdc_http.service import TaskService
     from cdc_http.wire import Wire
@@ -22,6 +24,7 @@ class CdcResource:
     """``POST /cdc``: every request of milvus-cdc goes through this one address."""
 
     methods: ClassVar = ("POST",)
+    open: ClassVar = False
 
     def __init__(self, operations: Operations, max_body_bytes: int) -> None:
         self._operations = operations.by_type
@@ -32,10 +35,12 @@ class CdcResource:
         body = read_json(req, self._max_body_bytes)
         envelope = convert(body, Envelope, "fail to unmarshal the request")
         kind = envelope.request_type
-        shape, operation = self._find(kind)
+        role, shape, operation = self._find(kind)
+        caller: Caller = req.context.caller
+        caller.check(role, f"the {kind} request")
         failure = f"fail to decode the {kind} request"
         request = convert(envelope.request_data, shape, failure)
-        who = Who(kind="client", address=req.remote_addr, token_name=None)
+        who = Who(kind="client", address=req.remote_addr, token_name=caller.token_name)
         try:
             data = operation(request, who)
         except RequestError as error:
@@ -44,7 +49,7 @@ class CdcResource:
         else:
             write_json(resp, 200, {"code": 200, "data": data})
 
-    def _find(self, kind: str) -> tuple[type[Wire], Operation]:
+    def _find(self, kind: str) -> tuple[Role, type[Wire], Operation]:
         try:
             return self._operations[kind]
         except KeyError:
@@ -58,6 +63,7 @@ class LivezResource:
     """``GET /livez``: 200 as long as the supervisor works, else restart the service."""
 
     methods: ClassVar = ("GET",)
+    open: ClassVar = True
 
     def __init__(self, service: TaskService) -> None:
         self._service = service
@@ -69,17 +75,22 @@ class LivezResource:
 
 
 class ReadyzResource:
-    """``GET /readyz``: 200 when the service can do its work, else 503 and why not."""
+    """``GET /readyz``: 200 when the service can do its work, else 503 and why not.
+
+    Why not is only for who has a token, where tokens are asked for.
+    """
 
     methods: ClassVar = ("GET",)
+    open: ClassVar = True
 
     def __init__(self, service: TaskService) -> None:
         self._service = service
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200, or 503 with what is missing by name."""
         readiness = self._service.readiness()
         answer: dict[str, Any] = {"ready": readiness.ready}
-        if not readiness.ready:
+        # What is missing has addresses and errors in it: nothing for strangers.
+        if not readiness.ready and req.context.caller is not None:
             answer["missing"] = readiness.missing
         write_json(resp, 200 if readiness.ready else 503, answer)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cdc_actors.embedded.ports import PortBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
@@ -31,11 +31,22 @@ sourceConfig:
 
 
 class Cdc:
-    """One service in a folder; may be killed and started again as often as a test likes."""
+    """One service in a folder; may be killed and started again as often as a test likes.
+
+    A ``token`` goes with each request.
+    """
 
     def __init__(
-        self, folder: Path, source: EmbeddedMilvus, *, store: str | None = None
+        self,
+        folder: Path,
+        source: EmbeddedMilvus,
+        *,
+        store: str | None = None,
+        settings: str = "",
+        program: Sequence[str] = ("-m", "cdc_actors"),
     ) -> None:
+        """``settings`` are further lines of the configuration; ``program`` is what runs."""
+        self._program = program
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = folder / "serve.log"
@@ -50,8 +61,10 @@ class Cdc:
                 source=source,
                 queue=json.dumps(source.queue)[1:-1],
             )
+            + settings
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self.token: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -71,8 +84,7 @@ class Cdc:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "cdc_actors",
+                    *self._program,
                     "serve",
                     "--config",
                     str(self.config),
@@ -82,7 +94,7 @@ class Cdc:
                 env={**os.environ, "PYTHONWARNINGS": "default"},
                 cwd=self.folder,
             )
-        wait_until(self._answers, f"the service answers, {self.log}")
+        wait_until(self._answers, f"the service answers, {self.log}", 90)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -113,7 +125,10 @@ class Cdc:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/cdc",
             data=body,
-            headers={"Content-Type": "application/json"},
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
