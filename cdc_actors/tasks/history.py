@@ -129,9 +129,9 @@ def moment_of(text: str) -> Moment:
     Raises:
         InvalidRequestError: It is neither.
     """
-    if text.isdecimal():
-        return int(text)
     try:
+        if text.isdecimal():
+            return int(text)
         time = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidRequestError(
