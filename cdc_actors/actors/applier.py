@@ -24,6 +24,7 @@ from cdc_actors.changes import DropCollection, DropPartition, Insert, hybrid
 from cdc_actors.errors import OperatorError
 from cdc_actors.replication.barriers import Piece, Step
 from cdc_actors.replication.fold import fold
+from cdc_actors.replication.weight import total
 from cdc_actors.target import collections, requests
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import CollectionState, Operation
@@ -142,9 +143,11 @@ class Applier(pykka.ThreadingActor):
         self._close(work)
 
     def _drop(self, step: Step) -> None:
+        """What has the name at the target, but is not of this task's making, stays."""
         operation = Operation.drop_collection(self._entry, step.operation.timestamp)
         self._stream.record(BeginOperation(operation))
-        collections.drop_collection(self._target, *self._there)
+        if self._exists:
+            collections.drop_collection(self._target, *self._there)
         self._finish(operation, step)
         self._reader.tell(CollectionEnded(self._entry.collection_id))
 
@@ -189,8 +192,8 @@ class Applier(pykka.ThreadingActor):
     def _close(self, work: Work, rows: int = 0) -> None:
         """Let go of work that is done, or that is not to be done."""
         del self._open[id(work)]
-        if isinstance(work, Piece):
-            self._stream.budget.give(size_of(work))
+        held = total(work.changes) if isinstance(work, Piece) else 0
+        self._stream.budget.let_go(held)
         self._stream.release(work.marks, rows)
 
     def _give_up_collection(self, error: OperatorError) -> None:
@@ -203,10 +206,10 @@ class Applier(pykka.ThreadingActor):
         self._skip(list(self._open.values()))
 
     def _skip(self, items: Iterable[Work]) -> None:
-        """Do nothing but drop what this task once created, so that no old rows stay."""
+        """Do nothing but end what is dropped: no old rows stay, and the name is free."""
         for item in items:
             match item:
-                case Step(operation=DropCollection()) if self._exists:
+                case Step(operation=DropCollection()):
                     self._drop(item)
                 case _:
                     self._close(item)
@@ -218,8 +221,3 @@ def rows_of(piece: Piece) -> int:
         change.rows if isinstance(change, Insert) else len(change.keys)
         for change in piece.changes
     )
-
-
-def size_of(piece: Piece) -> int:
-    """Return how many bytes of rows a piece holds."""
-    return sum(change.size for change in piece.changes if isinstance(change, Insert))

@@ -10,6 +10,7 @@ from cdc_actors.replication.order import ChannelOrder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdc_actors.actors.inbox import Budget
     from cdc_actors.changes import Change, Checkpoint, Position, Tick
     from cdc_actors.replication.order import Window
     from cdc_actors.source.wal.base import WalReader
@@ -26,8 +27,9 @@ class _Channel:
 class Channels:
     """Subscribes channels and puts each one's records in order. The reader's thread."""
 
-    def __init__(self, wal: WalReader) -> None:
+    def __init__(self, wal: WalReader, budget: Budget) -> None:
         self._wal = wal
+        self._budget = budget
         self._channels: dict[str, _Channel] = {}
 
     def __contains__(self, channel: str) -> bool:
@@ -64,7 +66,15 @@ class Channels:
     def take(self, position: Position, change: Change | Tick) -> Window | None:
         """Put one record in order; return the window that it releases, if any."""
         self.see(position)
-        return self._channels[position.channel].order.add(position, change)
+        order = self._channels[position.channel].order
+        before = order.weight
+        window = order.add(position, change)
+        self._budget.hold(order.weight - before)
+        return window
+
+    def without_tick(self) -> set[str]:
+        """Return the channels that hold changes which wait for a tick."""
+        return {name for name, each in self._channels.items() if each.order.weight}
 
     @property
     def behind(self) -> bool:
@@ -80,8 +90,6 @@ class Channels:
         return self._channels[channel].applied if channel in self._channels else 0
 
     def _is_before(self, start: Checkpoint | None, newest: Position) -> bool:
-        if start is None:
+        if start is None or not self._wal.reached(start.position, newest):
             return True
-        if start.position == newest:
-            return start.inclusive
-        return not self._wal.reached(start.position, newest)
+        return start.inclusive and self._wal.reached(newest, start.position)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from cdc_actors.errors import UnavailableError
+from cdc_actors.tasks import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cdc_actors.changes import Checkpoint
+    from cdc_actors.errors import CdcError
     from cdc_actors.tasks import Checkpoints, Fences, SecretBox, Task, TaskLog
 
 SAVE_SECONDS = 1.0
@@ -35,6 +38,8 @@ class Stores:
 class Ledger:
     """One task as the stores have it. Its actor's thread alone uses it.
 
+    ``unrecorded`` is a failure that the stores have not taken, None once they take again.
+
     Methods raise ``UnavailableError`` when a store does not answer.
     """
 
@@ -43,6 +48,7 @@ class Ledger:
         self.checkpoints: dict[str, Checkpoint] = {}
         self._id = task.task_id
         self._stores = stores
+        self.unrecorded: Failure | None = None
         self._unclear = False
         self._saved_at = 0.0
 
@@ -67,6 +73,7 @@ class Ledger:
         self._unclear = True
         self._stores.log.save(draft)
         self._unclear = False
+        self.unrecorded = None
         self.task = draft
 
     def load(self) -> None:
@@ -98,9 +105,32 @@ class Ledger:
         self._saved_at = time.monotonic()
 
     def save_now_and_then(self, checkpoints: Iterable[Checkpoint]) -> None:
-        """Save the checkpoints unless that was done a moment ago."""
-        if time.monotonic() - self._saved_at > SAVE_SECONDS:
+        """Save the checkpoints unless that was tried a moment ago.
+
+        If the store does not take them, what follows them goes on until its fence.
+        """
+        if time.monotonic() - self._saved_at <= SAVE_SECONDS:
+            return
+        try:
             self.save(checkpoints)
+            self.unrecorded = None
+        except UnavailableError as error:
+            self._saved_at = time.monotonic()
+            self.miss(error, SAVE_SECONDS)
+
+    def miss(self, error: CdcError, wait: float) -> None:
+        """Keep, for the task's health, a failure that could not be written down."""
+        before = self.unrecorded
+        if before is None:
+            _log.warning("not written down", task_id=self._id, error=str(error))
+        now = datetime.now(UTC)
+        self.unrecorded = Failure(
+            error=str(error),
+            failure_class=error.failure_class,
+            attempt=before.attempt + 1 if before else 1,
+            next_try=now + timedelta(seconds=wait),
+            since=before.since if before else now,
+        )
 
     def move_fences(self, sent: Mapping[str, int]) -> None:
         """Set the fences of these channels."""

@@ -16,6 +16,13 @@ class Rebuild:
 
 
 @dataclass(frozen=True, slots=True)
+class RebuildSome:
+    """To the supervisor, from itself: start these tasks, a few of them now."""
+
+    task_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CreateTask:
     """Create a task, or find the one of this id; answered with its id."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from cdc_actors.target.connection import Connection, tls_arguments
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from cdc_actors.actors.stream import Stream
     from cdc_actors.actors.target_names import TaskNames
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     )
     from cdc_actors.source.wal.base import WalReader
     from cdc_actors.tasks import TaskSpec
+
+_OPENINGS = threading.BoundedSemaphore(16)
+"""How many streams open at a time: each opening connects to three servers, and after a
+start all tasks want to."""
 
 POLL_SECONDS = 0.05
 REPORT_SECONDS = 0.25
@@ -92,9 +97,9 @@ class Reader(pykka.ThreadingActor):
                 if not self._stream.stopping and self._stream.guard(self._step):
                     self.actor_ref.tell(message)
             case CollectionEnded():
-                self._router.ended(message.collection_id)
+                self._stream.guard(lambda: self._router.ended(message.collection_id))
             case CollectionStopped():
-                self._router.stopped(message.collection_id)
+                self._stream.guard(lambda: self._router.stopped(message.collection_id))
 
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
@@ -108,15 +113,32 @@ class Reader(pykka.ThreadingActor):
             self._open.close()
 
     def _step(self) -> None:
-        if not self._opened:
-            self._open_stream()
+        if not self._opened and not self._open_in_turn():
+            return
         self._follow_catalog()
         if self._stream.budget.wait(POLL_SECONDS):
-            for record in self._wal.poll(POLL_SECONDS):
-                self._take(record)
+            self._read(None)
+        elif not self._stream.budget.at_work:
+            awaited = self._router.awaited() | self._channels.without_tick()
+            self._read(awaited or None)
         self._beside.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
+
+    def _open_in_turn(self) -> bool:
+        """Open the stream unless too many do just now; tell whether it is open."""
+        if not _OPENINGS.acquire(timeout=POLL_SECONDS):
+            return False
+        try:
+            self._open_stream()
+        finally:
+            _OPENINGS.release()
+        return True
+
+    def _read(self, channels: Collection[str] | None) -> None:
+        """Take what has arrived of some channels, or of all."""
+        for record in self._wal.poll(POLL_SECONDS, channels):
+            self._take(record)
 
     def _open_stream(self) -> None:
         """Open target, log and catalog; watch from the revision that was listed.
@@ -127,11 +149,11 @@ class Reader(pykka.ThreadingActor):
         """
         job = self._job
         self._target = self._open_target()
-        self._wal: WalReader = open_reader(job.source)
+        self._wal: WalReader = open_reader(job.source, self._stream.fetched_ahead)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
         self._open.callback(self._catalog.close)
-        self._channels = Channels(self._wal)
+        self._channels = Channels(self._wal, self._stream.budget)
         self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.actors.applier import Applier, size_of
+from cdc_actors.actors.applier import Applier
 from cdc_actors.actors.inbox import Inbox
 from cdc_actors.actors.work import Create, RecordSetAside, Work, WorkArrived
 from cdc_actors.changes import (
@@ -27,6 +27,7 @@ from cdc_actors.changes import (
 )
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.replication.barriers import Lanes, Piece, Step
+from cdc_actors.replication.weight import total
 from cdc_actors.tasks import CollectionEntry, CollectionState
 
 if TYPE_CHECKING:
@@ -135,6 +136,16 @@ class Router:
         """Return the channels of all collections being replicated."""
         return {name for c in self._collections.values() for name in c.channels}
 
+    def awaited(self) -> set[str]:
+        """Return the channels without which rows that were read cannot go on."""
+        found: set[str] = set()
+        for collection in self._collections.values():
+            found |= collection.lanes.awaited()
+            if collection.backlog:
+                for other in collection.waits_for:
+                    found |= self._collections[other].lanes.open()
+        return found
+
     def appliers(self) -> list[ActorRef[Any]]:
         """Return the appliers started so far."""
         found = (collection.applier for collection in self._collections.values())
@@ -190,6 +201,7 @@ class Router:
         if not collection.lanes.matters(channel, rows[0]):
             return
         piece = Piece(rows, (self._stream.hold(mark),), again)
+        self._stream.budget.hold(total(rows))
         self._deliver(collection, collection.lanes.add(channel, piece))
 
     def _operation(self, channel: str, change: Change, mark: Mark) -> None:
@@ -277,8 +289,7 @@ class Router:
             collection.backlog.extend(items)
             return
         for item in items:
-            if isinstance(item, Piece):
-                self._stream.budget.take(size_of(item))
+            self._stream.budget.hand_over()
             if collection.inbox.put(item):
                 self._applier(collection).tell(WorkArrived())
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.actors.work import StreamProgressed
     from cdc_actors.changes import Checkpoint
+    from cdc_actors.memory import Memory
 
 STOP_SECONDS = 1.0
 """How long a run may take to end before it is left behind, its requests cancelled."""
@@ -28,12 +29,16 @@ class Run:
     """Begins when it is made and ends once. The task actor's thread uses it."""
 
     def __init__(
-        self, number: int, task: pykka.ActorRef[Any], assignment: Assignment
+        self,
+        number: int,
+        task: pykka.ActorRef[Any],
+        assignment: Assignment,
+        memory: Memory,
     ) -> None:
         self.number = number
         self.progress: StreamProgressed | None = None
         self._begun_at = time.monotonic()
-        self._stream = Stream(number, task)
+        self._stream = Stream(number, task, memory)
         self._reader = Reader.start(self._stream, assignment)
         self._reader.tell(ReadOn())
 
@@ -55,6 +60,8 @@ class Run:
         except pykka.Timeout:
             _log.warning("a stream is still opening; it ends by itself")
             return False
+        finally:
+            self._stream.close()
         return True
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:

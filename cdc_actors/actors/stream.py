@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cdc_actors.changes import Checkpoint
+    from cdc_actors.memory import Memory
 
-BUFFER_BYTES = 96 * 1024 * 1024
-"""How many bytes of rows one task holds between log and target."""
+IN_HAND = 2.0
+FETCHED_AHEAD = 0.125
+"""What a run may hold of the memory that is free: between log and target, and before it
+is read at all."""
 
 GRACE = 0.25
 """Seconds that requests under way get to be answered once the stream is to stop."""
@@ -36,9 +39,10 @@ RECORD_TIMEOUT = 30.0
 class Stream:
     """Shared by the threads of one run of a task; every method is safe for any."""
 
-    def __init__(self, number: int, task: pykka.ActorRef[Any]) -> None:
+    def __init__(self, number: int, task: pykka.ActorRef[Any], memory: Memory) -> None:
         self.number = number
-        self.budget = Budget(BUFFER_BYTES)
+        self.budget = Budget(memory.account(IN_HAND))
+        self.fetched_ahead = memory.account(FETCHED_AHEAD)
         self._task = task
         self._progress = Progress()
         self._lock = threading.Lock()
@@ -98,6 +102,11 @@ class Stream:
     def stopping(self) -> bool:
         """Whether the stream is to end."""
         return self._stop_at is not None
+
+    def close(self) -> None:
+        """Give back the memory. Idempotent; after every thread was asked to end."""
+        self.budget.close()
+        self.fetched_ahead.close()
 
     def given_up(self) -> bool:
         """Tell whether even requests under way have had their time."""

@@ -28,11 +28,13 @@ from cdc_actors.actors.messages import (
     LookAfterTasks,
     PauseTask,
     Rebuild,
+    RebuildSome,
     ResumeTask,
     Shutdown,
     TaskGone,
     ViewChanged,
 )
+from cdc_actors.actors.movement import Movement, as_of
 from cdc_actors.actors.target_names import TargetNames
 from cdc_actors.actors.task import TaskActor
 from cdc_actors.actors.view import view_of
@@ -45,11 +47,13 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.memory import Memory
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import CollectionState, Task, Who, claim
+from cdc_actors.tasks import CollectionState, Task, TaskState, Who, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
     from cdc_actors.tasks import TaskSpec
@@ -57,8 +61,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
 
-BEHIND_SECONDS = 10.0
-"""From which lag on a task that moves is called catching up."""
+REBUILT_AT_ONCE = 50
+"""How many tasks are read from the log at the start before requests are heard again."""
 
 _SELF = Who(kind="supervisor")
 _log = structlog.get_logger()
@@ -68,11 +72,14 @@ _log = structlog.get_logger()
 class _Known:
     """A task as the supervisor knows it. Times are in seconds since 1970.
 
-    ``revived_at`` is when a dead task is to be started again, None for a living one.
+    ``ref`` is None for a task that was paused when the service started and of which
+    nothing has been asked since: it needs no thread. ``revived_at`` is when a dead task
+    is to be started again, None for a living one.
     """
 
-    ref: pykka.ActorRef[TaskActor]
+    ref: pykka.ActorRef[TaskActor] | None
     view: TaskView
+    movement: Movement
     confirmed: float | None = None
     revived_at: float | None = None
 
@@ -86,6 +93,7 @@ class Supervisor(pykka.ThreadingActor):
         super().__init__()
         self._config = config
         self._stores = stores
+        self._memory = Memory(config.max_memory_bytes)
         self._tasks: dict[str, _Known] = {}
         self._names = TargetNames()
         self._rebuilt = False
@@ -101,8 +109,8 @@ class Supervisor(pykka.ThreadingActor):
             case TaskGone():
                 self._tasks.pop(message.task_id, None)
                 self._names.free_all(message.task_id)
-            case Rebuild():
-                self._rebuild()
+            case Rebuild() | RebuildSome():
+                self._rebuild(message)
             case LookAfterTasks():
                 self._look_after_tasks()
             case Shutdown():
@@ -125,7 +133,8 @@ class Supervisor(pykka.ThreadingActor):
                 return self._shown(self._find(message.task_id, text))
             case PauseTask() | ResumeTask() | DeleteTask():
                 text = f"not found the task, task_id: {message.task_id}"
-                ref = self._find(message.task_id, text).ref
+                known = self._find(message.task_id, text)
+                ref = known.ref or self._wake(message.task_id)
                 return ref.ask(message, block=False)
 
     def _create(self, message: CreateTask) -> str:
@@ -154,16 +163,31 @@ class Supervisor(pykka.ThreadingActor):
         names = [each.target for view in beside for each in view.collections]
         return claim(spec, [view.spec for view in beside], names)
 
-    def _start(self, task: Task) -> None:
+    def _wake(self, task_id: str) -> pykka.ActorRef[TaskActor]:
+        return self._start(self._stores.log.load(task_id))
+
+    def _start(self, task: Task) -> pykka.ActorRef[TaskActor]:
         source = self._config.source_config
-        view = view_of(task, progress=None, rows=0, unrecorded=None)
+        names = self._names_of(task)
+        ref = TaskActor.start(
+            task, self._stores, source, names, self._memory, self.actor_ref
+        )
+        self._know(task, ref)
+        ref.tell(Launch())
+        return ref
+
+    def _names_of(self, task: Task) -> TaskNames:
+        """Return the names that a task has at its target, with all of them taken."""
         names = self._names.of(task.task_id, address(task.spec.target.uri))
         for entry in task.collections.values():
             if entry.schema and entry.state is not CollectionState.DROPPED:
                 names.take(task.spec.target_name(entry.database, entry.name))
-        ref = TaskActor.start(task, self._stores, source, names, self.actor_ref)
-        self._tasks[task.task_id] = _Known(ref, view)
-        ref.tell(Launch())
+        return names
+
+    def _know(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
+        view = view_of(task, progress=None, rows=0, unrecorded=None)
+        now = time.time()
+        self._tasks[task.task_id] = _Known(ref, view, Movement(now, now))
 
     def _find(self, task_id: str, unknown: str) -> _Known:
         if task_id not in self._tasks:
@@ -171,35 +195,44 @@ class Supervisor(pykka.ThreadingActor):
         return self._tasks[task_id]
 
     def _shown(self, known: _Known) -> TaskView:
-        """Return the view with the lag of this moment, unknown where it is not known."""
-        view = known.view
-        if known.confirmed is None or view.state != "Running":
-            return view
-        lag = max(0.0, round(time.time() - known.confirmed, 3))
-        if lag > BEHIND_SECONDS and view.health.status == "ok":
-            health = replace(view.health, status="catching_up")
-            return replace(view, lag_seconds=lag, health=health)
-        return replace(view, lag_seconds=lag)
+        """Return the view with the lag and the health of this moment."""
+        return as_of(known.view, known.confirmed, known.movement, time.time())
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)
         if known is not None:
             known.view, known.confirmed = message.view, message.confirmed
+            view = message.view
+            mark = (message.confirmed, view.rows_applied, view.health.status)
+            known.movement.see(mark, time.time())
 
-    def _rebuild(self) -> None:
-        """Start every task of the log; a log that does not answer is asked again."""
+    def _rebuild(self, message: Rebuild | RebuildSome) -> None:
+        """Start a few tasks of the log, then hear what was asked, then go on.
+
+        A log that does not answer is asked again.
+        """
         try:
-            tasks = [self._loaded(each) for each in self._stores.log.alive_ids()]
+            if isinstance(message, Rebuild):
+                message = RebuildSome(tuple(self._stores.log.alive_ids()))
+            few = message.task_ids[:REBUILT_AT_ONCE]
+            tasks = [self._loaded(task_id) for task_id in few]
         except CdcError as error:
             self._attempts += 1
             _log.error("event log not readable", error=str(error))
             wait = backoff.delay(self._attempts)
-            backoff.tell_later(self.actor_ref, Rebuild(), wait)
+            backoff.tell_later(self.actor_ref, message, wait)
             return
         for task in tasks:
-            self._start(task)
+            if task.state is TaskState.PAUSED:
+                self._names_of(task)
+                self._know(task, None)
+            else:
+                self._start(task)
+        if rest := message.task_ids[REBUILT_AT_ONCE:]:
+            self.actor_ref.tell(RebuildSome(rest))
+            return
         self._rebuilt = True
-        _log.info("tasks rebuilt", tasks=len(tasks))
+        _log.info("tasks rebuilt", tasks=len(self._tasks))
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
 
     def _loaded(self, task_id: str) -> Task:
@@ -216,7 +249,7 @@ class Supervisor(pykka.ThreadingActor):
     def _look_after_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""
         for task_id, known in self._tasks.items():
-            if not known.ref.is_alive() and known.revived_at is None:
+            if known.ref and not known.ref.is_alive() and known.revived_at is None:
                 self._mourn(task_id, known)
         for task_id, known in list(self._tasks.items()):
             due = known.revived_at
@@ -249,5 +282,5 @@ class Supervisor(pykka.ThreadingActor):
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
         self._stopping = True
-        alive = [known.ref for known in self._tasks.values() if known.ref.is_alive()]
-        return [ref.ask(Shutdown(), block=False) for ref in alive]
+        refs = [known.ref for known in self._tasks.values() if known.ref is not None]
+        return [ref.ask(Shutdown(), block=False) for ref in refs if ref.is_alive()]

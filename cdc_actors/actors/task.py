@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
+    from cdc_actors.memory import Memory
     from cdc_actors.tasks import Task
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
@@ -76,6 +77,7 @@ class TaskActor(pykka.ThreadingActor):
         stores: Stores,
         source: SourceConfig,
         names: TaskNames,
+        memory: Memory,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
@@ -83,12 +85,13 @@ class TaskActor(pykka.ThreadingActor):
         self._id = task.task_id
         self._source = source
         self._names = names
+        self._memory = memory
         self._supervisor = supervisor
         self._number = 0
         self._run: Run | None = None
         self._attempts = 0
         self._rows_before = 0
-        self._unrecorded: CdcError | None = None
+        self._confirmed: int | None = None
 
     def on_receive(self, message: Any) -> None:
         """Do what a message says. Runs in the actor's own thread.
@@ -238,8 +241,8 @@ class TaskActor(pykka.ThreadingActor):
             self._record(lambda task: task.recover(who=_SERVICE, why="it moves again"))
         if run.age > HEALTHY_SECONDS:
             self._attempts = 0
+        self._confirmed = message.confirmed
         self._ledger.save_now_and_then(message.checkpoints.values())
-        self._unrecorded = None
         self._show()
 
     def _stream_failed(self, message: StreamFailed) -> None:
@@ -267,6 +270,7 @@ class TaskActor(pykka.ThreadingActor):
         next_try = datetime.now(UTC) + timedelta(seconds=wait)
         self._try_to_record(
             error,
+            wait,
             lambda task: task.fail(
                 str(error),
                 error.failure_class,
@@ -293,12 +297,16 @@ class TaskActor(pykka.ThreadingActor):
                 str(error), checkpoints, who=_SERVICE, why="waiting does not help"
             )
 
-        if not self._try_to_record(error, fail_and_pause):
-            wait = backoff.delay(self._attempts)
+        wait = backoff.delay(self._attempts)
+        if not self._try_to_record(error, wait, fail_and_pause):
             backoff.tell_later(self.actor_ref, TryAgain(self._number), wait)
 
     def _try_again(self, message: TryAgain) -> None:
-        self._refresh()
+        try:
+            self._refresh()
+        except UnavailableError as error:
+            self._failed(error)
+            return
         running = self._ledger.task.state is TaskState.RUNNING
         if message.stream == self._number and self._run is None and running:
             self._begin_run()
@@ -308,7 +316,9 @@ class TaskActor(pykka.ThreadingActor):
     def _begin_run(self) -> None:
         self._number += 1
         try:
-            self._run = Run(self._number, self.actor_ref, self._assignment())
+            self._run = Run(
+                self._number, self.actor_ref, self._assignment(), self._memory
+            )
         except CdcError as error:
             self._failed(error)
         self._show()
@@ -353,13 +363,15 @@ class TaskActor(pykka.ThreadingActor):
         self._ledger.record(command)
         self._show()
 
-    def _try_to_record(self, error: CdcError, command: Callable[[Task], None]) -> bool:
+    def _try_to_record(
+        self, error: CdcError, wait: float, command: Callable[[Task], None]
+    ) -> bool:
         """Record if the log lets us; the task's health says the error either way."""
         try:
             self._record(command)
         except CdcError as unrecorded:
-            self._unrecorded = error
             _log.error("failure not recorded", error=str(unrecorded))
+            self._ledger.miss(error, wait)
             self._show()
             return False
         return True
@@ -370,10 +382,9 @@ class TaskActor(pykka.ThreadingActor):
             self._ledger.task,
             progress=progress,
             rows=self._rows_before + (progress.rows if progress else 0),
-            unrecorded=self._unrecorded,
+            unrecorded=self._ledger.unrecorded,
         )
-        confirmed = progress.confirmed if progress else None
-        at = seconds(confirmed) if confirmed else None
+        at = seconds(self._confirmed) if self._confirmed else None
         self._supervisor.tell(ViewChanged(view, at))
 
 

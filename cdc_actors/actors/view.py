@@ -11,8 +11,8 @@ from cdc_actors.tasks import ANY, TaskState
 if TYPE_CHECKING:
     from cdc_actors.actors.views import HealthStatus
     from cdc_actors.actors.work import StreamProgressed
-    from cdc_actors.errors import CdcError
     from cdc_actors.tasks import CollectionEntry, Task
+    from cdc_actors.tasks.state import Failure
 
 
 def view_of(
@@ -20,7 +20,7 @@ def view_of(
     *,
     progress: StreamProgressed | None,
     rows: int,
-    unrecorded: CdcError | None,
+    unrecorded: Failure | None,
 ) -> TaskView:
     """Return the view of a task. ``unrecorded`` is a failure that the log did not take."""
     return TaskView(
@@ -76,13 +76,13 @@ def past_view_of(task: Task) -> TaskView:
 
 
 def _health(
-    task: Task, progress: StreamProgressed | None, unrecorded: CdcError | None
+    task: Task, progress: StreamProgressed | None, unrecorded: Failure | None
 ) -> Health:
-    failure = task.failure
+    failure = unrecorded or task.failure
     return Health(
         status=_status(task, progress, unrecorded),
         since=failure.since if failure else task.modified_on,
-        error=failure.error if failure else str(unrecorded) if unrecorded else None,
+        error=failure.error if failure else None,
         failure_class=failure.failure_class.value if failure else None,
         attempt=failure.attempt if failure else 0,
         next_try=failure.next_try if failure else None,
@@ -90,7 +90,7 @@ def _health(
 
 
 def _status(
-    task: Task, progress: StreamProgressed | None, unrecorded: CdcError | None
+    task: Task, progress: StreamProgressed | None, unrecorded: Failure | None
 ) -> HealthStatus:
     if task.state is TaskState.PAUSED:
         gave_up = task.failure is not None and task.failure.next_try is None

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.spec import TaskSpec
 
 HealthStatus = Literal[
-    "ok", "starting", "catching_up", "retrying", "failed", "paused", "unknown"
+    "ok",
+    "starting",
+    "catching_up",
+    "stalled",
+    "retrying",
+    "failed",
+    "paused",
+    "unknown",
 ]
 """``unknown`` is only in the past: the log does not say how well a task ran."""
 

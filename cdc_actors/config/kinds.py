@@ -21,6 +21,10 @@ Secret = Annotated[
 ]
 Flag = Annotated[bool, Meta(description="true or false")]
 Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
+Bytes = Annotated[
+    int,
+    Meta(ge=32 << 20, description="a number of bytes of at least 33554432 (32 MiB)"),
+]
 Endpoints = Annotated[
     tuple[Name, ...],
     Meta(

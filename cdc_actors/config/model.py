@@ -12,6 +12,7 @@ from msgspec import Meta, field
 
 from cdc_actors.config.access import Auth, Tls
 from cdc_actors.config.kinds import (
+    Bytes,
     Count,
     Endpoints,
     Flag,
@@ -104,6 +105,7 @@ class Config(Section, frozen=True, kw_only=True):
     address: ListenAddress = "127.0.0.1:8444"
     max_task_num: Count = 100
     max_name_length: Count = 256
+    max_memory_bytes: Bytes = 256 << 20
     meta_store_config: MetaStoreConfig = MetaStoreConfig()
     source_config: SourceConfig
     log_level: LogLevel = "info"

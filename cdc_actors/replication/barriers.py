@@ -76,6 +76,17 @@ class Lanes:
             pass
         return ready
 
+    def awaited(self) -> set[str]:
+        """Return the channels that have to come to the barrier others wait at."""
+        first = self._first_step()
+        if first is None:
+            return set()
+        return self.open() - {c for c in self._lanes if self._passed(c, first)}
+
+    def open(self) -> set[str]:
+        """Return the channels that wait at no barrier."""
+        return {channel for channel, lane in self._lanes.items() if not lane}
+
     def _advance(self, ready: list[Piece | Step]) -> bool:
         moved = False
         for lane in self._lanes.values():
@@ -86,11 +97,9 @@ class Lanes:
 
     def _join(self, ready: list[Piece | Step]) -> bool:
         """Let the oldest barrier through if every channel has come to it."""
-        waiting = [lane[0] for lane in self._lanes.values() if lane]
-        steps = [step for step in waiting if isinstance(step, Step)]
-        if not steps:
+        first = self._first_step()
+        if first is None:
             return False
-        first = min(steps, key=lambda step: step.operation.timestamp)
         here = [c for c, lane in self._lanes.items() if lane and _same(lane[0], first)]
         if any(not self._passed(c, first) for c in self._lanes if c not in here):
             return False
@@ -98,6 +107,11 @@ class Lanes:
         marks = tuple(mark for step in joined for mark in step.marks)
         ready.append(Step(first.operation, marks))
         return True
+
+    def _first_step(self) -> Step | None:
+        waiting = [lane[0] for lane in self._lanes.values() if lane]
+        steps = [step for step in waiting if isinstance(step, Step)]
+        return min(steps, key=lambda step: step.operation.timestamp, default=None)
 
     def _passed(self, channel: str, step: Step) -> bool:
         return self._applied[channel] >= step.operation.timestamp

@@ -23,6 +23,7 @@ from cdc_actors.changes import (
     Position,
     Tick,
 )
+from cdc_actors.replication.weight import total, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,11 +58,17 @@ class ChannelOrder:
         self._applied = applied
         self._tick = applied
         self._held: list[_Held] = []
+        self._weight = 0
 
     @property
     def tick(self) -> int:
         """The newest tick seen: everything up to it has been released."""
         return self._tick
+
+    @property
+    def weight(self) -> int:
+        """How many bytes the changes take that are held."""
+        return self._weight
 
     def add(self, position: Position, change: Change | Tick) -> Window | None:
         """Take the next record of the channel; return what it releases, if anything."""
@@ -70,6 +77,7 @@ class ChannelOrder:
         if change.timestamp <= self._applied:
             return None
         self._held.append(_Held(position, change))
+        self._weight += weight(change)
         if isinstance(change, DropCollection):
             return self._close(position, change.collection)
         return None
@@ -90,6 +98,7 @@ class ChannelOrder:
         changes = tuple(
             held.change for held in sorted(ready, key=lambda held: held.rank)
         )
+        self._weight -= total(changes)
         if self._held:
             checkpoint = Checkpoint(self._held[0].position, True, self._tick)
         else:

@@ -9,6 +9,7 @@ one lock, so that a silent target would hold up every other.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -41,10 +42,15 @@ _REFUSED = {
 }
 # Milvus's own codes (pkg/util/merr/errors.go).
 _TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
+_RATE_LIMIT = 8
 _REFUSAL_CODES = frozenset(
     {10, 100, 105, 200, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
 )
 _ROWS = frozenset({"Insert", "Delete"})
+
+
+class RateLimitError(TransientError):
+    """The target is asked for more than its limits allow; nothing was done."""
 
 
 class TargetRefusal(OperatorError):  # noqa: N818 - what it is, not that it is wrong
@@ -138,6 +144,14 @@ class Connection:
         check(getattr(result, "status", result), method)
         return result
 
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with TransientError if it is given up meanwhile."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._given_up():
+                raise TransientError("waiting for the target's limit was given up")
+            time.sleep(min(left, _GLANCE))
+
     def close(self) -> None:
         """Close the connection; requests under way fail. Idempotent."""
         self._handler.close()
@@ -189,6 +203,8 @@ def check(status: Any, method: str) -> None:
     code = status.code or status.error_code
     text = f"the target answers {method} with code {code}: {status.reason}"
     unclear = method in _ROWS and code not in _REFUSAL_CODES
+    if code == _RATE_LIMIT:
+        raise RateLimitError(text)
     if status.retriable or code in _TRANSIENT_CODES or unclear:
         raise TransientError(text)
     raise TargetRefusal(text, code)
@@ -199,4 +215,9 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     code, details = error.code(), error.details()
     if code in _REFUSED:
         return OperatorError(f"{_REFUSED[code]} ({method}): {details}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in str(details):
+        return OperatorError(
+            f"one row is more than the target takes ({method}): {details}; raise "
+            "proxy.grpc.serverMaxRecvSize there"
+        )
     return TransientError(f"{method} failed at the target ({code.name}): {details}")

@@ -6,30 +6,39 @@ a delete waits for every insert before it, and is answered before the next inser
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
+import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
+from cdc_actors.changes import Rows
 from cdc_actors.target import collections, columns
+from cdc_actors.target.connection import RateLimitError
+from cdc_actors.target.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import grpc
 
-    from cdc_actors.changes import Batch, Insert, Key, Rows
+    from cdc_actors.changes import Batch, Insert, Key
     from cdc_actors.target.connection import Connection
 
 MAX_REQUEST_BYTES = 12 * 1024 * 1024
-"""How large one insert may grow by joining; Milvus takes 64 MiB at most (2.3)."""
+"""How large one insert may grow by joining, and from where on one of the log is split;
+Milvus takes 64 MiB at most (2.3)."""
 
 MAX_DELETE_KEYS = 4096
 MAX_DELETE_CHARACTERS = 1024 * 1024
 """How many keys, of how much text, one delete names: Milvus parses an expression."""
 
 IN_FLIGHT = 4
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ class _Flight:
 
     answer: grpc.Future | None
     done: Callable[[], None]
+    request: bytes = field(default=b"", repr=False)
 
 
 class RowWriter:
@@ -54,6 +64,7 @@ class RowWriter:
         self._divided = collections.has_partition_key(parsed)
         self._partitions: set[str] | None = None
         self._in_flight: deque[_Flight] = deque()
+        self._pace = Pace()
         self._limit = 1 if target.is_lite else IN_FLIGHT
 
     def keys_of(self, insert: Insert) -> Sequence[Key]:
@@ -75,8 +86,7 @@ class RowWriter:
             self._delete(partition, keys)
         for request in self._requests(batch.inserts):
             self._settle(self._limit - 1)
-            answer = self._target.begin_insert(request, self._database)
-            self._in_flight.append(_Flight(answer, _nothing))
+            self._in_flight.append(_Flight(self._send(request), _nothing, request))
         self._in_flight.append(_Flight(None, done))
         self._settle(self._limit)
 
@@ -110,8 +120,28 @@ class RowWriter:
         ):
             flight = self._in_flight.popleft()
             if flight.answer is not None:
-                self._target.finish(flight.answer, "Insert")
+                self._finish(flight.answer, flight.request)
             flight.done()
+
+    def _send(self, request: bytes) -> grpc.Future:
+        self._target.wait(self._pace.wait(len(request), time.monotonic()))
+        return self._target.begin_insert(request, self._database)
+
+    def _finish(self, answer: grpc.Future, request: bytes) -> None:
+        """Wait for an insert's answer; one that came too soon is sent again, later."""
+        while True:
+            try:
+                self._target.finish(answer, "Insert")
+            except RateLimitError as refusal:
+                self._slow_down(len(request), refusal)
+                answer = self._send(request)
+            else:
+                self._pace.taken()
+                return
+
+    def _slow_down(self, size: int, refusal: RateLimitError) -> None:
+        self._pace.refused(size, time.monotonic())
+        _log.info("target_limits_rate", rate=self._pace.rate, words=str(refusal))
 
     def _open_answers(self) -> int:
         return sum(flight.answer is not None for flight in self._in_flight)
@@ -142,7 +172,19 @@ class RowWriter:
                     self._key_field.name, chunk, lite=self._target.is_lite
                 ),
             )
-            self._target.call("Delete", request, self._database)
+            self._call_delete(request)
+
+    def _call_delete(self, request: milvus_pb2.DeleteRequest) -> None:
+        size = len(request.expr)
+        while True:
+            self._target.wait(self._pace.wait(size, time.monotonic()))
+            try:
+                self._target.call("Delete", request, self._database)
+            except RateLimitError as refusal:
+                self._slow_down(size, refusal)
+            else:
+                self._pace.taken()
+                return
 
     def _has_partition(self, partition: str) -> bool:
         if self._partitions is None:
@@ -192,8 +234,8 @@ def _chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
 def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
     """Group rows by partition into requests of a bounded size, keeping their order."""
     open_groups: dict[str, tuple[list[Rows], int]] = {}
-    for each in rows:
-        partition, size = each.insert.partition, each.insert.size
+    for each in chain.from_iterable(map(_parts, rows)):
+        partition, size = each.insert.partition, _size(each)
         group, total = open_groups.pop(partition, ([], 0))
         if group and total + size > MAX_REQUEST_BYTES:
             yield partition, group
@@ -201,3 +243,22 @@ def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
         open_groups[partition] = ([*group, each], total + size)
     for partition, (group, _) in open_groups.items():
         yield partition, group
+
+
+def _parts(rows: Rows) -> Iterator[Rows]:
+    """Split what is larger than one request, as far as there are rows to split."""
+    parts = -(-_size(rows) // MAX_REQUEST_BYTES)
+    keep = rows.keep if rows.keep is not None else tuple(range(rows.insert.rows))
+    if parts <= 1 or len(keep) <= 1:
+        yield rows
+        return
+    step = -(-len(keep) // parts)
+    for start in range(0, len(keep), step):
+        yield Rows(rows.insert, keep[start : start + step])
+
+
+def _size(rows: Rows) -> int:
+    """Return the bytes of the rows, taken to be of one size."""
+    if rows.keep is None:
+        return rows.insert.size
+    return rows.insert.size * len(rows.keep) // max(1, rows.insert.rows)

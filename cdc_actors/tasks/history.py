@@ -118,7 +118,7 @@ def entry_of(event: TaskEvent) -> Entry:
         event=get_topic(type(event)).removeprefix("task."),
         who=event.who,
         why=_readable(event.why),
-        text=_readable(words(event)),
+        text=" ".join(_readable(words(event)).split()),
         content=_readable(content),
     )
 

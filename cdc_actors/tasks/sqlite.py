@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 
-LOCK_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 2
+"""How long a write waits for a thread of this process, and again for another process:
+together less than a request waits for its answer, so that it can say why not."""
 
 _NAMES = {
     "events": EVENTS_TABLE,

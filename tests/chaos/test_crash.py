@@ -29,6 +29,7 @@ STEPS_BETWEEN_KILLS = (2, 12)
         ("source", "milvus", True),
         ("source", "lite", False),
         ("source_rocksmq", "milvus", True),
+        ("source_pulsar", "milvus", True),
     ],
 )
 @pytest.mark.timeout(400)

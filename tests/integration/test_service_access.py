@@ -49,7 +49,7 @@ def tokens() -> dict[str, tuple[str, dict[str, str]]]:
 def guarded(tokens, tmp_path: Path) -> Iterator[Cdc]:
     """Yield a service that asks for tokens; requests are the operator's."""
     auth = json.dumps({"tokens": [settings for _, settings in tokens.values()]})
-    cdc = Cdc(tmp_path, AWAY, auth=auth)
+    cdc = Cdc(tmp_path, AWAY, settings=f"auth: {auth}\n")
     cdc.token = tokens["operator"][0]
     with cdc:
         yield cdc

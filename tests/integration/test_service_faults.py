@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import nats
@@ -16,10 +14,10 @@ import pytest
 
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
+from tests.support.faults import hanging
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pymilvus import MilvusClient
@@ -29,17 +27,6 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
 
 ALL = [{"name": "*"}]
-
-
-@contextmanager
-def hanging(server: EmbeddedMilvus | EmbeddedLite) -> Iterator[None]:
-    """Let a server take connections and answer nothing for a while."""
-    assert server.pid is not None
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("hung", ["target_lite", "source"])

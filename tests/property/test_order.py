@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cdc_actors.changes import Delete, DropCollection, Insert, Position, Tick
 from cdc_actors.replication.order import ChannelOrder
+from cdc_actors.replication.weight import total
 from tests.support.changes import delete, insert
 
 CHANNEL = "dml_0"
@@ -69,6 +70,20 @@ def test_a_restart_at_any_checkpoint_neither_loses_nor_repeats(
     ]
     after = [id(c) for _, window in windows[chosen + 1 :] for c in window.changes]
     assert released == after
+
+
+@given(logs())
+def test_the_weight_is_that_of_what_is_held(log: list) -> None:
+    """Every change counts from its arrival to its release."""
+    order = ChannelOrder(0)
+    held: list = []
+    for i, message in enumerate(log):
+        window = order.add(position(i), message)
+        held += [] if isinstance(message, Tick) else [message]
+        gone = {id(change) for change in (window.changes if window else ())}
+        held = [change for change in held if id(change) not in gone]
+        assert order.weight == total(held)
+    assert order.weight == 0
 
 
 def test_a_drop_releases_its_collection_without_a_tick() -> None:

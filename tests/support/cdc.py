@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cdc_actors.embedded.ports import PortBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
@@ -27,14 +27,13 @@ sourceConfig:
   uri: {source.uri}
   etcd: {{address: [{source.etcd_address}]}}
   {queue}
-auth: {auth}
 """
 
 
 class Cdc:
     """One service in a folder; may be killed and started again as often as a test likes.
 
-    ``auth`` is the section of the settings; a ``token`` goes with each request.
+    A ``token`` goes with each request.
     """
 
     def __init__(
@@ -43,8 +42,11 @@ class Cdc:
         source: EmbeddedMilvus,
         *,
         store: str | None = None,
-        auth: str = "{}",
+        settings: str = "",
+        program: Sequence[str] = ("-m", "cdc_actors"),
     ) -> None:
+        """``settings`` are further lines of the configuration; ``program`` is what runs."""
+        self._program = program
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = folder / "serve.log"
@@ -58,8 +60,8 @@ class Cdc:
                 store=store,
                 source=source,
                 queue=json.dumps(source.queue)[1:-1],
-                auth=auth,
             )
+            + settings
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.token: str | None = None
@@ -82,8 +84,7 @@ class Cdc:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "cdc_actors",
+                    *self._program,
                     "serve",
                     "--config",
                     str(self.config),
@@ -93,7 +94,7 @@ class Cdc:
                 env={**os.environ, "PYTHONWARNINGS": "default"},
                 cwd=self.folder,
             )
-        wait_until(self._answers, f"the service answers, {self.log}")
+        wait_until(self._answers, f"the service answers, {self.log}", 90)
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -31,6 +31,19 @@ def test_rows_pass_until_a_barrier() -> None:
     assert lanes.add("b", step(5)) == [step(5), behind]
 
 
+def test_the_channels_that_a_barrier_waits_for_are_known() -> None:
+    """Those that have not come to it, and have not passed it in an earlier run."""
+    lanes = Lanes({"a": 0, "b": 0, "c": 6, "d": 0})
+    assert lanes.awaited() == set()
+    lanes.add("a", step(5))
+    assert lanes.awaited() == {"b", "d"}
+    lanes.add("b", step(5))
+    assert lanes.awaited() == {"d"}
+    assert lanes.open() == {"c", "d"}
+    lanes.add("d", step(5))
+    assert lanes.awaited() == set()
+
+
 def test_barriers_run_in_their_order() -> None:
     """Two barriers in a row are each joined, one after the other."""
     lanes = Lanes({"a": 0, "b": 0})

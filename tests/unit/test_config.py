@@ -25,6 +25,7 @@ EVERYTHING = """
 address: 127.0.0.1:8444
 maxTaskNum: 100
 maxNameLength: 256
+maxMemoryBytes: 268435456
 metaStoreConfig:
   storeType: sqlite
   verifyAtStart: true
@@ -81,6 +82,7 @@ def test_every_key_has_its_default_but_the_queue():
         "address": "127.0.0.1:8444",
         "maxTaskNum": 100,
         "maxNameLength": 256,
+        "maxMemoryBytes": 256 << 20,
         "metaStoreConfig": {
             "storeType": "sqlite",
             "verifyAtStart": True,
@@ -199,7 +201,7 @@ def example(key: Key) -> tuple[str, Any]:
     if kind is bool:
         return "true", True
     if kind is int:
-        return "17", 17
+        return "40000000", 40_000_000
     if isinstance(key.default, dict):
         return "a.b=1, c=x", {"a.b": "1", "c": "x"}
     if isinstance(key.default, tuple):

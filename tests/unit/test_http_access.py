@@ -60,7 +60,7 @@ def ask(api: Api, kind: str, token: str):
     return api.ask(kind, data, headers=bearer(token))
 
 
-@pytest.mark.parametrize("kind", READING)
+@pytest.mark.parametrize("kind", sorted(READING))
 @pytest.mark.parametrize("token", [OPS, EYE])
 def test_everybody_with_a_token_reads(api, kind, token):
     """Both roles see tasks and their history."""
@@ -68,7 +68,7 @@ def test_everybody_with_a_token_reads(api, kind, token):
     assert api.client.simulate_get(EVENTS, headers=bearer(token)).status_code == 200
 
 
-@pytest.mark.parametrize("kind", CHANGING)
+@pytest.mark.parametrize("kind", sorted(CHANGING))
 def test_a_viewer_changes_nothing(api, kind):
     """What a viewer may not do is 403, says which role is needed, and is not done."""
     message = error_of(ask(api, kind, EYE), 403)

@@ -50,3 +50,26 @@ def test_requests_keep_a_partition_s_rows_in_order_and_bounded(parts: list) -> N
     for _, group in groups:
         size = sum(each.insert.size for each in group)
         assert size <= rows.MAX_REQUEST_BYTES or len(group) == 1
+
+
+@given(
+    st.integers(1, 50),
+    st.integers(1, 100 << 20),
+    st.none() | st.sets(st.integers(0, 49), min_size=1),
+)
+def test_an_insert_larger_than_a_request_is_split_by_rows(
+    count: int, size: int, chosen: set[int] | None
+) -> None:
+    """Each row comes once, in order; no request holds more rows than fit, but one."""
+    whole = dataclasses.replace(insert(1, keys=range(count)), size=size)
+    keep = None if chosen is None else tuple(sorted(i for i in chosen if i < count))
+    if keep == ():
+        return
+    groups = list(rows._groups([Rows(whole, keep)]))
+    parts = [part for _, group in groups for part in group]
+    if len(parts) > 1:
+        kept = [row for part in parts for row in part.keep or ()]
+        assert kept == list(keep or range(count))
+    for part in parts:
+        its = count if part.keep is None else len(part.keep)
+        assert its == 1 or its * size / count <= rows.MAX_REQUEST_BYTES + size / count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
 
     from cdc_actors.changes import Position, Record
@@ -31,11 +32,14 @@ class WalReader(Protocol):
         does not exist yet is waited for, unless there is a ``start``: then it is lost.
         """
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has arrived, in order within each channel.
 
         Returns at once if there is something, else after ``timeout`` seconds with an
-        empty list. What is fetched ahead is bounded in bytes. An error is raised once
+        empty list. With ``channels``, records of others stay where they are. What is
+        fetched ahead, and what is returned, is bounded in bytes. An error is raised once
         the records that came before it have been returned.
         """
 

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cdc_actors.changes import Record
     from cdc_actors.errors import CdcError
+    from cdc_actors.memory import Account
 
 RECORD_OVERHEAD = 256
 """Bytes of memory that a record takes beside its payload, at most."""
+
+TAKEN_BYTES = 4 << 20
+"""Bytes that are taken at once; one record may be larger."""
 
 
 class RecordBuffer:
     """Hands records from the thread that fetches to the one that polls.
 
-    Does not bound itself: who fetches looks at ``size`` first. Any thread may call.
+    Does not bound itself: who fetches asks ``may_fetch`` first. Any thread may call.
 
     Args:
         taken: Called by the polling thread after it has taken records out.
+        account: What the records may take of the memory, None for no common bound.
     """
 
-    def __init__(self, taken: Callable[[], None]) -> None:
+    def __init__(self, taken: Callable[[], None], account: Account | None) -> None:
         self._taken = taken
+        self._account = account
         self._changed = threading.Condition()
-        self._records: list[Record] = []
+        self._records: deque[Record] = deque()
         self._sizes: defaultdict[str, int] = defaultdict(int)
         self._error: CdcError | None = None
 
@@ -39,8 +45,7 @@ class RecordBuffer:
                 return
             self._records.extend(records)
             for record in records:
-                size = len(record.payload) + RECORD_OVERHEAD
-                self._sizes[record.position.channel] += size
+                self._count(record, 1)
             self._changed.notify()
 
     def fail(self, error: CdcError) -> None:
@@ -52,8 +57,9 @@ class RecordBuffer:
     def close(self, error: CdcError) -> None:
         """Forget everything and let ``take`` raise ``error`` at once."""
         with self._changed:
-            self._records, self._error = [], error
-            self._sizes.clear()
+            self._error = error
+            while self._records:
+                self._count(self._records.popleft(), -1)
             self._changed.notify()
 
     def size(self, channel: str) -> int:
@@ -61,15 +67,51 @@ class RecordBuffer:
         with self._changed:
             return self._sizes.get(channel, 0)
 
-    def take(self, timeout: float) -> list[Record]:
-        """Return all records in the order they came, waiting ``timeout`` seconds."""
+    def may_fetch(self, channel: str, at_most: int) -> bool:
+        """Tell whether more of a channel may be fetched, which may hold ``at_most``.
+
+        A channel of which nothing is there always may: it may be the one without which
+        what was read of the others cannot go on.
+        """
+        size = self.size(channel)
+        common = self._account is None or self._account.has_room()
+        return size == 0 or (common and size <= at_most)
+
+    def take(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
+        """Return records in the order they came, waiting ``timeout`` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._records or self._error, timeout)
-            if not self._records:
+            self._changed.wait_for(lambda: self._has(channels) or self._error, timeout)
+            if not self._has(channels):
                 if self._error is not None:
                     raise self._error
                 return []
-            records, self._records = self._records, []
-            self._sizes.clear()
+            records = list(self._pop(channels))
         self._taken()
         return records
+
+    def _has(self, channels: Collection[str] | None) -> bool:
+        if channels is None:
+            return bool(self._records)
+        return any(self._sizes.get(channel) for channel in channels)
+
+    def _pop(self, channels: Collection[str] | None) -> Iterator[Record]:
+        room = TAKEN_BYTES
+        others: list[Record] = []
+        while self._records and room > 0:
+            record = self._records.popleft()
+            if channels is None or record.position.channel in channels:
+                room -= self._count(record, -1)
+                yield record
+            else:
+                others.append(record)
+        self._records.extendleft(reversed(others))
+
+    def _count(self, record: Record, sign: int) -> int:
+        """Count a record in or out; return its bytes."""
+        size = len(record.payload) + RECORD_OVERHEAD
+        self._sizes[record.position.channel] += sign * size
+        if self._account is not None:
+            self._account.take(sign * size)
+        return size

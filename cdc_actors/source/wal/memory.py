@@ -11,6 +11,7 @@ from cdc_actors.errors import PositionLostError, TransientError
 from cdc_actors.source.wal.sequence import next_sequence, position_of, sequence_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from types import TracebackType
 
     from cdc_actors.changes import Position
@@ -124,12 +125,15 @@ class MemoryReader:
         else:
             raise PositionLostError(f"{channel}: record {start.text} is not in the log")
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has been written, at most 32 MiB of each channel."""
+        wanted = [c for c in self._next if channels is None or c in channels]
         with self._log.changed:
-            self._log.changed.wait_for(self._ready, timeout)
+            self._log.changed.wait_for(lambda: self._ready(wanted), timeout)
             self._check()
-            return [each for channel in self._next for each in self._take(channel)]
+            return [each for channel in wanted for each in self._take(channel)]
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
@@ -183,9 +187,9 @@ class MemoryReader:
         self._check()
         return self._log.bounds(channel) or (1, 1)
 
-    def _ready(self) -> bool:
+    def _ready(self, wanted: Iterable[str]) -> bool:
         broken = self._closed or self._stops != self._log.stops
-        return broken or any(self._waits(channel) for channel in self._next)
+        return broken or any(self._waits(channel) for channel in wanted)
 
     def _waits(self, channel: str) -> bool:
         bounds = self._log.bounds(channel)

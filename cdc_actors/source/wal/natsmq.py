@@ -20,12 +20,13 @@ from cdc_actors.source.wal.pull import Follower, lost
 from cdc_actors.source.wal.sequence import next_sequence, position_of, sequence_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Collection, Coroutine
     from types import TracebackType
 
     from nats.js.api import StreamState
 
     from cdc_actors.changes import Position, Record
+    from cdc_actors.memory import Account
 
 _ANSWER = 5.0
 _STOP = 1.0
@@ -41,14 +42,15 @@ class NatsReader:
 
     Args:
         address: A URL ``nats://host:port``, perhaps with ``user:password@``.
+        account: What may be fetched ahead of the service's memory.
 
     Raises:
         TransientError: The server cannot be reached.
         OperatorError: It refuses the login, or the address is not one.
     """
 
-    def __init__(self, address: str) -> None:
-        self._buffer = RecordBuffer(self._on_taken)
+    def __init__(self, address: str, account: Account | None = None) -> None:
+        self._buffer = RecordBuffer(self._on_taken, account)
         self._control = JetStream(address, self._fail)
         self._followers: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
         self._closed = False
@@ -78,9 +80,11 @@ class NatsReader:
         first = 0 if start is None else next_sequence(start, inclusive=inclusive)
         self._call(self._subscribe(channel, first))
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has arrived; after an error, first what came before it."""
-        return self._buffer.take(timeout)
+        return self._buffer.take(timeout, channels)
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 PREFETCH_BYTES = 32 << 20
 """Bytes that may be buffered for one channel, the running pull included."""
 
+PULL_BYTES = 2 << 20
+"""Bytes of one pull, until a record comes that is larger."""
+
 FRAME_BYTES = 64 << 10
 """Bytes that the server counts for a message beside its payload, at most."""
 
@@ -112,9 +115,8 @@ class Follower:
         self._next = start
         self._buffer = buffer
         self._failed = failed
-        self._pull_bytes = control.max_payload + FRAME_BYTES
-        reserved = self._pull_bytes + _BATCH * RECORD_OVERHEAD
-        self._may_pull_at = max(0, PREFETCH_BYTES - reserved)
+        self._largest = control.max_payload + FRAME_BYTES
+        self._pull_bytes = min(PULL_BYTES, self._largest)
         self._created: dt.datetime | None = None
         self._consumer: str | None = None
         self._gone = False
@@ -185,7 +187,8 @@ class Follower:
                 await subscription.unsubscribe()
 
     async def _wait_for_room(self) -> None:
-        while self._buffer.size(self._channel) > self._may_pull_at:
+        reserved = self._pull_bytes + _BATCH * RECORD_OVERHEAD
+        while not self._buffer.may_fetch(self._channel, PREFETCH_BYTES - reserved):
             self._room.clear()
             await self._room.wait()
 
@@ -273,6 +276,10 @@ class Follower:
             self._end(self._removed(last + 1))
 
     def _on_full(self) -> None:
+        if self._left == _BATCH and self._pull_bytes < self._largest:
+            self._pull_bytes = min(2 * self._pull_bytes, self._largest)
+            self._ended.set()
+            return
         if self._left < _BATCH:
             self._ended.set()
             return

@@ -7,7 +7,6 @@ keeps no subscription and no backlog for them once their connection is gone.
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Self
 
 from cdc_actors.changes import Position
@@ -19,10 +18,12 @@ from cdc_actors.source.wal.pulsar_ids import id_of, place_of, position_of
 from cdc_actors.source.wal.pulsar_link import PulsarLink
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
 
     from cdc_actors.changes import Record
     from cdc_actors.config import Pulsar
+    from cdc_actors.memory import Account
 
 _STOP = 0.8
 
@@ -39,8 +40,9 @@ class PulsarReader:
         OperatorError: It refuses the login, or a setting is wrong.
     """
 
-    def __init__(self, config: Pulsar) -> None:
-        self._buffer = RecordBuffer(self._on_taken)
+    def __init__(self, config: Pulsar, account: Account | None = None) -> None:
+        """``account`` is what may be fetched ahead of the service's memory."""
+        self._buffer = RecordBuffer(self._on_taken, account)
         self._followers: dict[str, Follower] = {}
         self._closed = False
         self._link = PulsarLink(config)
@@ -72,9 +74,11 @@ class PulsarReader:
         self._followers[channel] = follower
         follower.start()
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has arrived; after an error, first what came before it."""
-        return self._buffer.take(timeout)
+        return self._buffer.take(timeout, channels)
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
@@ -109,12 +113,11 @@ class PulsarReader:
         self._buffer.close(_closed())
         for follower in self._followers.values():
             follower.stop()
-        # The client may wait for a connection longer than anybody waits for a stop.
-        parting = threading.Thread(target=self._link.close, daemon=True)
+        # The client may wait for a connection longer than anybody waits for a stop. Python
+        # waits for this thread at its end: it must not end while others are in the client.
+        parting = threading.Thread(target=self._part, name="pulsar-parting")
         parting.start()
-        deadline = time.monotonic() + _STOP
-        for thread in (parting, *(each.thread for each in self._followers.values())):
-            thread.join(max(0, deadline - time.monotonic()))
+        parting.join(_STOP)
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +129,11 @@ class PulsarReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _part(self) -> None:
+        self._link.close()
+        for follower in self._followers.values():
+            follower.thread.join()
 
     def _check(self) -> None:
         if self._closed:

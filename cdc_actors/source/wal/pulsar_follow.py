@@ -147,7 +147,7 @@ class Follower:
         return None
 
     def _wait_for_room(self) -> None:
-        while self._buffer.size(self._channel) > BUFFER_BYTES:
+        while not self._buffer.may_fetch(self._channel, BUFFER_BYTES):
             self._room.clear()
             if self._closing.is_set() or self._buffer.size(self._channel) == 0:
                 return

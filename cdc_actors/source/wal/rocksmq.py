@@ -18,7 +18,7 @@ from cdc_actors.source.wal.rockskeys import Keys, number_of, position_of
 from cdc_actors.source.wal.rocksview import RocksView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
     from cdc_actors.changes import Record
@@ -72,11 +72,13 @@ class RocksReader:
         cursor = RocksCursor(channel, number, inclusive=inclusive)
         self._cursors[channel] = self._behind[channel] = cursor
 
-    def poll(self, timeout: float) -> list[Record]:
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
         """Return what has arrived; after an error, first what came before it."""
         deadline = time.monotonic() + timeout
         while True:
-            records = self._use(self._read)
+            records = self._use(lambda: self._read(channels))
             now = time.monotonic()
             if records or now >= deadline:
                 return records
@@ -145,24 +147,27 @@ class RocksReader:
 
         return self._use(ask)
 
-    def _read(self) -> list[Record]:
+    def _read(self, channels: Collection[str] | None) -> list[Record]:
         if self._error is not None:
             raise self._error
         self._look()
         records: list[Record] = []
         room = POLL_BYTES
         try:
-            while self._behind and room > 0:
-                room -= self._read_next(records)
+            while room > 0 and (channel := self._longest_waiting(channels)):
+                room -= self._read_next(channel, records)
         except CdcError as error:
             self._error = error
             if not records:
                 raise
         return records
 
-    def _read_next(self, records: list[Record]) -> int:
-        """Read on in the channel that waits longest; return the bytes that came."""
-        channel = next(iter(self._behind))
+    def _longest_waiting(self, channels: Collection[str] | None) -> str | None:
+        wanted = (c for c in self._behind if channels is None or c in channels)
+        return next(wanted, None)
+
+    def _read_next(self, channel: str, records: list[Record]) -> int:
+        """Read on in a channel; return the bytes that came."""
         cursor = self._behind.pop(channel)
         size = cursor.read(self._view, _CHANNEL_BYTES, records)
         if size and not cursor.at_end:

@@ -65,7 +65,9 @@ def numbers(page) -> list[int]:
 class TestEntries:
     """What is told of each event."""
 
-    @pytest.mark.parametrize("kind", concrete(TaskEvent), ids=lambda kind: kind.TOPIC)
+    @pytest.mark.parametrize(
+        "kind", sorted(concrete(TaskEvent), key=lambda kind: kind.TOPIC)
+    )
     def test_every_event_has_words_and_no_secret(self, kind):
         """Each kind of event is told in a line, and its content is JSON."""
         event = every_event()[kind.TOPIC]
@@ -99,9 +101,10 @@ class TestEntries:
     def test_failure_for_good(self):
         """A failure that is not tried again says so."""
         task = new_task()
-        task.fail("refused", FailureClass.OPERATOR, next_try=None, **SAYS)
-        told = words(task.collect_events()[1])
-        assert told == "failed, attempt 1, not tried again: refused"
+        task.fail("refused\n by it", FailureClass.OPERATOR, next_try=None, **SAYS)
+        told = entry_of(task.collect_events()[1])
+        assert told.text == "failed, attempt 1, not tried again: refused by it"
+        assert told.content["error"] == "refused\n by it"
 
     def test_content_of_a_created_collection(self):
         """The shards are told, the bytes of the schema are not."""

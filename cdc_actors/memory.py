@@ -1,0 +1,91 @@
+"""One ceiling in bytes for the rows that the whole service holds.
+
+Tasks share it as packet switches share their buffers: each may hold a multiple of what is
+free just now (Choudhury and Hahne, "Dynamic Queue Length Thresholds for Shared-Memory
+Packet Switches", 1998). One task alone may use most of it, many get equal parts, and some
+is always free for one that only begins, whatever the others' targets do.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Memory:
+    """The bytes that may be held, and those that are. Any thread may use it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @property
+    def used(self) -> int:
+        """How many bytes all accounts hold together."""
+        return self._used
+
+    def account(self, share: float) -> Account:
+        """Open an account that may hold ``share`` times what is free."""
+        return Account(self, share)
+
+    def change(self, size: int) -> None:
+        """Count so many bytes more, or fewer."""
+        with self._changed:
+            self._used += size
+            if size < 0:
+                self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something true of what is held; return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+
+class Account:
+    """What one holder has of the memory. Any thread may use it.
+
+    Taking never blocks and is never refused, for what has been read must go somewhere:
+    who reads asks for room first.
+    """
+
+    def __init__(self, memory: Memory, share: float) -> None:
+        self._memory = memory
+        self._share = share
+        self._held = 0
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held."""
+        return self._held
+
+    def take(self, size: int) -> None:
+        """Count bytes as held."""
+        with self._lock:
+            if self._closed:
+                return
+            self._held += size
+        self._memory.change(size)
+
+    def give(self, size: int) -> None:
+        """Count bytes as let go."""
+        self.take(-size)
+
+    def has_room(self) -> bool:
+        """Tell whether more may be read."""
+        return self._held < self._share * (self._memory.limit - self._memory.used)
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something true of what is held; return whether it is."""
+        return self._memory.wait_for(condition, timeout)
+
+    def close(self) -> None:
+        """Let go of everything; who still holds some is no longer counted. Idempotent."""
+        with self._lock:
+            held, self._held, self._closed = self._held, 0, True
+        self._memory.change(-held)

@@ -1,0 +1,141 @@
+"""The service is killed at every point between event, target call and checkpoint."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import crashing
+from tests.support.books import Books, wait_equal
+from tests.support.cdc import Cdc, wait_until
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+IN_SHORT = 5
+"""How many of the points a run takes that was not asked for all of them."""
+
+TARGET_SECONDS = 60
+
+
+class Story:
+    """Something of everything, told again and again with other names."""
+
+    def __init__(self, client: MilvusClient) -> None:
+        self._client = client
+        self._told = 0
+
+    def tell(self) -> None:
+        """Write rows, change them, drop a partition and what was told before."""
+        self._told += 1
+        books = Books(self._client, f"books_{self._told}").create()
+        books.insert(range(10))
+        self._client.create_partition(books.name, "new")
+        books.insert(range(10, 20), partition="new")
+        books.upsert(range(5))
+        books.delete(range(5, 8))
+        self._client.create_partition(books.name, "old")
+        books.insert(range(20, 25), partition="old")
+        self._client.release_partitions(books.name, ["old"])
+        self._client.drop_partition(books.name, "old")
+        if self._told > 1:
+            self._client.drop_collection(f"books_{self._told - 1}")
+
+
+class Killed:
+    """A service that dies at points, with one task."""
+
+    def __init__(self, cdc: Cdc, target: str) -> None:
+        self.cdc = cdc
+        self.task = uuid.uuid4().hex
+        self._target = target
+
+    def arm(self, point: str) -> None:
+        """Let the service die at a point."""
+        partial = self.cdc.folder / "partial"
+        partial.write_text(point)
+        partial.rename(self.cdc.folder / crashing.ARMED)
+
+    def points(self) -> list[str]:
+        """Return the points passed so far, each once."""
+        passed = (self.cdc.folder / crashing.POINTS).read_text().splitlines()
+        return list(dict.fromkeys(passed))
+
+    def create(self) -> int:
+        """Ask for the task; return the status."""
+        return self.cdc.request(
+            "create",
+            task_id=self.task,
+            milvus_connect_param={"uri": self._target},
+            collection_infos=[{"name": "*"}],
+        )[0]
+
+    def wait_dead(self, point: str) -> None:
+        """Wait until the service has died at the point; then start it again."""
+        process = self.cdc.process
+        assert process is not None
+        wait_until(lambda: process.poll() is not None, f"it dies {point}", 90)
+        assert not (self.cdc.folder / crashing.ARMED).exists()
+        self.cdc.start()
+
+    def pause_and_resume(self) -> None:
+        """Ask for both; whoever dies meanwhile does not answer."""
+        self.cdc.request("pause", task_id=self.task)
+        self.cdc.request("resume", task_id=self.task)
+
+
+@pytest.mark.timeout(2400)
+def test_rows_are_equal_after_a_kill_at_each_point(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    emptied,
+    tmp_path: Path,
+    seed: int,
+    pytestconfig: pytest.Config,
+) -> None:
+    """One story passes the points; in the next ones the service dies at each in turn."""
+    program = [str(Path(crashing.__file__))]
+    emptied(target_lite).close()
+    with (
+        closing(emptied(source)) as client,
+        Cdc(tmp_path, source, program=program) as cdc,
+    ):
+        story = Story(client)
+        killed = Killed(cdc, target_lite.uri)
+        for point in ("before save TaskCreated", "after save TaskCreated"):
+            killed.arm(point)
+            assert killed.create() == 0, point
+            killed.wait_dead(point)
+        assert killed.create() == 200
+        for _ in range(2):
+            story.tell()
+            killed.pause_and_resume()
+            wait_equal(source, target_lite, timeout=TARGET_SECONDS)
+        points = [each for each in killed.points() if "TaskCreated" not in each]
+        chosen = (
+            points
+            if pytestconfig.getoption("--all-points")
+            else (random.Random(seed).sample(points, IN_SHORT))
+        )
+        for point in chosen:
+            killed.arm(point)
+            story.tell()
+            killed.pause_and_resume()
+            killed.wait_dead(f"{point}, seed {seed}")
+            if cdc.get(killed.task)["state"] == "Paused":
+                cdc.ask("resume", task_id=killed.task)
+            wait_equal(source, target_lite, timeout=TARGET_SECONDS)
+        print(f"{len(chosen)} of {len(points)} points, seed {seed}: all equal")  # noqa: T201
+        for point in ("before save TaskDeleted", "after save TaskDeleted"):
+            killed.arm(point)
+            assert cdc.request("delete", task_id=killed.task)[0] == 0, point
+            killed.wait_dead(point)
+        assert cdc.request("get", task_id=killed.task)[0] == 404

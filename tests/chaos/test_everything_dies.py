@@ -1,0 +1,148 @@
+"""Service, source and target are killed again and again under a random load.
+
+The short form runs with the other tests; ``--kills 100`` is the long one. It prints what
+stands in the README's table.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos.test_crash import compared
+from tests.support.cdc import Cdc
+from tests.support.workload import Workload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdc_actors.compare import Report
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+STEPS_BETWEEN_KILLS = (1, 8)
+SOURCE_DIES = TARGET_DIES = 0.08
+"""How often a server dies with the service."""
+
+LOOKED_AT = 0.3
+"""How often the service gets the time to recover, and is measured."""
+
+TIMEOUT = 300.0
+
+
+@dataclass
+class Figures:
+    """What came of it. Times are in seconds."""
+
+    kills: dict[str, int] = field(
+        default_factory=lambda: {"service": 0, "source": 0, "target": 0}
+    )
+    recoveries: list[float] = field(default_factory=list)
+
+    def text(self, report: Report, seed: int) -> str:
+        """Return everything in one line."""
+        each = report.collections
+        lost = sum(one.missing.count for one in each)
+        more = sum(one.extra.count + one.uneven for one in each)
+        rows = sum(one.source_rows or 0 for one in each)
+        different = sum(one.different.count for one in each)
+        return (
+            f"seed {seed}, kills {self.kills}, rows compared {rows}, lost {lost}, "
+            f"doubled or too many {more}, different {different}, {self._recovery()}"
+        )
+
+    def _recovery(self) -> str:
+        times = sorted(self.recoveries)
+        if not times:
+            return "no recovery measured"
+        p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
+        return f"recovery p50 {statistics.median(times):.1f} s, p99 {p99:.1f} s"
+
+
+class Killer:
+    """Kills what a seed says, when it says so."""
+
+    def __init__(
+        self,
+        cdc: Cdc,
+        source: EmbeddedMilvus,
+        target: EmbeddedMilvus,
+        moments: random.Random,
+    ) -> None:
+        self._cdc = cdc
+        self._servers = {"source": source, "target": target}
+        self._moments = moments
+        self.figures = Figures()
+
+    def kill(self, workload: Workload) -> None:
+        """Write; in the middle the service dies, perhaps a server; all come back.
+
+        The source dies between two writes: of one that it did not answer nobody knows
+        whether it was done.
+        """
+        dies = {
+            "source": self._moments.random() < SOURCE_DIES,
+            "target": self._moments.random() < TARGET_DIES,
+        }
+        timer = threading.Timer(
+            self._moments.uniform(0, 1.5), self._kill_now, (dies["target"],)
+        )
+        timer.start()
+        for _ in range(self._moments.randint(*STEPS_BETWEEN_KILLS)):
+            workload.step()
+        timer.join()
+        self.figures.kills["service"] += 1
+        if dies["source"]:
+            self._servers["source"].kill()
+        for name, dead in dies.items():
+            if dead:
+                self.figures.kills[name] += 1
+                self._servers[name].start()
+
+    def recover(self, task: str) -> None:
+        """Start the service; now and then see how long it takes to catch up."""
+        began = time.monotonic()
+        self._cdc.start()
+        if self._moments.random() < LOOKED_AT:
+            self._cdc.wait_caught_up(task, TIMEOUT)
+            self.figures.recoveries.append(time.monotonic() - began)
+
+    def _kill_now(self, target: bool) -> None:  # noqa: FBT001 - a timer's argument
+        self._cdc.kill()
+        if target:
+            self._servers["target"].kill()
+
+
+@pytest.mark.timeout(10_000)
+def test_rows_are_equal_after_everything_died(
+    source: EmbeddedMilvus,
+    target_milvus: EmbeddedMilvus,
+    emptied,
+    tmp_path: Path,
+    seed: int,
+    pytestconfig: pytest.Config,
+) -> None:
+    """Whatever dies, as often as asked for: nothing lost, nothing doubled."""
+    for each in (source, target_milvus):
+        emptied(each).close()
+    with (
+        Cdc(tmp_path, source) as cdc,
+        Workload(source.uri, seed, binary_vectors=True) as workload,
+    ):
+        killer = Killer(cdc, source, target_milvus, random.Random(seed))
+        task = cdc.create(target_milvus.uri)
+        workload.setup()
+        for _ in range(pytestconfig.getoption("--kills")):
+            killer.kill(workload)
+            killer.recover(task)
+        cdc.wait_caught_up(task, TIMEOUT)
+        report = compared(source.uri, target_milvus.uri)
+        text = killer.figures.text(report, seed)
+        print(text)  # noqa: T201 - the figures of the README
+        assert report.equal, f"{text}\n{report}"
+        assert [c for c in cdc.get(task)["collections"] if c["state"] != "live"] == []

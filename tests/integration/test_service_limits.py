@@ -1,0 +1,66 @@
+"""A target that limits its clients is written to as fast as it allows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from cdc_actors.embedded.milvus import EmbeddedMilvus
+from tests.support.books import Books, wait_equal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pymilvus import MilvusClient
+
+    from tests.support.cdc import Cdc
+
+MB_A_SECOND = 0.25
+ROWS = 400
+TEXT = 20_000
+
+
+class LimitedMilvus(EmbeddedMilvus):
+    """A Milvus that takes a quarter of a megabyte a second."""
+
+    def _prepare(self) -> Sequence[str]:
+        command = super()._prepare()
+        path = self.folder / "configs" / "milvus.yaml"
+        tree: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+        rate = {"max": MB_A_SECOND, "collection": {"max": MB_A_SECOND}}
+        tree["quotaAndLimits"]["enabled"] = True
+        tree["quotaAndLimits"]["dml"] = {"enabled": True, "insertRate": rate}
+        tree["quotaAndLimits"]["limitWriting"] = {
+            "memProtection": {"enabled": False},
+            "diskProtection": {"enabled": False},
+        }
+        path.write_text(yaml.safe_dump(tree), "utf-8")
+        return command
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[EmbeddedMilvus]:
+    """Yield a target with a limit."""
+    with LimitedMilvus(tmp_path / "limited") as server:
+        yield server
+
+
+def test_target_with_a_rate_limit(
+    source: EmbeddedMilvus, limited: EmbeddedMilvus, client: MilvusClient, cdc: Cdc
+) -> None:
+    """Rows arrive at the rate it takes; the task does not fail, nor knock all the time."""
+    books = Books(client).create(text=TEXT)
+    for start in range(0, ROWS, 50):
+        books.insert(range(start, start + 50), text="x" * TEXT)
+    began = time.monotonic()
+    task = cdc.create(limited.uri)
+    wait_equal(source, limited, timeout=180)
+    took = time.monotonic() - began
+    refusals = cdc.log.read_text("utf-8").count("target_limits_rate")
+    assert 0 < refusals < took + 5
+    assert cdc.get(task)["health"]["status"] in {"ok", "catching_up"}
+    assert "stream failed" not in cdc.log.read_text("utf-8")

@@ -1,0 +1,137 @@
+"""Whatever the network does on any of the service's ways, both sides end equal."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.books import Books, wait_equal, wait_keys
+from tests.support.cdc import Cdc, wait_until
+from tests.support.proxy import TcpProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pymilvus import MilvusClient
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+PLACES = ("target", "queue", "etcd")
+NOT_WELL = {"retrying", "stalled"}
+
+
+@dataclass
+class Ways:
+    """A source and a target behind proxies, one for each place."""
+
+    uri: str
+    target_uri: str
+    etcd_address: str
+    queue: dict[str, dict[str, str]]
+    proxies: dict[str, TcpProxy]
+    servers: tuple[EmbeddedMilvus, EmbeddedLite]
+
+
+@pytest.fixture
+def ways(source: EmbeddedMilvus, target_lite: EmbeddedLite) -> Iterator[Ways]:
+    """Yield the ways of a service from the source to a Milvus Lite."""
+    ports = (target_lite.ports["api"], source.ports["nats"], source.ports["etcd"])
+    with ExitStack() as stack:
+        proxies = {
+            place: stack.enter_context(TcpProxy(port))
+            for place, port in zip(PLACES, ports, strict=True)
+        }
+        at = {place: f"127.0.0.1:{proxy.port}" for place, proxy in proxies.items()}
+        yield Ways(
+            uri=source.uri,
+            target_uri=f"http://{at['target']}",
+            etcd_address=f"http://{at['etcd']}",
+            queue={"natsmq": {"address": f"nats://{at['queue']}"}},
+            proxies=proxies,
+            servers=(source, target_lite),
+        )
+
+
+@pytest.fixture
+def cdc(ways: Ways, tmp_path: Path) -> Iterator[Cdc]:
+    """Yield a service whose ways all lead through proxies."""
+    with Cdc(tmp_path, ways) as service:  # type: ignore[arg-type]
+        yield service
+
+
+def begin(cdc: Cdc, ways: Ways, books: Books, lite: MilvusClient) -> str:
+    """Replicate a few rows while all is well; return the task's id."""
+    books.create().insert(range(3))
+    task = cdc.create(ways.target_uri)
+    wait_keys(lite, range(3))
+    cdc.wait_caught_up(task)
+    return task
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("fault", [TcpProxy.cut, TcpProxy.half_open])
+def test_a_way_that_leads_nowhere(
+    fault: Callable[[TcpProxy], None],
+    place: str,
+    ways: Ways,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """The task says that it does not move; when the way is open again it goes on."""
+    books = Books(client)
+    task = begin(cdc, ways, books, lite)
+    fault(ways.proxies[place])
+    books.insert(range(3, 6))
+    Books(client, "new").create().insert(range(5))
+    wait_until(lambda: cdc.get(task)["health"]["status"] in NOT_WELL, "it says so", 60)
+    books.delete(range(2))
+    ways.proxies[place].heal()
+    wait_equal(*ways.servers, timeout=120)
+    wait_until(lambda: cdc.get(task)["health"]["status"] == "ok", "it is well", 60)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_connections_that_are_reset(
+    place: str,
+    ways: Ways,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """Again and again in the middle of writing, and nothing is lost or doubled."""
+    books = Books(client)
+    begin(cdc, ways, books, lite)
+    for start in range(3, 63, 10):
+        books.insert(range(start, start + 10))
+        ways.proxies[place].reset()
+        books.upsert(range(start, start + 5))
+        books.delete(range(start + 8, start + 10))
+    wait_equal(*ways.servers, timeout=120)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "fault", [lambda way: way.delay(0.3), lambda way: way.throttle(50_000)]
+)
+def test_a_slow_way(
+    fault: Callable[[TcpProxy], None],
+    place: str,
+    ways: Ways,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """Everything arrives while the way is slow, only later."""
+    books = Books(client)
+    begin(cdc, ways, books, lite)
+    fault(ways.proxies[place])
+    books.insert(range(3, 1003))
+    books.upsert(range(5))
+    Books(client, "new").create().insert(range(5))
+    wait_equal(*ways.servers, timeout=120)
