@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - whoever encodes evaluates the annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
 

@@ -11,6 +11,7 @@ from cdc_actors.errors import RequestError
 from cdc_http.access import Access
 from cdc_http.answers import write_error
 from cdc_http.events import EventsResource
+from cdc_http.openapi import OpenApiResource
 from cdc_http.operations import Operations
 from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from cdc_actors.config.access import Token
     from cdc_http.service import TaskService
 
-_PATHS = "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /livez, GET /readyz"
+_PATHS = (
+    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /livez, GET /readyz, "
+    "GET /openapi.json"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -39,9 +43,10 @@ def create_app(
     """
     app = falcon.App(middleware=_MethodCheck())
     app.add_middleware(Access(tokens))
-    operations = Operations(service, max_name_length)
+    operations = Operations(service, max_name_length).by_type
     app.add_route("/cdc", CdcResource(operations, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
+    app.add_route("/openapi.json", OpenApiResource(operations))
     app.add_route("/livez", LivezResource(service))
     app.add_route("/readyz", ReadyzResource(service))
     app.add_error_handler(Exception, _on_unexpected)

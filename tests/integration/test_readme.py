@@ -68,7 +68,16 @@ def test_the_configuration_is_the_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["demo", "serve", "config show", "task create", "history", "audit head"],
+    [
+        "demo",
+        "serve",
+        "config show",
+        "task create",
+        "history",
+        "audit head",
+        "token create",
+        "key rotate",
+    ],
 )
 def test_the_commands_exist(name: str) -> None:
     """Each command that the README names has a help text."""

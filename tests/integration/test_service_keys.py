@@ -36,10 +36,10 @@ def key_file(cdc: Cdc) -> Path:
     return path
 
 
-def create(cdc: Cdc, target: EmbeddedLite) -> str:
+def create(cdc: Cdc, target: EmbeddedLite, name: str) -> str:
     """Create a task whose target's token is a secret."""
     param = {"uri": target.uri, "token": f"root:{SECRET}"}
-    infos = [{"name": "*"}]
+    infos = [{"name": name}]
     data = cdc.ask("create", milvus_connect_param=param, collection_infos=infos)
     return data["task_id"]
 
@@ -60,7 +60,7 @@ def test_a_new_key_takes_over_at_a_restart(
     alone: Cdc, target_lite: EmbeddedLite
 ) -> None:
     """Every task then works without the old key, paused ones, too, and says so once."""
-    tasks = [create(alone, target_lite) for _ in range(2)]
+    tasks = [create(alone, target_lite, name) for name in "ab"]
     alone.ask("pause", task_id=tasks[1])
     old = key_file(alone).read_text()
     done = rotate(alone)
@@ -95,7 +95,7 @@ def test_without_the_right_key_a_task_stands_still_and_says_why(
     alone: Cdc, target_lite: EmbeddedLite
 ) -> None:
     """A key that was taken away too early is asked for, and put back all is well."""
-    task = create(alone, target_lite)
+    task = create(alone, target_lite, "*")
     path = key_file(alone)
     old = path.read_text()
     assert rotate(alone).returncode == 0
