@@ -52,6 +52,7 @@ def task_object(view: TaskView) -> dict[str, Any]:
         "rows_applied": view.rows_applied,
         "databases": [_database(each) for each in view.databases],
         "collections": [_collection(each) for each in view.collections],
+        "operations_refused": {"count": view.refused, "newest": list(view.refusals)},
     }
     if spec.db_collections:
         task["db_collections"] = {
@@ -63,6 +64,8 @@ def task_object(view: TaskView) -> dict[str, Any]:
         task["excludes"] = [
             {"database": database, "name": name} for database, name in spec.excludes
         ]
+    if spec.enable_user_role:
+        task["extra_info"] = {"enable_user_role": True}
     if view.reason:
         task["reason"] = view.reason
     if view.as_of is not None:
@@ -98,4 +101,5 @@ def _collection(view: CollectionView) -> dict[str, Any]:
         "collection_id": view.collection_id,
         "state": view.state,
         "reason": view.reason,
+        "resync_needed": view.resync_needed,
     }
