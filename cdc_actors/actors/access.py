@@ -26,8 +26,8 @@ _ORDER = ("user", "role", "binding", "grant")
 class Access:
     """Follows who may do what, for a task that asks for it. The reader's thread.
 
-    Only what this task brought to the target is ever removed there. A password cannot be
-    had from its hash: a new user gets one that nobody knows, and the task says so.
+    What the source never had is left alone at the target. A password cannot be had from
+    its hash: a new user gets one that nobody knows, and the task says so.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class Parking:
         self._channels = channels
         self._databases = databases
         self._parked: list[_Parked] = []
-        self._untied: set[int | str] = set()
+        self._untied: set[int] = set()
 
     def add(
         self,
@@ -104,6 +104,7 @@ class Parking:
             return True
         free = names.is_free_for(collection, work)
         if free:
+            self._untied.discard(collection.entry.collection_id)
             self._router.give_told(collection, work)
         return free
 

@@ -140,7 +140,7 @@ def test_users_roles_and_grants(
 def test_who_was_there_before_stays(
     scenario: Scenario, roots: tuple[MilvusClient, MilvusClient]
 ) -> None:
-    """A user of the target's own keeps the password; nobody is dropped but who came."""
+    """A user who is there keeps the password; one the source never had is left alone."""
     source, target = roots
     target.create_user("ann", "Targets123")
     target.create_user("local", "Targets123")
