@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import FullName, TaskSpec
 
 
-_KEPT = "one that the target does not rename"
+_KEPT = "a collection that the target does not rename"
 
 
 @dataclass(slots=True, eq=False)
@@ -327,10 +327,13 @@ class Router:
 
     def _set_aside(self, entry: CollectionEntry, holder: str) -> None:
         """Leave out a collection whose name at the target another one has."""
+        remedy = "create a task whose name_mapping gives each a name of its own"
+        if holder == _KEPT:
+            remedy = "rename or drop that one at the target"
         there = ".".join(self.names.there(entry))
         error = OperatorError(
             f"{entry.database}.{entry.name} would be {there} at the target, which "
-            f"{holder} is: create a task whose name_mapping gives each a name of its own"
+            f"{holder} is: {remedy}"
         )
         self._stream.record(RecordSetAside(entry, error))
         self.leave_out(entry.collection_id)

@@ -87,7 +87,7 @@ def test_renamed_into_another_database(scenario: Scenario) -> None:
     if isinstance(scenario.target, EmbeddedLite):
         wait_until(lambda: len(scenario.reasons()) == 2, "both are set aside")
         assert "cannot rename into another database" in scenario.reasons()[0]
-        assert "the target does not rename it" in scenario.reasons()[1]
+        assert "a collection that the target does not rename" in scenario.reasons()[1]
     else:
         scenario.wait_equal()
         assert scenario.reasons() == []
