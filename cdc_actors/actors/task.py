@@ -333,6 +333,9 @@ class TaskActor(pykka.ThreadingActor):
             token=ledger.token(),
             names=self._names,
             entries=tuple(ledger.task.collections.values()),
+            aliases=ledger.task.aliases,
+            access=ledger.task.access,
+            passwords=ledger.task.passwords,
             checkpoints=dict(ledger.checkpoints),
             fences=ledger.fences(),
         )

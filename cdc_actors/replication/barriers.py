@@ -76,6 +76,10 @@ class Lanes:
             pass
         return ready
 
+    def waiting(self) -> list[Piece | Step]:
+        """Return what has been taken and may not go on yet."""
+        return [item for lane in self._lanes.values() for item in lane]
+
     def awaited(self) -> set[str]:
         """Return the channels that have to come to the barrier others wait at."""
         first = self._first_step()

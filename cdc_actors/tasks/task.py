@@ -59,6 +59,11 @@ class Task(Aggregate):
         self.reason: str | None = None
         self.failure: Failure | None = None
         self.collections: dict[int, CollectionEntry] = {}
+        self.aliases: dict[tuple[str, str], int] = {}
+        self.access: frozenset[tuple[str, ...]] = frozenset()
+        self.passwords: dict[str, str] = {}
+        self.refusals: tuple[Operation, ...] = ()
+        self.refused = 0
 
     @classmethod
     def create(

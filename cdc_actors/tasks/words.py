@@ -72,6 +72,8 @@ def _operation_started(event: OperationStarted) -> str:
 
 @words.register
 def _operation_applied(event: OperationApplied) -> str:
+    if refused := event.operation.refused:
+        return f"{_operation(event)} not done: {refused}"
     return f"{_operation(event)} done at the target"
 
 

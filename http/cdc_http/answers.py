@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime  # noqa: TC003 - msgspec evaluates the annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cdc_actors.actors.views import Health  # noqa: TC001
-from cdc_http.wire import NameMapping
+from cdc_actors.actors.views import Health, Refusal  # noqa: TC001
+from cdc_http.wire import ExtraInfo, NameMapping
 
 if TYPE_CHECKING:
     import falcon
@@ -59,7 +60,10 @@ class Database(Answer, frozen=True):
 
 
 class Collection(Answer, frozen=True):
-    """A collection: where it stands, and why if it was set aside."""
+    """A collection: where it stands, and why if it was set aside.
+
+    ``resync_needed`` says why rows of it are missing at the target, if some are.
+    """
 
     database: str
     name: str
@@ -68,6 +72,14 @@ class Collection(Answer, frozen=True):
     collection_id: int
     state: str
     reason: str | None
+    resync_needed: str | None
+
+
+class RefusedOperations(Answer, frozen=True):
+    """How many operations the target refused, and the newest of them."""
+
+    count: int
+    newest: list[Refusal]
 
 
 class Task(Answer, frozen=True):
@@ -86,9 +98,11 @@ class Task(Answer, frozen=True):
     rows_applied: int | None
     databases: list[Database]
     collections: list[Collection]
+    operations_refused: RefusedOperations
     db_collections: dict[str, list[Named]] | UnsetType = UNSET
     name_mapping: list[NameMapping] | UnsetType = UNSET
     excludes: list[Excluded] | UnsetType = UNSET
+    extra_info: ExtraInfo | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     as_of: int | UnsetType = UNSET
 
@@ -133,7 +147,11 @@ def write_json(response: falcon.Response, status: int, value: Any) -> None:
     """Make ``value`` the answer. Times become RFC 3339, NaN becomes null."""
     response.status = status
     response.content_type = "application/json"
-    response.data = msgspec.json.encode(value)
+    try:
+        response.data = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A peer's words may hold half a character, which JSON can but UTF-8 cannot.
+        response.data = json.dumps(msgspec.to_builtins(value)).encode()
 
 
 def write_error(response: falcon.Response, status: int, message: str) -> None:
@@ -166,9 +184,13 @@ def task_object(view: TaskView) -> Task:
         rows_applied=view.rows_applied,
         databases=[_database(each) for each in view.databases],
         collections=[_collection(each) for each in view.collections],
+        operations_refused=RefusedOperations(
+            count=view.refused, newest=list(view.refusals)
+        ),
         db_collections=by_database or UNSET,
         name_mapping=mappings or UNSET,
         excludes=excludes or UNSET,
+        extra_info=ExtraInfo(enable_user_role=True) if spec.enable_user_role else UNSET,
         reason=view.reason or UNSET,
         as_of=UNSET if view.as_of is None else view.as_of,
     )
@@ -195,4 +217,5 @@ def _collection(view: CollectionView) -> Collection:
         collection_id=view.collection_id,
         state=view.state,
         reason=view.reason,
+        resync_needed=view.resync_needed,
     )

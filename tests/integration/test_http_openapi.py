@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.tasks.history import Page
 
-COMMITTED = Path(__file__).parents[2] / "openapi.json"
+COMMITTED = Path(__file__).parents[2] / "http" / "openapi.json"
 ANSWER_SECONDS = 20
 CHECKS = [
     not_a_server_error,

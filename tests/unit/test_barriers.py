@@ -27,6 +27,7 @@ def test_rows_pass_until_a_barrier() -> None:
     assert lanes.add("a", first) == [first]
     assert lanes.add("a", step(5)) == []
     assert lanes.add("a", behind) == []
+    assert lanes.waiting() == [step(5), behind]
     assert lanes.add("b", other) == [other]
     assert lanes.add("b", step(5)) == [step(5), behind]
 

@@ -106,6 +106,20 @@ class TestEntries:
         assert told.text == "failed, attempt 1, not tried again: refused by it"
         assert told.content["error"] == "refused\n by it"
 
+    def test_operation_that_was_refused(self):
+        """It does not read as if it had been done."""
+        task = new_task()
+        refused = Operation(
+            kind="CreateAlias",
+            timestamp=7,
+            database="db",
+            name="c",
+            detail={"alias": "al", "refused": "no"},
+        )
+        task.apply_operation(refused, **SAYS)
+        told = words(task.collect_events()[1])
+        assert told == "CreateAlias of db.c not done: no"
+
     def test_content_of_a_created_collection(self):
         """The shards are told, the bytes of the schema are not."""
         task = new_task()
