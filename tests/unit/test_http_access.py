@@ -61,7 +61,7 @@ def ask(api: Api, kind: str, token: str):
 
 
 @pytest.mark.parametrize("kind", sorted(READING))
-@pytest.mark.parametrize("token", [OPS, EYE])
+@pytest.mark.parametrize("token", [OPS, EYE], ids=["operator", "viewer"])
 def test_everybody_with_a_token_reads(api, kind, token):
     """Both roles see tasks and their history."""
     assert ask(api, kind, token).status_code == 200
