@@ -107,7 +107,7 @@ class CreateCollection:
 
 @dataclass(frozen=True, slots=True)
 class DropCollection:
-    """A collection ends. Comes once on each of its channels."""
+    """A collection ends. Comes on each of its channels, now and then more than once."""
 
     collection: int
     timestamp: int
@@ -116,11 +116,15 @@ class DropCollection:
 
 @dataclass(frozen=True, slots=True)
 class DropPartition:
-    """A partition ends. Comes once on each of the collection's channels."""
+    """A partition ends. Comes as ``DropCollection`` does.
+
+    Another partition may get its name, ``partition``, but never its id.
+    """
 
     collection: int
     timestamp: int
     partition: str
+    partition_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A collection as it is to be created at the target.
+    """A collection as it is to be created at the target, with its names there.
 
     ``schema`` is a serialized ``schema.CollectionSchema``; ``partitions`` are the names
     that the source gave, in order of creation.

@@ -71,7 +71,7 @@ class UnknownTaskError(RequestError):
 
 
 class TaskConflictError(RequestError):
-    """The task is already in the state asked for."""
+    """The task is already in the state asked for, or another one is in the way."""
 
     status = 409
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.inbox import Inbox
     from cdc_actors.actors.stream import Stream
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import CollectionEntry
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
 CLOCK_SKEW = 300.0
@@ -58,17 +58,22 @@ class Applier(pykka.ThreadingActor):
         target: Connection,
         inbox: Inbox,
         reader: pykka.ActorRef[Any],
+        spec: TaskSpec,
         *,
         exists: bool,
     ) -> None:
-        """``exists`` tells that the task has created the collection at the target."""
+        """``exists`` tells that the task has created the collection at the target.
+
+        ``entry`` has the source's names, ``spec`` says what the target calls it.
+        """
         super().__init__()
         self._entry = entry
         self._stream = stream
         self._target = target
         self._inbox = inbox
         self._reader = reader
-        self._writer = RowWriter(target, entry.database, entry.name, entry.schema)
+        self._there = spec.target_name(entry.database, entry.name)
+        self._writer = RowWriter(target, *self._there, entry.schema)
         self._exists = exists
         self._set_aside = entry.state is CollectionState.SET_ASIDE
         self._open: dict[int, Work] = {}
@@ -140,16 +145,12 @@ class Applier(pykka.ThreadingActor):
     def _drop(self, step: Step) -> None:
         operation = Operation.drop_collection(self._entry, step.operation.timestamp)
         self._stream.record(BeginOperation(operation))
-        collections.drop_collection(
-            self._target, self._entry.database, self._entry.name
-        )
+        collections.drop_collection(self._target, *self._there)
         self._finish(operation, step)
         self._reader.tell(CollectionEnded(self._entry.collection_id))
 
     def _drop_partition(self, step: Step, partition: str) -> None:
-        collections.drop_partition(
-            self._target, self._entry.database, self._entry.name, partition
-        )
+        collections.drop_partition(self._target, *self._there, partition)
         self._writer.forget_partition(partition)
         detail = {"partition": partition}
         self._finish(self._operation("DropPartition", step.operation, detail), step)
@@ -165,7 +166,7 @@ class Applier(pykka.ThreadingActor):
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
         try:
-            requests.repeat(self._target, work.request, self._entry.name)
+            requests.repeat(self._target, work.request, *self._there)
             detail: dict[str, Any] = {}
         except OperatorError as refusal:
             detail = {"refused": str(refusal)}

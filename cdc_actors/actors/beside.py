@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.actors.work import CreatePartition, RecordOperation, Repeat
 from cdc_actors.errors import OperatorError
 from cdc_actors.target import requests
-from cdc_actors.tasks import ANY, Operation
+from cdc_actors.tasks import Operation
 
 if TYPE_CHECKING:
     from cdc_actors.actors.channels import Channels
@@ -106,7 +106,7 @@ class BesideTheLog:
         """
         exists = request.database in self._databases
         outdated = behind and exists != (request.kind == "CreateDatabase")
-        return not outdated and _selects_database(self._spec, request.database)
+        return not outdated and self._spec.selects_database(request.database)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.
@@ -155,23 +155,29 @@ class BesideTheLog:
                 return True
             if created:
                 return False
-        detail: dict[str, str] = {}
-        try:
-            requests.repeat(self._target, request, "")
-        except OperatorError as refusal:
-            detail = {"refused": str(refusal)}
+        refused = self._ask_of_database(request)
         operation = Operation(
             kind=request.kind,
             timestamp=request.timestamp,
             database=request.database,
             name="",
-            detail=detail,
+            detail={"refused": refused} if refused else {},
         )
         self._stream.record(RecordOperation(operation))
         self._stream.release(work.marks)
         return True
 
+    def _ask_of_database(self, request: Request) -> str:
+        """Create or drop the database at the target; return why not, if so.
 
-def _selects_database(spec: TaskSpec, database: str) -> bool:
-    """Tell whether every collection of a database is selected, so that it is, too."""
-    return ANY in spec.db_collections.get(database, spec.db_collections.get(ANY, ()))
+        A drop is not even asked for where it could come between the steps of creating
+        the first collection that another database has there.
+        """
+        there = self._spec.target_database(request.database)
+        if request.kind == "DropDatabase" and self._router.is_shared(request.database):
+            return f"{there} at the target holds collections of other databases, too"
+        try:
+            requests.repeat(self._target, request, there)
+        except OperatorError as refusal:
+            return str(refusal)
+        return ""

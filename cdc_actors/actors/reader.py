@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from cdc_actors.actors.stream import Stream
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.changes import Position, Record
     from cdc_actors.config import SourceConfig
     from cdc_actors.source.catalog import (
@@ -65,6 +66,7 @@ class Assignment:
     source: SourceConfig
     spec: TaskSpec
     token: str = field(repr=False)
+    names: TaskNames
     entries: tuple[CollectionEntry, ...]
     checkpoints: Mapping[str, Checkpoint]
     fences: Mapping[str, int]
@@ -162,6 +164,7 @@ class Reader(pykka.ThreadingActor):
             self._catalog,
             self._channels,
             job.spec,
+            job.names,
             self.actor_ref,
         )
         self._beside = BesideTheLog(

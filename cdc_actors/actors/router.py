@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.actors.applier import Applier
 from cdc_actors.actors.inbox import Inbox
-from cdc_actors.actors.work import Create, Work, WorkArrived
+from cdc_actors.actors.work import Create, RecordSetAside, Work, WorkArrived
 from cdc_actors.changes import (
     CreateCollection,
     Definition,
@@ -25,7 +25,7 @@ from cdc_actors.changes import (
     DropPartition,
     Insert,
 )
-from cdc_actors.errors import TransientError
+from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.replication.barriers import Lanes, Piece, Step
 from cdc_actors.replication.weight import total
 from cdc_actors.tasks import CollectionEntry, CollectionState
@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 
     from cdc_actors.actors.channels import Channels
     from cdc_actors.actors.stream import Stream
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.changes import Change
     from cdc_actors.replication.order import Window
     from cdc_actors.replication.progress import Mark
     from cdc_actors.source.catalog import Catalog, CollectionMeta
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import TaskSpec
+    from cdc_actors.tasks import FullName, TaskSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +74,7 @@ class Router:
         catalog: Catalog,
         channels: Channels,
         spec: TaskSpec,
+        names: TaskNames,
         reader: ActorRef[Any],
     ) -> None:
         self._stream = stream
@@ -80,6 +82,7 @@ class Router:
         self._catalog = catalog
         self._channels = channels
         self._spec = spec
+        self._names = names
         self._reader = reader
         self._collections: dict[int, Collection] = {}
         self._gone: set[int] = set()
@@ -122,6 +125,13 @@ class Router:
         entries = [collection.entry for collection in self._collections.values()]
         return [entry.created for entry in entries if entry.database == database]
 
+    def is_shared(self, database: str) -> bool:
+        """Tell whether another database's collections are in this one at the target."""
+        there = self._spec.target_database(database)
+        entries = [collection.entry for collection in self._collections.values()]
+        foreign = [each for each in entries if each.database != database]
+        return any(self._there(each)[0] == there for each in foreign)
+
     def live_channels(self) -> set[str]:
         """Return the channels of all collections being replicated."""
         return {name for c in self._collections.values() for name in c.channels}
@@ -160,6 +170,8 @@ class Router:
         self._gone.add(collection_id)
         if collection.applier is not None:
             collection.applier.stop(block=False)
+        if not self._alike(collection.entry):
+            self._names.free(self._there(collection.entry))
         for other in self._collections.values():
             if collection_id in other.waits_for:
                 other.waits_for.discard(collection_id)
@@ -186,6 +198,8 @@ class Router:
         if collection is None or collection.entry.state is not CollectionState.LIVE:
             return
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
+        if not collection.lanes.matters(channel, rows[0]):
+            return
         piece = Piece(rows, (self._stream.hold(mark),), again)
         self._stream.budget.hold(total(rows))
         self._deliver(collection, collection.lanes.add(channel, piece))
@@ -202,7 +216,7 @@ class Router:
         self, channel: str, change: DropCollection | DropPartition, mark: Mark
     ) -> None:
         collection = self._collections.get(change.collection)
-        if collection is not None:
+        if collection is not None and collection.lanes.matters(channel, change):
             step = Step(change, (self._stream.hold(mark),))
             self._deliver(collection, collection.lanes.add(channel, step))
 
@@ -222,20 +236,52 @@ class Router:
         if not self._spec.selects(meta.database, meta.name):
             self._gone.add(collection_id)
             return
-        collection = self._add(_entry(meta), exists=False)
-        create = Create(_definition(meta), (self._stream.hold(mark),))
+        entry = _entry(meta)
+        if holder := self._holder_of_name(entry):
+            self._set_aside(entry, holder)
+            return
+        collection = self._add(entry, exists=False)
+        definition = _definition(meta, self._there(entry))
+        create = Create(definition, (self._stream.hold(mark),))
         self._deliver(collection, [create])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
-        waits_for = {
-            other.entry.collection_id
-            for other in self._collections.values()
-            if (other.entry.database, other.entry.name) == (entry.database, entry.name)
-        }
+        waits_for = {other.collection_id for other in self._alike(entry)}
         collection = Collection(entry, Lanes(applied), exists, waits_for)
         self._collections[entry.collection_id] = collection
         return collection
+
+    def _there(self, entry: CollectionEntry) -> FullName:
+        return self._spec.target_name(entry.database, entry.name)
+
+    def _holder_of_name(self, entry: CollectionEntry) -> str | None:
+        """Return what else will go on to be at the target what this is to be there.
+
+        One that the source has dropped meanwhile only has to be waited for.
+        """
+        for other in self._alike(entry):
+            if (other.database, other.name) != (entry.database, entry.name):
+                meta = self._catalog.collection(other.collection_id)
+                if meta is not None and not meta.dropping:
+                    return f"{other.database}.{other.name}"
+        task_id = self._names.take(self._there(entry))
+        return f"a collection of task {task_id}" if task_id else None
+
+    def _alike(self, entry: CollectionEntry) -> list[CollectionEntry]:
+        """Return the collections that are called at the target as this one is to be."""
+        others = [collection.entry for collection in self._collections.values()]
+        return [each for each in others if self._there(each) == self._there(entry)]
+
+    def _set_aside(self, entry: CollectionEntry, holder: str) -> None:
+        """Leave out a collection whose name at the target another one has."""
+        there = ".".join(self._there(entry))
+        error = OperatorError(
+            f"{entry.database}.{entry.name} would be {there} at the target, which "
+            f"{holder} is: create a task whose name_mapping gives each a name of its own"
+        )
+        self._stream.record(RecordSetAside(entry, error))
+        self.leave_out(entry.collection_id)
 
     def _deliver(self, collection: Collection, items: Iterable[Work]) -> None:
         """Hand work over, or keep it while another collection still has the name."""
@@ -255,6 +301,7 @@ class Router:
                 self._target,
                 collection.inbox,
                 self._reader,
+                self._spec,
                 exists=collection.exists,
             )
         return collection.applier
@@ -281,10 +328,10 @@ def _entry(meta: CollectionMeta) -> CollectionEntry:
     )
 
 
-def _definition(meta: CollectionMeta) -> Definition:
+def _definition(meta: CollectionMeta, there: FullName) -> Definition:
     return Definition(
-        database=meta.database,
-        name=meta.name,
+        database=there[0],
+        name=there[1],
         schema=meta.schema,
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,

@@ -24,6 +24,7 @@ from cdc_actors.actors.messages import (
 )
 from cdc_actors.actors.source_probe import SourceProbe, SourceState
 from cdc_actors.actors.supervisor import Supervisor
+from cdc_actors.actors.view import past_view_of
 from cdc_actors.actors.views import Readiness
 from cdc_actors.errors import (
     CdcError,
@@ -33,18 +34,20 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.target.connection import Connection, tls_arguments
-from cdc_actors.tasks import Checkpoints, Fences, SecretBox, TaskLog
+from cdc_actors.tasks import Checkpoints, Fences, History, SecretBox, TaskLog
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
-    from cdc_actors.tasks import TaskSpec, Who
+    from cdc_actors.tasks import Moment, Page, TaskSpec, Who
 
 ANSWER_SECONDS = 5.0
 """How long a request waits for the supervisor, and then for the task."""
 
 PROBES_AT_ONCE = 8
 """How many creates may wait for their targets at a time; the API has more threads."""
+
+_STARTING = "the service is starting, try again in a moment"
 
 
 class Service:
@@ -55,6 +58,7 @@ class Service:
         self._source = SourceState({"service": "starting"})
         self._supervisor: pykka.ActorRef[Supervisor] | None = None
         self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
+        self._history: History | None = None
 
     def start(self) -> None:
         """Open the event log and begin to rebuild the tasks; does not wait for them.
@@ -64,6 +68,7 @@ class Service:
         """
         secrets = SecretBox.open(key_path(self._config), os.environ)
         self._log = open_log(self._config)
+        self._history = History(self._log)
         stores = Stores(self._log, Checkpoints(self._log), Fences(self._log), secrets)
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
@@ -101,10 +106,20 @@ class Service:
         found: list[TaskView] = self._ask(ListTasks())
         return found
 
-    def get(self, task_id: str) -> TaskView:
-        """Return one task; UnknownTaskError if there is none."""
+    def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
+        """Return one task, as it is or once was; UnknownTaskError if there is none."""
+        if as_of is not None:
+            return past_view_of(self._reading().task(task_id, as_of))
         view: TaskView = self._ask(GetTask(task_id))
         return view
+
+    def history(self, task_id: str, *, after: int, limit: int) -> Page:
+        """Return some of the events of a task, also of one that is deleted.
+
+        Read from the log in the caller's thread: the supervisor, which every request
+        goes through, must not wait for a long read, and the log is true without it.
+        """
+        return self._reading().page(task_id, after=after, limit=limit)
 
     def pause(self, task_id: str, who: Who) -> None:
         """Pause a task; nothing more reaches the target once this returns."""
@@ -143,6 +158,11 @@ class Service:
             return False
         return True
 
+    def _reading(self) -> History:
+        if self._history is None:
+            raise UnavailableError(_STARTING)
+        return self._history
+
     def _try_target(self, spec: TaskSpec) -> None:
         if not self._probes.acquire(timeout=ANSWER_SECONDS):
             raise UnavailableError("too many creates wait for their targets, try later")
@@ -161,7 +181,7 @@ class Service:
     def _ask(self, message: object) -> Any:
         """Ask the supervisor, and the task behind it if it passes the message on."""
         if self._supervisor is None:
-            raise UnavailableError("the service is starting, try again in a moment")
+            raise UnavailableError(_STARTING)
         try:
             answer = self._supervisor.ask(message, timeout=ANSWER_SECONDS)
             if isinstance(answer, pykka.Future):

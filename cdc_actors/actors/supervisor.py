@@ -33,8 +33,10 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
+from cdc_actors.actors.movement import Movement, shown_at
+from cdc_actors.actors.target_names import TargetNames
 from cdc_actors.actors.task import TaskActor
-from cdc_actors.actors.view import Movement, as_of, view_of
+from cdc_actors.actors.view import view_of
 from cdc_actors.actors.views import Health
 from cdc_actors.errors import (
     CdcError,
@@ -44,12 +46,15 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.memory import Memory
-from cdc_actors.tasks import Task, TaskState
+from cdc_actors.target.connection import address
+from cdc_actors.tasks import CollectionState, Task, TaskState, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
+    from cdc_actors.tasks import TaskSpec
 
 LOOK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
@@ -87,6 +92,7 @@ class Supervisor(pykka.ThreadingActor):
         self._stores = stores
         self._memory = Memory(config.max_memory_bytes)
         self._tasks: dict[str, _Known] = {}
+        self._names = TargetNames()
         self._rebuilt = False
         self._attempts = 0
         self._deaths: Counter[str] = Counter()
@@ -99,6 +105,7 @@ class Supervisor(pykka.ThreadingActor):
                 self._view_changed(message)
             case TaskGone():
                 self._tasks.pop(message.task_id, None)
+                self._names.free_all(message.task_id)
             case Rebuild() | RebuildSome():
                 self._rebuild(message)
             case LookAfterTasks():
@@ -130,11 +137,12 @@ class Supervisor(pykka.ThreadingActor):
     def _create(self, message: CreateTask) -> str:
         if message.task_id in self._tasks:
             return str(message.task_id)
+        spec = self._claim(message.spec)
         limit = self._config.max_task_num
         if len(self._tasks) >= limit:
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
         task = Task.create(
-            message.spec,
+            spec,
             secret=self._stores.secrets.encrypt(message.spec.token),
             who=message.who,
             why="asked by a client",
@@ -144,15 +152,38 @@ class Supervisor(pykka.ThreadingActor):
         self._start(task)
         return task.task_id
 
+    def _claim(self, spec: TaskSpec) -> TaskSpec:
+        """Return the specification without what other tasks of its target name."""
+        views = [known.view for known in self._tasks.values()]
+        there = address(spec.target.uri)
+        beside = [view for view in views if address(view.spec.target.uri) == there]
+        names = [each.target for view in beside for each in view.collections]
+        return claim(spec, [view.spec for view in beside], names)
+
     def _wake(self, task_id: str) -> pykka.ActorRef[TaskActor]:
         return self._start(self._stores.log.load(task_id))
 
     def _start(self, task: Task) -> pykka.ActorRef[TaskActor]:
         source = self._config.source_config
-        ref = TaskActor.start(task, self._stores, source, self._memory, self.actor_ref)
+        ref = TaskActor.start(
+            task,
+            self._stores,
+            source,
+            self._memory,
+            self._names_of(task),
+            self.actor_ref,
+        )
         self._know(task, ref)
         ref.tell(Launch())
         return ref
+
+    def _names_of(self, task: Task) -> TaskNames:
+        """Return the task's names at its target, those of its collections taken."""
+        names = self._names.of(task.task_id, address(task.spec.target.uri))
+        for entry in task.collections.values():
+            if entry.schema and entry.state is not CollectionState.DROPPED:
+                names.take(task.spec.target_name(entry.database, entry.name))
+        return names
 
     def _know(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
         view = view_of(task, progress=None, rows=0, unrecorded=None)
@@ -166,7 +197,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _shown(self, known: _Known) -> TaskView:
         """Return the view with the lag and the health of this moment."""
-        return as_of(known.view, known.confirmed, known.movement, time.time())
+        return shown_at(known.view, known.confirmed, known.movement, time.time())
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)
@@ -194,6 +225,7 @@ class Supervisor(pykka.ThreadingActor):
             return
         for task in tasks:
             if task.state is TaskState.PAUSED:
+                self._names_of(task)
                 self._know(task, None)
             else:
                 self._start(task)

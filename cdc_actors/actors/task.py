@@ -49,6 +49,7 @@ from cdc_actors.tasks import TaskState, Who
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory import Memory
@@ -76,6 +77,7 @@ class TaskActor(pykka.ThreadingActor):
         stores: Stores,
         source: SourceConfig,
         memory: Memory,
+        names: TaskNames,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
@@ -83,6 +85,7 @@ class TaskActor(pykka.ThreadingActor):
         self._id = task.task_id
         self._source = source
         self._memory = memory
+        self._names = names
         self._supervisor = supervisor
         self._number = 0
         self._run: Run | None = None
@@ -328,6 +331,7 @@ class TaskActor(pykka.ThreadingActor):
             source=self._source,
             spec=ledger.task.spec,
             token=ledger.token(),
+            names=self._names,
             entries=tuple(ledger.task.collections.values()),
             checkpoints=dict(ledger.checkpoints),
             fences=ledger.fences(),

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.actors.views import CollectionView, Health, TaskView
-from cdc_actors.tasks import TaskState
+from cdc_actors.actors.views import CollectionView, DatabaseView, Health, TaskView
+from cdc_actors.tasks import ANY, TaskState
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import HealthStatus
     from cdc_actors.actors.work import StreamProgressed
-    from cdc_actors.tasks import Task
+    from cdc_actors.tasks import CollectionEntry, Task
     from cdc_actors.tasks.state import Failure
-
-STALL_SECONDS = 20.0
-"""How long a task that has work may stand still before it is called stalled."""
-
-BEHIND_SECONDS = 10.0
-"""From which lag on a task that moves is called catching up."""
-
-_MOVING = frozenset({"ok", "starting", "catching_up"})
 
 
 def view_of(
@@ -41,68 +32,47 @@ def view_of(
         health=_health(task, progress, unrecorded),
         lag_seconds=None,
         rows_applied=rows,
-        collections=tuple(
-            CollectionView(
-                database=entry.database,
-                name=entry.name,
-                collection_id=entry.collection_id,
-                state=entry.state.value,
-                reason=entry.reason,
-            )
-            for entry in task.collections.values()
-            if entry.state != "dropped"
-        ),
+        databases=_databases(task),
+        collections=tuple(_collection(task, entry) for entry in _present(task)),
     )
 
 
-@dataclass(slots=True)
-class Movement:
-    """When a task was last heard of, and when it last came on. Seconds since 1970."""
-
-    heard: float
-    came_on: float
-    mark: object = None
-
-    def see(self, mark: object, now: float) -> None:
-        """Take note of a task's word, with what changes whenever it comes on."""
-        self.heard = now
-        if mark != self.mark:
-            self.mark, self.came_on = mark, now
+def _present(task: Task) -> list[CollectionEntry]:
+    entries = task.collections.values()
+    return [entry for entry in entries if entry.state != "dropped"]
 
 
-def as_of(
-    view: TaskView, confirmed: float | None, movement: Movement, now: float
-) -> TaskView:
-    """Return the view with the lag and the health of a moment; all in seconds since 1970.
-
-    Whatever hangs, what the target has confirmed no longer grows: the source's ticks move
-    it even when nobody writes. Only a task without any collection has nothing to confirm.
-    """
-    if view.state != TaskState.RUNNING:
-        return view
-    lag = None if confirmed is None else max(0.0, round(now - confirmed, 3))
-    health = view.health
-    still = now - movement.came_on
-    idle = health.status == "ok" and confirmed is None
-    if health.status in _MOVING and still > STALL_SECONDS and not idle:
-        since = datetime.fromtimestamp(movement.came_on, UTC)
-        error = _what_hangs(now - movement.heard, still)
-        health = replace(health, status="stalled", since=since, error=error)
-    elif health.status == "ok" and lag is not None and lag > BEHIND_SECONDS:
-        health = replace(health, status="catching_up")
-    return replace(view, lag_seconds=lag, health=health)
-
-
-def _what_hangs(silent: float, still: float) -> str:
-    if silent > STALL_SECONDS / 2:
-        return (
-            f"the reader has not been heard of for {silent:.0f} seconds: the source or "
-            "the event log does not answer it"
+def _databases(task: Task) -> tuple[DatabaseView, ...]:
+    """Return the databases of the selection, then others that collections are in."""
+    selected = [database for database, _ in task.spec.selectors if database != ANY]
+    found = dict.fromkeys([*selected, *(entry.database for entry in _present(task))])
+    return tuple(
+        DatabaseView(
+            name=database,
+            target=task.spec.target_database(database),
+            whole=task.spec.selects_database(database),
         )
-    return (
-        f"nothing new has been confirmed for {still:.0f} seconds: the target does not "
-        "answer, or the source's log stands still"
+        for database in found
     )
+
+
+def _collection(task: Task, entry: CollectionEntry) -> CollectionView:
+    return CollectionView(
+        database=entry.database,
+        name=entry.name,
+        target=task.spec.target_name(entry.database, entry.name),
+        collection_id=entry.collection_id,
+        state=entry.state.value,
+        reason=entry.reason,
+    )
+
+
+def past_view_of(task: Task) -> TaskView:
+    """Return the view of a task as it once was: what the log does not hold is unknown."""
+    view = view_of(task, progress=None, rows=0, unrecorded=None)
+    if view.health.status == "starting":
+        view = replace(view, health=replace(view.health, status="unknown"))
+    return replace(view, rows_applied=None, as_of=task.version)
 
 
 def _health(

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
 
 HealthStatus = Literal[
-    "ok", "starting", "catching_up", "stalled", "retrying", "failed", "paused"
+    "ok",
+    "starting",
+    "catching_up",
+    "stalled",
+    "retrying",
+    "failed",
+    "paused",
+    "unknown",
 ]
+"""``unknown`` is only in the past: the log does not say how well a task ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +42,29 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionView:
-    """One collection of a task: where it stands, and why if it was set aside."""
+    """One collection of a task: where it stands, and why if it was set aside.
+
+    ``target`` is its database and its name at the target.
+    """
 
     database: str
     name: str
+    target: FullName
     collection_id: int
     state: str
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseView:
+    """A database that a task names or has collections of, and what the target calls it.
+
+    ``whole`` says that it is created and dropped at the target, too.
+    """
+
+    name: str
+    target: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +72,9 @@ class TaskView:
     """A task as the API shows it.
 
     ``lag_seconds`` is how old the newest change of the source is that is not yet
-    confirmed by the target; None while it is unknown, never 0 for unknown.
+    confirmed by the target; None while it is unknown, never 0 for unknown. So is
+    ``rows_applied``. ``as_of`` is the number of the event after which the task looked
+    like this, None for the present.
     """
 
     task_id: str
@@ -57,8 +84,10 @@ class TaskView:
     created_at: datetime
     health: Health
     lag_seconds: float | None
-    rows_applied: int
+    rows_applied: int | None
+    databases: tuple[DatabaseView, ...]
     collections: tuple[CollectionView, ...]
+    as_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,33 @@
-"""``cdc-actors config``: what the settings are and where each comes from."""
+"""``cdc-actors config``: what the settings are, where each comes from, what works."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cdc_actors.cli.output import dump, output_option, table
 from cdc_actors.config import load
 
 if TYPE_CHECKING:
+    from cdc_actors.actors.check import Finding
     from cdc_actors.config import Resolved
 
+_NOT_READY = 4
 _EXAMPLES = """\b
 Examples:
   cdc-actors config show --config cdc.yaml
   cdc-actors config show --config cdc.yaml -o json
+"""
+_CHECK_EXAMPLES = """\b
+Examples:
+  cdc-actors config check --config cdc.yaml
+
+Exit status: 0 all of it works, 1 the settings are wrong, 4 something does not work.
 """
 config_option = click.option(
     "--config",
@@ -35,14 +45,7 @@ def config() -> None:
 
 @config.command(epilog=_EXAMPLES)
 @config_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
+@output_option
 def show(path: Path | None, output: str) -> None:
     """Print each setting, its value and its origin; secrets are masked.
 
@@ -53,25 +56,55 @@ def show(path: Path | None, output: str) -> None:
     resolved = load(path, os.environ, {})
     for warning in resolved.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    click.echo(_as_json(resolved) if output == "json" else _as_table(resolved))
+    click.echo(_as_table(resolved) if output == "table" else _dump(resolved, output))
 
 
-def _as_json(resolved: Resolved) -> str:
+@config.command(epilog=_CHECK_EXAMPLES)
+@config_option
+@output_option
+@click.pass_context
+def check(context: click.Context, path: Path | None, output: str) -> None:
+    """Connect to each part of the settings once, and say what works.
+
+    The store, the source's API, its etcd, its message queue, and the channels that its
+    collections use. The store is made if it is not there, as the service makes it.
+    """
+    # Here, not above: it loads what --help must not wait for.
+    from cdc_actors.actors.check import check as findings  # noqa: PLC0415
+    from cdc_actors.cli import logs  # noqa: PLC0415
+
+    logs.configure("error")
+    found = []
+    for finding in findings(load(path, os.environ, {}).config):
+        found.append(finding)
+        if output == "table":
+            click.echo(_line(finding))
+    if output != "table":
+        click.echo(dump([asdict(finding) for finding in found], output))
+    context.exit(0 if all(finding.ok for finding in found) else _NOT_READY)
+
+
+def _line(finding: Finding) -> str:
+    return f"{'ok' if finding.ok else 'FAILED':8}{finding.part:15}{finding.words}"
+
+
+def _dump(resolved: Resolved, output: str) -> str:
     settings = {
-        dotted: {"value": value, "origin": resolved.origins[dotted]}
+        dotted: {
+            "value": list(value) if isinstance(value, tuple) else value,
+            "origin": resolved.origins[dotted],
+        }
         for dotted, value in resolved.shown().items()
     }
-    return json.dumps(settings, indent=2, ensure_ascii=False)
+    return dump(settings, output)
 
 
 def _as_table(resolved: Resolved) -> str:
-    rows = [("KEY", "VALUE", "ORIGIN")]
-    rows += [
+    rows = [
         (dotted, _text(value), resolved.origins[dotted])
         for dotted, value in resolved.shown().items()
     ]
-    keys, values = (max(len(row[column]) for row in rows) for column in (0, 1))
-    return "\n".join(f"{key:{keys}}  {value:{values}}  {at}" for key, value, at in rows)
+    return table(("KEY", "VALUE", "ORIGIN"), rows)
 
 
 def _text(value: Any) -> str:

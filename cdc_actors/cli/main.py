@@ -9,16 +9,22 @@ import click
 
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
+from cdc_actors.cli.history_cmd import history
 from cdc_actors.cli.serve import serve
+from cdc_actors.cli.task_cmd import task
 from cdc_actors.errors import CdcError, UnavailableError
 
 _NOT_READY = 4
+_INTERRUPTED = 130
 _EPILOG = """\b
 Examples:
   cdc-actors config show --config cdc.yaml
   cdc-actors serve --config cdc.yaml
+  cdc-actors task list
+  cdc-actors history TASK --follow
 
-Exit status: 0 ok, 1 failure, 2 wrong usage, 4 not ready.
+Exit status: 0 ok, 1 failure, 2 wrong usage, 3 a difference was found, 4 not ready,
+130 Ctrl-C.
 """
 
 
@@ -44,6 +50,8 @@ class CdcGroup(click.Group):
             raise _NotReady(error) from error
         except CdcError as error:
             raise _Failure(error) from error
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
 
 
 @click.group(
@@ -62,7 +70,7 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, demo, config, version)
+COMMANDS = (serve, demo, task, history, config, version)
 
 for _command in COMMANDS:
     main.add_command(_command)

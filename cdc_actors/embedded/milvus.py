@@ -27,6 +27,7 @@ class EmbeddedMilvus(EmbeddedServer):
             the folder ``rocksmq_path``; ``kafka`` and ``pulsar`` are at ``broker``.
         broker: The address of the broker outside: ``host:port`` of a Kafka, or a URL
             ``pulsar://host:port``.
+        channels: What the names of its channels begin with.
         retention: How much of each channel natsmq keeps. Counts when a channel is made.
     """
 
@@ -39,11 +40,13 @@ class EmbeddedMilvus(EmbeddedServer):
         *,
         mq: Literal["natsmq", "rocksmq", "kafka", "pulsar"] = "natsmq",
         broker: str = "",
+        channels: str = "by-dev",
         retention: settings.NatsRetention = settings.AS_MILVUS,
     ) -> None:
         super().__init__(folder)
         self._mq = mq
         self._broker = broker
+        self._channels = channels
         self._retention = retention
 
     @property
@@ -70,6 +73,11 @@ class EmbeddedMilvus(EmbeddedServer):
             return {self._mq: {"address": self._broker}}
         return {"natsmq": {"address": self.nats_address}}
 
+    @property
+    def replicate_channel(self) -> str:
+        """The channel of its clients' requests."""
+        return f"{self._channels}-replicate-msg"
+
     def _prepare(self) -> Sequence[str]:
         self._binaries = milvus_binaries()
         settings.write(
@@ -78,6 +86,7 @@ class EmbeddedMilvus(EmbeddedServer):
             ports=self.ports,
             mq=self._mq,
             broker=self._broker,
+            channels=self._channels,
             retention=self._retention,
         )
         return [str(self._binaries.executable), "run", "standalone"]

@@ -51,6 +51,7 @@ def write(
     ports: PortBlock,
     mq: str,
     broker: str,
+    channels: str,
     retention: NatsRetention,
 ) -> None:
     """Write the settings of a Milvus that lives in ``folder`` to its ``configs``.
@@ -64,6 +65,7 @@ def write(
     configs.mkdir(exist_ok=True)
     own = _merge(_components(ports), _stores(folder, ports, mq, retention))
     own = _merge(own, _broker(mq, broker))
+    own = _merge(own, {"msgChannel": {"chanNamePrefix": {"cluster": channels}}})
     own = _merge(own, _manners())
     (configs / "milvus.yaml").write_text(yaml.safe_dump(_merge(defaults, own)), "utf-8")
     (configs / ETCD_FILE).write_text(yaml.safe_dump(_etcd(folder, ports)), "utf-8")

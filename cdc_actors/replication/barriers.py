@@ -1,7 +1,12 @@
 """Operations that concern every shard of a collection at once.
 
-The log says such an operation once on each of the collection's channels. It runs when all
-of them have come to it: after everything that is older, before anything that is newer.
+The log says such an operation on each of the collection's channels. It runs when all of
+them have come to it: after everything that is older, before anything that is newer.
+
+Milvus (2.3.5, rootcoord's redo tasks) says a drop to one channel after the other; when it
+cannot go on (its queue fails, it is restarted), it says it to all of them again, with a
+new timestamp. So what is dropped tells which drops are the same, never when, and the first
+one that a channel says counts.
 """
 
 from __future__ import annotations
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from cdc_actors.replication.progress import Mark
 
 Barrier = DropCollection | DropPartition
+Dropped = tuple[int, int]
+"""The ids of a collection and, or 0, of one of its partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,22 @@ class Lanes:
         """Begin with each channel applied up to a tick from before."""
         self._applied = dict(applied)
         self._lanes: dict[str, deque[Piece | Step]] = {c: deque() for c in applied}
+        self._said: dict[str, set[Dropped]] = {c: set() for c in applied}
+
+    def matters(self, channel: str, change: Insert | Delete | Barrier) -> bool:
+        """Tell whether ``channel`` has not dropped yet what a change is about.
+
+        What does not matter is not to be added.
+        """
+        said = self._said[channel]
+        if (change.collection, 0) in said:
+            return False
+        return not isinstance(change, Barrier) or _dropped(change) not in said
 
     def add(self, channel: str, item: Piece | Step) -> list[Piece | Step]:
         """Take the next item of ``channel``; return what may go on now, in order."""
+        if isinstance(item, Step):
+            self._said[channel].add(_dropped(item.operation))
         self._lanes[channel].append(item)
         ready: list[Piece | Step] = []
         while self._advance(ready):
@@ -98,4 +118,11 @@ class Lanes:
 
 
 def _same(item: Piece | Step, step: Step) -> bool:
-    return isinstance(item, Step) and item.operation == step.operation
+    if not isinstance(item, Step):
+        return False
+    return _dropped(item.operation) == _dropped(step.operation)
+
+
+def _dropped(operation: Barrier) -> Dropped:
+    partition = operation.partition_id if isinstance(operation, DropPartition) else 0
+    return operation.collection, partition

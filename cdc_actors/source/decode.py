@@ -115,6 +115,7 @@ def _drop_partition(payload: bytes) -> DropPartition:
         collection=message.collectionID,
         timestamp=_stamp(message),
         partition=message.partition_name,
+        partition_id=message.partitionID,
     )
 
 

@@ -179,6 +179,7 @@ def _field_shape(field: Any) -> str:
     words += [f"{pair.key}={pair.value}" for pair in _limits(field)]
     words += ["primary"] * field.is_primary_key
     words += ["partition key"] * field.is_partition_key
+    words += ["nullable"] * field.nullable
     return " ".join(words)
 
 

@@ -5,7 +5,8 @@ possible to join columns without parsing them ("Last One Wins", "Packed Repeated
 in the encoding guide): concatenated serializations of a message parse as the two merged,
 and merging appends repeated fields. So many inserts' columns become one by writing them
 one after another behind a common length. Vectors kept in a ``bytes`` field (binary and
-half precision) are the exception, for there the last one wins: these are joined by value.
+half precision), and the dimension of sparse ones, are the exception, for there the last one
+wins: these are joined by value.
 """
 
 from __future__ import annotations
@@ -41,16 +42,30 @@ def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
 
 def named_columns(rows: Rows) -> dict[str, bytes]:
     """Return the columns of the chosen rows by field name, in the writer's order."""
-    columns = {
-        insert_pb2.ColumnHead.FromString(column).field_name: column
+    chosen = {
+        insert_pb2.ColumnHead.FromString(column).field_name: (
+            column if rows.keep is None else select(column, rows.keep, rows.insert.rows)
+        )
         for column in rows.insert.columns
     }
-    if rows.keep is None:
-        return columns
-    return {
-        name: select(column, rows.keep, rows.insert.rows)
-        for name, column in columns.items()
-    }
+    return {name: without_nulls(column) for name, column in chosen.items()}
+
+
+def without_nulls(column: bytes) -> bytes:
+    """Return the column with values for its valid rows alone, as an insert must have it.
+
+    In the log a nullable scalar column (Milvus 2.5) has a value for every row, whatever
+    it is where ``valid_data`` says null; Milvus refuses an insert like that.
+    """
+    valid = insert_pb2.ColumnHead.FromString(column).valid_data
+    if all(valid):
+        return column
+    field = schema_pb2.FieldData.FromString(column)
+    if len(_values(field.scalars)) == len(valid):
+        _select_scalars(
+            field.scalars, [row for row, is_valid in enumerate(valid) if is_valid]
+        )
+    return bytes(field.SerializeToString())
 
 
 def join(columns: Sequence[bytes]) -> Sequence[bytes]:
@@ -60,6 +75,8 @@ def join(columns: Sequence[bytes]) -> Sequence[bytes]:
     kind = insert_pb2.ColumnHead.FromString(columns[0]).type
     if attribute := _BYTES_VECTORS.get(kind):
         return [_join_bytes_vectors(columns, attribute)]
+    if kind == schema_pb2.SparseFloatVector:
+        return [_join_sparse_vectors(columns)]
     return columns
 
 
@@ -96,8 +113,12 @@ def select(column: bytes, keep: Sequence[int], rows: int) -> bytes:
 
 
 def _select_scalars(scalars: Any, keep: Sequence[int]) -> None:
-    values = getattr(scalars, scalars.WhichOneof("data")).data
+    values = _values(scalars)
     _replace(values, [values[i] for i in keep])
+
+
+def _values(scalars: Any) -> Any:
+    return getattr(scalars, scalars.WhichOneof("data")).data
 
 
 def _select_vectors(vectors: Any, keep: Sequence[int], rows: int) -> None:
@@ -129,6 +150,15 @@ def _join_bytes_vectors(columns: Sequence[bytes], attribute: str) -> bytes:
     valid = [flag for field in fields for flag in field.valid_data]
     _replace(fields[0].valid_data, valid)
     return bytes(fields[0].SerializeToString())
+
+
+def _join_sparse_vectors(columns: Sequence[bytes]) -> bytes:
+    """A sparse column says how many dimensions its largest vector has."""
+    fields = [schema_pb2.FieldData.FromString(column) for column in columns]
+    dim = max(field.vectors.sparse_float_vector.dim for field in fields)
+    joined = schema_pb2.FieldData.FromString(b"".join(columns))
+    joined.vectors.sparse_float_vector.dim = joined.vectors.dim = dim
+    return bytes(joined.SerializeToString())
 
 
 def _varint(value: int) -> bytes:

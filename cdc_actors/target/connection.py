@@ -85,7 +85,7 @@ class Connection:
         self._given_up = given_up
         try:
             self._handler = GrpcHandler(
-                address=_address(uri),
+                address=address(uri),
                 token=token,
                 secure=urlsplit(uri).scheme == "https",
                 grpc_options=_NO_KEEPALIVE,
@@ -173,7 +173,7 @@ class Connection:
         return TransientError(f"cannot connect to the target {self.uri}: {text}")
 
 
-def _address(uri: str) -> str:
+def address(uri: str) -> str:
     """Return host and port; Milvus listens on 19530, behind TLS usually on 443."""
     parts = urlsplit(uri)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname

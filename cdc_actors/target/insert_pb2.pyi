@@ -1,18 +1,21 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ColumnHead(_message.Message):
-    __slots__ = ("type", "field_name", "field_id")
+    __slots__ = ("type", "field_name", "field_id", "valid_data")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     FIELD_NAME_FIELD_NUMBER: _ClassVar[int]
     FIELD_ID_FIELD_NUMBER: _ClassVar[int]
+    VALID_DATA_FIELD_NUMBER: _ClassVar[int]
     type: int
     field_name: str
     field_id: int
-    def __init__(self, type: _Optional[int] = ..., field_name: _Optional[str] = ..., field_id: _Optional[int] = ...) -> None: ...
+    valid_data: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, type: _Optional[int] = ..., field_name: _Optional[str] = ..., field_id: _Optional[int] = ..., valid_data: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class InsertHead(_message.Message):
     __slots__ = ("db_name", "collection_name", "partition_name", "num_rows")

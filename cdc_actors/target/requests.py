@@ -1,12 +1,12 @@
 """Operations that the source's clients asked for, asked again at the target.
 
 The replicate channel holds the very request messages; they are sent as they are, without
-the source's message header.
+the source's message header and with the names that the target has.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 
-def repeat(target: Connection, request: Request, collection: str) -> None:
-    """Ask the target what the source was asked of ``collection``.
+def repeat(
+    target: Connection, request: Request, database: str, collection: str = ""
+) -> None:
+    """Ask the target what the source was asked of a database, or of a collection in it.
+
+    ``database`` and ``collection`` are names at the target.
 
     Raises:
         TransientError: The target is away or overloaded.
@@ -26,12 +30,19 @@ def repeat(target: Connection, request: Request, collection: str) -> None:
             because it is done already.
     """
     if request.kind == "CreateDatabase":
-        ensure_database(target, request.database)
+        ensure_database(target, database)
         return
+    target.call(request.kind, message_for(request, database, collection), database)
+
+
+def message_for(request: Request, database: str, collection: str) -> Any:
+    """Return the message that asks the same of other names."""
     message_class = getattr(milvus_pb2, f"{request.kind}Request")
     message = message_class.FromString(request.payload)
     message.ClearField("base")
+    message.db_name = database
     if request.kind == "Flush":
-        del message.collection_names[:]
-        message.collection_names.append(collection)
-    target.call(request.kind, message, request.database)
+        message.collection_names[:] = [collection]
+    elif collection:
+        message.collection_name = collection
+    return message

@@ -4,6 +4,7 @@ Imports nothing of the rest but the change model and the errors.
 """
 
 from cdc_actors.tasks.checkpoints import Checkpoints
+from cdc_actors.tasks.claims import claim
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     OperationApplied,
@@ -18,7 +19,9 @@ from cdc_actors.tasks.events import (
     TaskStarted,
 )
 from cdc_actors.tasks.fences import Fences
+from cdc_actors.tasks.history import Entry, History, Moment, Page, moment_of
 from cdc_actors.tasks.log import TaskLog
+from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
 from cdc_actors.tasks.registry import (
     CREATE_COLLECTION,
     DROP_COLLECTION,
@@ -27,7 +30,7 @@ from cdc_actors.tasks.registry import (
     Operation,
 )
 from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox
-from cdc_actors.tasks.spec import ANY, DEFAULT_DATABASE, ConnectParam, TaskSpec
+from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
 
@@ -42,11 +45,17 @@ __all__ = [
     "CollectionSetAside",
     "CollectionState",
     "ConnectParam",
+    "Entry",
     "Failure",
     "Fences",
+    "FullName",
+    "History",
+    "Moment",
+    "NameMapping",
     "Operation",
     "OperationApplied",
     "OperationStarted",
+    "Page",
     "SecretBox",
     "Task",
     "TaskCreated",
@@ -61,4 +70,6 @@ __all__ = [
     "TaskStarted",
     "TaskState",
     "Who",
+    "claim",
+    "moment_of",
 ]

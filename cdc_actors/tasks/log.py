@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 )
 
 from cdc_actors.errors import OperatorError, TaskConflictError, UnknownTaskError
+from cdc_actors.tasks.chain import seal
 from cdc_actors.tasks.database import Database, reported
 from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent
 from cdc_actors.tasks.sqlite import open_sqlite
@@ -58,6 +59,21 @@ def event_mapper() -> Mapper[UUID]:
     return Mapper(transcoder)
 
 
+def postgres_database(url: str) -> Database:
+    """Connect to PostgreSQL; see ``open_postgres``.
+
+    Raises:
+        OperatorError: The URL cannot be read, or psycopg is not installed.
+    """
+    try:
+        from cdc_actors.tasks.postgres import open_postgres  # noqa: PLC0415
+    except ImportError as error:
+        raise OperatorError(
+            f"PostgreSQL needs psycopg ({error}): `pip install 'cdc-actors[postgres]'`"
+        ) from error
+    return open_postgres(url)
+
+
 class TaskLog:
     """Saves and loads tasks. Any thread may use it.
 
@@ -72,6 +88,7 @@ class TaskLog:
         self._events: EventStore[UUID] = EventStore(event_mapper(), database.recorder)
         self._repository = Repository(self._events)
         database.write(_CREATED_INDEX, _DELETED_INDEX)
+        seal(database)
 
     @classmethod
     def sqlite(cls, path: str) -> Self:
@@ -85,14 +102,7 @@ class TaskLog:
         Raises:
             OperatorError: The URL cannot be read, or psycopg is not installed.
         """
-        try:
-            from cdc_actors.tasks.postgres import open_postgres  # noqa: PLC0415
-        except ImportError as error:
-            raise OperatorError(
-                f"PostgreSQL needs psycopg ({error}): "
-                "`pip install 'cdc-actors[postgres]'`"
-            ) from error
-        return cls(open_postgres(url))
+        return cls(postgres_database(url))
 
     def save(self, task: Task) -> None:
         """Make the events that ``task`` has pending true, all or none.
@@ -113,15 +123,15 @@ class TaskLog:
                     f"was used before, task_id: {task.task_id}"
                 ) from error
 
-    def load(self, task_id: str) -> Task:
-        """Return the task as its events have made it.
+    def load(self, task_id: str, number: int | None = None) -> Task:
+        """Return the task as its events have made it, up to a ``number`` if given.
 
         Raises:
             UnknownTaskError: There is no task of that id, or no longer.
         """
         with reported():
             try:
-                task: Task = self._repository.get(_uuid(task_id))
+                task: Task = self._repository.get(_uuid(task_id), version=number)
             except AggregateNotFoundError:
                 raise _unknown(task_id) from None
         if task.deleted:
@@ -138,11 +148,34 @@ class TaskLog:
         Raises:
             UnknownTaskError: There has never been a task of that id.
         """
-        originator = _uuid(task_id)
-        first = self._page(originator, after=0)
-        if not first:
+        return self._pages(task_id, self.page(task_id, after=0))
+
+    def page(self, task_id: str, *, after: int, limit: int = _PAGE) -> list[TaskEvent]:
+        """Return up to ``limit`` of the task's events behind number ``after``.
+
+        Raises:
+            UnknownTaskError: There has never been a task of that id.
+        """
+        with reported():
+            originator = _uuid(task_id)
+            events = list(self._events.get(originator, gt=after, limit=limit))
+        if not events:
+            self.last_number(task_id)
+        return cast("list[TaskEvent]", events)
+
+    def last_number(self, task_id: str) -> int:
+        """Return the number of the task's newest event.
+
+        Raises:
+            UnknownTaskError: There has never been a task of that id.
+        """
+        with reported():
+            last = self.database.recorder.select_events(
+                _uuid(task_id), desc=True, limit=1
+            )
+        if not last:
             raise _unknown(task_id)
-        return self._pages(originator, first)
+        return last[0].originator_version
 
     def check(self) -> None:
         """Prove by a cheap read that the log answers."""
@@ -152,15 +185,10 @@ class TaskLog:
         """Close the connections. What was saved is safe already."""
         self.database.close()
 
-    def _pages(self, originator: UUID, page: list[TaskEvent]) -> Iterator[TaskEvent]:
+    def _pages(self, task_id: str, page: list[TaskEvent]) -> Iterator[TaskEvent]:
         while page:
             yield from page
-            page = self._page(originator, after=page[-1].originator_version)
-
-    def _page(self, originator: UUID, *, after: int) -> list[TaskEvent]:
-        with reported():
-            events = self._events.get(originator, gt=after, limit=_PAGE)
-            return cast("list[TaskEvent]", list(events))
+            page = self.page(task_id, after=page[-1].originator_version)
 
 
 def _uuid(task_id: str) -> UUID:

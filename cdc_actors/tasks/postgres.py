@@ -12,10 +12,13 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 
 from cdc_actors.errors import OperatorError, UnavailableError
+from cdc_actors.tasks import chain
 from cdc_actors.tasks.database import EVENTS_TABLE, Database, reported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from eventsourcing.persistence import StoredEvent
 
 TIMEOUT_SECONDS = 5
 MAX_CONNECTIONS = 10
@@ -34,14 +37,27 @@ _KEEP_ALIVE = {
 
 
 class _Recorder(PostgresApplicationRecorder):
-    """Tries each call once.
+    """Chains each event to those before it, and tries each call once.
 
     The library's ten attempts would hold the caller for a minute, and would take an
     event whose commit went through, but not the answer, for somebody else's.
     """
 
+    names: dict[str, str]
+
     insert_events = inspect.unwrap(PostgresApplicationRecorder.insert_events)
     select_events = inspect.unwrap(PostgresApplicationRecorder.select_events)
+
+    def _fetch_ids_after_insert_events(
+        self,
+        curs: psycopg.Cursor[Any],
+        stored_events: Sequence[StoredEvent],
+        **_: Any,
+    ) -> Sequence[int] | None:
+        # The library has locked the table until the commit.
+        numbers = super()._fetch_ids_after_insert_events(curs, stored_events) or ()
+        chain.append(curs, self.names, numbers, stored_events)
+        return numbers
 
 
 class _Datastore(PostgresDatastore):
@@ -93,7 +109,12 @@ def open_postgres(url: str) -> Database:
         psycopg.connect(**datastore.settings).close()
         with reported():
             recorder = _Recorder(datastore, events_table_name=EVENTS_TABLE)
+            recorder.names = _names(schema)
             recorder.create_table()
+        database = Database(
+            recorder=recorder, datastore=datastore, names=recorder.names
+        )
+        database.write(chain.TABLE)
     except psycopg.OperationalError as error:
         datastore.close()
         words = " ".join(str(error).split())
@@ -101,18 +122,21 @@ def open_postgres(url: str) -> Database:
     except Exception:
         datastore.close()
         raise
-    return Database(
-        recorder=recorder,
-        datastore=datastore,
-        names={
-            "events": f"{schema}.{EVENTS_TABLE}",
-            "checkpoints": f"{schema}.checkpoints",
-            "fences": f"{schema}.fences",
-            "order": "notification_id",
-            "binary": "BYTEA",
-            "p": "%s",
-        },
-    )
+    return database
+
+
+def _names(schema: str) -> dict[str, str]:
+    return {
+        "events": f"{schema}.{EVENTS_TABLE}",
+        "hashes": f"{schema}.event_hashes",
+        "checkpoints": f"{schema}.checkpoints",
+        "fences": f"{schema}.fences",
+        "order": "notification_id",
+        "binary": "BYTEA",
+        "counter": "BIGINT",
+        "lock": "LOCK TABLE {events} IN EXCLUSIVE MODE",
+        "p": "%s",
+    }
 
 
 def _parsed(url: str) -> tuple[dict[str, Any], str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Self
 
 import msgspec
 
-ANY = "*"
-DEFAULT_DATABASE = "default"
+from cdc_actors.tasks import names
+from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
 
 
 class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,42 +41,89 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     ``collection_infos`` names collections of the database ``default``;
     ``db_collections`` names them by database. ``*`` stands for every collection, and
-    as a database for every database. ``token`` is the target's credential: it is there
-    on the way in only, the event log holds it encrypted and beside the specification.
+    as a database for every database. ``excludes`` are patterns that are left to other
+    tasks of the same target. ``token`` is the target's credential: it is there on the way
+    in only, the event log holds it encrypted and beside the specification.
     """
 
     target: ConnectParam
     token: str = ""
     collection_infos: tuple[str, ...] = ()
     db_collections: dict[str, tuple[str, ...]] = {}
+    name_mapping: tuple[NameMapping, ...] = ()
+    excludes: tuple[FullName, ...] = ()
+
+    @property
+    def selectors(self) -> tuple[FullName, ...]:
+        """The patterns that are selected, each once."""
+        found = [(DEFAULT_DATABASE, name) for name in self.collection_infos]
+        for database, selected in self.db_collections.items():
+            found += [(database, name) for name in selected]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def named(self) -> dict[FullName, FullName]:
+        """The collections that are selected by name or mapped by name, with the targets'.
+
+        Only these are known before the source is looked at.
+        """
+        rules = chain.from_iterable(mapping.rules for mapping in self.name_mapping)
+        found = dict.fromkeys([*self.selectors, *(pattern for pattern, _ in rules)])
+        return {
+            name: self.target_name(*name)
+            for name in found
+            if ANY not in name and self.selects(*name)
+        }
 
     def selects(self, database: str, collection: str) -> bool:
         """Say whether the collection is to be replicated.
 
         An empty ``database`` means ``default``, as in Milvus's own requests.
         """
-        database = database or DEFAULT_DATABASE
-        names = {
-            *(self.collection_infos if database == DEFAULT_DATABASE else ()),
-            *self.db_collections.get(database, ()),
-            *self.db_collections.get(ANY, ()),
-        }
-        return collection in names or ANY in names
+        return self._takes((database or DEFAULT_DATABASE, collection))
+
+    def selects_database(self, database: str) -> bool:
+        """Say whether all of a database is, so that it is created and dropped, too."""
+        return self._takes((database or DEFAULT_DATABASE, ANY))
+
+    def target_name(self, database: str, collection: str) -> FullName:
+        """Return database and name that a collection of the source has at the target.
+
+        The most specific rule of ``name_mapping`` counts; without one the names stay.
+        """
+        return names.target_name(
+            self.name_mapping, database or DEFAULT_DATABASE, collection
+        )
+
+    def target_database(self, database: str) -> str:
+        """Return what a database as such is called at the target."""
+        return self.target_name(database, ANY)[0]
+
+    def _takes(self, name: FullName) -> bool:
+        return any(names.covers(each, name) for each in self.selectors) and not any(
+            names.covers(each, name) for each in self.excludes
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the specification without the token, as an event holds it.
 
         Databases are a list, not keys: what a client may choose must never be taken
-        for the event log's own mark of a typed value.
+        for the event log's own mark of a typed value. What came later than the first
+        version is left out where there is none of it.
         """
-        return {
+        stored = {
             "target": msgspec.to_builtins(self.target),
             "collection_infos": list(self.collection_infos),
             "db_collections": [
-                {"database": database, "collections": list(names)}
-                for database, names in self.db_collections.items()
+                {"database": database, "collections": list(selected)}
+                for database, selected in self.db_collections.items()
             ],
         }
+        if self.name_mapping:
+            stored["name_mapping"] = [_mapping_json(each) for each in self.name_mapping]
+        if self.excludes:
+            stored["excludes"] = [list(each) for each in self.excludes]
+        return stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
@@ -87,6 +135,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
                 entry["database"]: tuple(entry["collections"])
                 for entry in stored["db_collections"]
             },
+            name_mapping=tuple(map(_mapping, stored.get("name_mapping", ()))),
+            excludes=tuple(tuple(each) for each in stored.get("excludes", ())),
         )
 
     def __repr__(self) -> str:
@@ -94,5 +144,22 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"TaskSpec(target={self.target!r}, "
             f"collection_infos={self.collection_infos!r}, "
-            f"db_collections={self.db_collections!r})"
+            f"db_collections={self.db_collections!r}, "
+            f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r})"
         )
+
+
+def _mapping_json(mapping: NameMapping) -> dict[str, Any]:
+    return {
+        "source_db": mapping.source_db,
+        "target_db": mapping.target_db,
+        "collections": [list(pair) for pair in mapping.collection_mapping.items()],
+    }
+
+
+def _mapping(stored: dict[str, Any]) -> NameMapping:
+    return NameMapping(
+        source_db=stored["source_db"],
+        target_db=stored["target_db"],
+        collection_mapping=dict(stored["collections"]),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import ConnectionUnavailableError
 from eventsourcing.sqlite import (
@@ -14,16 +14,30 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
+from cdc_actors.tasks import chain
 from cdc_actors.tasks.database import EVENTS_TABLE, Database, reported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from eventsourcing.sqlite import SQLiteConnection
+    from eventsourcing.persistence import StoredEvent
+    from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 
 LOCK_TIMEOUT_SECONDS = 2
 """How long a write waits for a thread of this process, and again for another process:
 together less than a request waits for its answer, so that it can say why not."""
+
+_NAMES = {
+    "events": EVENTS_TABLE,
+    "hashes": "event_hashes",
+    "checkpoints": "checkpoints",
+    "fences": "fences",
+    "order": "rowid",
+    "binary": "BLOB",
+    "counter": "INTEGER",
+    "lock": "UPDATE {hashes} SET number = number WHERE FALSE",
+    "p": "?",
+}
 
 
 class _Pool(SQLiteConnectionPool):
@@ -78,6 +92,18 @@ class _Datastore(SQLiteDatastore):
             self.pool.put_connection(connection)
 
 
+class _Recorder(SQLiteApplicationRecorder):
+    """Chains each event to those before it."""
+
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any
+    ) -> Sequence[int] | None:
+        # The insert comes first: from then on no other process can write.
+        numbers = super()._insert_events(c, stored_events) or ()
+        chain.append(c, _NAMES, numbers, stored_events)
+        return numbers
+
+
 def open_sqlite(path: str) -> Database:
     """Open the file at ``path``, made if there is none.
 
@@ -85,18 +111,8 @@ def open_sqlite(path: str) -> Database:
         UnavailableError: The file cannot be opened or is no database.
     """
     datastore = _Datastore(path)
-    recorder = SQLiteApplicationRecorder(datastore, events_table_name=EVENTS_TABLE)
+    recorder = _Recorder(datastore, events_table_name=EVENTS_TABLE)
+    recorder.create_table_statements.append(chain.TABLE.format(**_NAMES))
     with reported(f"the event log {path}"):
         recorder.create_table()
-    return Database(
-        recorder=recorder,
-        datastore=datastore,
-        names={
-            "events": EVENTS_TABLE,
-            "checkpoints": "checkpoints",
-            "fences": "fences",
-            "order": "rowid",
-            "binary": "BLOB",
-            "p": "?",
-        },
-    )
+    return Database(recorder=recorder, datastore=datastore, names=_NAMES)

@@ -9,7 +9,12 @@ import msgspec
 if TYPE_CHECKING:
     import falcon
 
-    from cdc_actors.actors.views import CollectionView, Health, TaskView
+    from cdc_actors.actors.views import (
+        CollectionView,
+        DatabaseView,
+        Health,
+        TaskView,
+    )
 
 _MAX_MESSAGE = 2000
 
@@ -45,14 +50,23 @@ def task_object(view: TaskView) -> dict[str, Any]:
         "health": _health(view.health),
         "lag_seconds": view.lag_seconds,
         "rows_applied": view.rows_applied,
+        "databases": [_database(each) for each in view.databases],
         "collections": [_collection(each) for each in view.collections],
     }
     if spec.db_collections:
         task["db_collections"] = {
             database: _infos(names) for database, names in spec.db_collections.items()
         }
+    if spec.name_mapping:
+        task["name_mapping"] = spec.name_mapping
+    if spec.excludes:
+        task["excludes"] = [
+            {"database": database, "name": name} for database, name in spec.excludes
+        ]
     if view.reason:
         task["reason"] = view.reason
+    if view.as_of is not None:
+        task["as_of"] = view.as_of
     return task
 
 
@@ -71,10 +85,16 @@ def _health(health: Health) -> dict[str, Any]:
     }
 
 
+def _database(view: DatabaseView) -> dict[str, Any]:
+    return {"name": view.name, "target_name": view.target, "whole": view.whole}
+
+
 def _collection(view: CollectionView) -> dict[str, Any]:
     return {
         "database": view.database,
         "name": view.name,
+        "target_database": view.target[0],
+        "target_name": view.target[1],
         "collection_id": view.collection_id,
         "state": view.state,
         "reason": view.reason,

@@ -9,12 +9,14 @@ import structlog
 
 from cdc_actors.errors import RequestError
 from cdc_http.answers import write_error
+from cdc_http.events import EventsResource
 from cdc_http.operations import Operations
 from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
 
 if TYPE_CHECKING:
     from cdc_http.service import TaskService
 
+_PATHS = "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /livez, GET /readyz"
 _log = structlog.get_logger(__name__)
 
 
@@ -32,6 +34,7 @@ def create_app(
     app = falcon.App(middleware=[_MethodCheck()])
     operations = Operations(service, max_name_length)
     app.add_route("/cdc", CdcResource(operations, max_body_bytes))
+    app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
     app.add_route("/livez", LivezResource(service))
     app.add_route("/readyz", ReadyzResource(service))
     app.add_error_handler(Exception, _on_unexpected)
@@ -67,7 +70,7 @@ def _on_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any
 ) -> None:
     if isinstance(error, falcon.HTTPNotFound):
-        message = f"there is no {req.path} here, use POST /cdc, GET /livez, GET /readyz"
+        message = f"there is no {req.path} here, use {_PATHS}"
     else:
         message = error.description or error.title
     resp.set_headers(error.headers or {})

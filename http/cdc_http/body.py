@@ -37,10 +37,13 @@ def read_json(request: falcon.Request, max_bytes: int) -> Any:
     return _loads(body)
 
 
-def convert(value: Any, kind: type[T], failure: str) -> T:
-    """Return ``value`` as ``kind``; the error says ``failure`` and names the field."""
+def convert(value: Any, kind: type[T], failure: str, *, text: bool = False) -> T:
+    """Return ``value`` as ``kind``; the error says ``failure`` and names the field.
+
+    With ``text`` numbers and booleans are written as text, as in a query.
+    """
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, strict=not text)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"{failure}, error: {error}") from error
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_http.connect import target_of
+from cdc_http.mapping import check_mapping, mapping_of
 from cdc_http.wire import MilvusConnectParam
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
         raise InvalidRequestError(
             f"this version does not support `{name}`, leave it out"
         )
-    return TaskSpec(
+    spec = TaskSpec(
         target=target,
         token=token,
         collection_infos=_names(request.collection_infos),
@@ -45,7 +46,10 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
             database: _names(infos)
             for database, infos in request.db_collections.items()
         },
+        name_mapping=mapping_of(request.name_mapping, max_name_length),
     )
+    check_mapping(spec)
+    return spec
 
 
 def new_task_id(given: str | None) -> str | None:
@@ -131,7 +135,6 @@ def _unsupported(request: CreateRequest) -> Iterator[str]:
         "positions": request.positions,
         "rpc_channel_info.position": request.rpc_channel_info.position,
         "extra_info.enable_user_role": request.extra_info.enable_user_role,
-        "name_mapping": request.name_mapping,
         "disable_auto_start": request.disable_auto_start,
         "collection_infos.positions": any(info.positions for info in infos),
         "db_collections.positions": any(info.positions for info in db_infos),

@@ -24,6 +24,9 @@ _TURN_SECONDS = 0.25
 _MAX_HEADER_BYTES = 16_384
 _BACKLOG = 128
 
+STOPPING = "cdc_http.stopping"
+"""Where a request's environment holds the event that is set when the server stops."""
+
 
 class Server:
     """Serves a WSGI app on one address; an empty host is every one of this machine.
@@ -69,7 +72,7 @@ class Server:
         listener = _listener(*self._listen_on)
         self._listen_on = listener.getsockname()[:2]
         self._server = create_server(
-            self._app,
+            self._call,
             sockets=[listener],
             backlog=_BACKLOG,
             cleanup_interval=1,
@@ -98,6 +101,10 @@ class Server:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _call(self, environ: dict[str, Any], start_response: Any) -> Any:
+        environ[STOPPING] = self._stopping
+        return self._app(environ, start_response)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

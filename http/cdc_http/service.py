@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import Readiness, TaskView
+    from cdc_actors.tasks.history import Moment, Page
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 
@@ -30,8 +31,12 @@ class TaskService(Protocol):
         """Return every task, the oldest first."""
         ...
 
-    def get(self, task_id: str) -> TaskView:
-        """Return one task."""
+    def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
+        """Return one task as it is, or as it was after an event or at a time."""
+        ...
+
+    def history(self, task_id: str, *, after: int, limit: int) -> Page:
+        """Return the events of a task behind number ``after``, even if it is deleted."""
         ...
 
     def pause(self, task_id: str, who: Who) -> None:

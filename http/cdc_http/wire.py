@@ -5,9 +5,12 @@ Unknown fields are refused, so that a misspelt one is not taken for one left out
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,9 +29,32 @@ class ListRequest(Wire, frozen=True):
 
 
 class TaskRequest(Wire, frozen=True):
-    """``get``, ``pause`` and ``resume`` name a task."""
+    """``pause`` and ``resume`` name a task."""
 
     task_id: str = ""
+
+
+class GetRequest(Wire, frozen=True):
+    """``get`` names a task, and the number of an event or a time to see it as of."""
+
+    task_id: str = ""
+    as_of: Number | str | None = None
+
+
+class HistoryRequest(Wire, frozen=True):
+    """``history`` names a task, and which of its events to tell."""
+
+    task_id: str = ""
+    after: Number = 0
+    limit: Limit = 100
+
+
+class EventsQuery(Wire, frozen=True):
+    """The query of ``GET /cdc/tasks/{id}/events``."""
+
+    after: Number = 0
+    limit: Limit = 100
+    follow: bool = False
 
 
 class DeleteRequest(Wire, frozen=True):

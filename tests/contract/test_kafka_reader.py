@@ -120,6 +120,17 @@ def test_a_full_channel_does_not_starve_another(kafka: KafkaWal, channel: str) -
         assert seen * 1_000_000 <= PREFETCH_BYTES + 2 * FETCH_BYTES
 
 
+def test_topics_that_were_made_just_now_are_read(kafka: KafkaWal, channel: str) -> None:
+    """A broker busy with as many topics as a Milvus may have is waited for."""
+    channels = [f"{channel}-{number}" for number in range(256)]
+    kafka.make(*channels)
+    with kafka.reader() as reader:
+        for each in channels:
+            reader.subscribe(each, None)
+        kafka.append(channels[-1], [b"last"])
+        assert payloads(read(reader, 1), channels[-1]) == [b"last"]
+
+
 def test_a_broker_that_falls_silent_is_noticed(kafka: KafkaWal, channel: str) -> None:
     """A broker that hangs without closing its connections is given up."""
     kafka.append(channel, numbered(1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,4 +48,18 @@ def milvus(target_milvus: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
 def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
     """Yield a service of the test's own."""
     with Cdc(tmp_path, source) as service:
+        yield service
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cdc]:
+    """Yield a service whose source is away, on each store: it still keeps its tasks."""
+    nowhere = "http://127.0.0.1:1"
+    queue = {"natsmq": {"address": "nats://127.0.0.1:1"}}
+    away = SimpleNamespace(uri=nowhere, etcd_address=nowhere, queue=queue)
+    store = None
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        store = json.dumps({"storeType": "postgres", "postgres": {"url": url}})
+    with Cdc(tmp_path / "alone", away, store=store) as service:
         yield service

@@ -105,16 +105,21 @@ def assert_all_ended(folder: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("target", ["lite", "milvus"])
-def test_both_sides_are_equal_after_a_kill(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize(
+    "options", [("--target", "lite"), ("--target", "milvus", "--mq", "rocksmq")]
+)
+def test_both_sides_are_equal_after_a_kill(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     """The whole demo ends with status 0, in plain lines, and leaves no process."""
-    with demo("--exit", "--target", target, "--folder", tmp_path) as run:
+    with demo("--exit", *options, "--folder", tmp_path) as run:
         status = run.finish()
 
     assert status == 0, run.output
     labels = [line.split(" ")[0] for line in run.output.splitlines()]
     assert labels.index("kill") < labels.index("restart") < labels.index("compare")
     assert "Equal: 2 collections, 3,808 rows." in run.output
+    assert "  created, to bring default.* to http" in run.output
     assert "\r" not in run.output
     assert "\x1b" not in run.output
     assert processes_in(tmp_path) == {}
@@ -190,6 +195,22 @@ def test_a_missing_milvus_is_one_sentence() -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("Error: The package milvus 2.3.5")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--mq", "kafka"), "--mq kafka needs --broker"),
+        (("--broker", "localhost:9092"), "--broker goes with kafka and pulsar"),
+    ],
+)
+def test_a_queue_and_its_broker_go_together(
+    options: tuple[str, ...], said: str
+) -> None:
+    """Kafka and Pulsar run elsewhere, the others in Milvus: else it is wrong usage."""
+    result = CliRunner().invoke(main, ["demo", *options])
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 def test_a_difference_has_a_status_of_its_own() -> None:

@@ -139,7 +139,7 @@ def test_event_log_that_is_locked(
         status, answer = cdc.request(
             "create",
             milvus_connect_param={"uri": target_lite.uri},
-            collection_infos=ALL,
+            db_collections={"other": ALL},
         )
         assert status == 503, answer
         assert cdc.probe("/livez")[0] == 200

@@ -211,8 +211,18 @@ def test_too_many_tasks_are_refused(
     monkeypatch.setenv("CDC_ACTORS_MAX_TASK_NUM", "2")
     param = {"uri": target_lite.uri}
     with Cdc(tmp_path, source) as cdc:
-        answers = at_once(6, cdc, "create", milvus_connect_param=param, **ALL)
-        assert sorted(status for status, _ in answers) == [200] * 2 + [429] * 4
+        with ThreadPoolExecutor(6) as clients:
+            sent = [
+                clients.submit(
+                    cdc.request,
+                    "create",
+                    milvus_connect_param=param,
+                    collection_infos=[{"name": f"c{number}"}],
+                )
+                for number in range(6)
+            ]
+        answers = [each.result()[0] for each in sent]
+        assert sorted(answers) == [200] * 2 + [429] * 4
         first, _ = listed(cdc)
         cdc.ask("delete", task_id=first)
-        cdc.create(target_lite.uri)
+        cdc.create(target_lite.uri, db_collections={"other": [{"name": "*"}]})

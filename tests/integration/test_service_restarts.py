@@ -99,7 +99,7 @@ def test_pause_survives_a_kill(
         books.insert(range(5, 10))
         cdc.kill()
         cdc.start()
-        other = cdc.create(target_lite.uri, collection_infos=[{"name": "not there"}])
+        other = cdc.create(target_lite.uri, db_collections={"other": [{"name": "*"}]})
         wait_until(
             lambda: cdc.get(other)["health"]["status"] != "starting",
             "another task reads",

@@ -11,9 +11,11 @@ from falcon import testing
 
 from cdc_actors.actors.views import Health, Readiness, TaskView
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
+from cdc_actors.tasks.history import Entry, Page
 from cdc_http import create_app
 
 if TYPE_CHECKING:
+    from cdc_actors.tasks.history import Moment
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 
@@ -31,6 +33,7 @@ class FakeService:
 
     tasks: dict[str, TaskView] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    events: list[Entry] = field(default_factory=list)
     failure: Exception | None = None
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
@@ -54,12 +57,19 @@ class FakeService:
         self._ask("list")
         return list(self.tasks.values())
 
-    def get(self, task_id: str) -> TaskView:
+    def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
         """Return one task."""
-        self._ask("get", task_id)
+        self._ask("get", task_id, *([] if as_of is None else [as_of]))
         if task_id not in self.tasks:
             raise UnknownTaskError(f"not found: [{task_id}]")
         return self.tasks[task_id]
+
+    def history(self, task_id: str, *, after: int, limit: int) -> Page:
+        """Return what was put into ``events``, which may grow meanwhile."""
+        self._ask("history", task_id, after, limit)
+        behind = [entry for entry in self.events if entry.number > after]
+        more = len(behind) > limit
+        return Page(task_id=task_id, events=behind[:limit], more=more)
 
     def pause(self, task_id: str, who: Who) -> None:
         """Pause a running task."""
@@ -116,7 +126,21 @@ def task_view(task_id: str, spec: TaskSpec) -> TaskView:
         health=Health(status="starting", since=WHEN),
         lag_seconds=None,
         rows_applied=0,
+        databases=(),
         collections=(),
+    )
+
+
+def entry(number: int, event: str = "resumed") -> Entry:
+    """Return one event of a history."""
+    return Entry(
+        number=number,
+        time=WHEN,
+        event=event,
+        who={"kind": "client", "address": "192.0.2.7", "token_name": None},
+        why="asked by a client",
+        text=event,
+        content={},
     )
 
 

@@ -94,23 +94,28 @@ class KafkaWal:
         """Open a reader."""
         return KafkaReader(Kafka(address=self.broker.address, consumer=consumer))
 
-    def make(self, channel: str) -> None:
-        """Make a channel unless the test has made it."""
-        if channel in self._made:
-            return
-        self._made.add(channel)
-        topic = NewTopic(channel, 1, 1, config={"max.message.bytes": str(RECORD_BYTES)})
-        self._admin.create_topics([topic])[channel].result(ANSWER)
+    def make(self, *channels: str) -> None:
+        """Make channels, all at once, except those that the test has made."""
+        topics = [
+            NewTopic(name, 1, 1, config={"max.message.bytes": str(RECORD_BYTES)})
+            for name in channels
+            if name not in self._made
+        ]
+        self._made.update(channels)
+        answers = self._admin.create_topics(topics) if topics else {}
+        for answer in answers.values():
+            answer.result(ANSWER)
 
-    def remove(self, channel: str) -> None:
-        """Delete a channel."""
-        self._made.discard(channel)
-        self._admin.delete_topics([channel])[channel].result(ANSWER)
+    def remove(self, *channels: str) -> None:
+        """Delete channels."""
+        self._made.difference_update(channels)
+        for answer in self._admin.delete_topics(list(channels)).values():
+            answer.result(ANSWER)
 
     def close(self) -> None:
         """Delete every channel that was made."""
-        for channel in self._made.copy():
-            self.remove(channel)
+        if self._made:
+            self.remove(*self._made)
 
 
 def kafka_position(channel: str, offset: int) -> Position:

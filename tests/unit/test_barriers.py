@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdc_actors.changes import Checkpoint, DropPartition, Position
+from cdc_actors.changes import Checkpoint, DropCollection, DropPartition, Position
 from cdc_actors.replication.barriers import Lanes, Piece, Step
 from cdc_actors.replication.progress import Progress
 from tests.support.changes import insert
@@ -12,8 +12,12 @@ def piece(stamp: int) -> Piece:
     return Piece((insert(stamp),), (), again=False)
 
 
-def step(stamp: int) -> Step:
-    return Step(DropPartition(1, stamp, "p"), ())
+def step(stamp: int, partition: int = 1) -> Step:
+    return Step(DropPartition(1, stamp, "p", partition), ())
+
+
+def drop(stamp: int) -> Step:
+    return Step(DropCollection(1, stamp, "c"), ())
 
 
 def test_rows_pass_until_a_barrier() -> None:
@@ -43,10 +47,10 @@ def test_the_channels_that_a_barrier_waits_for_are_known() -> None:
 def test_barriers_run_in_their_order() -> None:
     """Two barriers in a row are each joined, one after the other."""
     lanes = Lanes({"a": 0, "b": 0})
-    lanes.add("a", step(5))
-    lanes.add("a", step(7))
-    assert lanes.add("b", step(5)) == [step(5)]
-    assert lanes.add("b", step(7)) == [step(7)]
+    lanes.add("a", step(5, 1))
+    lanes.add("a", step(7, 2))
+    assert lanes.add("b", step(5, 1)) == [step(5, 1)]
+    assert lanes.add("b", step(7, 2)) == [step(7, 2)]
 
 
 def test_a_channel_past_the_barrier_is_not_waited_for() -> None:
@@ -65,8 +69,35 @@ def test_a_joined_barrier_holds_the_marks_of_all() -> None:
         marks[channel] = progress.open(channel, at[channel])
         progress.hold(marks[channel])
     lanes = Lanes({"a": 0, "b": 0})
-    lanes.add("a", Step(DropPartition(1, 5, "p"), (marks["a"],)))
-    (joined,) = lanes.add("b", Step(DropPartition(1, 5, "p"), (marks["b"],)))
+    lanes.add("a", Step(DropPartition(1, 5, "p", 1), (marks["a"],)))
+    (joined,) = lanes.add("b", Step(DropPartition(1, 5, "p", 1), (marks["b"],)))
     assert progress.checkpoints() == {}
     progress.release(joined.marks)
     assert progress.checkpoints() == at
+
+
+def test_a_drop_that_was_begun_twice_runs_once() -> None:
+    """Milvus said it to one channel, then again to both: nothing waits for ever."""
+    lanes = Lanes({"a": 0, "b": 0})
+    assert lanes.add("a", drop(5)) == []
+    assert not lanes.matters("a", drop(9).operation)
+    assert lanes.matters("b", drop(9).operation)
+    assert lanes.add("b", drop(9)) == [drop(5)]
+
+
+def test_nothing_matters_behind_the_collections_drop() -> None:
+    """Rows and drops that a channel says of a collection it has dropped are left out."""
+    lanes = Lanes({"a": 0, "b": 0})
+    lanes.add("a", drop(5))
+    assert not lanes.matters("a", insert(4))
+    assert not lanes.matters("a", step(6).operation)
+    assert lanes.matters("b", insert(4))
+
+
+def test_a_partition_of_the_same_name_is_another_one() -> None:
+    """A partition that was dropped, created and dropped again is dropped twice."""
+    lanes = Lanes({"a": 0})
+    assert lanes.add("a", step(5, 1)) == [step(5, 1)]
+    assert not lanes.matters("a", step(6, 1).operation)
+    assert lanes.matters("a", step(7, 2).operation)
+    assert lanes.add("a", step(7, 2)) == [step(7, 2)]

@@ -121,3 +121,40 @@ def test_columns_are_known_by_name() -> None:
     """Columns come by name, with only the rows that are kept."""
     named = columns.named_columns(Rows(insert(1, [5, 6, 7]), (0, 2)))
     assert named == {"id": key_column([5, 7])}
+
+
+flagged = st.lists(st.tuples(st.integers(1, 200), st.booleans()), min_size=1)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@given(st.lists(flagged, min_size=1, max_size=3), st.data())
+def test_nulls_have_no_values(
+    kind: str, parts: list[list[tuple[int, bool]]], data: st.DataObject
+) -> None:
+    """Of a nullable column the request has every row's flag, and the valid rows' values."""
+    kept, chunks = [], []
+    for rows in parts:
+        dense = schema_pb2.FieldData.FromString(column(kind, [i for i, _ in rows]))
+        dense.valid_data.extend(is_valid for _, is_valid in rows)
+        keep = data.draw(st.sets(st.sampled_from(range(len(rows))), min_size=1))
+        chosen = columns.select(dense.SerializeToString(), sorted(keep), len(rows))
+        chunks.append(columns.without_nulls(chosen))
+        kept += [rows[i] for i in sorted(keep)]
+    joined = schema_pb2.FieldData.FromString(b"".join(columns.join(chunks)))
+    values = schema_pb2.FieldData.FromString(column(kind, [i for i, ok in kept if ok]))
+    assert list(joined.valid_data) == [is_valid for _, is_valid in kept]
+    assert getattr(joined.scalars, kind).data == getattr(values.scalars, kind).data
+
+
+def test_sparse_vectors_have_the_dimensions_of_the_largest() -> None:
+    """Joined sparse columns say the most dimensions that one of them has."""
+    parts = []
+    for dim in (9, 4):
+        part = schema_pb2.FieldData(type=schema_pb2.SparseFloatVector, field_name="f")
+        part.vectors.sparse_float_vector.contents.append(b"%08d" % dim)
+        part.vectors.dim = part.vectors.sparse_float_vector.dim = dim
+        parts.append(part.SerializeToString())
+    joined = schema_pb2.FieldData.FromString(b"".join(columns.join(parts)))
+    sparse = joined.vectors.sparse_float_vector
+    assert list(sparse.contents) == [b"00000009", b"00000004"]
+    assert (sparse.dim, joined.vectors.dim) == (9, 9)

@@ -190,7 +190,7 @@ def test_unknown_request_types_are_400(kind):
     """The message lists those that there are, in milvus-cdc's words."""
     assert error_of(Api().ask(kind), 400) == (
         "invalid 'request_type' param, can be set "
-        "[create, delete, get, list, pause, resume]"
+        "[create, delete, get, history, list, pause, resume]"
     )
 
 
@@ -237,6 +237,9 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(
     [
         "task_id",
+        "as_of",
+        "after",
+        "limit",
         "ignore_not_found",
         "milvus_connect_param",
         "uri",
@@ -269,7 +272,7 @@ LIKELY = st.recursive(
 REQUESTS = st.fixed_dictionaries(
     {
         "request_type": st.sampled_from(
-            ["create", "list", "get", "pause", "resume", "delete"]
+            ["create", "list", "get", "history", "pause", "resume", "delete"]
         ),
         "request_data": st.one_of(
             LIKELY,

@@ -330,7 +330,6 @@ def test_null_is_as_if_left_out():
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"name_mapping": [{"source_db": "a", "target_db": "b"}]}, "name_mapping"),
         ({"extra_info": {"enable_user_role": True}}, "extra_info.enable_user_role"),
         ({"positions": {"ch": "AA=="}}, "positions"),
         ({"disable_auto_start": True}, "disable_auto_start"),

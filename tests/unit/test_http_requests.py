@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from cdc_actors.actors.views import CollectionView, Health
+from cdc_actors.actors.views import CollectionView, DatabaseView, Health
 from cdc_actors.errors import (
     TargetRefusedError,
     TaskConflictError,
@@ -101,6 +101,7 @@ def test_get_shows_the_task_under_both_names():
         },
         "lag_seconds": None,
         "rows_applied": 0,
+        "databases": [],
         "collections": [],
     }
 
@@ -116,15 +117,25 @@ def test_get_shows_reason_health_collections_and_databases():
         next_try=WHEN + timedelta(seconds=8),
     )
     collection = CollectionView(
-        database="db", name="c", collection_id=7, state="set_aside", reason="no"
+        database="db",
+        name="c",
+        target=("there", "c2"),
+        collection_id=7,
+        state="set_aside",
+        reason="no",
     )
-    spec = TaskSpec(target=SPEC.target, db_collections={"db": ("c", "d")})
+    spec = TaskSpec(
+        target=SPEC.target,
+        db_collections={"db": ("c", "d")},
+        excludes=(("db", "e"),),
+    )
     api = api_with_task(
         spec=spec,
         state="Paused",
         reason="why",
         health=health,
         lag_seconds=1.5,
+        databases=(DatabaseView(name="db", target="there", whole=True),),
         collections=(collection,),
     )
 
@@ -136,10 +147,14 @@ def test_get_shows_reason_health_collections_and_databases():
     assert task["lag_seconds"] == 1.5
     assert task["collection_infos"] == []
     assert task["db_collections"] == {"db": [{"name": "c"}, {"name": "d"}]}
+    assert task["excludes"] == [{"database": "db", "name": "e"}]
+    assert task["databases"] == [{"name": "db", "target_name": "there", "whole": True}]
     assert task["collections"] == [
         {
             "database": "db",
             "name": "c",
+            "target_database": "there",
+            "target_name": "c2",
             "collection_id": 7,
             "state": "set_aside",
             "reason": "no",

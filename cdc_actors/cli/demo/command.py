@@ -25,6 +25,7 @@ _EXAMPLES = """\b
 Examples:
   cdc-actors demo
   cdc-actors demo --target milvus --rows 50000
+  cdc-actors demo --mq kafka --broker localhost:9092
   cdc-actors demo --exit --folder ./demo
 
 Exit status: 0 both sides are equal, 1 failure, 2 wrong usage, 3 they differ,
@@ -62,6 +63,20 @@ def _unused(_context: click.Context, _option: click.Parameter, value: Any) -> An
     show_default=True,
     help="How many rows to insert at the source.",
 )
+@click.option(
+    "--mq",
+    type=click.Choice(["natsmq", "rocksmq", "kafka", "pulsar"]),
+    default="natsmq",
+    show_default=True,
+    help="The source's message queue; kafka and pulsar need --broker.",
+)
+@click.option(
+    "--broker",
+    default="",
+    metavar="ADDRESS",
+    help="A Kafka (host:port) or Pulsar (pulsar://host:port) that runs. The demo's "
+    "topics begin with demo- and stay there.",
+)
 @click.option("--exit", "leave", is_flag=True, help="End after the comparison.")
 @click.option(
     "--folder",
@@ -74,12 +89,12 @@ def _unused(_context: click.Context, _option: click.Parameter, value: Any) -> An
 @click.pass_context
 def demo(
     context: click.Context,
+    /,
     *,
-    target: str,
-    rows: int,
     leave: bool,
     folder: Path | None,
     keep: bool,
+    **chosen: Any,
 ) -> None:
     """Replicate a real Milvus here and now, and kill the service on the way.
 
@@ -88,17 +103,27 @@ def demo(
     the middle, starts it again, and compares both sides row by row. Stays up to play
     with until Ctrl-C. No process is left behind.
     """
+    _check_broker(chosen["mq"], chosen["broker"])
     _stand_alone()
     with _interruptible() as calm:
         place = partial(_folder, folder, keep=keep)
-        context.exit(_run(calm, place, target, rows, stay=not leave))
+        context.exit(_run(calm, place, chosen, stay=not leave))
+
+
+def _check_broker(mq: str, broker: str) -> None:
+    """Kafka and Pulsar are servers of their own, the others are inside Milvus."""
+    if mq in {"kafka", "pulsar"} and not broker:
+        raise click.UsageError(
+            f"--mq {mq} needs --broker, the address of one that runs."
+        )
+    if mq not in {"kafka", "pulsar"} and broker:
+        raise click.UsageError(f"--broker goes with kafka and pulsar; {mq} has none.")
 
 
 def _run(
     calm: Callable[[], None],
     place: Callable[[ExitStack], Path],
-    target: str,
-    rows: int,
+    chosen: dict[str, Any],
     *,
     stay: bool,
 ) -> int:
@@ -108,9 +133,9 @@ def _run(
         with ExitStack() as stack:
             try:
                 # Here, not above: it loads what --help must not wait for.
-                from cdc_actors.cli.demo.story import Story  # noqa: PLC0415
+                from cdc_actors.cli.demo.story import Cast, Story  # noqa: PLC0415
 
-                story = Story(stack, place(stack), target, rows)
+                story = Story(stack, place(stack), Cast(**chosen))
                 status = 0 if story.run() else _DIFFERENT
                 if stay:
                     story.invite()

@@ -72,7 +72,8 @@ class ServiceProcess(EmbeddedServer):
             "sourceConfig": {
                 "uri": self._source.uri,
                 "etcd": {"address": [self._source.etcd_address]},
-                "natsmq": {"address": self._source.nats_address},
+                "replicateChan": self._source.replicate_channel,
+                **self._source.queue,
             },
         }
         settings.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")

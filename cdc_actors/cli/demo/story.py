@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
 
 from cdc_actors.cli import logs
 from cdc_actors.cli.demo.screen import Screen
 from cdc_actors.cli.demo.service import ServiceProcess
 from cdc_actors.cli.demo.writer import Reader, Writer
+from cdc_actors.cli.history_cmd import lines_of
 from cdc_actors.compare import compare
 from cdc_actors.embedded.binaries import milvus_binaries
 from cdc_actors.embedded.lite import EmbeddedLite
@@ -33,21 +36,39 @@ _POLL = 0.1
 _CONNECT = 10
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """What a demo is made of.
+
+    The source's message queue is ``mq``; kafka and pulsar run at ``broker``. ``target``
+    is ``lite`` or ``milvus``. ``rows`` are inserted.
+    """
+
+    target: str
+    rows: int
+    mq: Literal["natsmq", "rocksmq", "kafka", "pulsar"]
+    broker: str
+
+
 class Story:
     """One run: servers with their data in ``folder``, which ``stack`` closes.
 
-    ``target`` is ``lite`` or ``milvus``; ``rows`` are inserted. Used by one thread.
+    Used by one thread.
     """
 
-    def __init__(self, stack: ExitStack, folder: Path, target: str, rows: int) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, cast: Cast) -> None:
         logs.configure("error")
         self._screen = Screen()
         self._stack = stack
         self._folder = folder
-        self._rows = rows
+        self._rows = cast.rows
         self._rows_there = 0
-        self._source = EmbeddedMilvus(folder / "source")
-        lite = target == "lite"
+        # Of a broker that others use, too, only what nobody else has.
+        channels = f"demo-{uuid4().hex[:8]}" if cast.broker else "by-dev"
+        self._source = EmbeddedMilvus(
+            folder / "source", mq=cast.mq, broker=cast.broker, channels=channels
+        )
+        lite = cast.target == "lite"
         self._target: EmbeddedServer = (EmbeddedLite if lite else EmbeddedMilvus)(
             folder / "target"
         )
@@ -70,6 +91,7 @@ class Story:
         self._catch_up()
         report = self._compare()
         seconds = time.monotonic() - began
+        self._tell_history()
         *details, verdict = report.lines()
         self._screen.say("", *details)
         self._screen.verdict(f"{verdict} {seconds:.0f} s in all.", good=report.equal)
@@ -175,6 +197,11 @@ class Story:
                     f"The log of the service ends:\n{self._service.log_tail()}"
                 )
             time.sleep(_POLL)
+
+    def _tell_history(self) -> None:
+        task = {"task_id": self._task_id}
+        events = self._service.ask("history", task)["events"]
+        self._screen.say("", *lines_of(events))
 
     def _compare(self) -> Report:
         """Compare until both are equal: the last updates may still be on their way."""

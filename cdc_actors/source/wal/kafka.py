@@ -6,6 +6,7 @@ Fetching is librdkafka's; reading is by offset, with no consumer group and no co
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cdc_actors.memory import Account
 
 _BYTES = 8
+_PACKED = struct.Struct("<q").pack
 _SLICE = 0.2
 """Seconds after which a waiting poll looks whether the reader was closed."""
 
@@ -60,7 +62,7 @@ class KafkaReader:
         self._turn = threading.Lock()
         self._closing = False
         self._open = True
-        self._next: dict[str, int] = {}
+        self._attached: dict[str, int] = {}
         self._missing: set[str] = set()
         self._look_at = 0.0
         self._error: CdcError | None = None
@@ -81,7 +83,7 @@ class KafkaReader:
         """
         wanted = None if start is None else _next_offset(start, inclusive=inclusive)
         with self._using() as client:
-            if channel in self._next or channel in self._missing:
+            if channel in self._attached or channel in self._missing:
                 raise ValueError(f"{channel} is already subscribed to")
             bounds = client.bounds(channel)
             error = None if wanted is None else _lost(channel, wanted, bounds)
@@ -178,7 +180,7 @@ class KafkaReader:
 
     def _attach(self, channel: str, offset: int) -> None:
         self._client.attach(channel, offset)
-        self._next[channel] = offset
+        self._attached[channel] = offset
 
     def _take(self, timeout: float) -> list[Record]:
         if self._error is not None:
@@ -193,9 +195,11 @@ class KafkaReader:
         return records
 
     def _records(self, messages: Sequence[Message]) -> list[Record]:
-        """Return the records before the first error, and keep that one."""
+        """Return the records before the first error, and keep that one.
+
+        As few calls as can be: a record of a few bytes costs no more than these.
+        """
         records: list[Record] = []
-        following = self._next
         for message in messages:
             # Never None: every message and error that comes is one of a partition.
             channel: Any = message.topic()
@@ -203,22 +207,21 @@ class KafkaReader:
                 self._error = self._failure(channel, error)
                 break
             offset: Any = message.offset()
-            position = Position(channel, offset.to_bytes(_BYTES, "little"), str(offset))
+            position = Position(channel, _PACKED(offset), str(offset))
             records.append(Record(position, message.value() or b""))
-            following[channel] = offset + 1
         return records
 
     def _failure(self, channel: str, error: KafkaError) -> CdcError:
         if error.code() not in _LOST:
             return self._client.translate(error)
-        wanted = self._next.get(channel, 0)
+        wanted = self._client.reached(channel, self._attached.get(channel, 0))
         known = _lost(channel, wanted, self._client.bounds(channel))
         return known or PositionLostError(f"{channel}: record {wanted}: {error.str()}")
 
     def _confirm_gone(self) -> CdcError:
         """Look again for a while: a broker that starts may not know its topics yet."""
         deadline = time.monotonic() + _CONFIRM
-        while gone := self._next.keys() - self._client.topics():
+        while gone := self._attached.keys() - self._client.topics():
             if self._closing or time.monotonic() > deadline:
                 return PositionLostError(f"{min(gone)}: its topic was deleted")
             time.sleep(_SLICE)
@@ -242,7 +245,7 @@ def _closed() -> TransientError:
 
 
 def _position(channel: str, offset: int) -> Position:
-    return Position(channel, offset.to_bytes(_BYTES, "little"), str(offset))
+    return Position(channel, _PACKED(offset), str(offset))
 
 
 def _offset(position: Position) -> int:

@@ -35,7 +35,9 @@ FETCH_BYTES: Final = 8 << 20
 
 BATCH: Final = 1000
 _PARTITION: Final = 0
-_PATIENCE: Final = 3.5
+_PATIENCE: Final = 20.0
+"""Seconds for one question: a broker that makes many topics answers late."""
+
 _FIRST_WAIT: Final = 0.3
 """Short at first: why there is no answer is often known long before a time-out."""
 
@@ -179,6 +181,11 @@ class KafkaClient:
         first = self._consumer.poll(timeout)
         return [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
 
+    def reached(self, topic: str, attached: int) -> int:
+        """Return the offset behind what was taken, ``attached`` if nothing was."""
+        (here,) = self._consumer.position([TopicPartition(topic, _PARTITION)])
+        return max(here.offset, attached)
+
     def close(self) -> None:
         """Leave the brokers. Nothing may be called afterwards."""
         self._consumer.close()
@@ -204,11 +211,11 @@ class KafkaClient:
         return Consumer(configuration, logger=_Log(self))
 
     def _ask(self, question: Callable[[float], T]) -> T:
-        """Ask a broker, again and again for a few seconds."""
+        """Ask a broker, again and again for a while."""
         deadline, timeout = time.monotonic() + _PATIENCE, _FIRST_WAIT
         while True:
             try:
-                return question(timeout)
+                return question(min(timeout, deadline - time.monotonic()))
             except KafkaException as error:
                 self._reconsider(error, deadline)
             timeout *= 3

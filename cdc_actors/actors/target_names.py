@@ -1,0 +1,62 @@
+"""Which task has which name at a target, so that no two write into one collection.
+
+Tasks of one target have no collection of the source in common (``tasks.claims``), yet
+their name mappings may call two collections the same. A name is held from a collection's
+creation on until its drop is done or its task deleted, while the task is paused, too.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks import FullName
+
+    Key = tuple[str, FullName]
+
+
+class TargetNames:
+    """The names that all tasks of the service hold. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[Key, str] = {}
+
+    def of(self, task_id: str, target: str) -> TaskNames:
+        """Return one task's view of them; ``target`` is the target's address."""
+        return TaskNames(self, task_id, target)
+
+    def take(self, key: Key, task_id: str) -> str:
+        """Hold a name for a task unless it is held; return the id of who holds it."""
+        with self._lock:
+            return self._held.setdefault(key, task_id)
+
+    def free(self, key: Key, task_id: str) -> None:
+        """Let go of a name, if it is that task's."""
+        with self._lock:
+            if self._held.get(key) == task_id:
+                del self._held[key]
+
+    def free_all(self, task_id: str) -> None:
+        """Let go of all names of a task."""
+        with self._lock:
+            self._held = {k: who for k, who in self._held.items() if who != task_id}
+
+
+class TaskNames:
+    """The names at one target as one task takes and frees them. Any thread may use it."""
+
+    def __init__(self, names: TargetNames, task_id: str, target: str) -> None:
+        self._names = names
+        self._task_id = task_id
+        self._target = target
+
+    def take(self, name: FullName) -> str | None:
+        """Hold a name; return the id of another task that has it, None if there is none."""
+        holder = self._names.take((self._target, name), self._task_id)
+        return None if holder == self._task_id else holder
+
+    def free(self, name: FullName) -> None:
+        """Let go of a name, if it is this task's."""
+        self._names.free((self._target, name), self._task_id)

@@ -1,0 +1,119 @@
+"""``cdc-actors history``: what was done to a task, and what it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cdc_actors.cli.api import Api
+from cdc_actors.cli.output import dump, dump_line, flat, output_option, table, text_of
+from cdc_actors.cli.task_cmd import print_task, task_argument, url_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_DIFFERENT = 3
+_HEAD = {"number": "NUMBER", "time": "TIME", "who": "WHO", "text": "WHAT", "why": "WHY"}
+_EXAMPLES = """\b
+Examples:
+  cdc-actors history TASK
+  cdc-actors history TASK --follow -o json
+  cdc-actors history TASK --as-of 2026-01-31T12:00:00Z
+  cdc-actors history TASK --diff 3 2026-01-31T12:00:00Z
+
+Exit status: 0 ok, 1 failure, 2 wrong usage, 3 --diff found differences,
+4 the service is not there or not ready.
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@task_argument
+@url_option
+@click.option(
+    "--after", type=click.IntRange(0), default=0, help="Begin behind this event."
+)
+@click.option("--follow", is_flag=True, help="Go on until the task is deleted.")
+@click.option("--as-of", metavar="WHEN", help="Print the task as it was then.")
+@click.option("--diff", nargs=2, metavar="A B", help="Print what changed from A to B.")
+@output_option
+def history(
+    *,
+    task_id: str,
+    url: str,
+    after: int,
+    follow: bool,
+    as_of: str | None,
+    diff: tuple[str, str] | None,
+    output: str,
+) -> None:
+    """Print what was done to a task, when, by whom and why; also of a deleted one.
+
+    WHEN, A and B are numbers of events, or times in ISO 8601.
+    """
+    if sum((follow, as_of is not None, diff is not None)) > 1:
+        raise click.UsageError("Take one of --follow, --as-of and --diff.")
+    api = Api(url)
+    if as_of is not None:
+        print_task(api.task(task_id, as_of), output)
+    elif diff is not None:
+        changes = _changes(*(api.task(task_id, moment) for moment in diff))
+        _print_changes(changes, diff, output)
+        click.get_current_context().exit(_DIFFERENT if changes else 0)
+    elif follow:
+        _print_each(api.follow(task_id, after), output)
+    elif output == "table":
+        _print_each(api.history(task_id, after), output)
+    else:
+        click.echo(dump(list(api.history(task_id, after)), output))
+
+
+def _print_each(events: Iterable[dict[str, Any]], output: str) -> None:
+    """Print events as they come: no column waits for the last one."""
+    if output != "table":
+        for event in events:
+            click.echo(dump_line(event, output))
+        return
+    for line in lines_of(events):
+        click.echo(line)
+
+
+def lines_of(events: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield a headline, and a line for each event as the API has it."""
+    yield _line(_HEAD)
+    for event in events:
+        yield _line(event | {"who": _who(event["who"])})
+
+
+def _line(event: dict[str, Any]) -> str:
+    cells = (" ".join(str(event[name]).split()) for name in _HEAD)
+    number, time, who, text, why = cells
+    return f"{number:>6}  {time[:23]:23}  {who:22}  {text}  [{why}]"
+
+
+def _who(who: dict[str, str | None]) -> str:
+    return " ".join(filter(None, (who["kind"], who["token_name"], who["address"])))
+
+
+def _changes(
+    before: dict[str, Any], after: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return each value that differs, None where it is not there."""
+    old, new = dict(flat(before)), dict(flat(after))
+    return {
+        name: {"from": old.get(name), "to": new.get(name)}
+        for name in old | new
+        if name != "as_of" and old.get(name) != new.get(name)
+    }
+
+
+def _print_changes(
+    changes: dict[str, dict[str, Any]], diff: tuple[str, str], output: str
+) -> None:
+    if output != "table":
+        click.echo(dump(changes, output))
+    elif changes:
+        rows: Iterator[tuple[str, ...]] = (
+            (name, *map(text_of, change.values())) for name, change in changes.items()
+        )
+        click.echo(table(("FIELD", *diff), rows))

@@ -1,0 +1,241 @@
+"""``cdc-actors task``: everything that ``POST /cdc`` does with tasks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+import yaml
+from click.shell_completion import CompletionItem
+
+from cdc_actors.cli.api import Api
+from cdc_actors.cli.output import (
+    dump,
+    dump_line,
+    flat,
+    output_option,
+    say,
+    table,
+    text_of,
+)
+from cdc_actors.errors import CdcError, OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_URL = "http://127.0.0.1:8444"
+_COMPLETION_SECONDS = 1.0
+_EXAMPLES = """\b
+Examples:
+  cdc-actors task create --target http://localhost:19531 --collection '*'
+  cdc-actors task list -o json
+  cdc-actors task watch TASK
+"""
+
+url_option = click.option(
+    "--url",
+    default=DEFAULT_URL,
+    show_default=True,
+    help="Where the service runs.",
+)
+
+
+def _complete(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the tasks of the service, if it answers at once."""
+    try:
+        api = Api(context.params.get("url") or DEFAULT_URL, _COMPLETION_SECONDS)
+        tasks = api.ask("list")["tasks"]
+    except (CdcError, click.ClickException):
+        return []
+    return [
+        CompletionItem(task["task_id"], help=task["state"])
+        for task in tasks
+        if task["task_id"].startswith(incomplete)
+    ]
+
+
+task_argument = click.argument("task_id", metavar="TASK", shell_complete=_complete)
+
+
+@click.group(epilog=_EXAMPLES)
+def task() -> None:
+    """Create and look after the tasks of a running service."""
+
+
+@task.command()
+@url_option
+@click.option(
+    "-f",
+    "--file",
+    type=click.File(encoding="utf-8"),
+    help="YAML or JSON with the request_data of a create; - is standard input.",
+)
+@click.option("--target", metavar="URI", help="The Milvus to replicate to.")
+@click.option(
+    "--token-file",
+    type=click.File(encoding="utf-8"),
+    help="File with the target's token, user:password; - is standard input.",
+)
+@click.option("--connect-timeout", type=click.IntRange(1), metavar="SECONDS")
+@click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="[DATABASE.]NAME",
+    help="What to replicate, * for everything; may be given often.",
+)
+@click.option("--task-id", help="An id of your own: the command can be repeated.")
+def create(
+    *,
+    url: str,
+    file: IO[str] | None,
+    target: str | None,
+    token_file: IO[str] | None,
+    connect_timeout: int | None,
+    collections: Sequence[str],
+    task_id: str | None,
+) -> None:
+    """Create a task and print its id. Options take precedence over the file."""
+    request = _read(file) if file else {}
+    connect = {
+        "uri": target,
+        "token": token_file.read().strip() if token_file else None,
+        "connect_timeout": connect_timeout,
+    }
+    if given := {key: value for key, value in connect.items() if value is not None}:
+        request["milvus_connect_param"] = {
+            **(request.get("milvus_connect_param") or {}),
+            **given,
+        }
+    if collections:
+        request |= _selection(collections)
+    if task_id:
+        request["task_id"] = task_id
+    click.echo(Api(url).ask("create", **request)["task_id"])
+
+
+def _read(file: IO[str]) -> dict[str, Any]:
+    try:
+        request = yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())
+        raise OperatorError(f"{file.name} is neither YAML nor JSON: {words}") from error
+    if not isinstance(request, dict):
+        raise OperatorError(f"{file.name} must hold the fields of a create")
+    return request
+
+
+def _selection(collections: Sequence[str]) -> dict[str, Any]:
+    infos: list[dict[str, str]] = []
+    by_database: dict[str, list[dict[str, str]]] = {}
+    for each in collections:
+        database, dot, name = each.rpartition(".")
+        chosen = by_database.setdefault(database, []) if dot else infos
+        chosen.append({"name": name})
+    return {"collection_infos": infos, "db_collections": by_database}
+
+
+@task.command("list")
+@url_option
+@output_option
+def list_tasks(url: str, output: str) -> None:
+    """Print every task."""
+    tasks = Api(url).ask("list")["tasks"]
+    if output != "table":
+        click.echo(dump(tasks, output))
+        return
+    head = ("TASK", "STATE", "HEALTH", "LAG", "TARGET")
+    click.echo(table(head, [_row(each) for each in tasks]))
+
+
+def _row(shown: dict[str, Any]) -> tuple[str, ...]:
+    lag = shown["lag_seconds"]
+    return (
+        shown["task_id"],
+        shown["state"],
+        shown["health"]["status"],
+        "-" if lag is None else f"{lag:.1f} s",
+        shown["milvus_connect_param"]["uri"],
+    )
+
+
+@task.command()
+@task_argument
+@url_option
+@click.option("--as-of", metavar="WHEN", help="The number of an event, or a time.")
+@output_option
+def get(task_id: str, url: str, as_of: str | None, output: str) -> None:
+    """Print one task, as it is or as it was."""
+    print_task(Api(url).task(task_id, as_of), output)
+
+
+def print_task(shown: dict[str, Any], output: str) -> None:
+    """Print a task with all there is to it."""
+    if output != "table":
+        click.echo(dump(shown, output))
+        return
+    rows = [(name, text_of(value)) for name, value in flat(shown)]
+    click.echo(table(("FIELD", "VALUE"), rows))
+
+
+@task.command()
+@task_argument
+@url_option
+def pause(task_id: str, url: str) -> None:
+    """Let a task stand still until it is resumed."""
+    Api(url).ask("pause", task_id=task_id)
+    say(f"Paused {task_id}.")
+
+
+@task.command()
+@task_argument
+@url_option
+def resume(task_id: str, url: str) -> None:
+    """Let a paused task go on."""
+    Api(url).ask("resume", task_id=task_id)
+    say(f"Resumed {task_id}.")
+
+
+@task.command()
+@task_argument
+@url_option
+@click.option("--ignore-not-found", is_flag=True, help="No such task is a success.")
+def delete(task_id: str, url: str, *, ignore_not_found: bool) -> None:
+    """End a task for good; the target keeps what it has, the log its history."""
+    Api(url).ask("delete", task_id=task_id, ignore_not_found=ignore_not_found)
+    say(f"Deleted {task_id}.")
+
+
+@task.command()
+@task_argument
+@url_option
+@click.option("--interval", type=click.FloatRange(0.1), default=1.0, metavar="SECONDS")
+@output_option
+def watch(task_id: str, url: str, interval: float, output: str) -> None:
+    """Show how a task is, on a terminal every second, else whenever that changes.
+
+    Ends with Ctrl-C, or with status 1 when the task is deleted.
+    """
+    api, seen = Api(url), None
+    live = output == "table" and sys.stdout.isatty()
+    while True:
+        shown = api.task(task_id)
+        state = (shown["state"], shown["health"]["status"], shown["health"]["error"])
+        if live:
+            click.echo(f"\r\x1b[K{_line(shown)}", nl=state != seen)
+        elif state != seen:
+            whole = output == "table"
+            click.echo(_line(shown) if whole else dump_line(shown, output))
+        seen = state
+        time.sleep(interval)
+
+
+def _line(shown: dict[str, Any]) -> str:
+    _, state, health, lag, _ = _row(shown)
+    rows, error = shown["rows_applied"], shown["health"]["error"]
+    line = f"{state}, {health}, lag {lag}, {rows} rows applied"
+    return f"{line}: {' '.join(error.split())}" if error else line

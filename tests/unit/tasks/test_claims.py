@@ -1,0 +1,119 @@
+"""Which collections each task of one target has: duplicates, excludes, shared names."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cdc_actors.errors import TaskConflictError
+from cdc_actors.tasks import ConnectParam, NameMapping, TaskSpec, claim
+
+TARGET = ConnectParam(uri="http://target:19530")
+DUPLICATE = "the collection name is duplicate with existing task, "
+
+
+def spec(*selectors: str, mapping=(), excludes=()) -> TaskSpec:
+    """Return a specification of selectors and excludes like ``db.name``."""
+    selected: dict[str, tuple[str, ...]] = {}
+    for database, name in map(full, selectors):
+        selected[database] = (*selected.get(database, ()), name)
+    return TaskSpec(
+        target=TARGET,
+        db_collections=selected,
+        name_mapping=tuple(mapping),
+        excludes=tuple(map(full, excludes)),
+    )
+
+
+def full(text: str) -> tuple[str, str]:
+    """Return database and name."""
+    database, _, name = text.partition(".")
+    return database, name
+
+
+def rule(here: str, there: str) -> NameMapping:
+    """Return the mapping of one name."""
+    (database, name), (target, mapped) = full(here), full(there)
+    return NameMapping(
+        source_db=database, target_db=target, collection_mapping={name: mapped}
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "others", "named"),
+    [
+        (["d.a"], [["d.a"]], "d.a"),
+        (["d.a"], [["d.*"]], "d.a"),
+        (["d.a"], [["*.*"]], "d.a"),
+        (["d.a"], [["*.a"]], "d.a"),
+        (["d.*"], [["*.*"]], "d.*"),
+        (["d.*"], [["d.*"]], "d.*"),
+        (["*.*"], [["*.*"]], "*.*"),
+        (["d.*"], [["*.a"]], "d.*"),
+        (["*.a"], [["d.*"]], "*.a"),
+        (["d.a", "d.b", "d.c"], [["d.a"], ["e.*", "d.c"]], "d.a d.c"),
+        (["d.*", "d.a"], [["d.a"]], "d.a"),
+    ],
+)
+def test_duplicates(new, others, named):
+    """What another task has already is refused, in milvus-cdc's words."""
+    with pytest.raises(TaskConflictError) as refused:
+        claim(spec(*new), [spec(*other) for other in others])
+    assert str(refused.value) == f"{DUPLICATE}[{named}]"
+
+
+@pytest.mark.parametrize(
+    ("new", "others", "excluded"),
+    [
+        (["d.a"], [], []),
+        (["d.a"], [["d.b"], ["e.a"], ["e.*"]], []),
+        (["d.*"], [["e.*"], ["e.a"]], []),
+        (["d.*"], [["d.a"], ["d.b"], ["e.a"]], ["d.a", "d.b"]),
+        (["*.*"], [["d.a"], ["e.*"], ["*.b"]], ["d.a", "e.*", "*.b"]),
+        (["*.a"], [["d.a"]], ["d.a"]),
+    ],
+)
+def test_a_new_wildcard_leaves_out_what_others_name(new, others, excluded):
+    """Names that a wildcard covers stay with the tasks that have them."""
+    claimed = claim(spec(*new), [spec(*other) for other in others])
+    assert claimed == spec(*new, excludes=excluded)
+
+
+@pytest.mark.parametrize("new", ["d.a", "d.*"])
+def test_what_was_left_out_may_be_named_again(new):
+    """After its task is deleted, a name stays excluded and is free for a new task."""
+    wildcard = claim(spec("*.*"), [spec(new)])
+    assert claim(spec(new), [wildcard]) == spec(new)
+    with pytest.raises(TaskConflictError):
+        claim(spec(new), [wildcard, spec(new)])
+
+
+def test_a_wildcard_around_an_exclude_is_still_a_duplicate():
+    """Only what is left out as a whole is free."""
+    with pytest.raises(TaskConflictError):
+        claim(spec("d.*"), [spec("*.*", excludes=["d.a"])])
+
+
+def test_one_name_at_the_target_for_two_tasks():
+    """A name that another task's collection has at the target is refused."""
+    mapped = spec("d.a", mapping=[rule("d.a", "e.b")])
+    with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
+        claim(spec("e.b"), [mapped])
+    with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
+        claim(mapped, [spec("e.b")])
+    with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
+        claim(mapped, [spec("e.*")], there=[("e", "b")])
+    assert claim(spec("e.c"), [mapped]) == spec("e.c")
+
+
+def test_named():
+    """Known before the source is looked at: what selectors and rules name exactly."""
+    held = spec(
+        "d.*",
+        "e.a",
+        mapping=[rule("d.b", "d.c"), rule("e.*", "f.*"), rule("g.a", "g.b")],
+    )
+    assert held.named == {("e", "a"): ("f", "a"), ("d", "b"): ("d", "c")}
+    assert msgspec.structs.replace(held, excludes=(("d", "b"),)).named == {
+        ("e", "a"): ("f", "a")
+    }

@@ -1,0 +1,56 @@
+"""Requests from the replicate channel, asked of the target's names."""
+
+from __future__ import annotations
+
+import pytest
+from pymilvus.grpc_gen import milvus_pb2
+
+from cdc_actors.changes import Request
+from cdc_actors.source.decode import REQUEST_KINDS
+from cdc_actors.target.requests import message_for
+
+
+def request(kind: str, **fields) -> Request:
+    """Return the request as the log holds it."""
+    message = getattr(milvus_pb2, f"{kind}Request")(**fields)
+    message.base.timestamp = 7
+    payload = message.SerializeToString()
+    return Request(kind, 7, fields["db_name"], (), payload)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k for k in REQUEST_KINDS if not k.endswith("Database") and k != "Flush"],
+)
+def test_names_are_the_targets(kind):
+    """Database and collection are replaced, and the source's header is gone."""
+    asked = request(kind, db_name="here", collection_name="a")
+    message = message_for(asked, "there", "b")
+    assert (message.db_name, message.collection_name) == ("there", "b")
+    assert not message.HasField("base")
+
+
+def test_a_flush_of_several_is_asked_of_one():
+    """Each collection's share of a flush names that collection only."""
+    asked = request("Flush", db_name="here", collection_names=["a", "b"])
+    message = message_for(asked, "there", "c")
+    assert (message.db_name, list(message.collection_names)) == ("there", ["c"])
+
+
+def test_what_is_asked_stays():
+    """All but the names is as the client asked it."""
+    asked = request(
+        "LoadPartitions",
+        db_name="here",
+        collection_name="a",
+        partition_names=["p"],
+        replica_number=2,
+    )
+    message = message_for(asked, "there", "b")
+    assert (list(message.partition_names), message.replica_number) == (["p"], 2)
+
+
+def test_a_database():
+    """A request of a database is asked of the one at the target."""
+    asked = request("DropDatabase", db_name="here")
+    assert message_for(asked, "there", "").db_name == "there"
