@@ -1,6 +1,6 @@
 """One reader alone, against the least that its client library needs for the same records.
 
-Usage: python -m benchmarks.wal_reader [--queue natsmq|kafka|rocksmq]
+Usage: python -m benchmarks.wal_reader [--queue natsmq|kafka|rocksmq|pulsar]
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.wal_kafka import kafka
 from benchmarks.wal_natsmq import natsmq
+from benchmarks.wal_pulsar import pulsar
 from benchmarks.wal_rocksmq import rocksmq
 
 if TYPE_CHECKING:
     from cdc_actors.source.wal import WalReader
 
-QUEUES = {"natsmq": natsmq, "kafka": kafka, "rocksmq": rocksmq}
+QUEUES = {"natsmq": natsmq, "kafka": kafka, "rocksmq": rocksmq, "pulsar": pulsar}
 WORKLOADS = (("2.6 MB", 2_600_000, 200), ("200 B", 200, 100_000))
 ROUNDS = 5
 

@@ -150,6 +150,25 @@ class Unknown:
     timestamp: int
 
 
+TOLD_BY_CATALOG = frozenset(
+    {
+        "CreateAlias",
+        "AlterAlias",
+        "DropAlias",
+        "RenameCollection",
+        "AlterCollection",
+        "CreatePartition",
+        "CreateCredential",
+        "UpdateCredential",
+        "DeleteCredential",
+        "CreateRole",
+        "DropRole",
+        "OperateUserRole",
+        "OperatePrivilege",
+    }
+)
+"""What Milvus 2.4 and 2.5 put into the log as well; the catalog has all of it."""
+
 Change = (
     Insert
     | Delete

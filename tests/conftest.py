@@ -18,16 +18,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options by which a random test is repeated, and Pulsar is tested."""
+    """Add the options by which a random test is repeated, and how long one is."""
     parser.addoption("--seed", type=int, help="seed of the random workloads")
     parser.addoption(
         "--kills", type=int, default=5, help="how often everything is killed"
     )
     parser.addoption(
         "--all-points", action="store_true", help="kill at every point, not at some"
-    )
-    parser.addoption(
-        "--pulsar", action="store_true", help="run the Pulsar reader on pulsar-lite"
     )
 
 

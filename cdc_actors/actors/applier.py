@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from cdc_actors.actors.work import (
+    AliasPointed,
     BeginOperation,
     CollectionEnded,
+    CollectionRenamed,
     CollectionStopped,
     Create,
     CreatePartition,
+    NameKept,
     RecordOperation,
     RecordSetAside,
     Repeat,
+    Told,
     Work,
 )
 from cdc_actors.changes import DropCollection, DropPartition, Insert, hybrid
@@ -25,9 +30,14 @@ from cdc_actors.errors import OperatorError
 from cdc_actors.replication.barriers import Piece, Step
 from cdc_actors.replication.fold import fold
 from cdc_actors.replication.weight import total
-from cdc_actors.target import collections, requests
+from cdc_actors.target import aliases, collections, requests
 from cdc_actors.target.rows import RowWriter
-from cdc_actors.tasks import CollectionState, Operation
+from cdc_actors.tasks import (
+    DROP_ALIAS,
+    RENAME_COLLECTION,
+    CollectionState,
+    Operation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +45,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.inbox import Inbox
     from cdc_actors.actors.stream import Stream
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import CollectionEntry, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
 
 
 CLOCK_SKEW = 300.0
@@ -68,12 +78,13 @@ class Applier(pykka.ThreadingActor):
         """
         super().__init__()
         self._entry = entry
+        self._spec = spec
         self._stream = stream
         self._target = target
         self._inbox = inbox
         self._reader = reader
-        self._there = spec.target_name(entry.database, entry.name)
-        self._writer = RowWriter(target, *self._there, entry.schema)
+        self._call(entry.database, entry.name)
+        self._entry = entry
         self._exists = exists
         self._set_aside = entry.state is CollectionState.SET_ASIDE
         self._open: dict[int, Work] = {}
@@ -82,8 +93,15 @@ class Applier(pykka.ThreadingActor):
         """Do all work that waits. Runs in the actor's own thread."""
         self._stream.guard(self._work)
 
+    def _call(self, database: str, name: str) -> None:
+        """Know the collection by a name of the source's, and by that of the target."""
+        self._entry = replace(self._entry, database=database, name=name, renaming=None)
+        self._there = self._spec.target_name(database, name)
+        self._writer = RowWriter(self._target, *self._there, self._entry.schema)
+
     def _work(self) -> None:
         try:
+            self._finish_renaming()
             while not self._stream.stopping and (items := self._inbox.take()):
                 self._open.update((id(item), item) for item in items)
                 self._apply(items)
@@ -127,6 +145,10 @@ class Applier(pykka.ThreadingActor):
                 self._repeat(item)
             case CreatePartition():
                 self._create_partition(item)
+            case Told(kind="RenameCollection"):
+                self._rename(item)
+            case Told():
+                self._follow(item)
             case Step(operation=DropCollection()):
                 self._drop(item)
             case Step(operation=DropPartition(partition=partition)):
@@ -143,9 +165,11 @@ class Applier(pykka.ThreadingActor):
         self._close(work)
 
     def _drop(self, step: Step) -> None:
+        """What has the name at the target, but is not of this task's making, stays."""
         operation = Operation.drop_collection(self._entry, step.operation.timestamp)
         self._stream.record(BeginOperation(operation))
-        collections.drop_collection(self._target, *self._there)
+        if self._exists:
+            collections.drop_collection(self._target, *self._there)
         self._finish(operation, step)
         self._reader.tell(CollectionEnded(self._entry.collection_id))
 
@@ -162,6 +186,59 @@ class Applier(pykka.ThreadingActor):
             operation = self._operation("CreatePartition", work, detail)
             self._stream.record(RecordOperation(operation))
         self._close(work)
+
+    def _rename(self, work: Told) -> None:
+        """Rows are written by name: what may be half done must be known after a crash."""
+        if _new_name(work) != (self._entry.database, self._entry.name):
+            loaded = self._exists and collections.is_loaded(self._target, *self._there)
+            detail = work.detail | {"loaded": loaded}
+            operation = self._operation(work.kind, work, detail)
+            self._stream.record(BeginOperation(operation))
+            self._rename_to(operation)
+        self._close(work)
+
+    def _finish_renaming(self) -> None:
+        """Do first what was under way when an earlier run ended."""
+        if self._entry.renaming is not None and not self._set_aside:
+            self._rename_to(self._entry.renaming)
+
+    def _rename_to(self, operation: Operation) -> None:
+        if self._exists:
+            new = self._spec.target_name(*operation.new_name)
+            loaded = operation.detail["loaded"]
+            collections.rename_collection(self._target, self._there, new, loaded=loaded)
+        self._stream.record(RecordOperation(operation))
+        self._call(*operation.new_name)
+        self._reader.tell(
+            CollectionRenamed(self._entry.collection_id, *operation.new_name)
+        )
+
+    def _follow(self, work: Told) -> None:
+        """An operation that the target refuses is written down, and the rest goes on."""
+        detail = dict(work.detail)
+        try:
+            self._follow_at_target(work)
+        except OperatorError as refusal:
+            detail["refused"] = str(refusal)
+        self._finish(self._operation(work.kind, work, detail), work)
+        self._tell_alias(work, done="refused" not in detail)
+
+    def _follow_at_target(self, work: Told) -> None:
+        match work.kind, work.detail:
+            case "CreateAlias" | "AlterAlias", {"alias": alias}:
+                aliases.set_alias(self._target, *self._there, alias)
+            case "DropAlias", {"alias": alias}:
+                aliases.drop_alias(self._target, self._there[0], alias)
+            case "AlterCollection", {"properties": properties}:
+                collections.alter_collection(self._target, *self._there, properties)
+
+    def _tell_alias(self, work: Told, *, done: bool) -> None:
+        """Let the next operation on the alias come."""
+        if "alias" in work.detail:
+            stands = done and work.kind != DROP_ALIAS
+            alias = self._there[0], work.detail["alias"]
+            owner = self._entry.collection_id if stands else None
+            self._reader.tell(AliasPointed(alias, owner))
 
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
@@ -183,7 +260,7 @@ class Applier(pykka.ThreadingActor):
             detail=detail,
         )
 
-    def _finish(self, operation: Operation, work: Step | Repeat) -> None:
+    def _finish(self, operation: Operation, work: Step | Repeat | Told) -> None:
         self._stream.record(RecordOperation(operation))
         self._close(work)
 
@@ -204,13 +281,29 @@ class Applier(pykka.ThreadingActor):
         self._skip(list(self._open.values()))
 
     def _skip(self, items: Iterable[Work]) -> None:
-        """Do nothing but drop what this task once created, so that no old rows stay."""
+        """Do nothing but what gives up a name: no old rows stay, and it is free."""
         for item in items:
             match item:
-                case Step(operation=DropCollection()) if self._exists:
+                case Step(operation=DropCollection()):
                     self._drop(item)
+                case Told():
+                    self._skip_told(item)
                 case _:
                     self._close(item)
+
+    def _skip_told(self, work: Told) -> None:
+        """A rename that the target refuses leaves the old name taken."""
+        if work.kind == RENAME_COLLECTION:
+            with suppress(OperatorError):
+                self._rename(work)
+                return
+            self._reader.tell(NameKept(self._entry.collection_id))
+        self._close(work)
+        self._tell_alias(work, done=False)
+
+
+def _new_name(rename: Told) -> FullName:
+    return rename.detail["to_database"], rename.detail["to_name"]
 
 
 def rows_of(piece: Piece) -> int:

@@ -90,8 +90,6 @@ class Channels:
         return self._channels[channel].applied if channel in self._channels else 0
 
     def _is_before(self, start: Checkpoint | None, newest: Position) -> bool:
-        if start is None:
+        if start is None or not self._wal.reached(start.position, newest):
             return True
-        if start.position == newest:
-            return start.inclusive
-        return not self._wal.reached(start.position, newest)
+        return start.inclusive and self._wal.reached(newest, start.position)

@@ -1,4 +1,4 @@
-"""Whether a task moves: what is seen of it, and what that means at a moment."""
+"""Whether a task comes on, and how far it is behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Movement:
             self.mark, self.came_on = mark, now
 
 
-def shown_at(
+def as_of(
     view: TaskView, confirmed: float | None, movement: Movement, now: float
 ) -> TaskView:
     """Return the view with the lag and the health of a moment; all in seconds since 1970.

@@ -10,19 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from cdc_actors.actors.access import Access
 from cdc_actors.actors.beside import BesideTheLog
 from cdc_actors.actors.channels import Channels
+from cdc_actors.actors.databases import Databases
+from cdc_actors.actors.directory import Directory
+from cdc_actors.actors.follower import Follower
+from cdc_actors.actors.parking import Parking
+from cdc_actors.actors.properties import Properties
 from cdc_actors.actors.router import Router
 from cdc_actors.actors.work import (
+    AliasPointed,
     CollectionEnded,
+    CollectionRenamed,
     CollectionStopped,
     MoveFence,
+    NameKept,
     ReadingBegins,
     ReadOn,
     RecordSetAside,
     StreamProgressed,
 )
-from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request
+from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request, Unknown
 from cdc_actors.errors import PositionLostError
 from cdc_actors.source.catalog import Catalog
 from cdc_actors.source.decode import decode
@@ -41,9 +50,10 @@ if TYPE_CHECKING:
         CatalogSnapshot,
         CatalogWatch,
         CollectionMeta,
+        Fact,
     )
     from cdc_actors.source.wal.base import WalReader
-    from cdc_actors.tasks import TaskSpec
+    from cdc_actors.tasks import FullName, TaskSpec
 
 _OPENINGS = threading.BoundedSemaphore(16)
 """How many streams open at a time: each opening connects to three servers, and after a
@@ -59,8 +69,8 @@ FENCE_STEP = 5_000 << LOGICAL_BITS
 class Assignment:
     """What a reader is to do: from where, what, to where.
 
-    ``entries``, ``checkpoints`` and ``fences`` come from earlier runs: between a channel's
-    checkpoint and its fence, changes may be at the target or not.
+    What follows the token comes from earlier runs. Between a channel's checkpoint and its
+    fence, changes may be at the target or not.
     """
 
     source: SourceConfig
@@ -68,6 +78,9 @@ class Assignment:
     token: str = field(repr=False)
     names: TaskNames
     entries: tuple[CollectionEntry, ...]
+    aliases: Mapping[FullName, int]
+    access: frozenset[Fact]
+    passwords: Mapping[str, str]
     checkpoints: Mapping[str, Checkpoint]
     fences: Mapping[str, int]
 
@@ -97,9 +110,19 @@ class Reader(pykka.ThreadingActor):
                 if not self._stream.stopping and self._stream.guard(self._step):
                     self.actor_ref.tell(message)
             case CollectionEnded():
-                self._router.ended(message.collection_id)
+                self._stream.guard(lambda: self._router.ended(message.collection_id))
+            case CollectionRenamed():
+                name = message.database, message.name
+                renamed = message.collection_id
+                self._stream.guard(lambda: self._router.renamed(renamed, name))
+            case NameKept():
+                kept = message.collection_id
+                self._stream.guard(lambda: self._router.kept(kept))
+            case AliasPointed():
+                alias, owner = message.alias, message.collection_id
+                self._stream.guard(lambda: self._router.point(alias, owner))
             case CollectionStopped():
-                self._router.stopped(message.collection_id)
+                self._stream.guard(lambda: self._router.stopped(message.collection_id))
 
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
@@ -121,7 +144,9 @@ class Reader(pykka.ThreadingActor):
         elif not self._stream.budget.at_work:
             awaited = self._router.awaited() | self._channels.without_tick()
             self._read(awaited or None)
-        self._beside.advance()
+        self._parking.advance()
+        self._follower.advance()
+        self._properties.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
 
@@ -167,17 +192,31 @@ class Reader(pykka.ThreadingActor):
             job.names,
             self.actor_ref,
         )
-        self._beside = BesideTheLog(
-            self._stream,
-            self._router,
-            self._channels,
-            self._catalog,
-            snapshot,
-            self._target,
-            job.spec,
-        )
+        self._open_beside(snapshot)
         self._opened = True
         self._begin(snapshot)
+
+    def _open_beside(self, snapshot: CatalogSnapshot) -> None:
+        """Make ready what brings operations from beside the log."""
+        job = self._job
+        stream, router, spec = self._stream, self._router, job.spec
+        there = snapshot.databases.values()
+        databases = Databases(stream, router, self._target, spec, there)
+        self._parking = Parking(stream, router, self._channels, databases)
+        self._directory = Directory()
+        self._beside = BesideTheLog(
+            stream,
+            router,
+            self._parking,
+            databases,
+            self._catalog,
+            self._directory,
+            spec,
+        )
+        self._properties = Properties(stream, job.source, router, self._parking)
+        self._open.callback(self._properties.close)
+        self._follower = Follower(stream, router, self._parking, self._catalog, spec)
+        self._access = Access(stream, self._target, spec, job.access, job.passwords)
 
     def _open_target(self) -> Connection:
         param = self._job.spec.target
@@ -198,9 +237,15 @@ class Reader(pykka.ThreadingActor):
                 self._subscribe(channel)
         for entry in self._job.entries:
             self._router.restore(entry)
+            self._directory.know(entry)
+        self._router.names.restore(self._job.aliases)
+        self._follower.restore(self._job.entries, self._job.aliases)
         self._adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
-            self._see_partitions(meta)
+            self._see(meta)
+        self._follower.see_aliases(snapshot.aliases)
+        self._follower.see_imports(snapshot.imports)
+        self._see_access()
         self._record_starts(self._stream.checkpoints(), "the stream opens")
 
     def _record_starts(self, starts: Mapping[str, Checkpoint], why: str) -> None:
@@ -214,20 +259,35 @@ class Reader(pykka.ThreadingActor):
         self._channels.subscribe(channel, checkpoint)
 
     def _follow_catalog(self) -> None:
-        """Notice collections and partitions that came into being since."""
-        for collection_id in self._watch.changed():
-            if self._router.is_gone(collection_id):
+        """Notice what came into being or was changed since."""
+        changes = self._watch.changed()
+        for collection_id in changes.collections:
+            if self._router.is_left_out(collection_id):
                 continue
             meta = self._catalog.collection(collection_id)
             if meta is None:
                 continue
             if starts := self._adopt([meta]):
                 self._record_starts(starts, f"collection {meta.name} is new")
-            self._see_partitions(meta)
+            self._see(meta)
+        if changes.aliases:
+            self._follower.see_aliases(self._catalog.aliases())
+        if changes.imports:
+            self._follower.see_imports(self._catalog.imports())
+        if changes.access:
+            self._see_access()
 
-    def _see_partitions(self, meta: CollectionMeta) -> None:
-        if meta.available and self._job.spec.selects(meta.database, meta.name):
-            self._beside.add_partitions(meta)
+    def _see_access(self) -> None:
+        if self._job.spec.enable_user_role:
+            self._access.see(self._catalog.access())
+
+    def _see(self, meta: CollectionMeta) -> None:
+        """A collection that was selected once stays so, whatever it is called later."""
+        selected = self._job.spec.selects(meta.database, meta.name)
+        if meta.available and (selected or self._router.get(meta.id)):
+            self._directory.see(meta)
+            self._follower.see(meta)
+            self._properties.see(meta)
 
     def _adopt(self, found: Iterable[CollectionMeta]) -> dict[str, Checkpoint]:
         """Read the selected collections' channels from their beginnings on.
@@ -236,7 +296,12 @@ class Reader(pykka.ThreadingActor):
         """
         starts: dict[str, Position] = {}
         for meta in found:
-            if self._is_new(meta):
+            if self._is_renamed_in(meta):
+                name = f"{meta.database}.{meta.name}"
+                self._leave_out(
+                    meta, f"rows of {name} under names that are not selected"
+                )
+            elif self._is_new(meta):
                 for start in self._beginnings(meta):
                     earliest = starts.setdefault(start.channel, start)
                     if self._wal.reached(earliest, start):
@@ -250,6 +315,10 @@ class Reader(pykka.ThreadingActor):
         selected = self._job.spec.selects(meta.database, meta.name)
         return meta.available and selected and not self._router.knows(meta.id)
 
+    def _is_renamed_in(self, meta: CollectionMeta) -> bool:
+        selected = self._job.spec.selects(meta.database, meta.name)
+        return meta.available and selected and self._router.has_missed(meta)
+
     def _beginnings(self, meta: CollectionMeta) -> list[Position]:
         """Return where to begin with a collection's channels that are not read yet."""
         starts = [
@@ -259,17 +328,18 @@ class Reader(pykka.ThreadingActor):
         ]
         lost = [start for start in starts if not self._wal.holds(start)]
         if lost:
-            self._leave_out(meta, lost)
+            where = ", ".join(f"{start.channel} at {start.text}" for start in lost)
+            self._leave_out(
+                meta,
+                "the log no longer holds the beginning of "
+                f"{meta.database}.{meta.name} ({where}): rows written before",
+            )
             return []
         return starts
 
-    def _leave_out(self, meta: CollectionMeta, lost: list[Position]) -> None:
-        """Say that the log is gone which held the collection's beginning."""
-        where = ", ".join(f"{start.channel} at {start.text}" for start in lost)
-        error = PositionLostError(
-            f"the log no longer holds the beginning of {meta.database}.{meta.name} "
-            f"({where}): rows written before are not replicated"
-        )
+    def _leave_out(self, meta: CollectionMeta, why: str) -> None:
+        """Say why rows of a collection cannot be had."""
+        error = PositionLostError(f"{why} are not replicated")
         entry = CollectionEntry(
             collection_id=meta.id, database=meta.database, name=meta.name
         )
@@ -304,8 +374,11 @@ class Reader(pykka.ThreadingActor):
     def _take_request(self, position: Position, change: Any) -> None:
         behind = self._channels.see(position)
         mark = self._stream.open_mark(position.channel, Checkpoint(position, False, 0))
-        if isinstance(change, Request):
-            self._beside.add(change, mark, behind=behind)
+        match change:
+            case Request():
+                self._beside.add(change, mark, behind=behind)
+            case Unknown():
+                self._stream.record_unknown(change)
         self._stream.release([mark])
 
     def _report(self) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.actors.applier import Applier
 from cdc_actors.actors.inbox import Inbox
-from cdc_actors.actors.work import Create, RecordSetAside, Work, WorkArrived
+from cdc_actors.actors.own_names import OwnNames
+from cdc_actors.actors.work import Create, RecordSetAside, Told, Work, WorkArrived
 from cdc_actors.changes import (
     CreateCollection,
     Definition,
@@ -24,6 +25,7 @@ from cdc_actors.changes import (
     DropCollection,
     DropPartition,
     Insert,
+    Unknown,
 )
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.replication.barriers import Lanes, Piece, Step
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import FullName, TaskSpec
 
 
+_KEPT = "a collection that the target does not rename"
+
+
 @dataclass(slots=True, eq=False)
 class Collection:
     """One collection of the stream: its lanes, and the applier once there is work."""
@@ -53,7 +58,7 @@ class Collection:
     entry: CollectionEntry
     lanes: Lanes
     exists: bool
-    waits_for: set[int] = field(default_factory=set)
+    waits_for: set[int | FullName] = field(default_factory=set)
     backlog: list[Work] = field(default_factory=list)
     inbox: Inbox = field(default_factory=Inbox)
     applier: ActorRef[Any] | None = None
@@ -86,6 +91,9 @@ class Router:
         self._reader = reader
         self._collections: dict[int, Collection] = {}
         self._gone: set[int] = set()
+        self._kept: set[int] = set()
+        self._passed_over: set[int] = set()
+        self.names = OwnNames(spec, names, self._collections)
 
     def restore(self, entry: CollectionEntry) -> None:
         """Know a collection from an earlier run; its channels are subscribed already."""
@@ -97,28 +105,33 @@ class Router:
     def leave_out(self, collection_id: int) -> None:
         """Take nothing of a collection that cannot be replicated."""
         self._gone.add(collection_id)
+        self._passed_over.discard(collection_id)
 
     def knows(self, collection_id: int) -> bool:
         """Tell whether the collection is replicated or left out."""
         return collection_id in self._collections or self.is_gone(collection_id)
 
+    def is_left_out(self, collection_id: int) -> bool:
+        """Tell whether nothing can bring the collection back, not even another name."""
+        return self.is_gone(collection_id) and collection_id not in self._passed_over
+
     def is_gone(self, collection_id: int) -> bool:
         """Tell whether nothing more will be done for the collection."""
         return collection_id in self._gone
 
+    def has_missed(self, meta: CollectionMeta) -> bool:
+        """Tell whether rows of a collection were passed over when they were read.
+
+        It was not selected then, under an earlier name.
+        """
+        applied = [self._channels.applied(channel) for channel in meta.channels]
+        return meta.id in self._passed_over or (
+            not self.knows(meta.id) and all(tick > meta.created for tick in applied)
+        )
+
     def get(self, collection_id: int) -> Collection | None:
         """Return a collection that is being replicated."""
         return self._collections.get(collection_id)
-
-    def named(self, database: str, name: str, timestamp: int) -> Collection | None:
-        """Return the newest collection of this name as of a time that is replicated."""
-        found = [
-            collection
-            for collection in self._collections.values()
-            if (collection.entry.database, collection.entry.name) == (database, name)
-            and collection.entry.created <= timestamp
-        ]
-        return max(found, key=lambda c: c.entry.created, default=None)
 
     def creations(self, database: str) -> list[int]:
         """Return when the database's collections that are replicated were created."""
@@ -130,7 +143,7 @@ class Router:
         there = self._spec.target_database(database)
         entries = [collection.entry for collection in self._collections.values()]
         foreign = [each for each in entries if each.database != database]
-        return any(self._there(each)[0] == there for each in foreign)
+        return any(self.names.there(each)[0] == there for each in foreign)
 
     def live_channels(self) -> set[str]:
         """Return the channels of all collections being replicated."""
@@ -142,8 +155,9 @@ class Router:
         for collection in self._collections.values():
             found |= collection.lanes.awaited()
             if collection.backlog:
-                for other in collection.waits_for:
-                    found |= self._collections[other].lanes.open()
+                for holder in map(self.names.owner, collection.waits_for):
+                    if holder in self._collections:
+                        found |= self._collections[holder].lanes.open()
         return found
 
     def appliers(self) -> list[ActorRef[Any]]:
@@ -164,19 +178,52 @@ class Router:
         """Give a collection an operation from beside the log."""
         self._deliver(collection, [work])
 
+    def give_told(self, collection: Collection, work: Told) -> None:
+        """Give a collection what the catalog told of."""
+        self.names.take(collection, work)
+        self.give(collection, work)
+
     def ended(self, collection_id: int) -> None:
-        """Forget a dropped collection, and let those go on that want its name."""
+        """Forget a dropped collection, and let those go on that want its names."""
         collection = self._collections.pop(collection_id)
         self._gone.add(collection_id)
         if collection.applier is not None:
             collection.applier.stop(block=False)
-        if not self._alike(collection.entry):
-            self._names.free(self._there(collection.entry))
-        for other in self._collections.values():
+        self.names.let_go(collection.entry)
+        self._free(collection_id)
+        for alias in self.names.aliases_of(collection_id):
+            self.point(alias, None)
+
+    def renamed(self, collection_id: int, name: FullName) -> None:
+        """Know a collection by another name, and let those go on that want the old."""
+        collection = self._collections[collection_id]
+        database, own = name
+        earlier = collection.entry
+        collection.entry = replace(earlier, database=database, name=own)
+        self.names.let_go(earlier)
+        self._free(collection_id)
+
+    def kept(self, collection_id: int) -> None:
+        """Leave out those that want the name of a collection which the target keeps."""
+        self._kept.add(collection_id)
+        for other in list(self._collections.values()):
             if collection_id in other.waits_for:
-                other.waits_for.discard(collection_id)
-                backlog, other.backlog = other.backlog, []
-                self._deliver(other, backlog)
+                del self._collections[other.entry.collection_id]
+                self._discard((*other.backlog, *other.lanes.waiting()))
+                self._set_aside(other.entry, _KEPT)
+
+    def _discard(self, items: Iterable[Work]) -> None:
+        """Let go of what has not been handed over."""
+        for item in items:
+            if isinstance(item, Piece):
+                self._stream.budget.hold(-total(item.changes))
+            self._stream.release(item.marks)
+
+    def point(self, alias: FullName, collection_id: int | None) -> None:
+        """Know what an alias of the target stands for; if for nothing, it is free."""
+        self.names.point(alias, collection_id)
+        if collection_id is None:
+            self._free(alias)
 
     def stopped(self, collection_id: int) -> None:
         """Send a set-aside collection no more rows; its drop may still matter."""
@@ -211,6 +258,8 @@ class Router:
                     self._create(change.collection, mark)
             case DropCollection() | DropPartition():
                 self._barrier(channel, change, mark)
+            case Unknown():
+                self._stream.record_unknown(change)
 
     def _barrier(
         self, channel: str, change: DropCollection | DropPartition, mark: Mark
@@ -235,50 +284,56 @@ class Router:
             raise TransientError(f"the source is still creating {meta.name}")
         if not self._spec.selects(meta.database, meta.name):
             self._gone.add(collection_id)
+            self._passed_over.add(collection_id)
             return
         entry = _entry(meta)
         if holder := self._holder_of_name(entry):
             self._set_aside(entry, holder)
             return
         collection = self._add(entry, exists=False)
-        definition = _definition(meta, self._there(entry))
+        definition = _definition(meta, self.names.there(entry))
         create = Create(definition, (self._stream.hold(mark),))
         self._deliver(collection, [create])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
-        waits_for = {other.collection_id for other in self._alike(entry)}
+        waits_for = self.names.holders(entry)
         collection = Collection(entry, Lanes(applied), exists, waits_for)
         self._collections[entry.collection_id] = collection
         return collection
 
-    def _there(self, entry: CollectionEntry) -> FullName:
-        return self._spec.target_name(entry.database, entry.name)
+    def _free(self, holder: int | FullName) -> None:
+        """Let those go on that waited for a collection or an alias to give up a name."""
+        for other in self._collections.values():
+            if holder in other.waits_for:
+                other.waits_for.discard(holder)
+                backlog, other.backlog = other.backlog, []
+                self._deliver(other, backlog)
 
     def _holder_of_name(self, entry: CollectionEntry) -> str | None:
         """Return what else will go on to be at the target what this is to be there.
 
-        One that the source has dropped meanwhile only has to be waited for.
+        One that the source has dropped meanwhile, or renamed, only has to be waited for.
         """
-        for other in self._alike(entry):
+        for other in self.names.alike(entry):
+            if other.collection_id in self._kept:
+                return _KEPT
             if (other.database, other.name) != (entry.database, entry.name):
                 meta = self._catalog.collection(other.collection_id)
-                if meta is not None and not meta.dropping:
+                if meta and not meta.dropping and self.names.stays(other, meta):
                     return f"{other.database}.{other.name}"
-        task_id = self._names.take(self._there(entry))
+        task_id = self._names.take(self.names.there(entry))
         return f"a collection of task {task_id}" if task_id else None
-
-    def _alike(self, entry: CollectionEntry) -> list[CollectionEntry]:
-        """Return the collections that are called at the target as this one is to be."""
-        others = [collection.entry for collection in self._collections.values()]
-        return [each for each in others if self._there(each) == self._there(entry)]
 
     def _set_aside(self, entry: CollectionEntry, holder: str) -> None:
         """Leave out a collection whose name at the target another one has."""
-        there = ".".join(self._there(entry))
+        remedy = "create a task whose name_mapping gives each a name of its own"
+        if holder == _KEPT:
+            remedy = "rename or drop that one at the target"
+        there = ".".join(self.names.there(entry))
         error = OperatorError(
             f"{entry.database}.{entry.name} would be {there} at the target, which "
-            f"{holder} is: create a task whose name_mapping gives each a name of its own"
+            f"{holder} is: {remedy}"
         )
         self._stream.record(RecordSetAside(entry, error))
         self.leave_out(entry.collection_id)
@@ -325,6 +380,7 @@ def _entry(meta: CollectionMeta) -> CollectionEntry:
         schema=meta.schema,
         shards=tuple(meta.shards),
         created=meta.created,
+        properties=dict(meta.properties),
     )
 
 

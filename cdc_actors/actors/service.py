@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pykka
+import structlog
 
 from cdc_actors.actors.ledger import Stores
 from cdc_actors.actors.messages import (
@@ -35,6 +36,7 @@ from cdc_actors.errors import (
 )
 from cdc_actors.target.connection import Connection, tls_arguments
 from cdc_actors.tasks import Checkpoints, Fences, History, SecretBox, TaskLog
+from cdc_actors.tasks.audit import verify
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import TaskView
@@ -47,6 +49,7 @@ ANSWER_SECONDS = 5.0
 PROBES_AT_ONCE = 8
 """How many creates may wait for their targets at a time; the API has more threads."""
 
+_logger = structlog.get_logger()
 _STARTING = "the service is starting, try again in a moment"
 
 
@@ -73,6 +76,9 @@ class Service:
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
         SourceProbe.start(self._config.source_config, self._source)
+        if self._config.meta_store_config.verify_at_start:
+            # Beside all else: nobody is to wait for it, and nothing can be undone by it.
+            threading.Thread(target=_verify, args=[self._log], daemon=True).start()
 
     def stop(self, timeout: float) -> None:
         """End all work within ``timeout`` seconds and keep the checkpoints."""
@@ -194,6 +200,20 @@ class Service:
         except pykka.ActorDeadError as error:
             raise UnavailableError("the task is just starting again") from error
         return answer
+
+
+def _verify(log: TaskLog) -> None:
+    try:
+        verdict = verify(log.database)
+    except CdcError as error:
+        _logger.warning("event log not verified", error=str(error))
+        return
+    if verdict.fits:
+        _logger.info("event log verified", head=str(verdict.head))
+    else:
+        _logger.error(
+            "event log is not the one that was written", misfit=verdict.misfit
+        )
 
 
 def open_log(config: Config) -> TaskLog:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 import pykka
 
 from cdc_actors.actors.inbox import Budget
-from cdc_actors.actors.work import StreamFailed
+from cdc_actors.actors.work import RecordOperation, StreamFailed
+from cdc_actors.changes import TOLD_BY_CATALOG
 from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.replication.progress import Mark, Progress
+from cdc_actors.tasks import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, Unknown
     from cdc_actors.memory import Memory
 
 IN_HAND = 2.0
@@ -130,6 +132,19 @@ class Stream:
                 raise TransientError("the task has ended") from error
             return
         raise TransientError("the event log does not answer in time")
+
+    def record_unknown(self, change: Unknown) -> None:
+        """Write down a message of the log that says what this version does not know."""
+        if change.kind in TOLD_BY_CATALOG:
+            return
+        operation = Operation(
+            kind=change.kind,
+            timestamp=change.timestamp,
+            database="",
+            name="",
+            detail={"refused": "this version does not know the operation"},
+        )
+        self.record(RecordOperation(operation))
 
     def tell(self, message: object) -> None:
         """Send the task a message that needs no answer."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from cdc_actors.actors.messages import (
     TaskGone,
     ViewChanged,
 )
-from cdc_actors.actors.movement import Movement, shown_at
+from cdc_actors.actors.movement import Movement, as_of
 from cdc_actors.actors.target_names import TargetNames
 from cdc_actors.actors.task import TaskActor
 from cdc_actors.actors.view import view_of
@@ -41,13 +42,14 @@ from cdc_actors.actors.views import Health
 from cdc_actors.errors import (
     CdcError,
     FailureClass,
+    OperatorError,
     TaskLimitError,
     UnavailableError,
     UnknownTaskError,
 )
 from cdc_actors.memory import Memory
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import CollectionState, Task, TaskState, claim
+from cdc_actors.tasks import CollectionState, Task, TaskState, Who, claim
 
 if TYPE_CHECKING:
     from cdc_actors.actors.ledger import Stores
@@ -62,6 +64,7 @@ LOOK_SECONDS = 1.0
 REBUILT_AT_ONCE = 50
 """How many tasks are read from the log at the start before requests are heard again."""
 
+_SELF = Who(kind="supervisor")
 _log = structlog.get_logger()
 
 
@@ -165,20 +168,16 @@ class Supervisor(pykka.ThreadingActor):
 
     def _start(self, task: Task) -> pykka.ActorRef[TaskActor]:
         source = self._config.source_config
+        names = self._names_of(task)
         ref = TaskActor.start(
-            task,
-            self._stores,
-            source,
-            self._memory,
-            self._names_of(task),
-            self.actor_ref,
+            task, self._stores, source, names, self._memory, self.actor_ref
         )
         self._know(task, ref)
         ref.tell(Launch())
         return ref
 
     def _names_of(self, task: Task) -> TaskNames:
-        """Return the task's names at its target, those of its collections taken."""
+        """Return the names that a task has at its target, with all of them taken."""
         names = self._names.of(task.task_id, address(task.spec.target.uri))
         for entry in task.collections.values():
             if entry.schema and entry.state is not CollectionState.DROPPED:
@@ -197,7 +196,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _shown(self, known: _Known) -> TaskView:
         """Return the view with the lag and the health of this moment."""
-        return shown_at(known.view, known.confirmed, known.movement, time.time())
+        return as_of(known.view, known.confirmed, known.movement, time.time())
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)
@@ -216,7 +215,7 @@ class Supervisor(pykka.ThreadingActor):
             if isinstance(message, Rebuild):
                 message = RebuildSome(tuple(self._stores.log.alive_ids()))
             few = message.task_ids[:REBUILT_AT_ONCE]
-            tasks = [self._stores.log.load(task_id) for task_id in few]
+            tasks = [self._loaded(task_id) for task_id in few]
         except CdcError as error:
             self._attempts += 1
             _log.error("event log not readable", error=str(error))
@@ -235,6 +234,17 @@ class Supervisor(pykka.ThreadingActor):
         self._rebuilt = True
         _log.info("tasks rebuilt", tasks=len(self._tasks))
         backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+
+    def _loaded(self, task_id: str) -> Task:
+        """Return a task of the log, its secret encrypted with the newest key."""
+        task, secrets = self._stores.log.load(task_id), self._stores.secrets
+        # Where no key fits, the task says so as soon as it needs the secret.
+        with suppress(OperatorError):
+            if secrets.is_outdated(task.secret):
+                secret = secrets.encrypt(secrets.decrypt(task.secret))
+                task.rekey(secret, who=_SELF, why="there is a newer key")
+                self._stores.log.save(task)
+        return task
 
     def _look_after_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""

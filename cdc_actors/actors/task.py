@@ -76,16 +76,16 @@ class TaskActor(pykka.ThreadingActor):
         task: Task,
         stores: Stores,
         source: SourceConfig,
-        memory: Memory,
         names: TaskNames,
+        memory: Memory,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
         self._ledger = Ledger(task, stores)
         self._id = task.task_id
         self._source = source
-        self._memory = memory
         self._names = names
+        self._memory = memory
         self._supervisor = supervisor
         self._number = 0
         self._run: Run | None = None
@@ -333,6 +333,9 @@ class TaskActor(pykka.ThreadingActor):
             token=ledger.token(),
             names=self._names,
             entries=tuple(ledger.task.collections.values()),
+            aliases=ledger.task.aliases,
+            access=ledger.task.access,
+            passwords=ledger.task.passwords,
             checkpoints=dict(ledger.checkpoints),
             fences=ledger.fences(),
         )

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cdc_actors.actors.views import CollectionView, DatabaseView, Health, TaskView
+from cdc_actors.actors.views import (
+    CollectionView,
+    DatabaseView,
+    Health,
+    Refusal,
+    TaskView,
+)
+from cdc_actors.changes import seconds
 from cdc_actors.tasks import ANY, TaskState
 
 if TYPE_CHECKING:
     from cdc_actors.actors.views import HealthStatus
     from cdc_actors.actors.work import StreamProgressed
-    from cdc_actors.tasks import CollectionEntry, Task
+    from cdc_actors.tasks import CollectionEntry, Operation, Task
     from cdc_actors.tasks.state import Failure
 
 
@@ -34,6 +42,8 @@ def view_of(
         rows_applied=rows,
         databases=_databases(task),
         collections=tuple(_collection(task, entry) for entry in _present(task)),
+        refused=task.refused,
+        refusals=tuple(map(_refusal, task.refusals)),
     )
 
 
@@ -64,6 +74,25 @@ def _collection(task: Task, entry: CollectionEntry) -> CollectionView:
         collection_id=entry.collection_id,
         state=entry.state.value,
         reason=entry.reason,
+        resync_needed=_resync_needed(entry),
+    )
+
+
+def _resync_needed(entry: CollectionEntry) -> str | None:
+    if not entry.imports:
+        return None
+    count = len(entry.imports)
+    imports = "a bulk import" if count == 1 else f"{count} bulk imports"
+    return f"rows of {imports} are missing at the target: they came past the log"
+
+
+def _refusal(operation: Operation) -> Refusal:
+    return Refusal(
+        kind=operation.kind,
+        database=operation.database,
+        name=operation.name,
+        at=datetime.fromtimestamp(seconds(operation.timestamp), UTC),
+        reason=operation.refused or "",
     )
 
 

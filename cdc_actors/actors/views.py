@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - whoever encodes evaluates the annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
 
@@ -44,7 +43,8 @@ class Health:
 class CollectionView:
     """One collection of a task: where it stands, and why if it was set aside.
 
-    ``target`` is its database and its name at the target.
+    ``target`` is its database and its name at the target. ``resync_needed`` says why rows
+    are missing there that the log will never bring, None if there are none.
     """
 
     database: str
@@ -53,6 +53,18 @@ class CollectionView:
     collection_id: int
     state: str
     reason: str | None = None
+    resync_needed: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An operation of the source that was not done, and why; ``at`` is in UTC."""
+
+    kind: str
+    database: str
+    name: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +86,8 @@ class TaskView:
     ``lag_seconds`` is how old the newest change of the source is that is not yet
     confirmed by the target; None while it is unknown, never 0 for unknown. So is
     ``rows_applied``. ``as_of`` is the number of the event after which the task looked
-    like this, None for the present.
+    like this, None for the present. Of the operations that were ``refused``,
+    ``refusals`` are the newest.
     """
 
     task_id: str
@@ -87,6 +100,8 @@ class TaskView:
     rows_applied: int | None
     databases: tuple[DatabaseView, ...]
     collections: tuple[CollectionView, ...]
+    refused: int = 0
+    refusals: tuple[Refusal, ...] = ()
     as_of: int | None = None
 
 

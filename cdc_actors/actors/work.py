@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdc_actors.replication.barriers import Piece, Step
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, Definition, Request
     from cdc_actors.errors import CdcError
     from cdc_actors.replication.progress import Mark
-    from cdc_actors.tasks import CollectionEntry, Operation
+    from cdc_actors.tasks import CollectionEntry, FullName, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,17 @@ class CreatePartition:
     marks: tuple[Mark, ...] = ()
 
 
-Work = Piece | Step | Create | Repeat | CreatePartition
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Do at the target what the catalog told of; fields as in ``Operation``."""
+
+    kind: str
+    timestamp: int
+    detail: dict[str, Any]
+    marks: tuple[Mark, ...] = ()
+
+
+Work = Piece | Step | Create | Repeat | CreatePartition | Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,30 @@ class CollectionEnded:
     """To a reader: the collection's drop is done at the target."""
 
     collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRenamed:
+    """To a reader: the collection has another name, here and at the target."""
+
+    collection_id: int
+    database: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameKept:
+    """To a reader: the target does not give the collection, set aside, another name."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasPointed:
+    """To a reader: an alias of the target stands for the collection, or for none."""
+
+    alias: FullName
+    collection_id: int | None
 
 
 @dataclass(frozen=True, slots=True)

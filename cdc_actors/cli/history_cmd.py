@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cdc_actors.cli.api import Api
+from cdc_actors.cli.api import Api, api_options
 from cdc_actors.cli.output import dump, dump_line, flat, output_option, table, text_of
-from cdc_actors.cli.task_cmd import print_task, task_argument, url_option
+from cdc_actors.cli.task_cmd import print_task, task_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 --diff found differences,
 
 @click.command(epilog=_EXAMPLES)
 @task_argument
-@url_option
+@api_options
 @click.option(
     "--after", type=click.IntRange(0), default=0, help="Begin behind this event."
 )
@@ -40,7 +40,7 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 --diff found differences,
 def history(
     *,
     task_id: str,
-    url: str,
+    api: Api,
     after: int,
     follow: bool,
     as_of: str | None,
@@ -53,7 +53,6 @@ def history(
     """
     if sum((follow, as_of is not None, diff is not None)) > 1:
         raise click.UsageError("Take one of --follow, --as-of and --diff.")
-    api = Api(url)
     if as_of is not None:
         print_task(api.task(task_id, as_of), output)
     elif diff is not None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from cdc_actors.cli.audit_cmd import audit
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
 from cdc_actors.cli.history_cmd import history
+from cdc_actors.cli.key_cmd import key
 from cdc_actors.cli.serve import serve
 from cdc_actors.cli.task_cmd import task
+from cdc_actors.cli.token_cmd import token
 from cdc_actors.errors import CdcError, UnavailableError
 
 _NOT_READY = 4
@@ -70,7 +73,7 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, demo, task, history, config, version)
+COMMANDS = (serve, demo, task, history, audit, config, token, key, version)
 
 for _command in COMMANDS:
     main.add_command(_command)

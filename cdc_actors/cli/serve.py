@@ -50,6 +50,10 @@ class Listener(Startable, Protocol):
     def address(self) -> tuple[str, int]:
         """Host and port: those asked for, and once started the real ones."""
 
+    @property
+    def scheme(self) -> str:
+        """How a URL of it begins: http or https."""
+
 
 @click.command(epilog=_EXAMPLES)
 @config_option
@@ -79,6 +83,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     from cdc_actors.cli import logs  # noqa: PLC0415
     from cdc_http.app import create_app  # noqa: PLC0415
     from cdc_http.server import Server  # noqa: PLC0415
+    from cdc_http.tls import server_context  # noqa: PLC0415
 
     config = resolved.config
     logs.configure(config.log_level)
@@ -86,8 +91,15 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     for warning in resolved.warnings:
         log.warning(warning)
     service = Service(config)
-    app = create_app(service, max_name_length=config.max_name_length)
-    run(service, Server(app, *config.listen), wait, log)
+    app = create_app(
+        service,
+        tokens=config.auth.tokens,
+        max_name_length=config.max_name_length,
+    )
+    tls = config.tls.cert_path and server_context(
+        config.tls.cert_path, config.tls.key_path
+    )
+    run(service, Server(app, *config.listen, tls=tls or None), wait, log)
 
 
 def run(
@@ -110,7 +122,7 @@ def run(
         _listen(server)
         stack.callback(server.stop, DRAIN_SECONDS)
         service.start()
-        log.info("listening on %s", f"http://{_authority(*server.address)}")
+        log.info("listening on %s", f"{server.scheme}://{_authority(*server.address)}")
         number = wait()
         log.info("stopping", signal=signal.Signals(number).name)
     log.info("stopped")

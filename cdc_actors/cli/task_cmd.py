@@ -10,7 +10,7 @@ import click
 import yaml
 from click.shell_completion import CompletionItem
 
-from cdc_actors.cli.api import Api
+from cdc_actors.cli.api import DEFAULT_URL, Api, api_options
 from cdc_actors.cli.output import (
     dump,
     dump_line,
@@ -25,7 +25,6 @@ from cdc_actors.errors import CdcError, OperatorError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEFAULT_URL = "http://127.0.0.1:8444"
 _COMPLETION_SECONDS = 1.0
 _EXAMPLES = """\b
 Examples:
@@ -34,20 +33,14 @@ Examples:
   cdc-actors task watch TASK
 """
 
-url_option = click.option(
-    "--url",
-    default=DEFAULT_URL,
-    show_default=True,
-    help="Where the service runs.",
-)
-
 
 def _complete(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the tasks of the service, if it answers at once."""
     try:
-        api = Api(context.params.get("url") or DEFAULT_URL, _COMPLETION_SECONDS)
+        url, token, ca = (context.params.get(name) for name in ("url", "token", "ca"))
+        api = Api(url or DEFAULT_URL, token, ca, timeout=_COMPLETION_SECONDS)
         tasks = api.ask("list")["tasks"]
     except (CdcError, click.ClickException):
         return []
@@ -67,7 +60,7 @@ def task() -> None:
 
 
 @task.command()
-@url_option
+@api_options
 @click.option(
     "-f",
     "--file",
@@ -91,7 +84,7 @@ def task() -> None:
 @click.option("--task-id", help="An id of your own: the command can be repeated.")
 def create(
     *,
-    url: str,
+    api: Api,
     file: IO[str] | None,
     target: str | None,
     token_file: IO[str] | None,
@@ -115,7 +108,7 @@ def create(
         request |= _selection(collections)
     if task_id:
         request["task_id"] = task_id
-    click.echo(Api(url).ask("create", **request)["task_id"])
+    click.echo(api.ask("create", **request)["task_id"])
 
 
 def _read(file: IO[str]) -> dict[str, Any]:
@@ -140,11 +133,11 @@ def _selection(collections: Sequence[str]) -> dict[str, Any]:
 
 
 @task.command("list")
-@url_option
+@api_options
 @output_option
-def list_tasks(url: str, output: str) -> None:
+def list_tasks(api: Api, output: str) -> None:
     """Print every task."""
-    tasks = Api(url).ask("list")["tasks"]
+    tasks = api.ask("list")["tasks"]
     if output != "table":
         click.echo(dump(tasks, output))
         return
@@ -165,12 +158,12 @@ def _row(shown: dict[str, Any]) -> tuple[str, ...]:
 
 @task.command()
 @task_argument
-@url_option
+@api_options
 @click.option("--as-of", metavar="WHEN", help="The number of an event, or a time.")
 @output_option
-def get(task_id: str, url: str, as_of: str | None, output: str) -> None:
+def get(task_id: str, api: Api, as_of: str | None, output: str) -> None:
     """Print one task, as it is or as it was."""
-    print_task(Api(url).task(task_id, as_of), output)
+    print_task(api.task(task_id, as_of), output)
 
 
 def print_task(shown: dict[str, Any], output: str) -> None:
@@ -184,43 +177,43 @@ def print_task(shown: dict[str, Any], output: str) -> None:
 
 @task.command()
 @task_argument
-@url_option
-def pause(task_id: str, url: str) -> None:
+@api_options
+def pause(task_id: str, api: Api) -> None:
     """Let a task stand still until it is resumed."""
-    Api(url).ask("pause", task_id=task_id)
+    api.ask("pause", task_id=task_id)
     say(f"Paused {task_id}.")
 
 
 @task.command()
 @task_argument
-@url_option
-def resume(task_id: str, url: str) -> None:
+@api_options
+def resume(task_id: str, api: Api) -> None:
     """Let a paused task go on."""
-    Api(url).ask("resume", task_id=task_id)
+    api.ask("resume", task_id=task_id)
     say(f"Resumed {task_id}.")
 
 
 @task.command()
 @task_argument
-@url_option
+@api_options
 @click.option("--ignore-not-found", is_flag=True, help="No such task is a success.")
-def delete(task_id: str, url: str, *, ignore_not_found: bool) -> None:
+def delete(task_id: str, api: Api, *, ignore_not_found: bool) -> None:
     """End a task for good; the target keeps what it has, the log its history."""
-    Api(url).ask("delete", task_id=task_id, ignore_not_found=ignore_not_found)
+    api.ask("delete", task_id=task_id, ignore_not_found=ignore_not_found)
     say(f"Deleted {task_id}.")
 
 
 @task.command()
 @task_argument
-@url_option
+@api_options
 @click.option("--interval", type=click.FloatRange(0.1), default=1.0, metavar="SECONDS")
 @output_option
-def watch(task_id: str, url: str, interval: float, output: str) -> None:
+def watch(task_id: str, api: Api, interval: float, output: str) -> None:
     """Show how a task is, on a terminal every second, else whenever that changes.
 
     Ends with Ctrl-C, or with status 1 when the task is deleted.
     """
-    api, seen = Api(url), None
+    seen = None
     live = output == "table" and sys.stdout.isatty()
     while True:
         shown = api.task(task_id)

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     COLLECTION = "collection"
     SCHEMA = "schema"
     PARTITION = "partition"
+    ALIAS = "alias"
     INDEX = "index"
     LOAD = "load"
     UNREAD = "unread"

@@ -120,6 +120,9 @@ class _Pair:
         schema.compare_partitions(
             self._source.partitions(name), self._target.partitions(name), report
         )
+        schema.compare_aliases(
+            self._source.aliases(name), self._target.aliases(name), report
+        )
         schema.compare_indexes(
             self._source.indexes(name),
             self._target.indexes(name),

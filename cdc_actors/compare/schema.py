@@ -60,8 +60,12 @@ def compare_schemas(
 
     Field ids are never the same. Milvus Lite keeps neither descriptions, shards, the
     consistency level nor an array's ``max_length``. A target collection without auto-id
-    is how the source's keys are kept, and noted.
+    is how the source's keys are kept, and noted. A newer target may have properties of
+    its own.
     """
+    left, right = source.get("properties", {}), target.get("properties", {})
+    for name in sorted(left):
+        _compare(f"property {name!r}", left[name], right.get(name), report)
     for setting in _LITE_SETTINGS if lite else _SETTINGS:
         _compare(setting, source.get(setting), target.get(setting), report)
     left = {field["name"]: field for field in source["fields"]}
@@ -91,6 +95,16 @@ def compare_partitions(
         report.find(Kind.PARTITION, f"{name!r} is missing at the target")
     for name in sorted(set(target) - set(source)):
         report.find(Kind.PARTITION, f"{name!r} is only at the target")
+
+
+def compare_aliases(
+    source: list[str], target: list[str], report: CollectionReport
+) -> None:
+    """Report where the aliases differ."""
+    for name in sorted(set(source) - set(target)):
+        report.find(Kind.ALIAS, f"{name!r} is missing at the target")
+    for name in sorted(set(target) - set(source)):
+        report.find(Kind.ALIAS, f"{name!r} is only at the target")
 
 
 def compare_indexes(

@@ -113,6 +113,12 @@ class Server:
         with self.errors():
             return list(self.client.list_partitions(name, timeout=CALL_TIMEOUT))
 
+    def aliases(self, name: str) -> list[str]:
+        """Return the aliases of a collection."""
+        with self.errors():
+            found = self.client.list_aliases(name, timeout=CALL_TIMEOUT)
+        return list(found["aliases"])
+
     def indexes(self, name: str) -> dict[str, dict[str, Any]]:
         """Return what the server says of each index, by the name of the index."""
         with self.errors():

@@ -84,6 +84,8 @@ def masked(value: Any, kind: Any) -> Any:
     if "options" in extra:
         secret = {name: MASK for name in value if _SECRET_OPTION.search(name)}
         return value | secret
+    if "named" in extra:
+        return tuple(each["name"] for each in msgspec.to_builtins(value))
     if "url" not in extra:
         return value
     if isinstance(value, str):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import reduce
+from ipaddress import ip_address
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import msgspec
 from cdc_actors.config import yamlfile
 from cdc_actors.config.keys import KEYS, QUEUES, Key
 from cdc_actors.config.kinds import masked
-from cdc_actors.config.model import Config, host_and_port
+from cdc_actors.config.model import Config
 from cdc_actors.config.sources import (
     Setting,
     from_environment,
@@ -25,6 +27,8 @@ from cdc_actors.errors import OperatorError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from cdc_actors.config.access import Auth
 
 _NO_QUEUE = (
     "sourceConfig has no message queue: give the one of the source's Milvus, one of "
@@ -78,7 +82,8 @@ def load(
     config = _config(values)
     origins = {dotted: _origin(settings.get(dotted)) for dotted in values}
     _raise_if(list(_conflicts(config, origins)))
-    return Resolved(config=config, origins=origins, warnings=_warnings(ignored))
+    warnings = tuple(_warnings(config, ignored))
+    return Resolved(config=config, origins=origins, warnings=warnings)
 
 
 def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
@@ -136,10 +141,14 @@ def _config(values: Mapping[str, Any]) -> Config:
 
 def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     try:
-        host_and_port(config.address)
+        host, _ = config.listen
     except ValueError:
         expected = KEYS["address"].expected
         yield f"address ({origins['address']}) must be {expected}"
+    else:
+        yield from _open_doors(config.auth, host, origins)
+    if bool(config.tls.cert_path) != bool(config.tls.key_path):
+        yield "tls needs both of certPath and keyPath, or neither"
     store = config.meta_store_config
     if store.store_type == "postgres" and not store.postgres.url:
         yield "metaStoreConfig.postgres.url is missing: storeType postgres needs it"
@@ -153,14 +162,45 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
 
 
+def _open_doors(auth: Auth, host: str, origins: Mapping[str, str]) -> Iterator[str]:
+    """Say where others than the operator could get in, or tokens are confused."""
+    names = Counter(token.name for token in auth.tokens)
+    twice = [name for name, number in names.items() if number > 1]
+    if twice:
+        yield (
+            f"auth.tokens ({origins['auth.tokens']}) has more than one token called "
+            f"{' and '.join(twice)}: each needs a name of its own"
+        )
+    if auth.tokens and auth.allow_anonymous:
+        yield (
+            f"auth.allowAnonymous ({origins['auth.allowAnonymous']}) is true although "
+            f"there are auth.tokens ({origins['auth.tokens']}): remove one of them"
+        )
+    if not auth.tokens and not auth.allow_anonymous and not _is_loopback(host):
+        yield (
+            f"address ({origins['address']}) can be reached by others, who could do "
+            "everything, as there are no auth.tokens: `cdc-actors token create NAME` "
+            "makes one; or listen on 127.0.0.1, or set auth.allowAnonymous to true"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _origin(setting: Setting | None) -> str:
     return "default" if setting is None else setting.origin
 
 
-def _warnings(ignored: list[str]) -> tuple[str, ...]:
-    if not ignored:
-        return ()
-    return (f"Keys of milvus-cdc without effect here: {', '.join(ignored)}.",)
+def _warnings(config: Config, ignored: list[str]) -> Iterator[str]:
+    if ignored:
+        yield f"Keys of milvus-cdc without effect here: {', '.join(ignored)}."
+    host, _ = config.listen
+    if config.auth.tokens and not config.tls.cert_path and not _is_loopback(host):
+        yield "Tokens come over the network in clear: set tls, or put a proxy before it."
 
 
 def _raise_if(problems: list[str]) -> None:

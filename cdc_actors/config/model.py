@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from cdc_actors.config.access import Auth, Tls
 from cdc_actors.config.kinds import (
     Bytes,
     Count,
@@ -59,6 +60,7 @@ class MetaStoreConfig(Section, frozen=True, kw_only=True):
     """Where tasks, their events and checkpoints are kept."""
 
     store_type: StoreType = "sqlite"
+    verify_at_start: Flag = True
     sqlite: Sqlite = Sqlite()
     postgres: Postgres = Postgres()
 
@@ -107,6 +109,8 @@ class Config(Section, frozen=True, kw_only=True):
     meta_store_config: MetaStoreConfig = MetaStoreConfig()
     source_config: SourceConfig
     log_level: LogLevel = "info"
+    auth: Auth = Auth()
+    tls: Tls = Tls()
 
     @property
     def listen(self) -> tuple[str, int]:

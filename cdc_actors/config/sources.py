@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cdc_actors.config import compat
 from cdc_actors.config.keys import KEYS, PREFIX, SECTIONS, Key, closest
+from cdc_actors.config.kinds import meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cdc_actors.config.yamlfile import YamlFile
 
-_SECRETS_KEY = f"{PREFIX}KEY"
+# The key to the secrets of the log, and the token with which commands ask the API.
+_NO_SETTINGS = frozenset({f"{PREFIX}KEY", f"{PREFIX}TOKEN"})
 _FROM_FILE = "_FILE"
 _VARIABLES = {key.variable: key for key in KEYS.values()}
 
@@ -61,7 +65,7 @@ def from_environment(
     """Take the variables that begin with ``CDC_ACTORS_``."""
     settings: dict[str, Setting] = {}
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name == _SECRETS_KEY:
+        if not name.startswith(PREFIX) or name in _NO_SETTINGS:
             continue
         key = _VARIABLES.get(name.removesuffix(_FROM_FILE))
         if key is None:
@@ -83,14 +87,23 @@ def from_flags(flags: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def parts(key: Key, setting: Setting) -> Any:
-    """Return the value, split at commas where a list or options are one text."""
+    """Return the value, taken apart where a list or options are one text."""
     if not isinstance(setting.value, str):
         return setting.value
+    if "named" in (meta(key.kind).extra or {}):
+        return _json(setting.value)
     if isinstance(key.default, tuple):
         return [part.strip() for part in setting.value.split(",")]
     if isinstance(key.default, dict):
         return _options(setting.value)
     return setting.value
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _options(text: str) -> Any:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cdc_actors.replication.progress import Mark
 
 Barrier = DropCollection | DropPartition
-Dropped = tuple[int, int]
-"""The ids of a collection and, or 0, of one of its partitions."""
+Dropped = tuple[int, int | None]
+"""The ids of a collection and, unless all of it is dropped, of one of its partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Lanes:
         What does not matter is not to be added.
         """
         said = self._said[channel]
-        if (change.collection, 0) in said:
+        if (change.collection, None) in said:
             return False
         return not isinstance(change, Barrier) or _dropped(change) not in said
 
@@ -75,6 +75,10 @@ class Lanes:
         while self._advance(ready):
             pass
         return ready
+
+    def waiting(self) -> list[Piece | Step]:
+        """Return what has been taken and may not go on yet."""
+        return [item for lane in self._lanes.values() for item in lane]
 
     def awaited(self) -> set[str]:
         """Return the channels that have to come to the barrier others wait at."""
@@ -96,7 +100,10 @@ class Lanes:
         return self._join(ready) or moved
 
     def _join(self, ready: list[Piece | Step]) -> bool:
-        """Let the oldest barrier through if every channel has come to it."""
+        """Let the oldest barrier through if every channel has come to it.
+
+        A partition goes before its collection, whichever way the channels say it.
+        """
         first = self._first_step()
         if first is None:
             return False
@@ -111,10 +118,16 @@ class Lanes:
     def _first_step(self) -> Step | None:
         waiting = [lane[0] for lane in self._lanes.values() if lane]
         steps = [step for step in waiting if isinstance(step, Step)]
-        return min(steps, key=lambda step: step.operation.timestamp, default=None)
+        return min(steps, key=_rank, default=None)
 
     def _passed(self, channel: str, step: Step) -> bool:
-        return self._applied[channel] >= step.operation.timestamp
+        collection, partition = _dropped(step.operation)
+        ended = partition is not None and (collection, None) in self._said[channel]
+        return ended or self._applied[channel] >= step.operation.timestamp
+
+
+def _rank(step: Step) -> tuple[bool, int]:
+    return isinstance(step.operation, DropCollection), step.operation.timestamp
 
 
 def _same(item: Piece | Step, step: Step) -> bool:
@@ -124,5 +137,5 @@ def _same(item: Piece | Step, step: Step) -> bool:
 
 
 def _dropped(operation: Barrier) -> Dropped:
-    partition = operation.partition_id if isinstance(operation, DropPartition) else 0
+    partition = operation.partition_id if isinstance(operation, DropPartition) else None
     return operation.collection, partition

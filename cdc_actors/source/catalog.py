@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError
+from cdc_actors.source import catalog_history as history
 from cdc_actors.source import catalog_meta as meta
-from cdc_actors.source.catalog_meta import CollectionMeta, IndexMeta, LoadMeta
+from cdc_actors.source.catalog_access import ACCESS, AccessMeta, Fact, access
+from cdc_actors.source.catalog_history import NameSince
+from cdc_actors.source.catalog_meta import (
+    AliasMeta,
+    CollectionMeta,
+    ImportMeta,
+    IndexMeta,
+    LoadMeta,
+)
 from cdc_actors.source.etcd import Access, EtcdClient
 
 if TYPE_CHECKING:
@@ -20,15 +29,25 @@ if TYPE_CHECKING:
     from cdc_actors.source.etcd import EtcdWatch
 
 __all__ = [
+    "AccessMeta",
+    "AliasMeta",
+    "Aliases",
     "Catalog",
+    "CatalogChanges",
     "CatalogSnapshot",
     "CatalogWatch",
     "CollectionMeta",
+    "Fact",
+    "ImportMeta",
     "IndexMeta",
     "LoadMeta",
+    "NameSince",
 ]
 
-_WATCHED = (
+Aliases = dict[tuple[str, str], AliasMeta]
+"""What aliases stand for, by database and alias."""
+
+_OF_COLLECTIONS = (
     meta.COLLECTIONS,
     meta.COLLECTIONS_BEFORE_DATABASES,
     meta.FIELDS,
@@ -37,8 +56,9 @@ _WATCHED = (
     meta.COLLECTION_LOADS,
     meta.PARTITION_LOADS,
 )
+_WATCHED = (*_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, ACCESS)
 _COLLECTION_OF_KEY = re.compile(
-    rf"(?:{meta.COLLECTIONS}\d+/|{'|'.join(_WATCHED[1:])})(\d+)(?:/|$)"
+    rf"(?:{meta.COLLECTIONS}\d+/|{'|'.join(_OF_COLLECTIONS[1:])})(\d+)(?:/|$)"
 )
 
 
@@ -55,6 +75,18 @@ class CatalogSnapshot:
     collections: dict[int, CollectionMeta]
     indexes: tuple[IndexMeta, ...]
     loads: dict[int, LoadMeta]
+    aliases: Aliases
+    imports: list[ImportMeta]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChanges:
+    """What was written since: of which collections, and whether of the other kinds."""
+
+    collections: frozenset[int]
+    aliases: bool
+    imports: bool
+    access: bool
 
 
 class Catalog:
@@ -82,6 +114,8 @@ class Catalog:
             collections=found,
             indexes=tuple(_indexes(pairs, found)),
             loads=meta.loads(*(self._read(prefix, revision) for prefix in loads)),
+            aliases=self._aliases(databases, revision),
+            imports=meta.imports(self._read(meta.IMPORTS, revision)),
         )
 
     def collection(self, collection_id: int) -> CollectionMeta | None:
@@ -93,7 +127,8 @@ class Catalog:
         for prefix, database in _homes(databases):
             for key, value in self._read(f"{prefix}{collection_id}", revision):
                 if key == f"{prefix}{collection_id}":
-                    return self._collection((key, value), database, revision)
+                    found = self._collection((key, value), database, revision)
+                    return self._with_history(found, databases, revision)
         return None
 
     def find(self, database: str, name: str) -> CollectionMeta | None:
@@ -105,8 +140,33 @@ class Catalog:
             for pair in self._read(prefix, revision):
                 found = meta.collection(pair, home, [], [])
                 if found.available and found.name == name:
-                    return self._collection(pair, home, revision)
+                    found = self._collection(pair, home, revision)
+                    return self._with_history(found, databases, revision)
         return None
+
+    def aliases(self) -> Aliases:
+        """Return what every alias stands for now."""
+        revision, databases = self._databases()
+        return self._aliases(databases, revision)
+
+    def alias_ended(self, database: str, alias: str) -> int:
+        """Return when an alias was last dropped, 0 if the catalog has forgotten it."""
+        revision, databases = self._databases()
+        for database_id, name in databases.items():
+            if name == database:
+                key = f"{meta.ALIASES}{database_id}/{alias}"
+                found = self._versions(f"{key}_ts", revision)
+                ends = [v for v in found if v[1] == key and v[2] == meta.TOMBSTONE]
+                return ends[-1][0] if ends else 0
+        return 0
+
+    def imports(self) -> list[ImportMeta]:
+        """Return the bulk imports that brought rows and are not forgotten yet."""
+        return meta.imports(self._read(meta.IMPORTS, 0))
+
+    def access(self) -> AccessMeta:
+        """Return which users and roles there are now, and what they may do."""
+        return access(self._read(ACCESS, 0))
 
     def watch(self, revision: int) -> CatalogWatch:
         """Follow the collections from ``revision`` on: a snapshot's revision plus one."""
@@ -140,7 +200,11 @@ class Catalog:
                 parts = fields.get(key, []), partitions.get(key, [])
                 one = meta.collection(pair, database, *parts)
                 found[one.id] = one
-        return dict(sorted(found.items()))
+        told = history.collection_versions(self._versions(meta.COLLECTIONS, revision))
+        return {
+            each: _with_versions(found[each], told.get(each, []), databases)
+            for each in sorted(found)
+        }
 
     def _collection(
         self, pair: tuple[str, bytes], database: str, revision: int
@@ -150,17 +214,37 @@ class Catalog:
         partitions = self._read(f"{meta.PARTITIONS}{own}/", revision)
         return meta.collection(pair, database, fields, partitions)
 
+    def _with_history(
+        self, found: CollectionMeta, databases: dict[int, str], revision: int
+    ) -> CollectionMeta:
+        told: list[history.Version] = []
+        for prefix, _ in _homes(databases):
+            told += self._versions(f"{prefix}{found.id}_ts", revision)
+        told = history.collection_versions(sorted(told)).get(found.id, [])
+        return _with_versions(found, told, databases)
+
+    def _versions(self, prefix: str, revision: int) -> list[history.Version]:
+        key = f"{self._root}{history.SNAPSHOTS}{prefix}".encode()
+        return history.versions(self._below(self._client.read(key, revision).pairs))
+
+    def _aliases(self, databases: dict[int, str], revision: int) -> Aliases:
+        found: Aliases = {}
+        for database_id, database in databases.items():
+            prefix = f"{meta.ALIASES}{database_id}/"
+            for pair in self._read(prefix, revision):
+                found[database, pair[0].removeprefix(prefix)] = meta.alias(pair)
+        return found
+
     def _read(self, prefix: str, revision: int) -> meta.Pairs:
         listing = self._client.read(f"{self._root}{prefix}".encode(), revision)
         return self._present(listing.pairs)
 
     def _present(self, pairs: list[tuple[bytes, bytes]]) -> meta.Pairs:
         """Leave out what Milvus removed, and the root of the keys."""
-        return [
-            (key.decode().removeprefix(self._root), value)
-            for key, value in pairs
-            if value != meta.TOMBSTONE
-        ]
+        return [pair for pair in self._below(pairs) if pair[1] != meta.TOMBSTONE]
+
+    def _below(self, pairs: list[tuple[bytes, bytes]]) -> meta.Pairs:
+        return [(key.decode().removeprefix(self._root), value) for key, value in pairs]
 
 
 class CatalogWatch:
@@ -170,18 +254,24 @@ class CatalogWatch:
         self._stream = stream
         self._root = root
 
-    def changed(self) -> set[int]:
-        """Return, at once, the ids of the collections that changed since the last call.
+    def changed(self) -> CatalogChanges:
+        """Return, at once, what changed since the last call.
 
-        Changed: its properties, schema, partitions, indexes or loading were written or
-        removed.
+        A collection changed if its properties, schema, partitions, indexes or loading
+        were written or removed.
 
         Raises:
             CdcError: The watch is broken, or the changes from its revision on are no
                 longer held: take a new snapshot and watch from there.
         """
-        keys = (key.decode().removeprefix(self._root) for key in self._stream.take())
-        return {int(match[1]) for match in map(_COLLECTION_OF_KEY.match, keys) if match}
+        keys = [key.decode().removeprefix(self._root) for key in self._stream.take()]
+        found = map(_COLLECTION_OF_KEY.match, keys)
+        return CatalogChanges(
+            frozenset(int(match[1]) for match in found if match),
+            any(key.startswith(meta.ALIASES) for key in keys),
+            any(key.startswith(meta.IMPORTS) for key in keys),
+            any(key.startswith(ACCESS) for key in keys),
+        )
 
     def close(self) -> None:
         """End the watch. Idempotent."""
@@ -193,6 +283,18 @@ def _homes(databases: dict[int, str]) -> Iterator[tuple[str, str]]:
     yield meta.COLLECTIONS_BEFORE_DATABASES, meta.DEFAULT_DATABASE
     for database_id, name in databases.items():
         yield f"{meta.COLLECTIONS}{database_id}/", name
+
+
+def _with_versions(
+    found: CollectionMeta, told: list[history.Version], databases: dict[int, str]
+) -> CollectionMeta:
+    """Add what the collection was called, and when it was last written down."""
+    names = history.names(told, databases)
+    now = NameSince(found.created, found.database, found.name)
+    if not names or (names[-1].database, names[-1].name) != (now.database, now.name):
+        names = [now]
+    altered = told[-1][0] if told else found.created
+    return replace(found, names=tuple(names), altered=altered)
 
 
 def _by_collection(pairs: meta.Pairs) -> dict[str, meta.Pairs]:

@@ -18,15 +18,19 @@ from cdc_actors.source import catalog_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cdc_actors.source.catalog_history import NameSince
+
 # Keys below the metadata's root path.
 DATABASES = "root-coord/database/db-info/"
 COLLECTIONS = "root-coord/database/collection-info/"
 COLLECTIONS_BEFORE_DATABASES = "root-coord/collection/"
 FIELDS = "root-coord/fields/"
 PARTITIONS = "root-coord/partitions/"
+ALIASES = "root-coord/database/aliases/"
 INDEXES = "field-index/"
 COLLECTION_LOADS = "querycoord-collection-loadinfo/"
 PARTITION_LOADS = "querycoord-partition-loadinfo/"
+IMPORTS = "importtask/"
 
 DEFAULT_DATABASE = "default"
 # What Milvus writes in place of a value when it removes a key that has snapshots.
@@ -34,6 +38,8 @@ TOMBSTONE = b"\xe2\x9b\xbc"
 _FIRST_USER_FIELD = 100
 _CREATED, _DROPPING, _DROPPED = 0, 2, 3
 _WHOLE_COLLECTION = 2
+# An import whose rows can be read, or will be: completed, flushed.
+_IMPORTED = (6, 8)
 
 Pairs = list[tuple[str, bytes]]
 
@@ -55,6 +61,10 @@ class CollectionMeta:
     ``channels`` the physical ones, ``start_positions`` the log's message ids before the
     first row, by physical channel. ``partitions`` are those in existence, oldest first.
     A collection that is neither ``available`` nor ``dropping`` is still being created.
+    ``names`` are those that it ever had, as far as the catalog remembers, the present one
+    last; ``altered`` is when it was last written down, a hybrid timestamp.
+
+    Milvus 2.3.5 keeps in ``properties`` what they were before they were last altered.
     """
 
     id: int
@@ -72,6 +82,29 @@ class CollectionMeta:
     consistency_level: int
     properties: dict[str, str]
     partitions: dict[int, PartitionMeta]
+    names: tuple[NameSince, ...] = ()
+    altered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMeta:
+    """Which collection an alias stands for, and since when, as a hybrid timestamp."""
+
+    collection_id: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportMeta:
+    """One bulk import: rows that came into a collection past the log.
+
+    ``created`` is in seconds since 1970.
+    """
+
+    id: int
+    collection_id: int
+    created: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +163,28 @@ def collection(
         properties=_as_dict(info.properties),
         partitions=_partitions(partitions),
     )
+
+
+def collection_name(pair: tuple[str, bytes]) -> str:
+    """Return the name in a collection's pair."""
+    info = _parse(catalog_pb2.CollectionInfo, pair)
+    return str(schema_pb2.CollectionSchema.FromString(info.schema).name)
+
+
+def alias(pair: tuple[str, bytes]) -> AliasMeta:
+    """Return an alias from its pair."""
+    info = _parse(catalog_pb2.AliasInfo, pair)
+    return AliasMeta(info.collection_id, info.created_time)
+
+
+def imports(pairs: Pairs) -> list[ImportMeta]:
+    """Return the bulk imports that brought rows."""
+    tasks = [_parse(catalog_pb2.ImportTask, pair) for pair in pairs]
+    return [
+        ImportMeta(task.id, task.collection_id, task.created, task.state.rows)
+        for task in tasks
+        if task.state.code in _IMPORTED and task.state.rows
+    ]
 
 
 def index(pair: tuple[str, bytes], field_names: dict[int, str]) -> IndexMeta:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x64\x63_actors/source/catalog.proto\x12\x12\x63\x64\x63_actors.catalog\"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"$\n\x07KeyData\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"(\n\x0c\x44\x61tabaseInfo\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\"\xa6\x02\n\x0e\x43ollectionInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\x12\x1d\n\x15virtual_channel_names\x18\x07 \x03(\t\x12\x1e\n\x16physical_channel_names\x18\x08 \x03(\t\x12\x12\n\nshards_num\x18\n \x01(\x05\x12\x34\n\x0fstart_positions\x18\x0b \x03(\x0b\x32\x1b.cdc_actors.catalog.KeyData\x12\x19\n\x11\x63onsistency_level\x18\x0c \x01(\x05\x12\r\n\x05state\x18\r \x01(\x05\x12\x30\n\nproperties\x18\x0e \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"q\n\rPartitionInfo\x12\x14\n\x0cpartition_id\x18\x01 \x01(\x03\x12\x16\n\x0epartition_name\x18\x02 \x01(\t\x12#\n\x1bpartition_created_timestamp\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x05 \x01(\x05\"\xb5\x01\n\tIndexInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\x12\n\nindex_name\x18\x03 \x01(\t\x12\x32\n\x0cindex_params\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x37\n\x11user_index_params\x18\x0c \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"e\n\nFieldIndex\x12\x31\n\nindex_info\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.catalog.IndexInfo\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\"V\n\x12\x43ollectionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\x12\x11\n\tload_type\x18\x06 \x01(\x05\"@\n\x11PartitionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x14\n\x0cpartition_id\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x64\x63_actors/source/catalog.proto\x12\x12\x63\x64\x63_actors.catalog\"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"$\n\x07KeyData\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"(\n\x0c\x44\x61tabaseInfo\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\"\xa6\x02\n\x0e\x43ollectionInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\x12\x1d\n\x15virtual_channel_names\x18\x07 \x03(\t\x12\x1e\n\x16physical_channel_names\x18\x08 \x03(\t\x12\x12\n\nshards_num\x18\n \x01(\x05\x12\x34\n\x0fstart_positions\x18\x0b \x03(\x0b\x32\x1b.cdc_actors.catalog.KeyData\x12\x19\n\x11\x63onsistency_level\x18\x0c \x01(\x05\x12\r\n\x05state\x18\r \x01(\x05\x12\x30\n\nproperties\x18\x0e \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"L\n\tAliasInfo\x12\x12\n\nalias_name\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\x03\x12\x14\n\x0c\x63reated_time\x18\x03 \x01(\x04\"q\n\rPartitionInfo\x12\x14\n\x0cpartition_id\x18\x01 \x01(\x03\x12\x16\n\x0epartition_name\x18\x02 \x01(\t\x12#\n\x1bpartition_created_timestamp\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x05 \x01(\x05\"\xb5\x01\n\tIndexInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\x12\n\nindex_name\x18\x03 \x01(\t\x12\x32\n\x0cindex_params\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x37\n\x11user_index_params\x18\x0c \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"e\n\nFieldIndex\x12\x31\n\nindex_info\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.catalog.IndexInfo\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\"V\n\x12\x43ollectionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\x12\x11\n\tload_type\x18\x06 \x01(\x05\"@\n\x11PartitionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x14\n\x0cpartition_id\x18\x02 \x01(\x03\")\n\x0bImportState\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0c\n\x04rows\x18\x04 \x01(\x03\"p\n\nImportTask\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rcollection_id\x18\x04 \x01(\x03\x12\x0f\n\x07\x63reated\x18\n \x01(\x03\x12.\n\x05state\x18\x0b \x01(\x0b\x32\x1f.cdc_actors.catalog.ImportStateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +39,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATABASEINFO']._serialized_end=173
   _globals['_COLLECTIONINFO']._serialized_start=176
   _globals['_COLLECTIONINFO']._serialized_end=470
-  _globals['_PARTITIONINFO']._serialized_start=472
-  _globals['_PARTITIONINFO']._serialized_end=585
-  _globals['_INDEXINFO']._serialized_start=588
-  _globals['_INDEXINFO']._serialized_end=769
-  _globals['_FIELDINDEX']._serialized_start=771
-  _globals['_FIELDINDEX']._serialized_end=872
-  _globals['_COLLECTIONLOADINFO']._serialized_start=874
-  _globals['_COLLECTIONLOADINFO']._serialized_end=960
-  _globals['_PARTITIONLOADINFO']._serialized_start=962
-  _globals['_PARTITIONLOADINFO']._serialized_end=1026
+  _globals['_ALIASINFO']._serialized_start=472
+  _globals['_ALIASINFO']._serialized_end=548
+  _globals['_PARTITIONINFO']._serialized_start=550
+  _globals['_PARTITIONINFO']._serialized_end=663
+  _globals['_INDEXINFO']._serialized_start=666
+  _globals['_INDEXINFO']._serialized_end=847
+  _globals['_FIELDINDEX']._serialized_start=849
+  _globals['_FIELDINDEX']._serialized_end=950
+  _globals['_COLLECTIONLOADINFO']._serialized_start=952
+  _globals['_COLLECTIONLOADINFO']._serialized_end=1038
+  _globals['_PARTITIONLOADINFO']._serialized_start=1040
+  _globals['_PARTITIONLOADINFO']._serialized_end=1104
+  _globals['_IMPORTSTATE']._serialized_start=1106
+  _globals['_IMPORTSTATE']._serialized_end=1147
+  _globals['_IMPORTTASK']._serialized_start=1149
+  _globals['_IMPORTTASK']._serialized_end=1261
 # @@protoc_insertion_point(module_scope)

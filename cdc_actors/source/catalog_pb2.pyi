@@ -53,6 +53,16 @@ class CollectionInfo(_message.Message):
     properties: _containers.RepeatedCompositeFieldContainer[KeyValue]
     def __init__(self, id: _Optional[int] = ..., schema: _Optional[bytes] = ..., create_time: _Optional[int] = ..., virtual_channel_names: _Optional[_Iterable[str]] = ..., physical_channel_names: _Optional[_Iterable[str]] = ..., shards_num: _Optional[int] = ..., start_positions: _Optional[_Iterable[_Union[KeyData, _Mapping]]] = ..., consistency_level: _Optional[int] = ..., state: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ...) -> None: ...
 
+class AliasInfo(_message.Message):
+    __slots__ = ("alias_name", "collection_id", "created_time")
+    ALIAS_NAME_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_TIME_FIELD_NUMBER: _ClassVar[int]
+    alias_name: str
+    collection_id: int
+    created_time: int
+    def __init__(self, alias_name: _Optional[str] = ..., collection_id: _Optional[int] = ..., created_time: _Optional[int] = ...) -> None: ...
+
 class PartitionInfo(_message.Message):
     __slots__ = ("partition_id", "partition_name", "partition_created_timestamp", "state")
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -106,3 +116,23 @@ class PartitionLoadInfo(_message.Message):
     collection_id: int
     partition_id: int
     def __init__(self, collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ...) -> None: ...
+
+class ImportState(_message.Message):
+    __slots__ = ("code", "rows")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    rows: int
+    def __init__(self, code: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
+
+class ImportTask(_message.Message):
+    __slots__ = ("id", "collection_id", "created", "state")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    collection_id: int
+    created: int
+    state: ImportState
+    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., created: _Optional[int] = ..., state: _Optional[_Union[ImportState, _Mapping]] = ...) -> None: ...

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperatorError
+from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.connection import TargetRefusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cdc_actors.changes import Definition
     from cdc_actors.target.connection import Connection
+
+FullName = tuple[str, str]
+"""A database and a collection in it."""
 
 _NOT_FOUND = frozenset({100, 200, 800})
 
@@ -33,6 +39,13 @@ def ensure_database(target: Connection, name: str) -> None:
     except TargetRefusal:
         if name not in _databases(target):
             raise
+
+
+def drop_database(target: Connection, name: str) -> None:
+    """Drop the database if it is there."""
+    if name in _databases(target):
+        request = milvus_pb2.DropDatabaseRequest(db_name=name)
+        target.call("DropDatabase", request, "default")
 
 
 def _databases(target: Connection) -> set[str]:
@@ -75,10 +88,56 @@ def describe(target: Connection, database: str, name: str) -> Any | None:
         raise
 
 
-def drop_collection(target: Connection, database: str, name: str) -> None:
-    """Drop the collection if it is there, its aliases first: Milvus insists."""
-    if describe(target, database, name) is None:
+def rename_collection(
+    target: Connection, old: FullName, new: FullName, *, loaded: bool
+) -> None:
+    """Rename the collection unless that is done already.
+
+    Milvus Lite lets go of a collection that it renames; one that was ``loaded`` is again.
+
+    Raises:
+        OperatorError: The target refuses, or cannot move it into another database.
+    """
+    if old == new:
         return
+    if target.is_lite and old[0] != new[0]:
+        # It would rename it within its database, and call that a success.
+        raise OperatorError("Milvus Lite cannot rename into another database")
+    if describe(target, *old) is not None or describe(target, *new) is None:
+        ensure_database(target, new[0])
+        request = milvus_pb2.RenameCollectionRequest(
+            db_name=old[0], oldName=old[1], newName=new[1], newDBName=new[0]
+        )
+        target.call("RenameCollection", request, old[0])
+    if target.is_lite and loaded:
+        load = milvus_pb2.LoadCollectionRequest(db_name=new[0], collection_name=new[1])
+        target.call("LoadCollection", load, new[0])
+
+
+def is_loaded(target: Connection, database: str, name: str) -> bool:
+    """Tell whether the collection is loaded, or being loaded."""
+    request = milvus_pb2.GetLoadStateRequest(db_name=database, collection_name=name)
+    state = target.call("GetLoadState", request, database).state
+    return state in (common_pb2.LoadStateLoading, common_pb2.LoadStateLoaded)
+
+
+def alter_collection(
+    target: Connection, database: str, name: str, properties: Mapping[str, str]
+) -> None:
+    """Set properties of the collection; others that it has stay as they are."""
+    request = milvus_pb2.AlterCollectionRequest(
+        db_name=database, collection_name=name, properties=_pairs(properties)
+    )
+    target.call("AlterCollection", request, database)
+
+
+def drop_collection(target: Connection, database: str, name: str) -> None:
+    """Drop the collection if it is there, its aliases first: newer Milvus insist."""
+    there = describe(target, database, name)
+    if there is None:
+        return
+    for alias in there.aliases:
+        drop_alias(target, database, alias)
     request = milvus_pb2.DropCollectionRequest(db_name=database, collection_name=name)
     target.call("DropCollection", request, database)
 
@@ -141,11 +200,12 @@ def _create_request(definition: Definition, schema: Any) -> Any:
         shards_num=definition.shards,
         consistency_level=definition.consistency_level,
         num_partitions=len(definition.partitions) if has_partition_key(schema) else 0,
-        properties=[
-            common_pb2.KeyValuePair(key=key, value=value)
-            for key, value in definition.properties.items()
-        ],
+        properties=_pairs(definition.properties),
     )
+
+
+def _pairs(properties: Mapping[str, str]) -> list[Any]:
+    return [common_pb2.KeyValuePair(key=k, value=v) for k, v in properties.items()]
 
 
 def _compare(wanted: Any, there: Any, name: str) -> None:

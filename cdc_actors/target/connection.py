@@ -46,6 +46,7 @@ _RATE_LIMIT = 8
 _REFUSAL_CODES = frozenset(
     {10, 100, 105, 200, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
 )
+_LITE_CONFLICT = 1
 _ROWS = frozenset({"Insert", "Delete"})
 
 
@@ -141,7 +142,7 @@ class Connection:
                 raise TransientError(f"{method} was given up") from error
             except grpc.RpcError as error:
                 raise rpc_error(error, method) from error
-        check(getattr(result, "status", result), method)
+        check(getattr(result, "status", result), method, lite=self.is_lite)
         return result
 
     def wait(self, seconds: float) -> None:
@@ -192,11 +193,12 @@ def tls_arguments(param: Any) -> dict[str, str]:
     return {name: value for name in names if (value := getattr(param, name))}
 
 
-def check(status: Any, method: str) -> None:
+def check(status: Any, method: str, *, lite: bool = False) -> None:
     """Raise what a ``common.Status`` means, if it is not success.
 
     What is unclear is tried again where rows are at stake, for giving up loses them; an
-    operation that the target does not want is refused at once.
+    operation that the target does not want is refused at once. Milvus Lite (3.2) has code 1
+    for what is there already or in the way, Milvus for not being ready.
     """
     if status.code == 0 and status.error_code == 0:
         return
@@ -205,7 +207,8 @@ def check(status: Any, method: str) -> None:
     unclear = method in _ROWS and code not in _REFUSAL_CODES
     if code == _RATE_LIMIT:
         raise RateLimitError(text)
-    if status.retriable or code in _TRANSIENT_CODES or unclear:
+    passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
+    if status.retriable or passing or unclear:
         raise TransientError(text)
     raise TargetRefusal(text, code)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.target.collections import ensure_database
+from cdc_actors.target.collections import drop_database, ensure_database
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Request
@@ -27,12 +27,15 @@ def repeat(
     Raises:
         TransientError: The target is away or overloaded.
         OperatorError: It refuses; an operation repeated after a restart may be refused
-            because it is done already.
+            because it is done already; databases are not.
     """
     if request.kind == "CreateDatabase":
         ensure_database(target, database)
-        return
-    target.call(request.kind, message_for(request, database, collection), database)
+    elif request.kind == "DropDatabase":
+        drop_database(target, database)
+    else:
+        message = message_for(request, database, collection)
+        target.call(request.kind, message, database)
 
 
 def message_for(request: Request, database: str, collection: str) -> Any:

@@ -15,6 +15,7 @@ from cdc_actors.tasks.events import (
     TaskFailed,
     TaskPaused,
     TaskRecovered,
+    TaskRekeyed,
     TaskResumed,
     TaskStarted,
 )
@@ -23,23 +24,37 @@ from cdc_actors.tasks.history import Entry, History, Moment, Page, moment_of
 from cdc_actors.tasks.log import TaskLog
 from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
 from cdc_actors.tasks.registry import (
+    ALTER_ALIAS,
+    ALTER_COLLECTION,
+    CREATE_ALIAS,
     CREATE_COLLECTION,
+    DROP_ALIAS,
     DROP_COLLECTION,
+    IMPORT,
+    RENAME_COLLECTION,
+    UPDATE_CREDENTIAL,
     CollectionEntry,
     CollectionState,
     Operation,
 )
-from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox
+from cdc_actors.tasks.secrets import KEY_VARIABLE, SecretBox, add_key
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
 
 __all__ = [
+    "ALTER_ALIAS",
+    "ALTER_COLLECTION",
     "ANY",
+    "CREATE_ALIAS",
     "CREATE_COLLECTION",
     "DEFAULT_DATABASE",
+    "DROP_ALIAS",
     "DROP_COLLECTION",
+    "IMPORT",
     "KEY_VARIABLE",
+    "RENAME_COLLECTION",
+    "UPDATE_CREDENTIAL",
     "Checkpoints",
     "CollectionEntry",
     "CollectionSetAside",
@@ -65,11 +80,13 @@ __all__ = [
     "TaskLog",
     "TaskPaused",
     "TaskRecovered",
+    "TaskRekeyed",
     "TaskResumed",
     "TaskSpec",
     "TaskStarted",
     "TaskState",
     "Who",
+    "add_key",
     "claim",
     "moment_of",
 ]

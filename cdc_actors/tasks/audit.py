@@ -39,10 +39,13 @@ _HEAD_TEXT = re.compile(r"(\d+):([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What stands under a number: an event, its link, or one without the other."""
+    """What stands under a number: an event, its link, or one without the other.
+
+    In place of an event that is none stands what is wrong with it.
+    """
 
     number: int
-    event: StoredEvent | None
+    event: StoredEvent | str | None
     link: Link | None
 
 
@@ -111,24 +114,10 @@ class Auditor:
         event, link = record.event, record.link
         if event is None:
             return f"event {record.number} of the log is missing"
-        name = _name(record.number, event)
-        if link is None:
-            return (
-                f"{name} has no hash: it was put in by something else, or by an "
-                "earlier version"
-            )
-        if wrong := self._misfit(event, link):
-            return f"{name} {wrong}"
-        self._chain.add(event, link)
-        self._versions[event.originator_id] = event.originator_version
-        self.events += 1
-        if link.sealed_at:
-            self._sealed += 1
-            self._sealed_at = link.sealed_at
-        expected = self._expected
-        if expected and expected.events == self.events and expected != self.head:
-            return f"{name} is not the one that the head was taken of"
-        return None
+        if isinstance(event, str):
+            return event
+        wrong = self._wrong(event, link)
+        return f"{_name(record.number, event)} {wrong}" if wrong else None
 
     def end(self) -> str | None:
         """Return what is missing at the end, None if nothing is."""
@@ -149,6 +138,22 @@ class Auditor:
             sealed=self._sealed,
             sealed_at=self._sealed_at,
         )
+
+    def _wrong(self, event: StoredEvent, link: Link | None) -> str | None:
+        if link is None:
+            return "has no hash: it was put in by something else, or an earlier version"
+        if wrong := self._misfit(event, link):
+            return wrong
+        self._chain.add(event, link)
+        self._versions[event.originator_id] = event.originator_version
+        self.events += 1
+        if link.sealed_at:
+            self._sealed += 1
+            self._sealed_at = link.sealed_at
+        expected = self._expected
+        if expected and expected.events == self.events and expected != self.head:
+            return "is not the one that the head was taken of"
+        return None
 
     def _misfit(self, event: StoredEvent, link: Link) -> str | None:
         due = self._versions.get(event.originator_id, 0) + 1
@@ -208,7 +213,7 @@ def records(database: Database) -> Iterator[Record]:
     while newest is not None and after < newest:
         rows = database.read(EVENTS, after, newest, PAGE)
         until = rows[-1]["number"] if len(rows) == PAGE else newest
-        events = {row["number"]: stored_event(row) for row in rows}
+        events = {row["number"]: _event(row) for row in rows}
         links = {
             row["number"]: _link(row) for row in database.read(_HASHES, after, until)
         }
@@ -217,8 +222,20 @@ def records(database: Database) -> Iterator[Record]:
         after = until
 
 
+def _event(row: Any) -> StoredEvent | str:
+    try:
+        return stored_event(row)
+    except OperatorError as error:
+        return str(error)
+
+
 def _link(row: Any) -> Link:
-    return Link(bytes(row["stream_hash"]), bytes(row["log_hash"]), row["sealed_at"])
+    hashes = (row["stream_hash"], row["log_hash"])
+    # What is no bytes fits nothing.
+    stream, log = (
+        b"" if isinstance(each, (str, int)) else bytes(each) for each in hashes
+    )
+    return Link(stream, log, row["sealed_at"])
 
 
 def _name(number: int, event: StoredEvent) -> str:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 
+from cdc_actors.errors import OperatorError
 from cdc_actors.tasks.database import reported
 
 if TYPE_CHECKING:
@@ -72,18 +73,18 @@ class Chain:
 
     def __init__(self, log: bytes = NOTHING) -> None:
         self.log = log
-        self.streams: dict[UUID, bytes] = {}
+        self.streams: dict[UUID | str, bytes] = {}
 
     def next(self, event: StoredEvent, sealed_at: str | None = None) -> Link:
         """Return the link that an event must have which comes next."""
-        task_id = UUID(str(event.originator_id))
+        assert isinstance(event.originator_id, UUID)  # noqa: S101 - tells mypy
         fields = (
-            task_id.bytes,
+            event.originator_id.bytes,
             event.originator_version.to_bytes(8, "big", signed=True),
             event.topic.encode("utf-8", "surrogateescape"),
             event.state,
         )
-        stream = sha256(self.streams.get(task_id, NOTHING))
+        stream = sha256(self.streams.get(event.originator_id, NOTHING))
         for field in fields:
             # With its length, so that nothing can move from one field to the next.
             stream.update(len(field).to_bytes(8, "big"))
@@ -93,7 +94,7 @@ class Chain:
 
     def add(self, event: StoredEvent, link: Link) -> None:
         """Go on behind an event."""
-        self.streams[UUID(str(event.originator_id))] = link.stream
+        self.streams[event.originator_id] = link.stream
         self.log = link.log
 
 
@@ -106,9 +107,9 @@ def append(
     """Store the links of events, in their transaction, which keeps other writers out."""
     chain = Chain(_hash(cursor, _LAST.format(**names)))
     for number, event in zip(numbers, events, strict=True):
-        task_id = UUID(str(event.originator_id))
+        task_id = event.originator_id
         if task_id not in chain.streams:
-            before = (task_id.hex, event.originator_version - 1)
+            before = (str(task_id).replace("-", ""), event.originator_version - 1)
             found = _hash(cursor, _BEFORE.format(**names), before)
             chain.streams[task_id] = found
         link = chain.next(event)
@@ -149,12 +150,20 @@ def _seal(cursor: Any, names: dict[str, str]) -> None:
 
 
 def stored_event(row: Any) -> StoredEvent:
-    """Return the event in a row of the events' table."""
-    return StoredEvent(
-        UUID(str(row["originator_id"])),
-        row["originator_version"],
-        row["topic"],
-        bytes(row["state"]),
+    """Return the event in a row of the events' table.
+
+    Raises:
+        OperatorError: It is none; SQLite takes anything that is written by hand.
+    """
+    version, topic, state = row["originator_version"], row["topic"], row["state"]
+    try:
+        task_id = UUID(str(row["originator_id"]))
+        if isinstance(version, int) and isinstance(topic, str):
+            return StoredEvent(task_id, version, topic, bytes(memoryview(state)))
+    except (TypeError, ValueError):
+        pass
+    raise OperatorError(
+        f"event {row['number']} of the log cannot be read: it was changed by hand"
     )
 
 

@@ -31,7 +31,7 @@ def claim(
 
     Raises:
         TaskConflictError: Another task has some of the collections, or one that would
-            have the same name at the target.
+            have the same name at the target, or the users and roles.
     """
     taken = [
         (mine, theirs)
@@ -44,6 +44,8 @@ def claim(
         raise TaskConflictError(
             f"the collection name is duplicate with existing task, [{listed(duplicates)}]"
         )
+    if spec.enable_user_role and any(other.enable_user_role for other in others):
+        raise TaskConflictError("the enable user role param is duplicate")
     _refuse_names(spec, {*there, *(name for o in others for name in o.named.values())})
     excludes = tuple(dict.fromkeys(theirs for _, theirs in taken))
     return msgspec.structs.replace(spec, excludes=excludes)

@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import FailureClass
-from cdc_actors.tasks.registry import (
-    CREATE_COLLECTION,
-    DROP_COLLECTION,
-    CollectionEntry,
-    CollectionState,
-    Operation,
-)
+from cdc_actors.tasks import effects
+from cdc_actors.tasks.registry import CollectionEntry, CollectionState, Operation
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState
 
@@ -147,12 +142,6 @@ class OperationEvent(TaskEvent):
             detail=self.detail,
         )
 
-    def _drop(self, aggregate: Task, **changes: Any) -> None:
-        """Change the entry of the collection that is dropped, if the task has it."""
-        entry = aggregate.collections.get(self.collection_id or 0)
-        if self.kind == DROP_COLLECTION and entry:
-            aggregate.collections[entry.collection_id] = replace(entry, **changes)
-
 
 class OperationStarted(OperationEvent):
     """An operation that does harm when half done is about to be done at the target."""
@@ -160,23 +149,18 @@ class OperationStarted(OperationEvent):
     TOPIC = "task.operation_started"
 
     def apply(self, aggregate: Task) -> None:
-        """Mark a collection that is about to be dropped."""
-        self._drop(aggregate, state=CollectionState.DROPPING)
+        """Mark a collection that is about to be dropped, or to get another name."""
+        effects.begin(aggregate, self.operation)
 
 
 class OperationApplied(OperationEvent):
-    """An operation has been done at the target."""
+    """An operation has been done at the target, or ``detail`` says why it was refused."""
 
     TOPIC = "task.operation_applied"
 
     def apply(self, aggregate: Task) -> None:
-        """Enter a created collection, mark a dropped one."""
-        if self.kind == CREATE_COLLECTION:
-            entry = self.operation.created_entry()
-            aggregate.collections[entry.collection_id] = entry
-        self._drop(
-            aggregate, state=CollectionState.DROPPED, dropped=self.operation_timestamp
-        )
+        """Know what the target has now."""
+        effects.apply(aggregate, self.operation)
 
 
 class CollectionSetAside(TaskEvent):
@@ -198,6 +182,18 @@ class CollectionSetAside(TaskEvent):
         aggregate.collections[self.collection_id] = replace(
             entry, state=CollectionState.SET_ASIDE, reason=self.reason
         )
+
+
+class TaskRekeyed(TaskEvent):
+    """The target's token is the same; ``secret`` is it, encrypted with a newer key."""
+
+    TOPIC = "task.rekeyed"
+
+    secret: str
+
+    def apply(self, aggregate: Task) -> None:
+        """Take the secret in the place of the one before."""
+        aggregate.secret = self.secret
 
 
 class TaskDeleted(TaskEvent):

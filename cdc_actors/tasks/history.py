@@ -118,7 +118,7 @@ def entry_of(event: TaskEvent) -> Entry:
         event=get_topic(type(event)).removeprefix("task."),
         who=event.who,
         why=_readable(event.why),
-        text=_readable(words(event)),
+        text=" ".join(_readable(words(event)).split()),
         content=_readable(content),
     )
 
@@ -129,9 +129,9 @@ def moment_of(text: str) -> Moment:
     Raises:
         InvalidRequestError: It is neither.
     """
-    if text.isdecimal():
-        return int(text)
     try:
+        if text.isdecimal():
+            return int(text)
         time = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidRequestError(

@@ -9,6 +9,13 @@ from typing import Any
 
 CREATE_COLLECTION = "CreateCollection"
 DROP_COLLECTION = "DropCollection"
+RENAME_COLLECTION = "RenameCollection"
+ALTER_COLLECTION = "AlterCollection"
+CREATE_ALIAS = "CreateAlias"
+ALTER_ALIAS = "AlterAlias"
+DROP_ALIAS = "DropAlias"
+IMPORT = "Import"
+UPDATE_CREDENTIAL = "UpdateCredential"
 
 
 class CollectionState(StrEnum):
@@ -32,6 +39,8 @@ class CollectionEntry:
     channels; both are empty if the collection was set aside before it was created.
     ``created`` and ``dropped`` are hybrid timestamps. ``adopted_until`` is one, too: the
     target had the collection before the task did, and may have rows up to then.
+    ``renaming`` is a rename that may have been done at the target already.
+    ``imports`` are the ids of bulk imports, whose rows are missing at the target.
     """
 
     collection_id: int
@@ -42,6 +51,9 @@ class CollectionEntry:
     created: int = 0
     dropped: int | None = None
     adopted_until: int = 0
+    properties: dict[str, str] = field(default_factory=dict)
+    renaming: Operation | None = None
+    imports: tuple[int, ...] = ()
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
 
@@ -70,6 +82,8 @@ class Operation:
         }
         if entry.adopted_until:
             detail["adopted_until"] = entry.adopted_until
+        if entry.properties:
+            detail["properties"] = entry.properties
         return cls(
             kind=CREATE_COLLECTION,
             timestamp=entry.created,
@@ -90,6 +104,16 @@ class Operation:
             collection_id=entry.collection_id,
         )
 
+    @property
+    def refused(self) -> str | None:
+        """Why it was not done, None if it was."""
+        return self.detail.get("refused")
+
+    @property
+    def new_name(self) -> tuple[str, str]:
+        """The database and name that a ``RenameCollection`` gives."""
+        return self.detail["to_database"], self.detail["to_name"]
+
     def created_entry(self) -> CollectionEntry:
         """Return the collection that this ``CreateCollection`` brings into being.
 
@@ -106,4 +130,5 @@ class Operation:
             shards=tuple(self.detail["shards"]),
             created=self.timestamp,
             adopted_until=self.detail.get("adopted_until", 0),
+            properties=self.detail.get("properties", {}),
         )

@@ -1,4 +1,7 @@
-"""Credentials as the event log may hold them: encrypted with a key kept elsewhere."""
+"""Credentials as the event log may hold them: encrypted with a key kept elsewhere.
+
+There may be several keys. The last one encrypts, the others only still decrypt.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +27,17 @@ KEY_BYTES = 32
 class SecretBox:
     """Encrypts short texts with AES-GCM. Any thread may use it."""
 
-    def __init__(self, key: str, origin: str) -> None:
-        """Take a base64 ``key``; ``origin`` says in messages where it is from.
+    def __init__(self, keys: str, origin: str) -> None:
+        """Take base64 ``keys`` with blanks or commas between, the newest last.
+
+        ``origin`` says in messages where they are from.
 
         Raises:
-            OperatorError: ``key`` is not 16, 24 or 32 bytes in base64.
+            OperatorError: There is none, or one is not 16, 24 or 32 bytes in base64.
         """
         self._origin = origin
-        try:
-            b64decode(key, validate=True)
-            self._cipher = AESCipher(Environment(env={AESCipher.CIPHER_KEY: key}))
-        except (ValueError, OSError):
-            raise OperatorError(
-                f"the key in {origin} is not {KEY_BYTES} bytes in base64; "
-                f"`openssl rand -base64 {KEY_BYTES}` makes one"
-            ) from None
+        newest_first = keys.replace(",", " ").split()[::-1]
+        self._ciphers = [_cipher(key, origin) for key in newest_first or [""]]
 
     @classmethod
     def open(cls, key_path: Path | None, env: Mapping[str, str]) -> Self:
@@ -65,21 +64,64 @@ class SecretBox:
 
     def encrypt(self, text: str) -> str:
         """Return ``text`` encrypted, in base64; it looks different every time."""
-        return b64encode(self._cipher.encrypt(text.encode())).decode()
+        return b64encode(self._ciphers[0].encrypt(text.encode())).decode()
 
     def decrypt(self, secret: str) -> str:
         """Return the text that ``encrypt`` was given.
 
         Raises:
-            OperatorError: The key is not the one that encrypted it, or it is damaged.
+            OperatorError: No key is the one that encrypted it, or it is damaged.
         """
-        try:
-            return self._cipher.decrypt(b64decode(secret)).decode()
-        except ValueError:
-            raise OperatorError(
-                f"a stored secret cannot be read with the key in {self._origin}: put "
-                "back the key it was stored with, or create the task anew"
-            ) from None
+        return self._opened(secret)[1]
+
+    def is_outdated(self, secret: str) -> bool:
+        """Say whether an older key than the newest encrypted ``secret``.
+
+        Raises:
+            OperatorError: As for ``decrypt``.
+        """
+        return self._opened(secret)[0] > 0
+
+    def _opened(self, secret: str) -> tuple[int, str]:
+        """Return how many keys are newer than the right one, and the text."""
+        for newer, cipher in enumerate(self._ciphers):
+            # The cipher has a checksum: a wrong key never gives a text.
+            with suppress(ValueError):
+                return newer, cipher.decrypt(b64decode(secret)).decode()
+        raise OperatorError(
+            f"a stored secret cannot be read with the key in {self._origin}: put "
+            "back the key it was stored with, or create the task anew"
+        )
+
+
+def add_key(path: Path) -> None:
+    """Put a new key behind those in the file, which is made if there is none.
+
+    Raises:
+        OperatorError: The file cannot be used, or others may read it.
+    """
+    SecretBox.open(path, {})
+    try:
+        with path.open("a") as file:
+            # The line before may have been written by hand, and not ended.
+            file.write(f"\n{AESCipher.create_key(KEY_BYTES)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OperatorError(
+            f"no key can be added to {path}: {error.strerror}"
+        ) from error
+
+
+def _cipher(key: str, origin: str) -> AESCipher:
+    try:
+        b64decode(key, validate=True)
+        return AESCipher(Environment(env={AESCipher.CIPHER_KEY: key}))
+    except (ValueError, OSError):
+        raise OperatorError(
+            f"a key in {origin} is not {KEY_BYTES} bytes in base64; "
+            f"`openssl rand -base64 {KEY_BYTES}` makes one"
+        ) from None
 
 
 def _make_key_file(path: Path) -> None:

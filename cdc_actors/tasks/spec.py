@@ -42,7 +42,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``collection_infos`` names collections of the database ``default``;
     ``db_collections`` names them by database. ``*`` stands for every collection, and
     as a database for every database. ``excludes`` are patterns that are left to other
-    tasks of the same target. ``token`` is the target's credential: it is there on the way
+    tasks of the same target. ``enable_user_role`` asks for users, roles and grants, too.
+    ``token`` is the target's credential: it is there on the way
     in only, the event log holds it encrypted and beside the specification.
     """
 
@@ -52,6 +53,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     db_collections: dict[str, tuple[str, ...]] = {}
     name_mapping: tuple[NameMapping, ...] = ()
     excludes: tuple[FullName, ...] = ()
+    enable_user_role: bool = False
 
     @property
     def selectors(self) -> tuple[FullName, ...]:
@@ -123,6 +125,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["name_mapping"] = [_mapping_json(each) for each in self.name_mapping]
         if self.excludes:
             stored["excludes"] = [list(each) for each in self.excludes]
+        if self.enable_user_role:
+            stored["enable_user_role"] = True
         return stored
 
     @classmethod
@@ -137,6 +141,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             },
             name_mapping=tuple(map(_mapping, stored.get("name_mapping", ()))),
             excludes=tuple(tuple(each) for each in stored.get("excludes", ())),
+            enable_user_role=stored.get("enable_user_role", False),
         )
 
     def __repr__(self) -> str:
@@ -145,7 +150,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"TaskSpec(target={self.target!r}, "
             f"collection_infos={self.collection_infos!r}, "
             f"db_collections={self.db_collections!r}, "
-            f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r})"
+            f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
+            f"enable_user_role={self.enable_user_role!r})"
         )
 
 

@@ -48,6 +48,7 @@ class Task(Aggregate):
     OperationStarted = events.OperationStarted
     OperationApplied = events.OperationApplied
     CollectionSetAside = events.CollectionSetAside
+    Rekeyed = events.TaskRekeyed
     Deleted = events.TaskDeleted
 
     def __init__(self) -> None:
@@ -58,6 +59,11 @@ class Task(Aggregate):
         self.reason: str | None = None
         self.failure: Failure | None = None
         self.collections: dict[int, CollectionEntry] = {}
+        self.aliases: dict[tuple[str, str], int] = {}
+        self.access: frozenset[tuple[str, ...]] = frozenset()
+        self.passwords: dict[str, str] = {}
+        self.refusals: tuple[Operation, ...] = ()
+        self.refused = 0
 
     @classmethod
     def create(
@@ -219,6 +225,10 @@ class Task(Aggregate):
             who=who,
             why=why,
         )
+
+    def rekey(self, secret: str, *, who: Who, why: str) -> None:
+        """Keep the target's token as ``secret`` from now on, encrypted with another key."""
+        self._trigger(events.TaskRekeyed, secret=secret, who=who, why=why)
 
     def delete(
         self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str

@@ -15,6 +15,7 @@ from cdc_actors.tasks.events import (
     TaskFailed,
     TaskPaused,
     TaskRecovered,
+    TaskRekeyed,
     TaskResumed,
     TaskStarted,
 )
@@ -71,12 +72,19 @@ def _operation_started(event: OperationStarted) -> str:
 
 @words.register
 def _operation_applied(event: OperationApplied) -> str:
+    if refused := event.operation.refused:
+        return f"{_operation(event)} not done: {refused}"
     return f"{_operation(event)} done at the target"
 
 
 @words.register
 def _set_aside(event: CollectionSetAside) -> str:
     return f"{event.database}.{event.name} set aside: {event.reason}"
+
+
+@words.register
+def _rekeyed(_event: TaskRekeyed) -> str:
+    return "the target's token is encrypted with a newer key"
 
 
 @words.register

@@ -8,33 +8,45 @@ import falcon
 import structlog
 
 from cdc_actors.errors import RequestError
+from cdc_http.access import Access
 from cdc_http.answers import write_error
 from cdc_http.events import EventsResource
+from cdc_http.openapi import OpenApiResource
 from cdc_http.operations import Operations
 from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.config.access import Token
     from cdc_http.service import TaskService
 
-_PATHS = "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /livez, GET /readyz"
+_PATHS = (
+    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /livez, GET /readyz, "
+    "GET /openapi.json"
+)
 _log = structlog.get_logger(__name__)
 
 
 def create_app(
     service: TaskService,
     *,
+    tokens: Iterable[Token] = (),
     max_name_length: int = 256,
     max_body_bytes: int = 1_048_576,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the API over ``service``, to be served by any WSGI server.
 
-    ``max_name_length`` bounds the names of databases and collections in characters,
-    ``max_body_bytes`` the body of a request.
+    With ``tokens`` every request must have one of them. ``max_name_length`` bounds the
+    names of databases and collections in characters, ``max_body_bytes`` the body of a
+    request.
     """
-    app = falcon.App(middleware=[_MethodCheck()])
-    operations = Operations(service, max_name_length)
+    app = falcon.App(middleware=_MethodCheck())
+    app.add_middleware(Access(tokens))
+    operations = Operations(service, max_name_length).by_type
     app.add_route("/cdc", CdcResource(operations, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
+    app.add_route("/openapi.json", OpenApiResource(operations))
     app.add_route("/livez", LivezResource(service))
     app.add_route("/readyz", ReadyzResource(service))
     app.add_error_handler(Exception, _on_unexpected)

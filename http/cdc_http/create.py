@@ -41,6 +41,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     spec = TaskSpec(
         target=target,
         token=token,
+        enable_user_role=request.extra_info.enable_user_role,
         collection_infos=_names(request.collection_infos),
         db_collections={
             database: _names(infos)
@@ -134,7 +135,6 @@ def _unsupported(request: CreateRequest) -> Iterator[str]:
         ),
         "positions": request.positions,
         "rpc_channel_info.position": request.rpc_channel_info.position,
-        "extra_info.enable_user_role": request.extra_info.enable_user_role,
         "disable_auto_start": request.disable_auto_start,
         "collection_infos.positions": any(info.positions for info in infos),
         "db_collections.positions": any(info.positions for info in db_infos),

@@ -34,6 +34,7 @@ class EventsResource:
     """The events of one task as one JSON answer, or as a line of JSON for each."""
 
     methods: ClassVar = ("GET",)
+    open: ClassVar = False
 
     def __init__(self, service: TaskService) -> None:
         self._service = service

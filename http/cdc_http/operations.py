@@ -2,73 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cdc_actors.tasks.history import moment_of
-from cdc_http import wire
+from cdc_actors.tasks.history import Page, moment_of
+from cdc_http import answers, wire
 from cdc_http.answers import task_object
 from cdc_http.create import known_task_id, new_task_id, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cdc_actors.config.access import Role
     from cdc_actors.tasks.state import Who
     from cdc_http.service import TaskService
 
-    Operation = Callable[[Any, Who], dict[str, Any]]
+
+class Operation(NamedTuple):
+    """One type of request.
+
+    The role it needs, the shape of its ``request_data``, the shape of the answer's
+    ``data``, and what makes the one of the other.
+    """
+
+    role: Role
+    shape: type[wire.Wire]
+    answer: type[Any]
+    act: Callable[[Any, Who], Any]
 
 
 class Operations:
-    """The request types by name, each with the shape of its ``request_data``."""
+    """The request types by name."""
 
     def __init__(self, service: TaskService, max_name_length: int) -> None:
         self._service = service
         self._max_name_length = max_name_length
-        self.by_type: dict[str, tuple[type[wire.Wire], Operation]] = {
-            "create": (wire.CreateRequest, self._create),
-            "delete": (wire.DeleteRequest, self._delete),
-            "get": (wire.GetRequest, self._get),
-            "history": (wire.HistoryRequest, self._history),
-            "list": (wire.ListRequest, self._list),
-            "pause": (wire.TaskRequest, self._pause),
-            "resume": (wire.TaskRequest, self._resume),
+        self.by_type = {
+            "create": Operation(
+                "operator", wire.CreateRequest, answers.Created, self._create
+            ),
+            "delete": Operation(
+                "operator", wire.DeleteRequest, answers.Done, self._delete
+            ),
+            "get": Operation("viewer", wire.GetRequest, answers.Got, self._get),
+            "history": Operation("viewer", wire.HistoryRequest, Page, self._history),
+            "list": Operation("viewer", wire.ListRequest, answers.Listed, self._list),
+            "pause": Operation("operator", wire.TaskRequest, answers.Done, self._pause),
+            "resume": Operation(
+                "operator", wire.TaskRequest, answers.Done, self._resume
+            ),
         }
 
-    def _create(self, request: wire.CreateRequest, who: Who) -> dict[str, Any]:
+    def _create(self, request: wire.CreateRequest, who: Who) -> answers.Created:
         task_id = new_task_id(request.task_id)
         spec = spec_of(request, self._max_name_length)
-        return {"task_id": self._service.create(task_id, spec, who)}
+        return answers.Created(task_id=self._service.create(task_id, spec, who))
 
-    def _list(self, _request: wire.ListRequest, _who: Who) -> dict[str, Any]:
-        return {"tasks": [task_object(view) for view in self._service.list()]}
+    def _list(self, _request: wire.ListRequest, _who: Who) -> answers.Listed:
+        return answers.Listed(tasks=[task_object(v) for v in self._service.list()])
 
-    def _get(self, request: wire.GetRequest, _who: Who) -> dict[str, Any]:
+    def _get(self, request: wire.GetRequest, _who: Who) -> answers.Got:
         as_of = request.as_of
         moment = moment_of(as_of) if isinstance(as_of, str) else as_of
         view = self._service.get(known_task_id(request.task_id), moment)
         task = task_object(view)
-        # milvus-cdc's manual says Task, its own clients read task.
-        return {"Task": task, "task": task}
+        return answers.Got(manual=task, task=task)
 
-    def _history(self, request: wire.HistoryRequest, _who: Who) -> dict[str, Any]:
-        page = self._service.history(
+    def _history(self, request: wire.HistoryRequest, _who: Who) -> Page:
+        return self._service.history(
             known_task_id(request.task_id), after=request.after, limit=request.limit
         )
-        return asdict(page)
 
-    def _pause(self, request: wire.TaskRequest, who: Who) -> dict[str, Any]:
+    def _pause(self, request: wire.TaskRequest, who: Who) -> answers.Done:
         self._service.pause(known_task_id(request.task_id), who)
-        return {}
+        return answers.Done()
 
-    def _resume(self, request: wire.TaskRequest, who: Who) -> dict[str, Any]:
+    def _resume(self, request: wire.TaskRequest, who: Who) -> answers.Done:
         self._service.resume(known_task_id(request.task_id), who)
-        return {}
+        return answers.Done()
 
-    def _delete(self, request: wire.DeleteRequest, who: Who) -> dict[str, Any]:
+    def _delete(self, request: wire.DeleteRequest, who: Who) -> answers.Done:
         self._service.delete(
             known_task_id(request.task_id),
             who,
             ignore_not_found=request.ignore_not_found,
         )
-        return {}
+        return answers.Done()

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import UNSET
 
 from cdc_actors.errors import InvalidRequestError, RequestError
 from cdc_actors.tasks.state import Who
-from cdc_http.answers import write_error, write_json
+from cdc_http.answers import Alive, Ready, write_error, write_json
 from cdc_http.body import convert, read_json
 from cdc_http.wire import Envelope
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import falcon
 
-    from cdc_http.operations import Operation, Operations
+    from cdc_http.access import Caller
+    from cdc_http.operations import Operation
     from cdc_http.service import TaskService
-    from cdc_http.wire import Wire
 
 
 class CdcResource:
     """``POST /cdc``: every request of milvus-cdc goes through this one address."""
 
     methods: ClassVar = ("POST",)
+    open: ClassVar = False
 
-    def __init__(self, operations: Operations, max_body_bytes: int) -> None:
-        self._operations = operations.by_type
+    def __init__(
+        self, operations: Mapping[str, Operation], max_body_bytes: int
+    ) -> None:
+        self._operations = operations
         self._max_body_bytes = max_body_bytes
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -32,19 +39,21 @@ class CdcResource:
         body = read_json(req, self._max_body_bytes)
         envelope = convert(body, Envelope, "fail to unmarshal the request")
         kind = envelope.request_type
-        shape, operation = self._find(kind)
+        operation = self._find(kind)
+        caller: Caller = req.context.caller
+        caller.check(operation.role, f"the {kind} request")
         failure = f"fail to decode the {kind} request"
-        request = convert(envelope.request_data, shape, failure)
-        who = Who(kind="client", address=req.remote_addr, token_name=None)
+        request = convert(envelope.request_data, operation.shape, failure)
+        who = Who(kind="client", address=req.remote_addr, token_name=caller.token_name)
         try:
-            data = operation(request, who)
+            data = operation.act(request, who)
         except RequestError as error:
             message = f"fail to handle the {kind} request, error: {error}"
             write_error(resp, error.status, message)
         else:
             write_json(resp, 200, {"code": 200, "data": data})
 
-    def _find(self, kind: str) -> tuple[type[Wire], Operation]:
+    def _find(self, kind: str) -> Operation:
         try:
             return self._operations[kind]
         except KeyError:
@@ -58,6 +67,7 @@ class LivezResource:
     """``GET /livez``: 200 as long as the supervisor works, else restart the service."""
 
     methods: ClassVar = ("GET",)
+    open: ClassVar = True
 
     def __init__(self, service: TaskService) -> None:
         self._service = service
@@ -65,21 +75,26 @@ class LivezResource:
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 or 500."""
         alive = self._service.alive()
-        write_json(resp, 200 if alive else 500, {"alive": alive})
+        write_json(resp, 200 if alive else 500, Alive(alive=alive))
 
 
 class ReadyzResource:
-    """``GET /readyz``: 200 when the service can do its work, else 503 and why not."""
+    """``GET /readyz``: 200 when the service can do its work, else 503 and why not.
+
+    Why not is only for who has a token, where tokens are asked for.
+    """
 
     methods: ClassVar = ("GET",)
+    open: ClassVar = True
 
     def __init__(self, service: TaskService) -> None:
         self._service = service
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200, or 503 with what is missing by name."""
         readiness = self._service.readiness()
-        answer: dict[str, Any] = {"ready": readiness.ready}
-        if not readiness.ready:
-            answer["missing"] = readiness.missing
+        # What is missing has addresses and errors in it: nothing for strangers.
+        told = not readiness.ready and req.context.caller is not None
+        missing = readiness.missing if told else UNSET
+        answer = Ready(ready=readiness.ready, missing=missing)
         write_json(resp, 200 if readiness.ready else 503, answer)

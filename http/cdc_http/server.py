@@ -10,14 +10,17 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore  # type: ignore[import-untyped]
 from waitress.server import create_server  # type: ignore[import-untyped]
 
 from cdc_http.channel import Channel
+from cdc_http.tls import TlsChannel
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 _TURN_SECONDS = 0.25
@@ -35,9 +38,10 @@ class Server:
     A connection that is idle, or whose request is incomplete, for ``client_seconds`` is
     closed. A body up to four times ``max_body_bytes`` is still read, so that a client
     which sends a little too much gets the app's answer and not a broken connection.
+    With ``tls`` every connection is encrypted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three have defaults
         self,
         app: Callable[..., Any],
         host: str,
@@ -47,8 +51,10 @@ class Server:
         connections: int = 256,
         max_body_bytes: int = 1_048_576,
         client_seconds: int = 30,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._app = app
+        self._tls = tls
         self._listen_on = (host, port)
         self._bounds: dict[str, Any] = {
             "threads": threads,
@@ -57,6 +63,7 @@ class Server:
             "max_request_body_size": 4 * max_body_bytes,
             "max_request_header_size": _MAX_HEADER_BYTES,
             "channel_timeout": client_seconds,
+            "url_scheme": self.scheme,
         }
         self._stopping = threading.Event()
         self._deadline = 0.0
@@ -82,9 +89,16 @@ class Server:
             log_socket_errors=False,
             **self._bounds,
         )
-        self._server.channel_class = Channel
+        self._server.channel_class = (
+            partial(TlsChannel, self._tls) if self._tls else Channel
+        )
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
+
+    @property
+    def scheme(self) -> str:
+        """How a URL of this server begins: http or https."""
+        return "https" if self._tls else "http"
 
     @property
     def address(self) -> tuple[str, int]:

@@ -29,9 +29,11 @@ STEPS_BETWEEN_KILLS = (2, 12)
         ("source", "milvus", True),
         ("source", "lite", False),
         ("source_rocksmq", "milvus", True),
+        ("source_kafka", "milvus", True),
+        ("source_pulsar", "milvus", True),
     ],
 )
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_rows_are_equal_after_random_kills(
     origin: str,
     target: str,
@@ -58,7 +60,7 @@ def test_rows_are_equal_after_random_kills(
             cdc.start()
         assert cdc.get(task)["state"] == "Running"
         report = compared(source.uri, server.uri)
-        assert report.equal, f"seed {seed}\n{report}"
+        assert report.equal, f"seed {seed}\n{report}\nwritten: {workload.rows()}"
         assert [c for c in cdc.get(task)["collections"] if c["state"] != "live"] == []
 
 

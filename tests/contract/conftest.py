@@ -10,13 +10,14 @@ import pytest
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.kafka import KafkaBroker
 from tests.support.kafka_wal import KafkaWal
-from tests.support.pulsar import AdminDouble, PulsarBroker, PulsarWal
+from tests.support.pulsar_wal import PulsarWal
 from tests.support.rocks_wal import RocksWal
 from tests.support.wal import MemoryWal, NatsWal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.pulsar import PulsarBroker
     from tests.support.wal import Wal
 
 
@@ -36,19 +37,9 @@ def natsmq(milvus: EmbeddedMilvus) -> Iterator[NatsWal]:
 
 
 @pytest.fixture(scope="session")
-def pulsar(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[PulsarWal]:
+def pulsar(broker_pulsar: PulsarBroker) -> PulsarWal:
     """The queue Pulsar."""
-    if not pytestconfig.getoption("--pulsar"):
-        pytest.skip(
-            "pulsar-lite stalls and repeats now and then: asked for by --pulsar"
-        )
-    with (
-        PulsarBroker(tmp_path_factory.mktemp("pulsar")) as broker,
-        AdminDouble(broker.ports["web"], lambda: broker.topics) as admin,
-    ):
-        yield PulsarWal(broker, admin)
+    return PulsarWal(broker_pulsar)
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdc_actors.config.queues import Kafka
-from cdc_actors.errors import OperatorError, PositionLostError, TransientError
+from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.kafka import KafkaReader
 from cdc_actors.source.wal.kafkaclient import FETCH_BYTES, PREFETCH_BYTES, settings
-from tests.support.kafka import PASSWORD, USER
-from tests.support.kafka_wal import kafka_position
+from tests.support.kafka import PASSWORD, USER, VERSION
+from tests.support.maven import jars
 from tests.support.wal import numbered, payloads, read, read_to_the_end
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 def test_positions_are_offsets_as_milvus_writes_them(
     kafka: KafkaWal, channel: str
 ) -> None:
-    """A position is eight little-endian bytes of the offset, its text the number."""
+    """A position is eight little-endian bytes of the offset; its text names the topic."""
     positions = kafka.append(channel, numbered(2))
-    assert positions == [kafka_position(channel, 0), kafka_position(channel, 1)]
+    assert [position.id for position in positions] == [bytes(8), b"\x01" + bytes(7)]
+    assert positions[1].text == f"1@{kafka.topic_id(channel)}"
     with kafka.reader() as reader:
         assert reader.oldest(channel) == positions[0]
         assert reader.position(channel, b"\x01" + bytes(7)).text == "1"
@@ -95,12 +96,40 @@ def test_a_topic_that_is_deleted_is_lost(kafka: KafkaWal, channel: str) -> None:
 
 
 def test_a_topic_made_anew_is_lost(kafka: KafkaWal, channel: str) -> None:
-    """A position in the topic of before is beyond the end of a shorter new one."""
+    """A position in the topic of before is lost, however long the new one has grown."""
     *_, last = kafka.append(channel, numbered(3))
     kafka.remove(channel)
+    kafka.append(channel, numbered(5))
+    with kafka.reader() as reader:
+        assert not reader.holds(last)
+        with pytest.raises(PositionLostError, match="made anew"):
+            reader.subscribe(channel, last, inclusive=False)
+
+
+def test_a_position_of_milvus_beyond_the_end_is_lost(
+    kafka: KafkaWal, channel: str
+) -> None:
+    """A position that names no topic is known to be of another one by its offset."""
     kafka.append(channel, numbered(1))
     with kafka.reader() as reader, pytest.raises(PositionLostError, match="made anew"):
-        reader.subscribe(channel, last, inclusive=False)
+        reader.subscribe(channel, reader.position(channel, b"\x03" + bytes(7)))
+
+
+def test_a_topic_made_anew_while_it_is_read_is_lost(
+    kafka: KafkaWal, channel: str
+) -> None:
+    """Nothing of a new topic is taken for the old one's: reading fails, and for good."""
+    kafka.append(channel, numbered(3))
+    with kafka.reader() as reader:
+        reader.subscribe(channel, None)
+        records = read(reader, 3)
+        kafka.remove(channel)
+        kafka.append(channel, numbered(5))
+        with pytest.raises(CdcError):
+            read_to_the_end(reader, records)
+    assert payloads(records, channel) == numbered(3)
+    with kafka.reader() as reader, pytest.raises(PositionLostError, match="made anew"):
+        reader.subscribe(channel, records[-1].position, inclusive=False)
 
 
 def test_a_full_channel_does_not_starve_another(kafka: KafkaWal, channel: str) -> None:
@@ -205,6 +234,13 @@ def test_a_broker_that_is_not_there_is_named() -> None:
     """The address and the reason are in the error, and it is worth trying again."""
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1.*Connection refused"):
         KafkaReader(Kafka(address="127.0.0.1:1"))
+
+
+def test_a_machine_without_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the tests of Kafka are skipped, and say what they need."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(pytest.skip.Exception, match="no java here"):
+        jars("Kafka", VERSION, "", java=11)
 
 
 def login(broker: KafkaBroker, mechanism: str, password: str, *, tls: bool) -> Kafka:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
-import time
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,54 +15,29 @@ from structlog.testing import capture_logs
 
 from cdc_actors.changes import Position
 from cdc_actors.config.queues import Pulsar
-from cdc_actors.errors import OperatorError, PositionLostError, TransientError
+from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.source.wal.pulsar import PulsarReader
+from cdc_actors.source.wal.pulsar_admin import PulsarAdmin
 from cdc_actors.source.wal.pulsar_ids import entry_id, id_of, place_of, position_of
-from tests.support.pulsar_front import pulsar_front
-from tests.support.tls import certificates
-from tests.support.wal import DEADLINE, numbered, payloads, read
+from tests.support.pulsar import token
+from tests.support.wal import apart, eventually, numbered, payloads, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from tests.support.pulsar import PulsarWal
-    from tests.support.pulsar_front import PulsarFront
+    from tests.support.pulsar_wal import PulsarWal
 
-NOT_DURABLE = b"\x40\x00"
+JAVA_TOKEN = "org.apache.pulsar.client.impl.auth.AuthenticationToken"
 
 
-@pytest.fixture
-def front(pulsar: PulsarWal) -> Iterator[PulsarFront]:
-    """What shows and changes what goes to and from the broker."""
-    with pulsar_front(pulsar.broker) as front:
-        yield front
-
-
-def test_a_position_in_a_removed_ledger_is_lost(
-    pulsar: PulsarWal, channel: str
-) -> None:
-    """Pulsar removes whole ledgers; a position in an older one than it keeps is lost."""
-    (other,) = pulsar.append(f"{channel}-older", [b"older"])
-    (kept,) = pulsar.append(channel, [b"kept"])
-    gone = position_of(channel, entry_id(place_of(id_of(other))[0], 7))
+def test_reading_goes_on_from_ledger_to_ledger(pulsar: PulsarWal, channel: str) -> None:
+    """The gap in the numbers where a ledger ends, also an empty one, skips nothing."""
+    apart(pulsar, channel, numbered(3))
+    pulsar.unload(channel)
+    pulsar.append(channel, numbered(3, first=4))
     with pulsar.reader() as reader:
-        assert not reader.holds(gone)
-        assert not reader.holds(gone, inclusive=False)
-        with pytest.raises(PositionLostError, match=f"{channel}.*{kept.text}"):
-            reader.subscribe(channel, gone)
-
-
-def test_a_message_that_is_skipped_is_read_again(
-    pulsar: PulsarWal, front: PulsarFront, channel: str
-) -> None:
-    """A gap in the numbers is noticed, and what is still kept there is read."""
-    pulsar.append(channel, [b"one", b"two", b"three"])
-    front.lose = b"two"
-    with PulsarReader(Pulsar(address=front.address)) as reader:
         reader.subscribe(channel, None)
-        assert payloads(read(reader, 3), channel) == [b"one", b"two", b"three"]
-    assert front.lose is None
+        assert payloads(read(reader, 6), channel) == numbered(6)
 
 
 def test_ids_of_milvus_are_those_of_the_reader(pulsar: PulsarWal, channel: str) -> None:
@@ -103,32 +79,61 @@ def test_reading_resumes_at_a_message_in_chunks(
         assert payloads(read(reader, len(expected)), channel) == expected
 
 
-def test_no_subscription_is_durable(
-    pulsar: PulsarWal, front: PulsarFront, channel: str
-) -> None:
-    """Whatever is asked, the broker is told to keep nothing after the connection."""
+def test_no_subscription_is_durable(pulsar: PulsarWal, channel: str) -> None:
+    """Whatever is asked, the broker keeps nothing for it after the connection."""
     (position,) = pulsar.append(channel, [b"record"])
-    with PulsarReader(Pulsar(address=front.address)) as reader:
+    with pulsar.reader() as reader:
         reader.subscribe(channel, position)
         read(reader, 1)
         assert reader.newest(channel) == position
         assert reader.oldest(channel) == position
         assert reader.holds(position)
-    assert len(front.subscribed) >= 4
-    assert all(NOT_DURABLE in command for command in front.subscribed)
+        assert set(pulsar.subscriptions(channel).values()) == {False}
+    eventually(lambda: not pulsar.subscriptions(channel), "they are gone")
 
 
-def test_tls_is_checked(pulsar: PulsarWal, tmp_path: Path) -> None:
+def test_tls_is_checked(pulsar: PulsarWal) -> None:
     """A broker with TLS is connected to with its authority, and not without."""
-    files = certificates(tmp_path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(files.certificate, files.key)
-    with pulsar_front(pulsar.broker, context) as front:
-        address = front.address.replace("pulsar://", "pulsar+ssl://")
-        config = Pulsar(address=address, tls_trust_certs_file_path=str(files.authority))
-        PulsarReader(config).close()
-        with pytest.raises(TransientError, match="certificate verify failed"):
-            PulsarReader(Pulsar(address=address))
+    broker = pulsar.broker
+    config = Pulsar(
+        address=broker.tls_address, tls_trust_certs_file_path=str(broker.authority)
+    )
+    PulsarReader(config).close()
+    with pytest.raises(TransientError, match="certificate verify failed"):
+        PulsarReader(Pulsar(address=broker.tls_address))
+
+
+@pytest.mark.parametrize("plugin", ["token", JAVA_TOKEN])
+def test_a_good_token_is_taken(pulsar: PulsarWal, channel: str, plugin: str) -> None:
+    """Who has a token of the broker reads, whichever way the plug-in is named."""
+    pulsar.append(channel, [b"record"])
+    config = with_token(pulsar, token("reader"), plugin)
+    with PulsarReader(config) as reader:
+        reader.subscribe(channel, None)
+        assert payloads(read(reader, 1), channel) == [b"record"]
+
+
+def test_a_refused_token_is_the_operators(pulsar: PulsarWal) -> None:
+    """What the broker says of a token it refuses comes with what is to be set."""
+    refused = token("reader", secret=b"another key, which the broker does not know")
+    with pytest.raises(
+        OperatorError, match=r"Failed to authenticate.*authParams"
+    ) as raised:
+        PulsarReader(with_token(pulsar, refused))
+    assert refused not in str(raised.value)
+
+
+def test_the_web_service_gets_the_token(pulsar: PulsarWal) -> None:
+    """What asks for topics logs in with the same token; a refusal is the operator's."""
+    with refusing_web_service() as (address, authorizations):
+        config = msgspec.structs.replace(
+            with_token(pulsar, "a-token"), web_address=address
+        )
+        with pytest.raises(
+            OperatorError, match=r"401 \(Authentication required\).*authParams"
+        ):
+            PulsarAdmin(config).has("any")
+    assert authorizations == ["Bearer a-token"]
 
 
 def test_an_unknown_way_to_log_in_is_refused(pulsar: PulsarWal) -> None:
@@ -138,30 +143,13 @@ def test_an_unknown_way_to_log_in_is_refused(pulsar: PulsarWal) -> None:
         PulsarReader(config)
 
 
-def test_the_web_service_gets_the_token(pulsar: PulsarWal, channel: str) -> None:
-    """What asks for topics logs in with the same token; a refusal is the operator's."""
-    config = msgspec.structs.replace(
-        pulsar.config, auth_plugin="token", auth_params="token:secret-token"
-    )
-    with PulsarReader(config) as reader:
-        assert reader.newest(channel) is None
-        assert pulsar.admin.authorizations[-1] == "Bearer secret-token"
-        pulsar.admin.status = 401
-        try:
-            with pytest.raises(OperatorError, match="401"):
-                eventually_asked(reader, channel)
-        finally:
-            pulsar.admin.status = 200
-
-
-def test_another_namespace_is_the_operators(pulsar: PulsarWal, channel: str) -> None:
+def test_another_namespace_is_the_operators(pulsar: PulsarWal) -> None:
     """A namespace that is not there is a wrong setting, in the service's words."""
     config = msgspec.structs.replace(pulsar.config, namespace="elsewhere")
-    with (
-        PulsarReader(config) as reader,
-        pytest.raises(OperatorError, match=r"Namespace does not exist.*namespace"),
-    ):
-        reader.newest(channel)
+    with pytest.raises(OperatorError, match=r"Namespace not found.*namespace"):
+        PulsarReader(config)
+    with pytest.raises(OperatorError, match=r"Namespace does not exist.*namespace"):
+        PulsarAdmin(config).has("any")
 
 
 def test_the_clients_own_log_is_for_debugging(pulsar: PulsarWal) -> None:
@@ -181,11 +169,39 @@ def test_a_position_of_pulsar_is_told_from_others(pulsar: PulsarWal) -> None:
         id_of(foreign)
 
 
-def eventually_asked(reader: PulsarReader, channel: str) -> None:
-    """Ask until the answer is no longer one from before."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        reader.newest(channel)
+@contextmanager
+def refusing_web_service() -> Iterator[tuple[str, list[str | None]]]:
+    """Yield the address of what answers 401, as no broker does that lets some in freely.
+
+    And the list of what was sent to it for a login.
+    """
+    authorizations: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            authorizations.append(self.headers.get("Authorization"))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b"Authentication required")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", authorizations
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def with_token(pulsar: PulsarWal, params: str, plugin: str = "token") -> Pulsar:
+    """Return the settings of a reader that logs in by a token."""
+    return msgspec.structs.replace(
+        pulsar.config, auth_plugin=plugin, auth_params=f"token:{params}"
+    )
 
 
 def unused_port() -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cdc import Cdc
+from tests.support.scenario import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,30 @@ def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
     """Yield a service of the test's own."""
     with Cdc(tmp_path, source) as service:
         yield service
+
+
+@pytest.fixture(params=["milvus", "lite"])
+def target(request: pytest.FixtureRequest) -> EmbeddedMilvus | EmbeddedLite:
+    """Return a target: a Milvus, then a Milvus Lite."""
+    server: EmbeddedMilvus | EmbeddedLite = request.getfixturevalue(
+        f"target_{request.param}"
+    )
+    return server
+
+
+@pytest.fixture(params=["up", "down"])
+def scenario(
+    request: pytest.FixtureRequest,
+    source: EmbeddedMilvus,
+    target: EmbeddedMilvus | EmbeddedLite,
+    emptied,
+    cdc: Cdc,
+) -> Iterator[Scenario]:
+    """Yield the stage of one operation, with the service up, then down meanwhile."""
+    clients = emptied(source), emptied(target)
+    yield Scenario(source, target, clients, cdc, down=request.param == "down")
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -64,7 +64,7 @@ def _found(catalog: Catalog, name: str, database: str = "default") -> Collection
 def _sees(watch: CatalogWatch, collection_id: int) -> bool:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        if collection_id in watch.changed():
+        if collection_id in watch.changed().collections:
             return True
         time.sleep(0.02)
     return False
@@ -85,7 +85,7 @@ def _settled(watch: CatalogWatch) -> None:
     """Take what the setting up of a test wrote."""
     quiet = time.monotonic() + 1
     while time.monotonic() < quiet:
-        if watch.changed():
+        if watch.changed().collections:
             quiet = time.monotonic() + 1
         time.sleep(0.02)
 
@@ -201,6 +201,72 @@ def test_databases_are_apart(
     client.drop_database("other")
     assert set(catalog.snapshot().databases.values()) == {"default"}
     assert catalog.find("other", "c") is None
+
+
+def test_names_that_a_collection_had(
+    source: EmbeddedMilvus, client: MilvusClient, catalog: Catalog
+) -> None:
+    """Every name is known with its time, also after a move to another database."""
+    _create(client, "c")
+    created = _found(catalog, "c")
+    assert [each.name for each in created.names] == ["c"]
+    assert created.altered == created.names[0].since == created.created
+    client.rename_collection("c", "d")
+    client.create_database("other")
+    client.rename_collection("d", "d", target_db="other")
+    moved = _found(catalog, "d", "other")
+    names = [(each.database, each.name) for each in moved.names]
+    assert names == [("default", "c"), ("default", "d"), ("other", "d")]
+    times = [each.since for each in moved.names]
+    assert times == sorted(set(times))
+    assert moved.altered == times[-1]
+    assert catalog.snapshot().collections[moved.id] == moved
+    other = MilvusClient(source.uri, db_name="other", timeout=30)
+    other.drop_collection("d")
+    client.drop_database("other")
+
+
+def test_aliases(client: MilvusClient, catalog: Catalog) -> None:
+    """An alias is known with its collection and its time, and when it was dropped."""
+    _create(client, "c")
+    _create(client, "d")
+    client.create_alias("c", "al")
+    first = catalog.aliases()["default", "al"]
+    assert first.collection_id == _found(catalog, "c").id
+    client.alter_alias("d", "al")
+    second = catalog.snapshot().aliases["default", "al"]
+    assert second.collection_id == _found(catalog, "d").id
+    assert second.since > first.since
+    assert catalog.alias_ended("default", "al") == 0
+    client.drop_alias("al")
+    assert ("default", "al") not in catalog.aliases()
+    assert catalog.alias_ended("default", "al") > second.since
+    assert catalog.alias_ended("default", "never") == 0
+
+
+def test_watch_tells_of_aliases_and_users(
+    client: MilvusClient, catalog: Catalog
+) -> None:
+    """What belongs to no collection is told by its kind."""
+    _create(client, "c")
+    revision = catalog.snapshot().revision
+    with contextlib.closing(catalog.watch(revision + 1)) as watch:
+        client.create_alias("c", "al")
+        assert _tells(watch, "aliases")
+        client.create_user("ann", "Secret123")
+        assert _tells(watch, "access")
+        assert ("user", "ann") in catalog.access().facts
+        client.drop_user("ann")
+        assert ("user", "ann") not in catalog.access().facts
+
+
+def _tells(watch: CatalogWatch, kind: str) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if getattr(watch.changed(), kind):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_watch_sees_what_happens(client: MilvusClient, catalog: Catalog) -> None:

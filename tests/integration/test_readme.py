@@ -52,7 +52,7 @@ def test_the_curl_lines_work(
             answer = json.loads(done.stdout)
             assert answer["code"] == 200, (command, answer)
             task_id = answer["data"].get("task_id", task_id)
-    assert len(curl_lines()) == 6
+    assert len(curl_lines()) == 7
 
 
 def test_the_configuration_is_the_defaults(tmp_path: Path) -> None:
@@ -66,7 +66,19 @@ def test_the_configuration_is_the_defaults(tmp_path: Path) -> None:
     assert load(file, {}, {}).config == load(minimal, {}, {}).config
 
 
-@pytest.mark.parametrize("name", ["demo", "serve", "config show"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "demo",
+        "serve",
+        "config show",
+        "task create",
+        "history",
+        "audit head",
+        "token create",
+        "key rotate",
+    ],
+)
 def test_the_commands_exist(name: str) -> None:
     """Each command that the README names has a help text."""
     assert f"cdc-actors {name}" in README

@@ -107,6 +107,19 @@ def test_collection_of_another_schema_at_the_target(
     assert keys(lite, "other") == []
 
 
+def test_name_of_a_collection_that_was_set_aside(
+    target_lite: EmbeddedLite, client: MilvusClient, lite: MilvusClient, cdc: Cdc
+) -> None:
+    """Dropped at the source, it makes room for one that the target can hold."""
+    task = cdc.create(target_lite.uri)
+    Books(client).create(index=False, vector=DataType.BINARY_VECTOR)
+    wait_set_aside(cdc, task, "books")
+    client.drop_collection("books")
+    Books(client).create().insert(range(5))
+    wait_keys(lite, range(5))
+    assert set_aside(cdc, task) == {}
+
+
 def test_collection_of_the_same_schema_at_the_target(
     source: EmbeddedMilvus,
     target_milvus: EmbeddedMilvus,

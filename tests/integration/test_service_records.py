@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -51,7 +53,12 @@ def test_secret_is_nowhere_to_be_found(
     ]
     assert [status for status, _ in answers] == [200, 422, 400, 400, 200]
     for task in cdc.ask("list")["tasks"]:
-        answers.append(cdc.request("get", task_id=task["task_id"]))
+        one = {"task_id": task["task_id"]}
+        asked = (("get", {}), ("get", {"as_of": 1}), ("history", {}))
+        past = [cdc.request(kind, **one, **more) for kind, more in asked]
+        past.append(cdc.probe(f"/cdc/tasks/{task['task_id']}/events"))
+        assert [status for status, _ in past] == [200] * 4
+        answers += past
         wait_until(
             lambda task=task: (
                 cdc.get(task["task_id"])["health"]["status"] != "starting"
@@ -66,12 +73,24 @@ def test_secret_is_nowhere_to_be_found(
         path for path in cdc.folder.iterdir() if SECRET.encode() in path.read_bytes()
     ]
     assert found == []
-    assert (cdc.folder / "cdc.db").exists()
+    assert {"cdc.db", "cdc.db-wal"} <= {path.name for path in cdc.folder.iterdir()}
+    assert b"task.created" in export(cdc)
+    assert SECRET.encode() not in export(cdc)
     assert cdc.stop() == 0
     found = [
         path for path in cdc.folder.iterdir() if SECRET.encode() in path.read_bytes()
     ]
     assert found == []
+
+
+def export(cdc: Cdc) -> bytes:
+    """Return the event log as JSON lines."""
+    path = cdc.folder / "log.jsonl"
+    command = [sys.executable, "-m", "cdc_actors", "audit", "export"]
+    config = ["--config", str(cdc.config), str(path)]
+    path.unlink(missing_ok=True)
+    subprocess.run([*command, *config], check=True, cwd=cdc.folder, timeout=120)
+    return path.read_bytes()
 
 
 def test_history_tells_the_whole_life(

@@ -181,6 +181,13 @@ class TaskMachine(RuleBasedStateMachine):
             )
             known |= {"state": "set_aside", "reason": reason}
 
+    @rule(secret=TEXT, who=WHO)
+    def rekey(self, secret, who):
+        """A secret under another key takes the place of the one before, in any state."""
+        command = self.task.rekey
+        if self.does("task.rekeyed", lambda: command(secret, who=who, why="newer key")):
+            assert self.task.secret == secret
+
     @rule(reason=TEXT, luck=st.integers(0, 9))
     def delete(self, reason, luck):
         """Deleting, seldom enough to leave time for the rest, closes the task."""

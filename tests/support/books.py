@@ -33,6 +33,7 @@ class Books:
         *,
         index: bool = True,
         vector: DataType = DataType.FLOAT_VECTOR,
+        shards: int = 1,
         **more: Any,
     ) -> Books:
         """Create the collection, with an index and loaded unless told otherwise.
@@ -44,7 +45,9 @@ class Books:
         for name, longest in {"title": 64, **more}.items():
             schema.add_field(name, DataType.VARCHAR, max_length=longest)
         schema.add_field("vector", vector, dim=DIM * 2)
-        self.client.create_collection(self.name, schema=schema, timeout=TIMEOUT)
+        self.client.create_collection(
+            self.name, schema=schema, num_shards=shards, timeout=TIMEOUT
+        )
         if index:
             self.index()
             self.client.load_collection(self.name, timeout=TIMEOUT)

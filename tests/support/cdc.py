@@ -31,7 +31,10 @@ sourceConfig:
 
 
 class Cdc:
-    """One service in a folder; may be killed and started again as often as a test likes."""
+    """One service in a folder; may be killed and started again as often as a test likes.
+
+    A ``token`` goes with each request.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Cdc:
             + settings
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self.token: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -121,7 +125,10 @@ class Cdc:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/cdc",
             data=body,
-            headers={"Content-Type": "application/json"},
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

@@ -147,7 +147,7 @@ def entry(number: int, event: str = "resumed") -> Entry:
 class Api:
     """The app over a fake service, without a socket."""
 
-    def __init__(self, service: FakeService | None = None, **bounds: int) -> None:
+    def __init__(self, service: FakeService | None = None, **bounds: Any) -> None:
         self.service = service or FakeService()
         self.client = testing.TestClient(create_app(self.service, **bounds))
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
-import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from cdc_actors.embedded.ports import HOST
 from cdc_actors.embedded.server import EmbeddedServer
+from tests.support.maven import jars
 from tests.support.tls import Certificates, certificates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 VERSION = "3.9.1"
 USER = "cdc"
 PASSWORD = "p@ss word"
-_POM = f"""
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>tests</groupId><artifactId>kafka</artifactId><version>1</version>
-  <packaging>pom</packaging>
-  <dependencies><dependency>
-    <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-    <version>{VERSION}</version>
-  </dependency></dependencies>
-</project>
+_DEPENDENCIES = f"""
+<dependencies><dependency>
+  <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+  <version>{VERSION}</version>
+</dependency></dependencies>
 """
 _PROPERTIES = """
 process.roles=broker,controller
@@ -90,7 +81,7 @@ class KafkaBroker(EmbeddedServer):
     _port_names: ClassVar = ("plain", "sasl", "tls", "controller")
 
     def __init__(self, folder: Path) -> None:
-        self._jars = kafka_jars()
+        self._jars = jars("Kafka", VERSION, _DEPENDENCIES, java=11)
         super().__init__(folder)
 
     @property
@@ -159,59 +150,3 @@ class Silent:
 
     def log(self, *_: object) -> None:
         """Say nothing."""
-
-
-def kafka_jars() -> Path:
-    """Return the folder of Kafka's jars, fetched by Maven if they are not there yet.
-
-    Skips the test, with the reason, where there is no Java or Maven.
-    """
-    reason = why_no_kafka()
-    if reason is not None:
-        pytest.skip(reason)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base) / "cdc-actors"
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"kafka-{VERSION}"
-    with (cache / f"kafka-{VERSION}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _fetch(target)
-    return target
-
-
-def why_no_kafka() -> str | None:
-    """Return why no broker can run on this machine, None if one can."""
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            return (
-                f"no Kafka broker: no {program} here (needs Java from 11 on, and Maven)"
-            )
-    answer = subprocess.run(
-        ["java", "-version"], capture_output=True, text=True, timeout=60, check=False
-    )
-    match = re.search(r'version "(\d+)', answer.stderr)
-    if match is None or int(match[1]) < 11:
-        return f"no Kafka broker: needs Java from 11 on, not {answer.stderr.strip()}"
-    return None
-
-
-def _fetch(target: Path) -> None:
-    partial = target.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    (partial / "pom.xml").write_text(_POM)
-    fetched = subprocess.run(
-        [
-            *("mvn", "-q", "-B", "-f", str(partial / "pom.xml")),
-            "dependency:copy-dependencies",
-            *("-DincludeScope=runtime", f"-DoutputDirectory={partial}"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    if fetched.returncode:
-        pytest.fail(f"Maven cannot fetch Kafka {VERSION}:\n{fetched.stdout[-2000:]}")
-    partial.rename(target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cdc_actors.changes import Position
@@ -57,11 +57,14 @@ class KafkaWal:
             )
             producer.poll(0)
         assert producer.flush(ANSWER) == 0
-        return [kafka_position(channel, offset) for offset in offsets]
+        if not offsets:
+            return []
+        suffix = f"@{self.topic_id(channel)}"
+        return [kafka_position(channel, offset, suffix) for offset in offsets]
 
     def truncate(self, channel: str, before: Position | None) -> None:
         """Remove what is older than a position, or all, as retention does."""
-        offset = -1 if before is None else int(before.text)
+        offset = -1 if before is None else int.from_bytes(before.id, "little")
         partition = TopicPartition(channel, 0, offset)
         self._admin.delete_records([partition])[partition].result(ANSWER)
 
@@ -84,11 +87,11 @@ class KafkaWal:
 
     def position(self, channel: str, number: int) -> Position:
         """Return where the record of a number stands or would stand."""
-        return kafka_position(channel, number - 1)
+        return self._position(channel, number - 1)
 
     def beginning(self, channel: str) -> Position:
         """Return the position of a channel still empty."""
-        return kafka_position(channel, 0)
+        return self._position(channel, 0)
 
     def reader(self, **consumer: str) -> WalReader:
         """Open a reader."""
@@ -117,7 +120,17 @@ class KafkaWal:
         if self._made:
             self.remove(*self._made)
 
+    def topic_id(self, channel: str) -> str:
+        """Return the id of a channel's topic."""
+        answer = self._admin.describe_topics(TopicCollection([channel]))[channel]
+        return str(answer.result(ANSWER).topic_id)
 
-def kafka_position(channel: str, offset: int) -> Position:
-    """Return the position of an offset."""
-    return Position(channel, offset.to_bytes(8, "little"), str(offset))
+    def _position(self, channel: str, offset: int) -> Position:
+        there = channel in self.channels()
+        suffix = f"@{self.topic_id(channel)}" if there else ""
+        return kafka_position(channel, offset, suffix)
+
+
+def kafka_position(channel: str, offset: int, suffix: str) -> Position:
+    """Return the position of an offset, whose text ends with the topic's id."""
+    return Position(channel, offset.to_bytes(8, "little"), f"{offset}{suffix}")

@@ -1,58 +1,97 @@
-"""A broker that speaks Pulsar's protocol: pulsar-lite, from PyPI.
-
-What it has not: an admin interface (``AdminDouble`` answers the one question that is
-asked, from the broker's own list of topics), retention (nothing is ever removed), a
-login, TLS, and subscriptions that end with their connection (it notes every one).
-"""
+"""A real Pulsar for the tests: a standalone broker from Maven's artifact."""
 
 from __future__ import annotations
 
-import importlib.util
+import base64
+import hashlib
+import hmac
 import json
 import signal
-import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pulsar
-import pytest
-
-from cdc_actors.config.queues import Pulsar
 from cdc_actors.embedded.ports import HOST
 from cdc_actors.embedded.server import EmbeddedServer
-from cdc_actors.source.wal.pulsar import PulsarReader
-from cdc_actors.source.wal.pulsar_ids import entry_id, position_of
-from cdc_actors.source.wal.pulsar_link import CLIENT_LOG
+from tests.support.maven import jars
+from tests.support.tls import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from cdc_actors.changes import Position
-    from cdc_actors.source.wal import WalReader
-
-TENANT, NAMESPACE = "public", "default"
-MAX_MESSAGE = 5 << 20
-_SETTINGS = f"""
-default_partitions = 0
-max_message_size_bytes = {MAX_MESSAGE}
-[metrics]
-enabled = false
+VERSION = "3.0.7"
+# The versions of what it needs stand in its parent.
+_DEPENDENCIES = f"""
+<dependencyManagement><dependencies><dependency>
+  <groupId>org.apache.pulsar</groupId><artifactId>pulsar</artifactId>
+  <version>{VERSION}</version><type>pom</type><scope>import</scope>
+</dependency></dependencies></dependencyManagement>
+<dependencies><dependency>
+  <groupId>org.apache.pulsar</groupId><artifactId>pulsar-broker</artifactId>
+  <version>{VERSION}</version>
+</dependency></dependencies>
 """
+# Retention, size of messages and how topics are made are those of Milvus's Helm chart.
+_SETTINGS = """
+clusterName=standalone
+bindAddress={host}
+advertisedAddress={host}
+brokerServicePort={binary}
+brokerServicePortTls={tls}
+webServicePort={web}
+tlsCertificateFilePath={folder}/cert.pem
+tlsKeyFilePath={folder}/key.pem
+authenticationEnabled=true
+authenticationProviders=\
+org.apache.pulsar.broker.authentication.AuthenticationProviderToken
+tokenSecretKey=data:;base64,{secret}
+anonymousUserRole=anonymous
+maxMessageSize=5242880
+nettyMaxFrameSizeBytes=5253120
+defaultRetentionTimeInMinutes=10080
+defaultRetentionSizeInMB=-1
+allowAutoTopicCreation=true
+brokerDeleteInactiveTopicsEnabled=false
+managedLedgerDefaultEnsembleSize=1
+managedLedgerDefaultWriteQuorum=1
+managedLedgerDefaultAckQuorum=1
+loadBalancerEnabled=false
+systemTopicEnabled=false
+topicLevelPoliciesEnabled=false
+"""
+_LOGGING = """
+rootLogger.level=error
+rootLogger.appenderRef.out.ref=out
+appender.out.type=Console
+appender.out.name=out
+"""
+_CONF, _LOG4J = "broker.conf", "log4j2.properties"
+_OPENED = (
+    "java.base/java.nio",
+    "java.base/jdk.internal.misc",
+    "java.base/jdk.internal.platform",
+    "java.base/sun.net",
+    "java.management/sun.management",
+    "jdk.management/com.sun.management.internal",
+)
+_SECRET = b"the key that signs the tokens of the tests"
+_ANSWER = 20.0
 
 
 class PulsarBroker(EmbeddedServer):
-    """One pulsar-lite; topics are made by use, as Milvus needs them to be."""
+    """One broker, with and without TLS, for who has a good token or none.
+
+    Topics are made by use, as Milvus needs them to be.
+    """
 
     name = "Pulsar"
-    host = HOST
-    _port_names: ClassVar = ("binary", "front", "web")
-    # It does not end when asked to.
+    _port_names: ClassVar = ("binary", "tls", "web", "bookkeeper")
+    # In good order it takes longer than anybody waits.
     _stop_signal: ClassVar = signal.SIGKILL
 
     def __init__(self, folder: Path) -> None:
-        self._program = pulsar_program()
+        self._jars = jars("Pulsar", VERSION, _DEPENDENCIES, java=17)
         super().__init__(folder)
 
     @property
@@ -61,141 +100,72 @@ class PulsarBroker(EmbeddedServer):
         return f"pulsar://{HOST}:{self.ports['binary']}"
 
     @property
-    def topics(self) -> set[str]:
-        """The full names of the topics that exist."""
-        kept = self._kept()
-        return {f"persistent://{TENANT}/{NAMESPACE}/{name}" for name in kept}
+    def tls_address(self) -> str:
+        """What a client connects to by TLS."""
+        return f"pulsar+ssl://{HOST}:{self.ports['tls']}"
 
-    def _kept(self) -> dict[str, object]:
-        file = self.folder / "log.metadata.json"
-        if not file.exists():
-            return {}
-        namespaces = json.loads(file.read_text()).get(str(file), {})
-        return namespaces.get(TENANT, {}).get(NAMESPACE, {}).get("persistent", {})
+    @property
+    def web_address(self) -> str:
+        """Where the admin interface is."""
+        return f"http://{HOST}:{self.ports['web']}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the authority that signed the broker's."""
+        return self.folder / "ca.pem"
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the admin interface, by a path below ``/admin/v2``."""
+        request = urllib.request.Request(
+            f"{self.web_address}/admin/v2/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=_ANSWER) as answer:
+            text = answer.read()
+        return json.loads(text) if text.startswith((b"[", b"{")) else text
 
     def _prepare(self) -> Sequence[str]:
-        settings = self.folder / "broker.toml"
-        settings.write_text(_SETTINGS)
+        settings, logging = (self.folder / each for each in (_CONF, _LOG4J))
+        if not settings.exists():
+            self._write(settings)
+        logging.write_text(_LOGGING)
+        opened = [f"--add-opens={each}=ALL-UNNAMED" for each in _OPENED]
         return [
-            *(self._program, "--config", str(settings), "--log-level", "warn"),
-            *("--addr", f"{HOST}:{self.ports['binary']}"),
-            *("--db-path", str(self.folder / "log")),
+            *("java", "-Xms64m", "-Xmx384m", "-XX:MaxDirectMemorySize=384m"),
+            *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opened),
+            *("-Dio.netty.tryReflectionSetAccessible=true",),
+            f"-Dlog4j2.configurationFile={logging.as_uri()}",
+            *("-cp", f"{self._jars}/*", "org.apache.pulsar.PulsarStandaloneStarter"),
+            *("--config", str(settings), "--advertised-address", HOST),
+            *("--no-functions-worker", "--no-stream-storage"),
+            *("--metadata-dir", str(self.folder / "metadata")),
+            *("--bookkeeper-dir", str(self.folder / "bookkeeper")),
+            *("--bookkeeper-port", str(self.ports["bookkeeper"])),
         ]
+
+    def _write(self, settings: Path) -> None:
+        certificates(self.folder)
+        secret = base64.b64encode(_SECRET).decode()
+        ports = {name: self.ports[name] for name in self._port_names}
+        text = _SETTINGS.format(host=HOST, folder=self.folder, secret=secret, **ports)
+        settings.write_text(text)
 
     def _is_ready(self) -> bool:
         try:
-            socket.create_connection((HOST, self.ports["binary"]), timeout=1).close()
-        except OSError:
+            return bool(self.admin("GET", "brokers/health") == b"ok")
+        except (OSError, urllib.error.HTTPError):
             return False
-        return True
 
 
-def pulsar_program() -> str:
-    """Return the broker's program; skips the test, with the reason, without one."""
-    package = importlib.util.find_spec("pulsar_lite")
-    if package is None or package.origin is None:
-        pytest.skip("no Pulsar broker: the package pulsar-lite is not installed")
-    return str(Path(package.origin).parent / "bin" / "pulsar-lite")
+def token(subject: str, secret: bytes = _SECRET) -> str:
+    """Return a token that the broker takes, or refuses if ``secret`` is another."""
+    parts = [{"alg": "HS256"}, {"sub": subject}]
+    signed = b".".join(_base64(json.dumps(each).encode()) for each in parts)
+    signature = hmac.digest(secret, signed, hashlib.sha256)
+    return (signed + b"." + _base64(signature)).decode()
 
 
-class AdminDouble:
-    """Answers ``GET /admin/v2/persistent/public/default`` in a thread of its own."""
-
-    def __init__(self, port: int, topics: Callable[[], set[str]]) -> None:
-        self.authorizations: list[str | None] = []
-        self.status = 200
-        double = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                double.authorizations.append(self.headers.get("Authorization"))
-                known = self.path == f"/admin/v2/persistent/{TENANT}/{NAMESPACE}"
-                body = json.dumps(sorted(topics())).encode()
-                self.send_response(double.status if known else 404)
-                self.end_headers()
-                self.wfile.write(body if known else b"Namespace does not exist")
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer((HOST, port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    @property
-    def address(self) -> str:
-        """The address of the web service."""
-        return f"http://{HOST}:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class PulsarWal:
-    """The queue Pulsar."""
-
-    def __init__(self, broker: PulsarBroker, admin: AdminDouble) -> None:
-        self.broker = broker
-        self.admin = admin
-
-    @property
-    def config(self) -> Pulsar:
-        """The settings of a reader."""
-        return Pulsar(address=self.broker.address, web_address=self.admin.address)
-
-    def append(
-        self, channel: str, payloads: Iterable[bytes], *, batching: bool = False
-    ) -> list[Position]:
-        """Write records, making the channel if there is none."""
-        client = pulsar.Client(self.broker.address, logger=CLIENT_LOG.logger)
-        try:
-            producer = client.create_producer(
-                f"persistent://{TENANT}/{NAMESPACE}/{channel}",
-                batching_enabled=batching,
-                chunking_enabled=not batching,
-                compression_type=pulsar.CompressionType.ZSTD,
-            )
-            written = [producer.send(payload) for payload in payloads]
-        finally:
-            client.close()
-        return [position_of(channel, each) for each in written]
-
-    def truncate(self, channel: str, before: Position | None) -> None:
-        """Skip the test: this broker has no retention."""
-        pytest.skip(
-            "pulsar-lite keeps every message: it has no retention to truncate by"
-        )
-
-    def stop(self) -> None:
-        """Take the queue away."""
-        self.broker.kill()
-
-    def start(self) -> None:
-        """Bring it back, with its records."""
-        self.broker.start()
-
-    def channels(self) -> set[str]:
-        """Return the channels that exist."""
-        return {topic.rpartition("/")[2] for topic in self.broker.topics}
-
-    def position(self, channel: str, number: int) -> Position:
-        """Return where the record of a number stands or would stand."""
-        return position_of(channel, entry_id(self._ledger(channel), number - 1))
-
-    def beginning(self, channel: str) -> Position:
-        """Return the position of a channel still empty."""
-        return position_of(channel, entry_id(self._ledger(channel), -1))
-
-    def reader(self) -> WalReader:
-        """Open a reader."""
-        return PulsarReader(self.config)
-
-    def _ledger(self, channel: str) -> int:
-        with self.reader() as reader:
-            oldest = reader.oldest(channel)
-        return int(oldest.text.partition(":")[0]) if oldest else 0
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")

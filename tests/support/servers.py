@@ -9,6 +9,8 @@ from pymilvus import MilvusClient
 
 from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
+from tests.support.kafka import KafkaBroker
+from tests.support.pulsar import PulsarBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +30,34 @@ def source_rocksmq(
     """Yield a Milvus with RocksMQ, which a standalone one has unless told otherwise."""
     folder = tmp_path_factory.mktemp("source-rocksmq")
     with EmbeddedMilvus(folder, mq="rocksmq") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def source_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    """Yield a Milvus with a Kafka, as clusters have it."""
+    folder = tmp_path_factory.mktemp("source-kafka")
+    with (
+        KafkaBroker(folder / "kafka") as broker,
+        EmbeddedMilvus(folder / "milvus", mq="kafka", broker=broker.address) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker_pulsar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarBroker]:
+    """Yield a real Pulsar."""
+    with PulsarBroker(tmp_path_factory.mktemp("pulsar")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def source_pulsar(
+    tmp_path_factory: pytest.TempPathFactory, broker_pulsar: PulsarBroker
+) -> Iterator[EmbeddedMilvus]:
+    """Yield a Milvus with a Pulsar, which a cluster has unless told otherwise."""
+    folder = tmp_path_factory.mktemp("source-pulsar")
+    with EmbeddedMilvus(folder, mq="pulsar", broker=broker_pulsar.address) as server:
         yield server
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class Certificates:
 
 def certificates(folder: Path) -> Certificates:
     """Make an authority and a certificate for 127.0.0.1, good for a day."""
-    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    # Pulsar's broker takes no other kind of key.
+    authority_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     authority = _certificate("authority", authority_key, None, authority_key)
     own = _certificate("127.0.0.1", key, authority, authority_key)
     files = Certificates(
@@ -53,9 +54,9 @@ def certificates(folder: Path) -> Certificates:
 
 def _certificate(
     name: str,
-    key: ec.EllipticCurvePrivateKey,
+    key: rsa.RSAPrivateKey,
     issuer: x509.Certificate | None,
-    issuer_key: ec.EllipticCurvePrivateKey,
+    issuer_key: rsa.RSAPrivateKey,
 ) -> x509.Certificate:
     now = dt.datetime.now(dt.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -230,6 +230,11 @@ def read_to_the_end(reader: WalReader, records: list[Record]) -> None:
         records += reader.poll(1)
 
 
+def apart(wal: Wal, channel: str, payloads: Sequence[bytes]) -> list[Position]:
+    """Write records by a call each, so that each queue can remove them one by one."""
+    return [position for each in payloads for position in wal.append(channel, [each])]
+
+
 def gapless(wal: Wal) -> bool:
     """Tell whether positions are counted, so that one tells the next even if it is gone."""
     return getattr(wal, "gapless", True)

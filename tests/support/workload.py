@@ -88,6 +88,10 @@ class Workload:
         """Close the connection. Idempotent."""
         self._client.close()
 
+    def rows(self) -> dict[str, int]:
+        """Return how many rows the source should have, by collection."""
+        return {name: len(each.live) for name, each in self.collections.items()}
+
     def setup(self) -> None:
         """Create one collection of each kind, with an index, loaded, and some rows."""
         for number, spec in enumerate(self._specs):

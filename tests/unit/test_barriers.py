@@ -27,6 +27,7 @@ def test_rows_pass_until_a_barrier() -> None:
     assert lanes.add("a", first) == [first]
     assert lanes.add("a", step(5)) == []
     assert lanes.add("a", behind) == []
+    assert lanes.waiting() == [step(5), behind]
     assert lanes.add("b", other) == [other]
     assert lanes.add("b", step(5)) == [step(5), behind]
 
@@ -101,3 +102,11 @@ def test_a_partition_of_the_same_name_is_another_one() -> None:
     assert not lanes.matters("a", step(6, 1).operation)
     assert lanes.matters("a", step(7, 2).operation)
     assert lanes.add("a", step(7, 2)) == [step(7, 2)]
+
+
+def test_a_partition_does_not_wait_for_a_channel_that_dropped_the_collection() -> None:
+    """The channel that says only the collection's drop says no other one any more."""
+    lanes = Lanes({"a": 0, "b": 0})
+    assert lanes.add("b", drop(7)) == []
+    assert lanes.add("a", step(9)) == [step(9)]
+    assert lanes.add("a", drop(10)) == [drop(7)]

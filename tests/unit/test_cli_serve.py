@@ -19,6 +19,7 @@ class Double:
     """A service or a server that writes down what is done with it."""
 
     address = ("127.0.0.1", 8444)
+    scheme = "http"
 
     def __init__(self, name: str, done: list[str], error: Exception | None = None):
         self.name = name
@@ -67,16 +68,16 @@ def test_the_server_listens_first_and_stops_first():
 
 
 @pytest.mark.parametrize(
-    ("address", "url"),
+    ("scheme", "address", "url"),
     [
-        (("127.0.0.1", 8444), "http://127.0.0.1:8444"),
-        (("::1", 8444), "http://[::1]:8444"),
+        ("http", ("127.0.0.1", 8444), "http://127.0.0.1:8444"),
+        ("https", ("::1", 8444), "https://[::1]:8444"),
     ],
 )
-def test_it_says_where_it_listens(address, url):
+def test_it_says_where_it_listens(scheme, address, url):
     """The log has the URL, IPv6 in brackets."""
     server = Double("server", [])
-    server.address = address
+    server.scheme, server.address = scheme, address
 
     events = serve([], server=server)
 
@@ -129,6 +130,7 @@ from cdc_actors.cli.serve import run, stop_signals
 
 class Double:
     address = ("127.0.0.1", 8444)
+    scheme = "http"
     def start(self): pass
     def stop(self, timeout): pass
 

@@ -13,13 +13,17 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from cdc_actors.cli.main import main
+from cdc_actors.config import load
+from cdc_actors.config.access import Token
 from cdc_actors.errors import TaskLimitError, UnavailableError
 from cdc_http import Server, create_app
+from cdc_http.tokens import TokenRing
 from tests.support.http_service import FakeService, entry
 
 ID = "a" * 32
@@ -226,6 +230,67 @@ class TestHistory:
     def test_one_question_at_a_time(self, run):
         """Questions that exclude each other are wrong usage."""
         assert "Take one of" in run("history", ID, "--follow", "--as-of", "1", status=2)
+
+
+class TestTokens:
+    """Commands against a service that asks for tokens."""
+
+    @pytest.fixture
+    def asked(self, service):
+        """Serve with one token of a viewer; yield where, and the token."""
+        told = CliRunner().invoke(main, ["token", "create", "eye", "-o", "json"])
+        made = json.loads(told.stdout)
+        tokens = [msgspec.convert(made["settings"], Token)]
+        server = Server(create_app(service, tokens=tokens), "127.0.0.1", 0)
+        server.start()
+        yield f"http://127.0.0.1:{server.address[1]}", made["token"]
+        server.stop()
+
+    @pytest.mark.parametrize("way", ["option", "variable"])
+    def test_a_token_is_sent(self, asked, way):
+        """It comes from the option or the variable; a viewer may list and not create."""
+        url, token = asked
+        option = ["--token", token] if way == "option" else []
+        runner = CliRunner(env={"CDC_ACTORS_TOKEN": token} if not option else {})
+        listed = runner.invoke(main, ["task", "list", "--url", url, *option])
+        assert listed.exit_code == 0
+        create = ["task", "create", "--target", "http://h:1", "--collection", "*"]
+        refused = runner.invoke(main, [*create, "--url", url, *option])
+        assert refused.exit_code == 1
+        assert "needs the role operator" in refused.stderr
+        assert token not in refused.output
+
+    def test_without_a_token(self, asked):
+        """The service's words say what is missing."""
+        result = CliRunner().invoke(main, ["task", "list", "--url", asked[0]])
+        assert result.exit_code == 1
+        assert "a token is needed" in result.stderr
+
+    @pytest.mark.parametrize("token", ["a b", "a\nb", "ü"])
+    def test_what_is_no_token(self, token):
+        """It is wrong usage, and is not repeated."""
+        result = CliRunner().invoke(main, ["task", "list", "--token", token])
+        assert result.exit_code == 2
+        assert token not in result.stderr
+
+    def test_create_prints_what_the_settings_take(self, tmp_path):
+        """The printed lines of YAML are settings, and the token fits their hash."""
+        create = ["token", "create", "ops-1", "--role", "operator"]
+        told = CliRunner().invoke(main, create).stdout
+        token, _, text = told.partition("\n")
+        queue = "sourceConfig: {natsmq: {address: 'nats://h:1'}}\n"
+        path = tmp_path / "cdc.yaml"
+        path.write_text(queue + text[text.index("auth:") :])
+        tokens = load(path, {}, {}).config.auth.tokens
+        assert [(each.name, each.role) for each in tokens] == [("ops-1", "operator")]
+        assert TokenRing(tokens).find(token) == tokens[0]
+
+    @pytest.mark.parametrize("name", ["", "a.b", "a b", "ü", "a\n", "a" * 65])
+    def test_create_refuses_a_name(self, name):
+        """A name that the settings would not take is wrong usage."""
+        result = CliRunner().invoke(main, ["token", "create", name])
+        assert result.exit_code == 2
+        assert "letters, digits" in result.stderr
 
 
 class TestFailures:

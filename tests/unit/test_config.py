@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NATS = {"CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://127.0.0.1:4222"}
+HASH = f"scrypt:{'0' * 32}:{'1' * 64}"
+TOKEN = {"name": "ops", "role": "viewer", "hash": HASH}
 EVERYTHING = """
 address: 127.0.0.1:8444
 maxTaskNum: 100
@@ -25,6 +28,7 @@ maxNameLength: 256
 maxMemoryBytes: 268435456
 metaStoreConfig:
   storeType: sqlite
+  verifyAtStart: true
   sqlite: {path: ./cdc.db}
   postgres: {url: "postgresql://cdc@127.0.0.1:5432/cdc"}
 sourceConfig:
@@ -36,6 +40,10 @@ sourceConfig:
   replicateChan: by-dev-replicate-msg
   QUEUE
 logLevel: info
+auth:
+  tokens: [{name: ops, role: operator, hash: HASH}]
+  allowAnonymous: false
+tls: {certPath: cert.pem, keyPath: key.pem}
 """
 QUEUES = {
     "natsmq": "{address: nats://127.0.0.1:4222}",
@@ -50,7 +58,8 @@ QUEUES = {
 
 def everything(queue: str) -> str:
     """Return a file with every key there is for a source with that queue."""
-    return EVERYTHING.replace("QUEUE", f"{queue}: {QUEUES[queue]}")
+    with_hash = EVERYTHING.replace("HASH", HASH)
+    return with_hash.replace("QUEUE", f"{queue}: {QUEUES[queue]}")
 
 
 @pytest.fixture
@@ -76,6 +85,7 @@ def test_every_key_has_its_default_but_the_queue():
         "maxMemoryBytes": 256 << 20,
         "metaStoreConfig": {
             "storeType": "sqlite",
+            "verifyAtStart": True,
             "sqlite": {"path": "./cdc.db"},
             "postgres": {"url": ""},
         },
@@ -101,6 +111,8 @@ def test_every_key_has_its_default_but_the_queue():
             "pulsar": None,
         },
         "logLevel": "info",
+        "auth": {"tokens": (), "allowAnonymous": False},
+        "tls": {"certPath": "", "keyPath": ""},
     }
 
 
@@ -144,21 +156,30 @@ def test_settings_cannot_be_changed():
 
 def test_flags_beat_the_environment_which_beats_the_file(file):
     """Of several places the nearest to the operator counts, and is named as origin."""
-    path = file("address: 1.1.1.1:1\nlogLevel: error\nmaxTaskNum: 7\n")
+    path = file("address: 127.0.0.1:1\nlogLevel: error\nmaxTaskNum: 7\n")
     environ = NATS | {
-        "CDC_ACTORS_ADDRESS": "2.2.2.2:2",
+        "CDC_ACTORS_ADDRESS": "127.0.0.2:2",
         "CDC_ACTORS_LOG_LEVEL": "debug",
     }
 
     resolved = load(path, environ, {"logLevel": "warn"})
 
     assert resolved.config.max_task_num == 7
-    assert resolved.config.address == "2.2.2.2:2"
+    assert resolved.config.address == "127.0.0.2:2"
     assert resolved.config.log_level == "warn"
     assert resolved.origins["maxTaskNum"] == f"file {path}:3"
     assert resolved.origins["address"] == "environment CDC_ACTORS_ADDRESS"
     assert resolved.origins["logLevel"] == "flag --log-level"
     assert resolved.origins["maxNameLength"] == "default"
+
+
+LISTS = {
+    "sourceConfig.etcd.address": (
+        "http://a:1, http://b:2",
+        ("http://a:1", "http://b:2"),
+    ),
+    "auth.tokens": (json.dumps([TOKEN]), (TOKEN,)),
+}
 
 
 def example(key: Key) -> tuple[str, Any]:
@@ -184,7 +205,7 @@ def example(key: Key) -> tuple[str, Any]:
     if isinstance(key.default, dict):
         return "a.b=1, c=x", {"a.b": "1", "c": "x"}
     if isinstance(key.default, tuple):
-        return "http://a:1, http://b:2", ("http://a:1", "http://b:2")
+        return LISTS[key.dotted]
     return "something", "something"
 
 
@@ -193,6 +214,8 @@ COMPANIONS = {
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__USERNAME": "me",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CERT_PATH": "cert",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_KEY_PATH": "key",
+    "CDC_ACTORS_TLS__CERT_PATH": "cert",
+    "CDC_ACTORS_TLS__KEY_PATH": "key",
 }
 
 
@@ -296,6 +319,42 @@ def test_the_key_of_the_secrets_is_no_setting():
     assert load(None, NATS | {"CDC_ACTORS_KEY": "x"}, {}).warnings == ()
 
 
+def test_the_token_of_commands_is_no_setting():
+    """The variable with which commands log in may stand beside those of the service."""
+    assert load(None, NATS | {"CDC_ACTORS_TOKEN": "ops.secret"}, {}).config
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1"])
+def test_a_loopback_address_needs_no_tokens(address):
+    """Who can reach it is on this machine."""
+    assert load(None, NATS, {"address": address}).config.address == address
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"CDC_ACTORS_AUTH__TOKENS": json.dumps([TOKEN])},
+        {"CDC_ACTORS_AUTH__ALLOW_ANONYMOUS": "true"},
+    ],
+)
+def test_any_address_with_tokens_or_told_so(more):
+    """Others may reach what asks for tokens, and what is meant for everybody."""
+    assert load(None, NATS | more, {"address": "0.0.0.0:1"}).config.listen[1] == 1
+
+
+def test_tokens_in_clear_are_warned_of():
+    """Where others can listen to the network, tokens need TLS; on loopback they do not."""
+    environ = NATS | {"CDC_ACTORS_AUTH__TOKENS": json.dumps([TOKEN])}
+    tls = {"tls.certPath": "cert", "tls.keyPath": "key"}
+    everywhere = {"address": "0.0.0.0:1"}
+
+    (warning,) = load(None, environ, everywhere).warnings
+
+    assert "in clear: set tls" in warning
+    assert load(None, environ, {}).warnings == ()
+    assert load(None, environ, everywhere | tls).warnings == ()
+
+
 def test_other_variables_do_not_concern_us():
     """Only names with our prefix are looked at."""
     environ = NATS | {"ADDRESS": "x", "CDC_ADDRESS": "x", "cdc_actors_address": "x"}
@@ -358,6 +417,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 38
+    assert len(KEYS) == 42
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

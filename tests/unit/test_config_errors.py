@@ -8,6 +8,7 @@ from cdc_actors.config import load
 from cdc_actors.errors import OperatorError
 
 NATS = {"CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://127.0.0.1:4222"}
+TOKEN = f"{{name: a, role: viewer, hash: 'scrypt:{'0' * 32}:{'1' * 64}'}}"
 
 
 @pytest.fixture
@@ -143,11 +144,38 @@ def test_several_queues_are_refused_with_where_each_is(refusal):
             "sourceConfig: {kafka: {address: a, saslUsername: b}}",
             "needs both of saslUsername and saslPassword",
         ),
+        *(
+            (f"address: '{address}'", "can be reached by others")
+            for address in ("0.0.0.0:1", "[::]:1", "192.0.2.1:1", "example.org:1")
+        ),
+        ("tls: {certPath: a}", "tls needs both of certPath and keyPath"),
+        (f"auth: {{tokens: [{TOKEN}, {TOKEN}]}}", "than one token called a"),
+        (
+            f"auth: {{allowAnonymous: true, tokens: [{TOKEN}]}}",
+            "auth.allowAnonymous (file FILE:1) is true although there are auth.tokens",
+        ),
+        *(
+            (
+                f"auth: {{tokens: {wrong}}}",
+                "auth.tokens (file FILE:1) must be a list of",
+            )
+            for wrong in (
+                "a",
+                "[a]",
+                "[{name: a, role: viewer}]",
+                "[{name: a, role: viewer, hash: planted}]",
+                f"[{TOKEN.replace('viewer', 'admin')}]",
+                f"[{TOKEN.replace('name: a', 'name: a.b')}]",
+                f"[{TOKEN.replace('name: a', 'nam: a')}]",
+            )
+        ),
     ],
 )
 def test_settings_that_need_others_say_so(refusal, text, words):
     """A setting without its companion is refused."""
-    assert words in refusal(text, {} if "kafka" in text else NATS)
+    message = refusal(text, {} if "kafka" in text else NATS)
+    assert words in message
+    assert "planted" not in message
 
 
 def test_everything_wrong_is_said_at_once(refusal):

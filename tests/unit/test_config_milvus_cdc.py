@@ -86,7 +86,7 @@ def file(tmp_path):
 
 def test_a_known_file_works_and_one_line_names_what_has_no_effect(file):
     """Harmless keys are accepted with a single warning that has each name, no value."""
-    resolved = load(file(KNOWN), {}, {})
+    resolved = load(file(KNOWN + "auth: {allowAnonymous: true}\n"), {}, {})
 
     (warning,) = resolved.warnings
     _, _, names = warning.rstrip(".").partition(": ")
@@ -94,6 +94,14 @@ def test_a_known_file_works_and_one_line_names_what_has_no_effect(file):
     assert "\n" not in warning
     assert "root:root" not in warning
     assert resolved.config.address == "0.0.0.0:8444"
+
+
+def test_its_address_for_everybody_is_refused_without_tokens(file):
+    """The one thing its file must be told anew: here nobody gets in unasked."""
+    with pytest.raises(OperatorError, match="can be reached by others") as caught:
+        load(file(KNOWN), {}, {})
+    assert "set auth.allowAnonymous to true" in str(caught.value)
+    assert "`cdc-actors token create NAME`" in str(caught.value)
 
 
 PULSAR = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,19 @@ def test_no_secret_in_any_text_form(secret):
     texts = repr(resolved), str(resolved.config), repr(resolved.shown())
     assert not any("Zq7" in text for text in texts)
     assert resolved.shown()["sourceConfig.token"] == "******"
+
+
+def test_of_tokens_only_the_names_are_shown():
+    """Hashes are salted, and still nobody's business."""
+    token = {"name": "ops", "role": "viewer", "hash": f"scrypt:{'0' * 32}:{'1' * 64}"}
+    environ = {
+        "CDC_ACTORS_SOURCE_CONFIG__NATSMQ__ADDRESS": "nats://a:1",
+        "CDC_ACTORS_AUTH__TOKENS": json.dumps([token]),
+    }
+    resolved = load(None, environ, {})
+    assert resolved.config.auth.tokens[0].hash == token["hash"]
+    assert resolved.shown()["auth.tokens"] == ("ops",)
+    assert "scrypt" not in repr(resolved) + repr(resolved.config.auth.tokens)
 
 
 @given(secret=SECRETS)

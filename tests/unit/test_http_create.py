@@ -327,10 +327,17 @@ def test_null_is_as_if_left_out():
     assert api.service.asked[0][2] == Api().created()
 
 
+def test_users_and_roles_are_asked_for():
+    """``extra_info.enable_user_role`` is part of what the task is to do."""
+    api = Api()
+    answer = api.create(extra_info={"enable_user_role": True})
+    assert answer.status_code == 200
+    assert api.service.asked[0][2].enable_user_role
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"extra_info": {"enable_user_role": True}}, "extra_info.enable_user_role"),
         ({"positions": {"ch": "AA=="}}, "positions"),
         ({"disable_auto_start": True}, "disable_auto_start"),
         (

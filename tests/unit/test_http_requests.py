@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from cdc_actors.actors.views import CollectionView, DatabaseView, Health
+from cdc_actors.actors.views import CollectionView, DatabaseView, Health, Refusal
 from cdc_actors.errors import (
     TargetRefusedError,
     TaskConflictError,
@@ -103,6 +103,7 @@ def test_get_shows_the_task_under_both_names():
         "rows_applied": 0,
         "databases": [],
         "collections": [],
+        "operations_refused": {"count": 0, "newest": []},
     }
 
 
@@ -123,11 +124,16 @@ def test_get_shows_reason_health_collections_and_databases():
         collection_id=7,
         state="set_aside",
         reason="no",
+        resync_needed="a bulk import",
+    )
+    refusal = Refusal(
+        kind="CreateAlias", database="db", name="c", at=WHEN, reason="no alias"
     )
     spec = TaskSpec(
         target=SPEC.target,
         db_collections={"db": ("c", "d")},
         excludes=(("db", "e"),),
+        enable_user_role=True,
     )
     api = api_with_task(
         spec=spec,
@@ -137,6 +143,8 @@ def test_get_shows_reason_health_collections_and_databases():
         lag_seconds=1.5,
         databases=(DatabaseView(name="db", target="there", whole=True),),
         collections=(collection,),
+        refused=12,
+        refusals=(refusal,),
     )
 
     task = api.ask("get", {"task_id": ID}).json["data"]["task"]
@@ -158,8 +166,22 @@ def test_get_shows_reason_health_collections_and_databases():
             "collection_id": 7,
             "state": "set_aside",
             "reason": "no",
+            "resync_needed": "a bulk import",
         }
     ]
+    assert task["extra_info"] == {"enable_user_role": True}
+    assert task["operations_refused"] == {
+        "count": 12,
+        "newest": [
+            {
+                "kind": "CreateAlias",
+                "database": "db",
+                "name": "c",
+                "at": "2026-11-24T12:30:00Z",
+                "reason": "no alias",
+            }
+        ],
+    }
 
 
 @pytest.mark.parametrize("kind", ["get", "list"])

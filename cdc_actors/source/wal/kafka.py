@@ -1,6 +1,8 @@
 """Reads Kafka, in which each physical channel is partition 0 of the topic of its name.
 
-A record's offset is the position (Milvus 2.3.5: ``pkg/mq/msgstream/mqwrapper/kafka``).
+A record's offset is the position (Milvus 2.3.5: ``pkg/mq/msgstream/mqwrapper/kafka``). Its
+text also names the topic's id: a topic that was deleted and made again is another one, even
+where it has grown longer than the position. Milvus's own positions do not name it.
 Fetching is librdkafka's; reading is by offset, with no consumer group and no commits.
 """
 
@@ -17,7 +19,7 @@ from confluent_kafka import KafkaError
 
 from cdc_actors.changes import Position, Record
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal.kafkaclient import PREFETCH_BYTES, KafkaClient
+from cdc_actors.source.wal.kafkaclient import PREFETCH_BYTES, Bounds, KafkaClient
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cdc_actors.memory import Account
 
 _BYTES = 8
+_AT = "@"
 _PACKED = struct.Struct("<q").pack
 _SLICE = 0.2
 """Seconds after which a waiting poll looks whether the reader was closed."""
@@ -63,6 +66,7 @@ class KafkaReader:
         self._closing = False
         self._open = True
         self._attached: dict[str, int] = {}
+        self._suffixes: dict[str, str] = {}
         self._missing: set[str] = set()
         self._look_at = 0.0
         self._error: CdcError | None = None
@@ -86,14 +90,15 @@ class KafkaReader:
             if channel in self._attached or channel in self._missing:
                 raise ValueError(f"{channel} is already subscribed to")
             bounds = client.bounds(channel)
-            error = None if wanted is None else _lost(channel, wanted, bounds)
-            if error is not None:
-                raise error
+            if start is not None and wanted is not None:
+                error = _lost(channel, wanted, bounds, _topic_id(start))
+                if error is not None:
+                    raise error
             if bounds is None:
                 _log.info("kafka_topic_missing", topic=channel)
                 self._missing.add(channel)
             else:
-                self._attach(channel, bounds[0] if wanted is None else wanted)
+                self._attach(channel, bounds, wanted)
 
     def poll(
         self, timeout: float, channels: Collection[str] | None = None
@@ -110,20 +115,20 @@ class KafkaReader:
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
-        low, high = self._bounds(channel)
-        return _position(channel, low) if low < high else None
+        low, high, topic_id = self._bounds(channel)
+        return _position(channel, low, topic_id) if low < high else None
 
     def newest(self, channel: str) -> Position | None:
         """Return the position of the newest record, None if there is none."""
-        low, high = self._bounds(channel)
-        return _position(channel, high - 1) if low < high else None
+        low, high, topic_id = self._bounds(channel)
+        return _position(channel, high - 1, topic_id) if low < high else None
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
         wanted = _next_offset(start, inclusive=inclusive)
         with self._using() as client:
             bounds = client.bounds(start.channel)
-        return _lost(start.channel, wanted, bounds) is None
+        return _lost(start.channel, wanted, bounds, _topic_id(start)) is None
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
@@ -172,15 +177,17 @@ class KafkaReader:
         finally:
             self._turn.release()
 
-    def _bounds(self, channel: str) -> tuple[int, int]:
+    def _bounds(self, channel: str) -> Bounds:
         with self._using() as client:
             if client.failed is not None:
                 raise client.failed
-            return client.bounds(channel) or (0, 0)
+            return client.bounds(channel) or Bounds(0, 0, "")
 
-    def _attach(self, channel: str, offset: int) -> None:
+    def _attach(self, channel: str, bounds: Bounds, wanted: int | None) -> None:
+        offset = bounds.low if wanted is None else wanted
         self._client.attach(channel, offset)
         self._attached[channel] = offset
+        self._suffixes[channel] = _suffix(bounds.topic_id)
 
     def _take(self, timeout: float) -> list[Record]:
         if self._error is not None:
@@ -200,6 +207,7 @@ class KafkaReader:
         As few calls as can be: a record of a few bytes costs no more than these.
         """
         records: list[Record] = []
+        suffixes = self._suffixes
         for message in messages:
             # Never None: every message and error that comes is one of a partition.
             channel: Any = message.topic()
@@ -207,7 +215,8 @@ class KafkaReader:
                 self._error = self._failure(channel, error)
                 break
             offset: Any = message.offset()
-            position = Position(channel, _PACKED(offset), str(offset))
+            text = str(offset) + suffixes[channel]
+            position = Position(channel, _PACKED(offset), text)
             records.append(Record(position, message.value() or b""))
         return records
 
@@ -215,7 +224,8 @@ class KafkaReader:
         if error.code() not in _LOST:
             return self._client.translate(error)
         wanted = self._client.reached(channel, self._attached.get(channel, 0))
-        known = _lost(channel, wanted, self._client.bounds(channel))
+        topic_id = self._suffixes[channel].removeprefix(_AT)
+        known = _lost(channel, wanted, self._client.bounds(channel), topic_id)
         return known or PositionLostError(f"{channel}: record {wanted}: {error.str()}")
 
     def _confirm_gone(self) -> CdcError:
@@ -236,7 +246,7 @@ class KafkaReader:
             bounds = self._client.bounds(channel)
             if bounds is not None:
                 self._missing.discard(channel)
-                self._attach(channel, bounds[0])
+                self._attach(channel, bounds, None)
                 _log.info("kafka_topic_found", topic=channel)
 
 
@@ -244,8 +254,16 @@ def _closed() -> TransientError:
     return TransientError("the reader of Kafka is closed")
 
 
-def _position(channel: str, offset: int) -> Position:
-    return Position(channel, _PACKED(offset), str(offset))
+def _position(channel: str, offset: int, topic_id: str = "") -> Position:
+    return Position(channel, _PACKED(offset), f"{offset}{_suffix(topic_id)}")
+
+
+def _suffix(topic_id: str) -> str:
+    return f"{_AT}{topic_id}" if topic_id else ""
+
+
+def _topic_id(position: Position) -> str:
+    return position.text.partition(_AT)[2]
 
 
 def _offset(position: Position) -> int:
@@ -262,14 +280,22 @@ def _next_offset(start: Position, *, inclusive: bool) -> int:
 
 
 def _lost(
-    channel: str, wanted: int, bounds: tuple[int, int] | None
+    channel: str, wanted: int, bounds: Bounds | None, topic_id: str
 ) -> PositionLostError | None:
-    """Return the error if reading cannot begin at offset ``wanted``, None if it can."""
+    """Return the error if reading cannot begin at offset ``wanted``, None if it can.
+
+    ``topic_id`` is that of the topic which ``wanted`` was an offset of, empty if unknown.
+    """
     if bounds is None:
         return PositionLostError(
             f"{channel}: its topic does not exist, so record {wanted} is gone"
         )
-    low, high = bounds
+    low, high, found = bounds
+    if topic_id and found and found != topic_id:
+        return PositionLostError(
+            f"{channel}: record {wanted} was in the topic of id {topic_id}, which is gone: "
+            "its topic was made anew"
+        )
     if wanted < low:
         return PositionLostError(
             f"{channel}: record {wanted} is no longer in the log, the oldest one kept "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 from confluent_kafka import (
@@ -17,8 +17,11 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
+    TopicCollection,
     TopicPartition,
+    Uuid,
 )
+from confluent_kafka.admin import AdminClient
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 
@@ -33,8 +36,11 @@ PREFETCH_BYTES: Final = 16 << 20
 FETCH_BYTES: Final = 8 << 20
 """Bytes of one answer of a broker, unless a single record is larger."""
 
-BATCH: Final = 1000
+BATCH: Final = 500
+"""Messages taken at once: fewer objects than set the garbage collector to work."""
+
 _PARTITION: Final = 0
+_NO_ID: Final = str(Uuid(0, 0))
 _PATIENCE: Final = 20.0
 """Seconds for one question: a broker that makes many topics answers late."""
 
@@ -88,6 +94,18 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
+class Bounds(NamedTuple):
+    """The first offset kept, the next one to be written, and the id of the topic.
+
+    A topic that is deleted and made again has another id. A broker older than Kafka 2.8
+    gives none: then it is empty.
+    """
+
+    low: int
+    high: int
+    topic_id: str
+
+
 class _UnknownTopicError(Exception):
     """Kafka knows no such topic."""
 
@@ -127,6 +145,7 @@ class KafkaClient:
             self._consumer = self._connect(kafka)
             # Its own connection: a question would wait there behind a running fetch.
             self._control = self._connect(kafka)
+            self._admin = AdminClient(dict(settings(kafka)), logger=_Log(self))
         except KafkaException as error:
             text = f"sourceConfig.kafka: {_words(error)}"
             raise OperatorError(text) from error
@@ -140,17 +159,19 @@ class KafkaClient:
             if topic.error is None or topic.error.code() not in _UNKNOWN
         }
 
-    def bounds(self, topic: str) -> tuple[int, int] | None:
-        """Return the first offset kept and the next one to be written, None if none."""
+    def bounds(self, topic: str) -> Bounds | None:
+        """Return where a topic's records begin and end, None if there is no topic."""
         partition = TopicPartition(topic, _PARTITION)
         try:
-            return self._ask(
+            low, high = self._ask(
                 lambda timeout: self._control.get_watermark_offsets(
                     partition, timeout=timeout
                 )
             )
+            found = self._ask(lambda timeout: self._topic_id(topic, timeout))
         except _UnknownTopicError:
             return None
+        return Bounds(low, high, "" if found == _NO_ID else found)
 
     def attach(self, topic: str, offset: int) -> None:
         """Begin to fetch a topic."""
@@ -190,6 +211,7 @@ class KafkaClient:
         """Leave the brokers. Nothing may be called afterwards."""
         self._consumer.close()
         self._control.close()
+        del self._admin
 
     def translate(self, error: KafkaError) -> CdcError:
         """Return what an error asks for, in Kafka's words."""
@@ -209,6 +231,11 @@ class KafkaClient:
     def _connect(self, kafka: Kafka) -> Consumer:
         configuration = {**settings(kafka), "error_cb": self._on_error}
         return Consumer(configuration, logger=_Log(self))
+
+    def _topic_id(self, topic: str, timeout: float) -> str:
+        wanted = TopicCollection([topic])
+        answers = self._admin.describe_topics(wanted, request_timeout=timeout)
+        return str(answers[topic].result().topic_id)
 
     def _ask(self, question: Callable[[float], T]) -> T:
         """Ask a broker, again and again for a while."""

@@ -7,7 +7,6 @@ keeps no subscription and no backlog for them once their connection is gone.
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Self
 
 from cdc_actors.changes import Position
@@ -114,12 +113,11 @@ class PulsarReader:
         self._buffer.close(_closed())
         for follower in self._followers.values():
             follower.stop()
-        # The client may wait for a connection longer than anybody waits for a stop.
-        parting = threading.Thread(target=self._link.close, daemon=True)
+        # The client may wait for a connection longer than anybody waits for a stop. Python
+        # waits for this thread at its end: it must not end while others are in the client.
+        parting = threading.Thread(target=self._part, name="pulsar-parting")
         parting.start()
-        deadline = time.monotonic() + _STOP
-        for thread in (parting, *(each.thread for each in self._followers.values())):
-            thread.join(max(0, deadline - time.monotonic()))
+        parting.join(_STOP)
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +129,11 @@ class PulsarReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _part(self) -> None:
+        self._link.close()
+        for follower in self._followers.values():
+            follower.thread.join()
 
     def _check(self) -> None:
         if self._closed:

@@ -39,8 +39,9 @@ class PulsarAdmin:
         path = f"/admin/v2/persistent/{config.tenant}/{config.namespace}"
         base = config.web_address.rstrip("/")
         self._url = (base if "://" in base else f"http://{base}") + path
-        self._headers = _headers(config)
-        self._tls = _tls(config) if self._url.startswith("https") else None
+        token = token_of(config)
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._tls = tls_of(config) if self._url.startswith("https") else None
         self._lock = threading.Lock()
         self._topics: frozenset[str] = frozenset()
         self._asked = float("-inf")
@@ -85,16 +86,16 @@ class PulsarAdmin:
         return TransientError(text)
 
 
-def _headers(config: Pulsar) -> dict[str, str]:
+def token_of(config: Pulsar) -> str | None:
+    """Return the token to log in with, None if that is not how."""
     kind, _, value = config.auth_params.partition(":")
     if kind == "file":
-        value = Path(value.removeprefix("//")).read_text("utf-8").strip()
-    elif kind != "token":
-        return {}
-    return {"Authorization": f"Bearer {value}"}
+        return Path(value.removeprefix("//")).read_text("utf-8").strip()
+    return value if kind == "token" else None
 
 
-def _tls(config: Pulsar) -> ssl.SSLContext:
+def tls_of(config: Pulsar) -> ssl.SSLContext:
+    """Return what checks the certificate of the other side."""
     context = ssl.create_default_context(
         cafile=config.tls_trust_certs_file_path or None
     )

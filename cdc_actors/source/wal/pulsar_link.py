@@ -14,6 +14,7 @@ import structlog
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 from cdc_actors.source.wal.pulsar_admin import PulsarAdmin
+from cdc_actors.source.wal.pulsar_login import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import Pulsar
 
 _OPERATION_TIMEOUT = 4
-_CONNECT_TIMEOUT_MS = 2000
+_CONNECT_TIMEOUT_MS = 3500
 
 _PLUGINS = {
     f"org.apache.pulsar.client.impl.auth.{java}": name
@@ -106,9 +107,17 @@ class PulsarLink:
 
     def connect(self) -> None:
         """Connect and log in, or raise within a few seconds."""
-        with self._translated():
+        try:
             # Any name does: the question makes no topic.
             self._client.get_topic_partitions(self._topic("cdc-actors"))
+        except pulsar.TopicNotFound as error:
+            raise OperatorError(
+                f"{self._words(error)}: set sourceConfig.pulsar.tenant and namespace "
+                "to Milvus's"
+            ) from error
+        except pulsar.PulsarException as error:
+            why = refusal(self._config)
+            raise self._refused(why) if why else self.translate(error) from error
 
     def exists(self, channel: str) -> bool:
         """Tell whether a channel exists; without an admin address it is taken to."""
@@ -146,25 +155,37 @@ class PulsarLink:
 
     def translate(self, error: Exception) -> CdcError:
         """Return what an error of the client means, with what it logged about it."""
-        lines = CLIENT_LOG.since(time.monotonic() - _OPERATION_TIMEOUT - 1)
-        said = list(dict.fromkeys(lines))[-_SAID:]
-        words = ": ".join((str(error).removeprefix("Pulsar error: "), *said))
-        where = urlsplit(self._config.address).netloc.rpartition("@")[2]
+        words = self._words(error)
         # A login that is refused ends the connection; then the client tries again.
         refused = any(kind.__name__ in words for kind in _REFUSALS)
         if refused or isinstance(error, _REFUSALS):
-            return OperatorError(
-                f"pulsar at {where} refuses the login ({words}): set "
-                "sourceConfig.pulsar.authPlugin and authParams"
-            )
+            return self._refused(words)
         if isinstance(error, _WRONG):
-            return OperatorError(f"sourceConfig.pulsar, {where}: {words}")
-        return TransientError(f"pulsar at {where}: {words}")
+            return OperatorError(f"sourceConfig.pulsar: {words}")
+        return TransientError(words)
+
+    def _words(self, error: Exception) -> str:
+        """Return what an error and the client's log say, and of which broker."""
+        lines = CLIENT_LOG.since(time.monotonic() - _OPERATION_TIMEOUT - 1)
+        said = list(dict.fromkeys(lines))[-_SAID:]
+        words = ": ".join((str(error).removeprefix("Pulsar error: "), *said))
+        return f"pulsar at {self._where}: {words}"
+
+    def _refused(self, words: str) -> OperatorError:
+        return OperatorError(
+            f"pulsar at {self._where} refuses the login ({words}): set "
+            "sourceConfig.pulsar.authPlugin and authParams"
+        )
+
+    @property
+    def _where(self) -> str:
+        return urlsplit(self._config.address).netloc.rpartition("@")[2]
 
     def close(self) -> None:
         """Drop the connections, and with them what the broker keeps for readers."""
+        # Its shutdown would hold up every thread of Python for as long as it takes.
         with suppress(pulsar.PulsarException):
-            self._client.shutdown()
+            self._client.close()
 
     def _topic(self, channel: str) -> str:
         return f"persistent://{self._config.tenant}/{self._config.namespace}/{channel}"

@@ -300,6 +300,38 @@ def test_events_go_on_behind_a_log_that_was_cut_off(log, database):
     assert_matches(verify(database).misfit, r"^event 9 of the log")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "originator_id = 'x'",
+        "originator_version = 'x'",
+        "topic = NULL",
+        "state = 'x'",
+        "state = NULL",
+        "state = 7",
+    ],
+)
+def test_an_event_that_is_none(tmp_path, change):
+    """What SQLite lets anybody write in place of an event is no traceback."""
+    with closing(TaskLog.sqlite(str(tmp_path / "cdc.db"))) as log:
+        for _ in range(3):
+            log.save(new_task())
+        log.database.write(f"UPDATE {{events}} SET {change} WHERE rowid = 2")
+        assert_matches(verify(log.database).misfit, r"^event 2 of the log cannot be")
+        log.database.write("DELETE FROM {hashes}")
+        with pytest.raises(OperatorError, match="event 2 of the log cannot be read"):
+            TaskLog(log.database)
+
+
+@pytest.mark.parametrize("change", ["log_hash = 'x'", "stream_hash = 7"])
+def test_a_hash_that_is_none(tmp_path, change):
+    """The same for a hash."""
+    with closing(TaskLog.sqlite(str(tmp_path / "cdc.db"))) as log:
+        log.save(new_task())
+        log.database.write(f"UPDATE {{hashes}} SET {change}")
+        assert_matches(verify(log.database).misfit, r"^event 1 of the log")
+
+
 def test_an_empty_log_fits(log):
     """It has a head, too."""
     verdict = verify(log.database, head_of(log.database))

@@ -117,3 +117,15 @@ def test_named():
     assert msgspec.structs.replace(held, excludes=(("d", "b"),)).named == {
         ("e", "a"): ("f", "a")
     }
+
+
+def test_one_task_has_the_users_and_roles():
+    """A second task of the target that asks for them is refused, in milvus-cdc's words."""
+    first = msgspec.structs.replace(spec("a.*"), enable_user_role=True)
+    second = msgspec.structs.replace(spec("b.*"), enable_user_role=True)
+    with pytest.raises(
+        TaskConflictError, match="the enable user role param is duplicate"
+    ):
+        claim(second, [first])
+    assert claim(spec("b.*"), [first]) == spec("b.*")
+    assert claim(second, [spec("a.*")]) == second

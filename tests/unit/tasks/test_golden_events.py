@@ -59,6 +59,7 @@ def every_event() -> dict[str, TaskEvent]:
     task.recover(**says)
     task.pause("by hand", [checkpoint("dml_0", 4)], **says)
     task.resume(**says)
+    task.rekey("bmV3IHNlY3JldA==", **says)
     task.delete("over", [checkpoint("dml_0", 5)], who=CLIENT, why="POST /cdc")
     return {event.TOPIC: event for event in task.collect_events()}
 

@@ -65,7 +65,9 @@ def numbers(page) -> list[int]:
 class TestEntries:
     """What is told of each event."""
 
-    @pytest.mark.parametrize("kind", concrete(TaskEvent), ids=lambda kind: kind.TOPIC)
+    @pytest.mark.parametrize(
+        "kind", sorted(concrete(TaskEvent), key=lambda kind: kind.TOPIC)
+    )
     def test_every_event_has_words_and_no_secret(self, kind):
         """Each kind of event is told in a line, and its content is JSON."""
         event = every_event()[kind.TOPIC]
@@ -92,15 +94,31 @@ class TestEntries:
             "moves again",
             "paused: by hand",
             "resumed",
+            "the target's token is encrypted with a newer key",
             "deleted: over",
         ]
 
     def test_failure_for_good(self):
         """A failure that is not tried again says so."""
         task = new_task()
-        task.fail("refused", FailureClass.OPERATOR, next_try=None, **SAYS)
+        task.fail("refused\n by it", FailureClass.OPERATOR, next_try=None, **SAYS)
+        told = entry_of(task.collect_events()[1])
+        assert told.text == "failed, attempt 1, not tried again: refused by it"
+        assert told.content["error"] == "refused\n by it"
+
+    def test_operation_that_was_refused(self):
+        """It does not read as if it had been done."""
+        task = new_task()
+        refused = Operation(
+            kind="CreateAlias",
+            timestamp=7,
+            database="db",
+            name="c",
+            detail={"alias": "al", "refused": "no"},
+        )
+        task.apply_operation(refused, **SAYS)
         told = words(task.collect_events()[1])
-        assert told == "failed, attempt 1, not tried again: refused"
+        assert told == "CreateAlias of db.c not done: no"
 
     def test_content_of_a_created_collection(self):
         """The shards are told, the bytes of the schema are not."""
@@ -185,6 +203,6 @@ class TestPast:
         assert moment_of("2026-01-02T03:00") == START
         assert moment_of("2026-01-02T04:00+01:00") == START
         assert moment_of("2026-01-02T03:00:00Z") == START
-        for text in ("yesterday", "", "-1", "2026-13-01"):
+        for text in ("yesterday", "", "-1", "2026-13-01", "9" * 5000):
             with pytest.raises(InvalidRequestError, match="number of an event"):
                 moment_of(text)

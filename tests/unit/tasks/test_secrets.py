@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.tasks import KEY_VARIABLE, SecretBox
+from cdc_actors.tasks import KEY_VARIABLE, SecretBox, add_key
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 OTHER_KEY = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
@@ -76,6 +76,61 @@ def test_file_that_others_may_read(tmp_path):
     path.chmod(0o640)
     with pytest.raises(OperatorError, match=f"chmod 600 {path}"):
         SecretBox.open(path, {})
+
+
+def test_a_new_key_encrypts_and_the_older_ones_decrypt(tmp_path):
+    """With each key that is added, all that was encrypted before can be read."""
+    path = tmp_path / "key"
+    secrets = []
+    for _ in range(3):
+        add_key(path)
+        box = SecretBox.open(path, {})
+        secrets.append(box.encrypt("text"))
+        assert [box.is_outdated(each) for each in secrets[-2:]] in (
+            [False],
+            [True, False],
+        )
+    assert [box.decrypt(secret) for secret in secrets] == ["text"] * 3
+    assert path.stat().st_mode & 0o777 == 0o600
+    lines = path.read_text().split()
+    path.write_text(lines[-1])
+    newest = SecretBox.open(path, {})
+    assert newest.decrypt(secrets[-1]) == "text"
+    with pytest.raises(OperatorError, match="put back the key"):
+        newest.decrypt(secrets[-2])
+
+
+def test_a_key_is_added_behind_a_line_without_end(tmp_path):
+    """A file that an editor left without a last line break stays readable."""
+    path = tmp_path / "key"
+    path.touch(0o600)
+    path.write_text(KEY)
+    secret = SecretBox.open(path, {}).encrypt("text")
+    add_key(path)
+    assert SecretBox.open(path, {}).is_outdated(secret)
+
+
+def test_several_keys_in_the_variable():
+    """There, too, the last one encrypts."""
+    old = SecretBox.open(None, {KEY_VARIABLE: KEY}).encrypt("text")
+    both = SecretBox.open(None, {KEY_VARIABLE: f"{KEY},{OTHER_KEY}"})
+    assert both.decrypt(old) == "text"
+    assert both.is_outdated(old)
+    other = SecretBox.open(None, {KEY_VARIABLE: OTHER_KEY})
+    assert other.decrypt(both.encrypt("new")) == "new"
+
+
+def test_no_key_is_added_to_what_cannot_be_used(tmp_path):
+    """A file that others may read or that holds no keys stays as it is."""
+    path = tmp_path / "key"
+    path.touch(0o644)
+    path.write_text("rubbish")
+    with pytest.raises(OperatorError, match="chmod 600"):
+        add_key(path)
+    path.chmod(0o600)
+    with pytest.raises(OperatorError, match="in base64"):
+        add_key(path)
+    assert path.read_text() == "rubbish"
 
 
 @pytest.mark.parametrize("key", ["short", "c2hvcnQ=", "ü" * 44, KEY[:-1] + "!"])

@@ -160,8 +160,9 @@ def test_uri_with_credentials_is_refused(uri):
     ),
     mappings=MAPPINGS,
     excludes=EXCLUDES,
+    users=st.booleans(),
 )
-def test_json_round_trip_without_token(infos, databases, mappings, excludes):
+def test_json_round_trip_without_token(infos, databases, mappings, excludes, users):
     """What an event holds gives the specification back, except for the token."""
     held = spec(
         token="secret",
@@ -169,6 +170,7 @@ def test_json_round_trip_without_token(infos, databases, mappings, excludes):
         db_collections=databases,
         name_mapping=mappings,
         excludes=excludes,
+        enable_user_role=users,
     )
     stored = held.to_json()
     assert "token" not in stored

@@ -1,4 +1,4 @@
-"""What a task's movement says of its health and lag at a moment."""
+"""What a task's health and lag say at a moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cdc_actors.actors.movement import STALL_SECONDS, Movement, shown_at
+from cdc_actors.actors.movement import STALL_SECONDS, Movement, as_of
 from cdc_actors.actors.view import view_of
 from tests.support.tasks import new_task
 
@@ -20,7 +20,7 @@ def seen(status: str, confirmed: float | None, *, heard: float, came_on: float):
     """Return a view as of NOW."""
     health = replace(RUNNING.health, status=status)
     movement = Movement(NOW - heard, NOW - came_on)
-    return shown_at(replace(RUNNING, health=health), confirmed, movement, NOW)
+    return as_of(replace(RUNNING, health=health), confirmed, movement, NOW)
 
 
 @pytest.mark.parametrize("status", ["ok", "starting", "catching_up"])

@@ -1,0 +1,124 @@
+"""Who has which name at the target: collections and aliases share them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.actors.router import Collection
+    from cdc_actors.actors.target_names import TaskNames
+    from cdc_actors.actors.work import Told
+    from cdc_actors.source.catalog import CollectionMeta
+    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+
+
+class OwnNames:
+    """The names that one stream has at the target. The reader's thread."""
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        shared: TaskNames,
+        collections: Mapping[int, Collection],
+    ) -> None:
+        """``shared`` are all tasks' names, ``collections`` the router's."""
+        self._spec = spec
+        self._shared = shared
+        self._collections = collections
+        self._moving: dict[FullName, int] = {}
+        self._aliases: dict[FullName, int] = {}
+
+    def restore(self, aliases: Mapping[FullName, int]) -> None:
+        """Know the source's aliases that earlier runs brought to the target."""
+        for (_, alias), collection_id in aliases.items():
+            if collection := self._collections.get(collection_id):
+                there = self.there(collection.entry)[0], alias
+                self._aliases[there] = collection_id
+
+    def there(self, entry: CollectionEntry) -> FullName:
+        """Return what the target calls a collection."""
+        return self._spec.target_name(entry.database, entry.name)
+
+    def alike(self, entry: CollectionEntry) -> list[CollectionEntry]:
+        """Return the collections that are called at the target as this one is to be."""
+        others = [collection.entry for collection in self._collections.values()]
+        return [each for each in others if self.there(each) == self.there(entry)]
+
+    def stays(self, entry: CollectionEntry, meta: CollectionMeta) -> bool:
+        """Tell whether the source still calls a collection what the target does."""
+        return self._spec.target_name(meta.database, meta.name) == self.there(entry)
+
+    def holders(self, entry: CollectionEntry) -> set[int | FullName]:
+        """Return the collections, by id, and the alias that have a new one's name."""
+        found: set[int | FullName] = {each.collection_id for each in self.alike(entry)}
+        name = self.there(entry)
+        return found | {name} if name in {*self._aliases, *self._moving} else found
+
+    def owner(self, holder: int | FullName) -> int | None:
+        """Return the collection behind what ``holders`` returned."""
+        if isinstance(holder, int):
+            return holder
+        return self._aliases.get(holder, self._moving.get(holder))
+
+    def is_free_for(self, collection: Collection, work: Told) -> bool:
+        """Tell whether the name at the target that an operation is about can be had.
+
+        No other collection may have it, nor an alias or another task the new name of a
+        collection, nor may an alias be under way.
+        """
+        name = self._name_of(collection, work)
+        if name in self._moving or self.holder_for(collection, work) is not None:
+            return False
+        if work.kind != RENAME_COLLECTION or name is None:
+            return True
+        return name not in self._aliases and self._shared.take(name) is None
+
+    def holder_for(self, collection: Collection, work: Told) -> int | None:
+        """Return the other collection that has the name which an operation gives."""
+        name = self._name_of(collection, work)
+        if name is None or work.kind == DROP_ALIAS:
+            return None
+        others = [c.entry for c in self._collections.values() if c is not collection]
+        found = [each for each in others if self.there(each) == name]
+        return found[0].collection_id if found else None
+
+    def is_outdated(self, collection: Collection, work: Told) -> bool:
+        """Tell whether a newer collection has been given the name meanwhile."""
+        holder = self._collections.get(self.holder_for(collection, work) or 0)
+        return holder is not None and holder.entry.created > work.timestamp
+
+    def let_go(self, entry: CollectionEntry) -> None:
+        """Leave the name that a collection had to other tasks, unless one here has it."""
+        if not self.alike(entry):
+            self._shared.free(self.there(entry))
+
+    def take(self, collection: Collection, work: Told) -> None:
+        """Know that an operation on an alias is under way."""
+        name = self._name_of(collection, work)
+        if "alias" in work.detail and name is not None:
+            self._moving[name] = collection.entry.collection_id
+
+    def point(self, alias: FullName, collection_id: int | None) -> None:
+        """Know what an alias stands for now; None is for nothing."""
+        self._moving.pop(alias, None)
+        if collection_id is None:
+            self._aliases.pop(alias, None)
+        else:
+            self._aliases[alias] = collection_id
+
+    def aliases_of(self, collection_id: int) -> list[FullName]:
+        """Return the aliases that stand for a collection, or are about to."""
+        both = [*self._aliases.items(), *self._moving.items()]
+        return [alias for alias, to in both if to == collection_id]
+
+    def _name_of(self, collection: Collection, work: Told) -> FullName | None:
+        if work.kind == RENAME_COLLECTION:
+            to = work.detail["to_database"], work.detail["to_name"]
+            return self._spec.target_name(*to)
+        if "alias" in work.detail:
+            return self.there(collection.entry)[0], work.detail["alias"]
+        return None

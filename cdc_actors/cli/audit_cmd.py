@@ -1,0 +1,131 @@
+"""``cdc-actors audit``: the proof that the event log is the one that was written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from cdc_actors.cli.config_cmd import config_option
+from cdc_actors.cli.output import dump, output_option, say
+from cdc_actors.config import load
+from cdc_actors.errors import OperatorError, UnavailableError
+from cdc_actors.tasks.audit import Head, count, head_of, verify
+from cdc_actors.tasks.copies import export, import_log
+from cdc_actors.tasks.log import TaskLog, postgres_database
+from cdc_actors.tasks.sqlite import open_sqlite
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks.audit import Verdict
+    from cdc_actors.tasks.database import Database
+
+_DIFFERENT = 3
+_EXAMPLES = """\b
+Examples:
+  cdc-actors audit verify --config cdc.yaml
+  cdc-actors audit head --config cdc.yaml > head.txt
+  cdc-actors audit verify --config cdc.yaml --head "$(cat head.txt)"
+  cdc-actors audit export --config cdc.yaml log.jsonl
+  cdc-actors audit import --config other.yaml log.jsonl
+
+Exit status: 0 ok, 1 failure, 2 wrong usage, 3 the log is not the one that was written,
+4 the store does not answer, or nothing can be said of the log yet.
+"""
+
+
+@click.group(epilog=_EXAMPLES)
+def audit() -> None:
+    """Verify and copy the event log; the service may be running.
+
+    Each event carries hashes over itself and those before it. A head is the last of
+    them: kept elsewhere, it shows later whether the log was cut off or written anew.
+    """
+
+
+@audit.command("verify")
+@config_option
+@click.option("--head", metavar="HEAD", help="A head of this log from earlier.")
+@output_option
+def verify_log(path: Path | None, head: str | None, output: str) -> None:
+    """Look whether any event was changed, removed, moved or put in."""
+    expected = Head.parse(head) if head else None
+    with closing(_open(path)) as database, _progress(count(database)) as bar:
+        verdict = verify(database, expected, bar.update)
+    if verdict.unsealed:
+        raise UnavailableError(
+            f"{verdict.unsealed} events without hashes, by an earlier version: nothing "
+            "can be said of them; they get hashes when this version's service starts"
+        )
+    if output != "table":
+        click.echo(dump(asdict(verdict) | {"head": str(verdict.head)}, output))
+    else:
+        _tell(verdict)
+    click.get_current_context().exit(0 if verdict.fits else _DIFFERENT)
+
+
+def _tell(verdict: Verdict) -> None:
+    if verdict.misfit:
+        click.echo(f"Not the log that was written: {verdict.misfit}.")
+        return
+    click.echo(f"All {verdict.head.events} events fit. Head {verdict.head}")
+    if verdict.sealed:
+        click.echo(
+            f"The first {verdict.sealed} were written by an earlier version without "
+            f"hashes and got them at {verdict.sealed_at}: what was before is not known."
+        )
+
+
+@audit.command()
+@config_option
+def head(path: Path | None) -> None:
+    """Print the head of the log as it is now."""
+    with closing(_open(path)) as database:
+        click.echo(str(head_of(database)))
+
+
+@audit.command("export")
+@config_option
+@click.argument("file", type=click.File("wb", lazy=True), default="-")
+def export_log(path: Path | None, file: IO[bytes]) -> None:
+    """Write the whole log as lines of JSON; secrets stay encrypted.
+
+    Checkpoints go with it. Stop the service first if another is to go on with the copy.
+    """
+    with closing(_open(path)) as database, _progress(count(database)) as bar:
+        for line in export(TaskLog(database)):
+            file.write(line)
+            bar.update(1)
+
+
+@audit.command("import")
+@config_option
+@click.argument("file", type=click.File("rb"), default="-")
+def import_file(path: Path | None, file: IO[bytes]) -> None:
+    """Fill an empty store with an exported log, all of it or nothing.
+
+    The key to its secrets must be brought over, too.
+    """
+    with closing(_open(path, new=True)) as database:
+        imported = import_log(TaskLog(database), file)
+    say(f"Imported {imported.events} events. Head {imported}")
+
+
+def _open(path: Path | None, *, new: bool = False) -> Database:
+    store = load(path, os.environ, {}).config.meta_store_config
+    if store.store_type == "postgres":
+        return postgres_database(store.postgres.url)
+    if not new and not Path(store.sqlite.path).exists():
+        raise OperatorError(f"There is no event log {store.sqlite.path}.")
+    return open_sqlite(store.sqlite.path)
+
+
+def _progress(events: int) -> Any:
+    """Return a progress bar, which only a terminal shows."""
+    return click.progressbar(
+        length=events, file=sys.stderr, hidden=not sys.stderr.isatty()
+    )

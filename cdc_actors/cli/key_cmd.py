@@ -1,0 +1,49 @@
+"""``cdc-actors key``: the key with which secrets are encrypted in the event log."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from cdc_actors.cli.config_cmd import config_option
+from cdc_actors.config import load
+from cdc_actors.errors import OperatorError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EXAMPLES = """\b
+Examples:
+  cdc-actors key rotate --config cdc.yaml
+"""
+
+
+@click.group()
+def key() -> None:
+    """Look after the key with which secrets are encrypted."""
+
+
+@key.command(epilog=_EXAMPLES)
+@config_option
+def rotate(path: Path | None) -> None:
+    """Add a new key to the key file; the service uses it from its next start on.
+
+    At that start every secret of a task is encrypted anew with it, as an event of the
+    task. After that no task needs the older keys, which are the lines above the last:
+    only older copies of the store do.
+    """
+    # Here, not above: it loads what --help must not wait for.
+    from cdc_actors.actors.service import key_path  # noqa: PLC0415
+    from cdc_actors.tasks import KEY_VARIABLE, add_key  # noqa: PLC0415
+
+    if os.environ.get(KEY_VARIABLE, "").strip():
+        raise OperatorError(
+            f"the key is in {KEY_VARIABLE}, which no command can change: put a new one "
+            "behind it, with a comma between (`openssl rand -base64 32` makes one), and "
+            "start the service again"
+        )
+    file = key_path(load(path, os.environ, {}).config)
+    add_key(file)
+    click.echo(f"A new key is in {file}. Start the service again to use it.")

@@ -1,0 +1,109 @@
+"""What an operation that was done at the target changes in a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.tasks import registry
+from cdc_actors.tasks.registry import CollectionState
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks.registry import Operation
+    from cdc_actors.tasks.task import Task
+
+SHOWN_REFUSALS = 10
+"""How many refused operations a task keeps to be shown, the newest; all are counted."""
+
+
+def begin(task: Task, operation: Operation) -> None:
+    """Note what may be half done from now on."""
+    match operation.kind:
+        case registry.DROP_COLLECTION:
+            _change(task, operation, state=CollectionState.DROPPING)
+        case registry.RENAME_COLLECTION:
+            _change(task, operation, renaming=operation)
+
+
+def apply(task: Task, operation: Operation) -> None:
+    """Note what was done, or that the target or this version cannot do it."""
+    if operation.kind == registry.UPDATE_CREDENTIAL:
+        user, fingerprint = operation.detail["user"], operation.detail["fingerprint"]
+        task.passwords = {**task.passwords, user: fingerprint}
+    if operation.refused:
+        _refuse(task, operation)
+        return
+    match operation.kind:
+        case registry.CREATE_COLLECTION:
+            entry = operation.created_entry()
+            task.collections[entry.collection_id] = entry
+        case registry.DROP_COLLECTION:
+            _drop(task, operation)
+        case registry.RENAME_COLLECTION:
+            database, name = operation.new_name
+            _change(task, operation, database=database, name=name, renaming=None)
+        case registry.ALTER_COLLECTION:
+            _alter(task, operation)
+        case registry.CREATE_ALIAS | registry.ALTER_ALIAS | registry.DROP_ALIAS:
+            _point_alias(task, operation)
+        case registry.IMPORT:
+            _import(task, operation)
+        case _ if "access" in operation.detail:
+            _grant(task, operation)
+
+
+def _refuse(task: Task, operation: Operation) -> None:
+    """Count it once, though a restart may have it refused again."""
+    if not any(_same(operation, each) for each in task.refusals):
+        task.refusals = (*task.refusals[1 - SHOWN_REFUSALS :], operation)
+        task.refused += 1
+
+
+def _same(one: Operation, other: Operation) -> bool:
+    """Users and grants have no times of their own, only one when they were seen."""
+    if "access" in one.detail:
+        return replace(one, timestamp=other.timestamp) == other
+    return one == other
+
+
+def _change(task: Task, operation: Operation, **changes: Any) -> None:
+    """Change the entry of the operation's collection, if the task has it."""
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry:
+        task.collections[entry.collection_id] = replace(entry, **changes)
+
+
+def _drop(task: Task, operation: Operation) -> None:
+    """A dropped collection takes its aliases with it."""
+    dropped = operation.timestamp
+    _change(task, operation, state=CollectionState.DROPPED, dropped=dropped)
+    aliases = task.aliases.items()
+    task.aliases = {each: to for each, to in aliases if to != operation.collection_id}
+
+
+def _alter(task: Task, operation: Operation) -> None:
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry:
+        properties = {**entry.properties, **operation.detail["properties"]}
+        _change(task, operation, properties=properties)
+
+
+def _point_alias(task: Task, operation: Operation) -> None:
+    key = (operation.database, operation.detail["alias"])
+    aliases = {each: to for each, to in task.aliases.items() if each != key}
+    if operation.kind != registry.DROP_ALIAS and operation.collection_id:
+        aliases[key] = operation.collection_id
+    task.aliases = aliases
+
+
+def _import(task: Task, operation: Operation) -> None:
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry:
+        imports = (*entry.imports, operation.detail["import"])
+        _change(task, operation, imports=imports)
+
+
+def _grant(task: Task, operation: Operation) -> None:
+    fact = frozenset([tuple(operation.detail["access"])])
+    removed = operation.detail["removed"]
+    task.access = task.access - fact if removed else task.access | fact

@@ -1,0 +1,126 @@
+"""What the log does not bring, and what this version or the target cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import nats
+import pytest
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from tests.support.books import Books, book, wait_keys
+from tests.support.cdc import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.scenario import Scenario
+
+REPLICATE = "by-dev-replicate-msg"
+
+
+def bulk_import(scenario: Scenario, name: str, keys: range) -> None:
+    """Import rows into a collection of the source, and wait until that is done."""
+    path = scenario.source.folder / "data" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"rows": [book(key) for key in keys]}))
+    stub = scenario.client._get_connection()._stub
+    asked = stub.Import(
+        milvus_pb2.ImportRequest(
+            collection_name=name, files=[str(path)], row_based=True
+        )
+    )
+    request = milvus_pb2.GetImportStateRequest(task=asked.tasks[0])
+    wait_until(
+        lambda: stub.GetImportState(request).state == common_pb2.ImportCompleted,
+        "it is imported",
+        timeout=200,
+    )
+
+
+def resync_needed(scenario: Scenario, name: str) -> str | None:
+    """Return why rows of a collection are missing."""
+    found = scenario.cdc.get(scenario.task)["collections"]
+    return next(c["resync_needed"] for c in found if c["name"] == name)
+
+
+# Milvus looks at its imports every now and then, and there are two.
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("target", ["lite"], indirect=True)
+def test_bulk_import(scenario: Scenario) -> None:
+    """Rows that come past the log are missing, and the task says of which collection."""
+    books = scenario.begin()
+    other = Books(scenario.client, "other").create()
+    other.insert(range(2))
+    with scenario.meanwhile():
+        bulk_import(scenario, "books", range(100, 110))
+        books.insert(range(10, 12))
+    wait_keys(scenario.other, range(12))
+    wait_until(lambda: resync_needed(scenario, "books") is not None, "it is noticed")
+    assert "a bulk import" in str(resync_needed(scenario, "books"))
+    assert resync_needed(scenario, "other") is None
+    scenario.restart()
+    bulk_import(scenario, "books", range(200, 210))
+    wait_until(
+        lambda: "2 bulk imports" in str(resync_needed(scenario, "books")),
+        "the second one is noticed, the first one not again",
+    )
+
+
+async def write(scenario: Scenario, *payloads: bytes) -> None:
+    """Write messages into the replicate channel, as a newer Milvus would."""
+    client = await nats.connect(scenario.source.nats_address)
+    for payload in payloads:
+        await client.jetstream().publish(REPLICATE, payload)
+    await client.close()
+
+
+async def forget(scenario: Scenario) -> None:
+    """Empty the replicate channel: other tests have the same source."""
+    client = await nats.connect(scenario.source.nats_address)
+    await client.jetstream().purge_stream(REPLICATE)
+    await client.close()
+
+
+@pytest.fixture
+def channel(scenario: Scenario) -> Iterator[Scenario]:
+    """Yield a scenario whose replicate channel a test may write to."""
+    yield scenario
+    asyncio.run(forget(scenario))
+
+
+@pytest.mark.parametrize("target", ["lite"], indirect=True)
+def test_operation_of_an_unknown_kind(channel: Scenario) -> None:
+    """It is counted and shown with its kind; what comes behind it is done."""
+    scenario = channel
+    books = scenario.begin()
+    base = common_pb2.MsgBase(msg_type=1610, timestamp=1)
+    named = milvus_pb2.CreatePrivilegeGroupRequest(base=base, group_name="g")
+    unheard = milvus_pb2.FlushRequest(base={"msg_type": 4242, "timestamp": 2})
+    alias = milvus_pb2.CreateAliasRequest(base={"msg_type": 108, "timestamp": 3})
+    with scenario.meanwhile():
+        messages = (named, unheard, alias)
+        payloads = [each.SerializeToString() for each in messages]
+        asyncio.run(write(scenario, *payloads))
+        scenario.client.release_collection("books")
+        scenario.client.load_collection("books")
+        books.insert(range(10, 12))
+    wait_keys(scenario.other, range(12))
+    wait_until(lambda: len(scenario.refusals()) == 2, "both are shown")
+    assert scenario.refusals() == ["CreatePrivilegeGroup", "4242"]
+    scenario.restart()
+    assert scenario.cdc.get(scenario.task)["operations_refused"]["count"] == 2
+
+
+def test_operation_that_the_target_refuses(scenario: Scenario) -> None:
+    """An alias that is a collection's name at the target is told of; the rest goes on."""
+    books = scenario.begin()
+    Books(scenario.other, "taken").create(index=False)
+    with scenario.meanwhile():
+        scenario.client.create_alias("books", "taken")
+        scenario.client.create_alias("books", "free")
+        books.insert(range(10, 12))
+    wait_keys(scenario.other, range(12), "free")
+    wait_until(lambda: "CreateAlias" in scenario.refusals(), "it is shown")

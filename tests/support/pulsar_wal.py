@@ -1,0 +1,143 @@
+"""Topics of a test's own in a real Pulsar, laid out as Milvus does."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+
+import pulsar
+
+from cdc_actors.config.queues import Pulsar
+from cdc_actors.source.wal.pulsar import PulsarReader
+from cdc_actors.source.wal.pulsar_ids import entry_id, id_of, position_of
+from cdc_actors.source.wal.pulsar_link import CLIENT_LOG
+from tests.support.wal import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.changes import Position
+    from cdc_actors.source.wal import WalReader
+    from tests.support.pulsar import PulsarBroker
+
+TENANT, NAMESPACE = "public", "tests"
+_SPACE = f"{TENANT}/{NAMESPACE}"
+_KEEP = {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
+_REMOVE = {"retentionTimeInMinutes": 0, "retentionSizeInMB": 0}
+
+
+class PulsarWal:
+    """The queue Pulsar."""
+
+    gapless = False
+
+    def __init__(self, broker: PulsarBroker) -> None:
+        self.broker = broker
+        self._made: set[str] = set()
+        if _SPACE not in broker.admin("GET", f"namespaces/{TENANT}"):
+            broker.admin("PUT", f"namespaces/{_SPACE}", {})
+
+    @property
+    def config(self) -> Pulsar:
+        """The settings of a reader."""
+        return Pulsar(
+            address=self.broker.address,
+            web_address=self.broker.web_address,
+            tenant=TENANT,
+            namespace=NAMESPACE,
+        )
+
+    def append(
+        self, channel: str, payloads: Iterable[bytes], *, batching: bool = False
+    ) -> list[Position]:
+        """Write records, making the channel if there is none, to a ledger of their own.
+
+        Pulsar removes whole ledgers only.
+        """
+        if channel in self._made:
+            self.unload(channel)
+        self._made.add(channel)
+        client = pulsar.Client(self.broker.address, logger=CLIENT_LOG.logger)
+        try:
+            producer = client.create_producer(
+                f"persistent://{_SPACE}/{channel}",
+                batching_enabled=batching,
+                chunking_enabled=not batching,
+                compression_type=pulsar.CompressionType.ZSTD,
+            )
+            written = [producer.send(payload) for payload in payloads]
+        finally:
+            client.close()
+        return [position_of(channel, each) for each in written]
+
+    def truncate(self, channel: str, before: Position | None) -> None:
+        """Remove what is older than a position, or all, as retention does."""
+        path = f"persistent/{_SPACE}/{channel}"
+        if before is None:
+            self.unload(channel)
+            self.broker.admin("DELETE", f"{path}/truncate")
+            return
+        self._subscribe(channel, before)
+        retention = f"namespaces/{_SPACE}/retention"
+        self.broker.admin("POST", retention, _REMOVE)
+        try:
+            eventually(lambda: self._trimmed(path, before), "the ledgers are removed")
+        finally:
+            self.broker.admin("POST", retention, _KEEP)
+            self.broker.admin("DELETE", f"{path}/subscription/kept")
+
+    def unload(self, channel: str) -> None:
+        """End the ledger that is written to, and every connection to the channel."""
+        self.broker.admin("PUT", f"persistent/{_SPACE}/{channel}/unload")
+
+    def stop(self) -> None:
+        """Take the queue away."""
+        self.broker.kill()
+
+    def start(self) -> None:
+        """Bring it back, with its records."""
+        self.broker.start()
+
+    def channels(self) -> set[str]:
+        """Return the channels that exist."""
+        topics = self.broker.admin("GET", f"persistent/{_SPACE}")
+        return {topic.rpartition("/")[2] for topic in topics}
+
+    def subscriptions(self, channel: str) -> dict[str, bool]:
+        """Return the subscriptions that the broker keeps, and whether each is durable."""
+        stats = self.broker.admin("GET", f"persistent/{_SPACE}/{channel}/stats")
+        return {name: each["durable"] for name, each in stats["subscriptions"].items()}
+
+    def position(self, channel: str, number: int) -> Position:
+        """Return where the record of a number stands or would stand."""
+        return position_of(channel, entry_id(self._ledger(channel), number - 1))
+
+    def beginning(self, channel: str) -> Position:
+        """Return the position of a channel still empty."""
+        return position_of(channel, entry_id(self._ledger(channel), -1))
+
+    def reader(self) -> WalReader:
+        """Open a reader."""
+        return PulsarReader(self.config)
+
+    def _ledger(self, channel: str) -> int:
+        with self.reader() as reader:
+            oldest = reader.oldest(channel)
+        return int(oldest.text.partition(":")[0]) if oldest else 0
+
+    def _subscribe(self, channel: str, position: Position) -> None:
+        """Make what holds retention up: all from a position on is still wanted."""
+        client = pulsar.Client(self.broker.address, logger=CLIENT_LOG.logger)
+        try:
+            consumer = client.subscribe(f"persistent://{_SPACE}/{channel}", "kept")
+            consumer.seek(id_of(position))
+        finally:
+            client.close()
+
+    def _trimmed(self, path: str, before: Position) -> bool:
+        with suppress(HTTPError):  # It may still be loaded again after the last time.
+            self.broker.admin("PUT", f"{path}/unload")
+        ledgers = self.broker.admin("GET", f"{path}/internalStats")["ledgers"]
+        first = int(before.text.partition(":")[0])
+        return bool(ledgers[0]["ledgerId"] == first)
