@@ -10,6 +10,7 @@ import yaml
 
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.books import Books, wait_equal
+from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MB_A_SECOND = 0.25
 ROWS = 400
+AT_ONCE = 50
 TEXT = 20_000
 
 
@@ -54,10 +56,16 @@ def test_target_with_a_rate_limit(
 ) -> None:
     """Rows arrive at the rate it takes; the task does not fail, nor knock all the time."""
     books = Books(client).create(text=TEXT)
-    for start in range(0, ROWS, 50):
-        books.insert(range(start, start + 50), text="x" * TEXT)
     began = time.monotonic()
     task = cdc.create(limited.uri)
+    for start in range(0, ROWS, AT_ONCE):
+        books.insert(range(start, start + AT_ONCE), text="x" * TEXT)
+        # One request each: together they would be one, which no limit refuses.
+        wait_until(
+            lambda: cdc.get(task)["rows_applied"] >= start + AT_ONCE,  # noqa: B023
+            "they have arrived",
+            60,
+        )
     wait_equal(source, limited, timeout=180)
     took = time.monotonic() - began
     refusals = cdc.log.read_text("utf-8").count("target_limits_rate")
