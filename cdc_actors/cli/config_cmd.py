@@ -109,7 +109,7 @@ def _as_table(resolved: Resolved) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ",".join(value)
+        return ",".join(value) or "[]"
     if value == "" or isinstance(value, bool):
         return json.dumps(value)
     return str(value)

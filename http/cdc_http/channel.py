@@ -43,6 +43,18 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._request_began = time.monotonic()
         return taken
 
+    def let_go(self) -> None:
+        """Close a connection that is to end, or that takes nothing of what waits for it.
+
+        waitress closes when the socket can be written to, which it never can if the
+        client does not read; and never while a worker waits for that client.
+        """
+        with self.outbuf_lock:
+            age = time.time() - self.last_activity
+            stuck = self.total_outbufs_len and age > self.adj.channel_timeout
+        if self.will_close or stuck:
+            self.handle_close()
+
     def readable(self) -> bool:
         """Close a connection whose request is late; read none of a stopping server."""
         age = time.monotonic() - self._request_began

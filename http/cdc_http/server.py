@@ -130,6 +130,8 @@ class Server:
 
     def _turn(self) -> None:
         wasyncore.loop(_TURN_SECONDS, use_poll=True, map=self._server._map, count=1)  # noqa: SLF001
+        for channel in list(self._server.active_channels.values()):
+            channel.let_go()
 
     def _close_idle(self) -> bool:
         """Close the connections that wait for nothing; say whether others are left."""

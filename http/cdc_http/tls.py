@@ -133,5 +133,6 @@ class TlsChannel(Channel):
             sent = super().send(self._wire, do_close=False)
             if not sent:
                 return False
+            self.last_activity = time.time()
             del self._wire[:sent]
         return True

@@ -13,6 +13,7 @@ from http.client import HTTPConnection
 import pytest
 
 from cdc_http import Server, create_app
+from tests.support.cdc import wait_until
 from tests.support.http_service import ALL, TARGET, FakeService
 
 LIST = b'{"request_type":"list"}'
@@ -356,6 +357,29 @@ def test_a_client_that_trickles_is_closed_after_a_while():
             except OSError:
                 over.set()
     assert over.is_set()
+
+
+@pytest.mark.parametrize("size", [15 << 20, 64 << 20])
+def test_a_client_that_does_not_read_is_let_go(size):
+    """An answer that nobody takes keeps neither its connection nor a thread for ever."""
+
+    def app(environ, start_response):
+        body = bytes(size if environ["PATH_INFO"] == "/large" else 1)
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    server = Server(app, "127.0.0.1", 0, client_seconds=1, threads=1)
+    server.start()
+    try:
+        with socket.create_connection(server.address, timeout=60) as client:
+            client.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+            assert select.select([client], [], [], 60)[0]
+            small = b"GET /small HTTP/1.1\r\nConnection: close\r\n\r\n"
+            assert raw(server, small).endswith(b"\r\n\r\n\0")
+            wait_until(lambda: not server._server.active_channels, "it is let go", 60)
+            assert len(read_all(client)) < size
+    finally:
+        server.stop()
 
 
 def test_a_stop_finishes_the_request_at_hand_and_refuses_new_ones():

@@ -165,6 +165,29 @@ def test_large_bodies_both_ways(serving, trusting):
     assert answer.partition(b"\r\n\r\n")[2] == body
 
 
+def test_a_client_that_reads_slowly_gets_all_of_it(serving, trusting):
+    """Whoever takes a little now and then is served, however long the whole takes."""
+    body = bytes(8 << 20)
+
+    def app(_environ, start_response):
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with (
+        serving(app, client_seconds=3) as server,
+        socket.create_connection(server.address, timeout=60) as plain,
+    ):
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client = trusting.wrap_socket(plain, server_hostname="127.0.0.1")
+        client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        answer, never = b"", threading.Event()
+        while part := client.recv(1 << 14):
+            answer += part
+            never.wait(0.03)
+        client.close()
+    assert answer.endswith(b"\r\n\r\n" + body)
+
+
 def test_an_answer_ends_with_a_goodbye(server, trusting):
     """A client can tell the end of an answer from one that was cut off."""
     with encrypted(server, trusting) as client:

@@ -103,7 +103,7 @@ def test_without_the_right_key_a_task_stands_still_and_says_why(
     path.write_text(both.removeprefix(old))
     restart(alone)
     wait_until(
-        lambda: "put back the key" in str(alone.get(task)["reason"]),
+        lambda: "put back the key" in str(alone.get(task)),
         "the task says what it lacks",
     )
     path.write_text(both)
