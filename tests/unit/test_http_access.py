@@ -117,7 +117,7 @@ def test_health_is_told_without_a_token_and_details_with_one(api):
     missing = {"source": "connection to 192.0.2.1 refused"}
     api.service.ready = Readiness(ready=False, missing=missing)
     get = api.client.simulate_get
-    assert get("/livez").status_code == 200
+    assert get("/livez").status_code == get("/openapi.json").status_code == 200
     assert get("/readyz").json == {"ready": False}
     assert get("/readyz", headers=bearer(EYE)).json["missing"] == missing
     error_of(get("/readyz", headers=bearer("x")), 401)
