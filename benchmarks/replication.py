@@ -1,6 +1,6 @@
 """How fast the whole way is: backlog, latency, memory, and the way back after a kill.
 
-    python -m benchmarks.replication --target milvus --rows 500000
+    python -m benchmarks.replication --target milvus --mq natsmq --rows 500000
 
 A source and a target are started here. Each round writes a backlog at the source while the
 task is paused, resumes it, and takes the time until the target has confirmed every row;
@@ -27,10 +27,13 @@ from pymilvus.grpc_gen import milvus_pb2
 from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.cdc import Cdc, wait_until
+from tests.support.kafka import KafkaBroker
+from tests.support.pulsar import PulsarBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+QUEUES = ("natsmq", "rocksmq", "kafka", "pulsar")
 DIM = 128
 ROW_BYTES = DIM * 4 + 8
 IN_FLIGHT = 4
@@ -228,17 +231,29 @@ def peak_memory(cdc: Cdc) -> str:
     return f"{kilobytes / 1024:.0f} MiB"
 
 
+def open_source(stack: ExitStack, folder: Path, mq: str) -> EmbeddedMilvus:
+    """Start a source with this message queue; Kafka and Pulsar need Java and Maven."""
+    broker = ""
+    if mq == "kafka":
+        broker = stack.enter_context(KafkaBroker(folder / "broker")).address
+    elif mq == "pulsar":
+        broker = stack.enter_context(PulsarBroker(folder / "broker")).address
+    source = EmbeddedMilvus(folder / "source", mq=mq, broker=broker)
+    return stack.enter_context(source)
+
+
 def main() -> None:
     """Run every part against one target."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--target", choices=["milvus", "lite"], default="milvus")
+    parser.add_argument("--mq", choices=QUEUES, default="natsmq")
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     kinds = {"milvus": EmbeddedMilvus, "lite": EmbeddedLite}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        source = stack.enter_context(EmbeddedMilvus(folder / "source"))
+        source = open_source(stack, folder, args.mq)
         target = stack.enter_context(kinds[args.target](folder / "target"))
         cdc = stack.enter_context(Cdc(folder / "cdc", source))
         clients = [
@@ -246,7 +261,7 @@ def main() -> None:
             for server in (source, target)
         ]
         task = cdc.create(target.uri)
-        print(f"target {args.target}, {args.rows:,} rows of dim {DIM}")
+        print(f"{args.mq} to {args.target}, {args.rows:,} rows of dim {DIM}")
         latency(*clients)
         throughput(cdc, task, *clients, args)
         print(f"resident memory of the service at its peak: {peak_memory(cdc)}")
