@@ -417,6 +417,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 42
+    assert len(KEYS) == 43
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)
