@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, contextmanager
-from queue import SimpleQueue
+from contextlib import ExitStack, contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -161,7 +161,15 @@ def stop_signals() -> Iterator[Callable[[], int]]:
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
-        yield arrived.get
+        yield lambda: _first(arrived)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _first(arrived: SimpleQueue[int]) -> int:
+    # A signal that comes in the moment before the wait begins does not interrupt it; its
+    # handler runs when the wait ends.
+    while True:
+        with suppress(Empty):
+            return arrived.get(timeout=1)

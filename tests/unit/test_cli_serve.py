@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import structlog
@@ -121,6 +122,19 @@ def test_a_signal_ends_the_wait(number):
         assert wait() == number
 
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_still_ends_it():
+    """Where another thread takes the signal the main thread sleeps on, and yet hears it."""
+
+    def take() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    with stop_signals() as wait:
+        timer = threading.Timer(0.3, take)
+        timer.start()
+        assert wait() == signal.SIGTERM
+        timer.join()
 
 
 PROGRAM = """
