@@ -18,6 +18,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from cdc_actors.changes import Rows
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
+from cdc_actors.target.lite import keys_in_partition
 from cdc_actors.target.pace import Pace
 
 if TYPE_CHECKING:
@@ -164,15 +165,27 @@ class RowWriter:
         if partition and not self._divided and not self._has_partition(partition):
             return
         for chunk in _chunks(keys):
-            request = milvus_pb2.DeleteRequest(
-                db_name=self._database,
-                collection_name=self._name,
-                partition_name="" if self._divided else partition,
-                expr=key_expression(
-                    self._key_field.name, chunk, lite=self._target.is_lite
-                ),
-            )
+            request = self._delete_request(partition, chunk)
+            if self._target.is_lite and self._is_one_of_several(partition):
+                there = keys_in_partition(self._target, request, self._key_field.name)
+                if not there:
+                    continue
+                request = self._delete_request(partition, there)
             self._call_delete(request)
+
+    def _delete_request(
+        self, partition: str, keys: Sequence[Key]
+    ) -> milvus_pb2.DeleteRequest:
+        return milvus_pb2.DeleteRequest(
+            db_name=self._database,
+            collection_name=self._name,
+            partition_name="" if self._divided else partition,
+            expr=key_expression(self._key_field.name, keys, lite=self._target.is_lite),
+        )
+
+    def _is_one_of_several(self, partition: str) -> bool:
+        named = bool(partition) and not self._divided
+        return named and self._has_partition(partition) and len(self._known()) > 1
 
     def _call_delete(self, request: milvus_pb2.DeleteRequest) -> None:
         size = len(request.expr)
@@ -187,11 +200,14 @@ class RowWriter:
                 return
 
     def _has_partition(self, partition: str) -> bool:
+        return partition in self._known()
+
+    def _known(self) -> set[str]:
         if self._partitions is None:
             self._partitions = collections.partitions(
                 self._target, self._database, self._name
             )
-        return partition in self._partitions
+        return self._partitions
 
 
 def _nothing() -> None:

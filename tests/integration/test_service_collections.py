@@ -171,6 +171,29 @@ def test_what_was_there_before_the_task(
 
 
 @pytest.mark.parametrize("target", ["milvus", "lite"])
+def test_delete_that_names_a_partition(
+    target: str,
+    source: EmbeddedMilvus,
+    client: MilvusClient,
+    emptied,
+    cdc: Cdc,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Rows of those keys in other partitions stay, be the collection loaded or not."""
+    server = request.getfixturevalue(f"target_{target}")
+    emptied(server).close()
+    for books in Books(client).create(), Books(client, "unloaded").create(index=False):
+        books.index()
+        client.create_partition(books.name, "fiction")
+        books.insert(range(5))
+        books.insert(range(5, 10), partition="fiction")
+        client.delete(books.name, filter="id in [1, 2, 6]", partition_name="fiction")
+        client.delete(books.name, filter="id in [3, 7]", partition_name="_default")
+    cdc.create(server.uri)
+    wait_equal(source, server)
+
+
+@pytest.mark.parametrize("target", ["milvus", "lite"])
 def test_what_happens_to_a_collection_while_the_task_runs(
     target: str,
     source: EmbeddedMilvus,
