@@ -21,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options by which a random test is repeated, and how long one is."""
     parser.addoption("--seed", type=int, help="seed of the random workloads")
     parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="every scenario with the service up and down, to every target",
+    )
+    parser.addoption(
         "--kills", type=int, default=5, help="how often everything is killed"
     )
     parser.addoption(

@@ -167,7 +167,9 @@ class TestTask:
             )
             os.close(theirs)
             try:
-                shown = screen.read1(200)
+                shown = b""
+                while b"rows applied" not in shown:
+                    shown += screen.read1(200)
                 process.send_signal(signal.SIGINT)
                 assert process.wait(timeout=30) == 130
             finally:
