@@ -26,7 +26,7 @@ from cdc_actors.actors.messages import (
 from cdc_actors.actors.source_probe import SourceProbe, SourceState
 from cdc_actors.actors.supervisor import Supervisor
 from cdc_actors.actors.view import past_view_of
-from cdc_actors.actors.views import Readiness
+from cdc_actors.actors.views import PositionView, Readiness
 from cdc_actors.errors import (
     CdcError,
     RequestError,
@@ -39,8 +39,11 @@ from cdc_actors.tasks import Checkpoints, Fences, History, SecretBox, TaskLog
 from cdc_actors.tasks.audit import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.actors.views import TaskView
     from cdc_actors.config import Config
+    from cdc_actors.config.model import LogLevel
     from cdc_actors.tasks import Moment, Page, TaskSpec, Who
 
 ANSWER_SECONDS = 5.0
@@ -56,12 +59,16 @@ _STARTING = "the service is starting, try again in a moment"
 class Service:
     """Everything behind the API. Any thread may use it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, set_log_level: Callable[[LogLevel], None] = lambda _: None
+    ) -> None:
+        """``set_log_level`` says from which level on the process logs."""
         self._config = config
         self._source = SourceState({"service": "starting"})
         self._supervisor: pykka.ActorRef[Supervisor] | None = None
         self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
         self._history: History | None = None
+        self._set_log_level = set_log_level
 
     def start(self) -> None:
         """Open the event log and begin to rebuild the tasks; does not wait for them.
@@ -72,7 +79,8 @@ class Service:
         secrets = SecretBox.open(key_path(self._config), os.environ)
         self._log = open_log(self._config)
         self._history = History(self._log)
-        stores = Stores(self._log, Checkpoints(self._log), Fences(self._log), secrets)
+        self._checkpoints = Checkpoints(self._log)
+        stores = Stores(self._log, self._checkpoints, Fences(self._log), secrets)
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
         SourceProbe.start(self._config.source_config, self._source)
@@ -126,6 +134,26 @@ class Service:
         goes through, must not wait for a long read, and the log is true without it.
         """
         return self._reading().page(task_id, after=after, limit=limit)
+
+    def positions(self, task_id: str) -> tuple[PositionView, ...]:
+        """Return up to where a task, or every one if ``task_id`` is empty, has come.
+
+        As saved, once a second and at a pause; nothing of a task that is not there.
+        """
+        self._reading()
+        wanted = [task_id] if task_id else [view.task_id for view in self.list()]
+        requests = self._config.source_config.replicate_chan
+        return tuple(
+            PositionView(
+                task_id=each, checkpoint=checkpoint, of_requests=channel == requests
+            )
+            for each in wanted
+            for channel, checkpoint in sorted(self._checkpoints.load(each).items())
+        )
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Log from this level on, until the next start."""
+        self._set_log_level(level)
 
     def pause(self, task_id: str, who: Who) -> None:
         """Pause a task; nothing more reaches the target once this returns."""

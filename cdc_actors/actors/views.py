@@ -7,6 +7,7 @@ from datetime import datetime  # noqa: TC003 - whoever encodes evaluates the ann
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import Checkpoint
     from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
 
@@ -103,6 +104,18 @@ class TaskView:
     refused: int = 0
     refusals: tuple[Refusal, ...] = ()
     as_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionView:
+    """Up to where a task has brought a channel.
+
+    ``of_requests`` tells that it is the channel of clients' requests, not of rows.
+    """
+
+    task_id: str
+    checkpoint: Checkpoint
+    of_requests: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

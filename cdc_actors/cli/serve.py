@@ -90,7 +90,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     log = structlog.get_logger()
     for warning in resolved.warnings:
         log.warning(warning)
-    service = Service(config)
+    service = Service(config, logs.configure)
     app = create_app(
         service,
         tokens=config.auth.tokens,

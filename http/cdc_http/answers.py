@@ -126,6 +126,38 @@ class Got(Answer, frozen=True):
     task: Task
 
 
+class Position(Answer, frozen=True):
+    """Up to where a channel has been brought to the target.
+
+    ``position`` is for people, ``msg_id`` Milvus's own (base64 of a ``MsgPosition``);
+    ``time`` is in milliseconds since 1970, ``tt`` a hybrid timestamp.
+    """
+
+    task_id: str
+    channel_name: str
+    position: str
+    time: int
+    tt: int
+    msg_id: str
+
+
+class Positions(Answer, frozen=True):
+    """Positions in the source's log: of rows, and of clients' requests.
+
+    ``target_positions`` is milvus-cdc's; an ordinary target has none.
+    """
+
+    positions: list[Position]
+    op_positions: list[Position]
+    target_positions: list[Position] = []
+
+
+class Maintained(Answer, frozen=True):
+    """What became of it, in words: milvus-cdc always says so with success."""
+
+    state: str = msgspec.field(name="State")
+
+
 class Done(Answer, frozen=True):
     """It is done."""
 

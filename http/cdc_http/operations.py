@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdc_actors.tasks.history import Page, moment_of
-from cdc_http import answers, wire
+from cdc_http import answers, upkeep, wire
 from cdc_http.answers import task_object
 from cdc_http.create import known_task_id, new_task_id, spec_of
 
@@ -46,6 +46,15 @@ class Operations:
             "get": Operation("viewer", wire.GetRequest, answers.Got, self._get),
             "history": Operation("viewer", wire.HistoryRequest, Page, self._history),
             "list": Operation("viewer", wire.ListRequest, answers.Listed, self._list),
+            "maintenance": Operation(
+                "operator",
+                wire.MaintenanceRequest,
+                answers.Maintained,
+                self._maintenance,
+            ),
+            "position": Operation(
+                "viewer", wire.PositionRequest, answers.Positions, self._position
+            ),
             "pause": Operation("operator", wire.TaskRequest, answers.Done, self._pause),
             "resume": Operation(
                 "operator", wire.TaskRequest, answers.Done, self._resume
@@ -71,6 +80,16 @@ class Operations:
         return self._service.history(
             known_task_id(request.task_id), after=request.after, limit=request.limit
         )
+
+    def _position(self, request: wire.PositionRequest, _who: Who) -> answers.Positions:
+        return upkeep.positions(self._service.positions(request.task_id))
+
+    def _maintenance(
+        self, request: wire.MaintenanceRequest, _who: Who
+    ) -> answers.Maintained:
+        level = self._service.set_log_level
+        state = upkeep.maintain(request.operation, request.params, level)
+        return answers.Maintained(state=state)
 
     def _pause(self, request: wire.TaskRequest, who: Who) -> answers.Done:
         self._service.pause(known_task_id(request.task_id), who)

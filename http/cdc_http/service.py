@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from cdc_actors.actors.views import Readiness, TaskView
+    from cdc_actors.actors.views import PositionView, Readiness, TaskView
+    from cdc_actors.config.model import LogLevel
     from cdc_actors.tasks.history import Moment, Page
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -37,6 +38,14 @@ class TaskService(Protocol):
 
     def history(self, task_id: str, *, after: int, limit: int) -> Page:
         """Return the events of a task behind number ``after``, even if it is deleted."""
+        ...
+
+    def positions(self, task_id: str) -> tuple[PositionView, ...]:
+        """Return up to where a task, or each one if ``task_id`` is empty, has come."""
+        ...
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Log from this level on, until the next start."""
         ...
 
     def pause(self, task_id: str, who: Who) -> None:

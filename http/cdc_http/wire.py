@@ -49,6 +49,19 @@ class HistoryRequest(Wire, frozen=True):
     limit: Limit = 100
 
 
+class PositionRequest(Wire, frozen=True):
+    """``position`` names a task, or none for all."""
+
+    task_id: str = ""
+
+
+class MaintenanceRequest(Wire, frozen=True):
+    """``maintenance`` names an operation, and what that needs."""
+
+    operation: str = ""
+    params: dict[str, Any] = {}
+
+
 class EventsQuery(Wire, frozen=True):
     """The query of ``GET /cdc/tasks/{id}/events``."""
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import testing
 
-from cdc_actors.actors.views import Health, Readiness, TaskView
+from cdc_actors.actors.views import Health, PositionView, Readiness, TaskView
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
 from cdc_actors.tasks.history import Entry, Page
 from cdc_http import create_app
+from tests.support.tasks import checkpoint
 
 if TYPE_CHECKING:
+    from cdc_actors.config.model import LogLevel
     from cdc_actors.tasks.history import Moment
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -70,6 +72,20 @@ class FakeService:
         behind = [entry for entry in self.events if entry.number > after]
         more = len(behind) > limit
         return Page(task_id=task_id, events=behind[:limit], more=more)
+
+    def positions(self, task_id: str) -> tuple[PositionView, ...]:
+        """Return a position of rows and one of requests, of each task asked for."""
+        self._ask("positions", task_id)
+        wanted = [task_id] if task_id else self.tasks
+        return tuple(
+            PositionView(task_id=each, checkpoint=checkpoint(channel), of_requests=last)
+            for each in wanted
+            for channel, last in (("dml_0", False), ("requests", True))
+        )
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Take note of the level."""
+        self._ask("set_log_level", level)
 
     def pause(self, task_id: str, who: Who) -> None:
         """Pause a running task."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -163,7 +164,11 @@ class TestTask:
         ours, theirs = pty.openpty()
         with os.fdopen(ours, "rb", closefd=True) as screen:
             process = subprocess.Popen(
-                [CLI, "task", "watch", task, "--url", url], stdout=theirs, stderr=theirs
+                [CLI, "task", "watch", task, "--url", url],
+                stdout=theirs,
+                stderr=theirs,
+                # Whoever runs the tests in the background may have it ignored.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
             os.close(theirs)
             try:
