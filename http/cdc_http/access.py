@@ -61,6 +61,7 @@ class Access:
 
     def _caller(self, req: falcon.Request, *, is_open: bool) -> Caller | None:
         if not self._ring:
+            _refuse_web_pages(req)
             return Caller("operator")
         if req.auth is None:
             if is_open:
@@ -71,6 +72,20 @@ class Access:
         if token is None:
             raise _unauthorized(req, f"the token is not one of this service, {_HOW}")
         return Caller(token.role, token.name)
+
+
+def _refuse_web_pages(req: falcon.Request) -> None:
+    """Where nobody needs a token, no page in a browser of this machine may ask.
+
+    A page of whatever site can post to a loopback address; its browser then says which
+    site that is (the Fetch standard, "Origin"). Our own clients send no such header.
+    """
+    origin = req.get_header("Origin")
+    if origin is not None:
+        raise falcon.HTTPForbidden(
+            description=f"requests of web pages ({origin}) are refused without a token; "
+            "make one with `cdc-actors token create`"
+        )
 
 
 def _unauthorized(req: falcon.Request, why: str) -> falcon.HTTPUnauthorized:

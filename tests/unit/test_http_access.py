@@ -162,3 +162,15 @@ def test_a_right_token_is_hashed_once(monkeypatch):
 def test_no_text_is_a_token_by_chance(text):
     """Any text is answered, and is no token."""
     assert RING.find(text) is None
+
+
+def test_web_pages_need_a_token():
+    """A page in a browser cannot use that nobody needs a token on this machine."""
+    page = {"Origin": "https://example.org"}
+    api = Api()
+    message = error_of(api.ask("list", headers=page), 403)
+    assert message.startswith("requests of web pages (https://example.org) are refused")
+    assert api.service.asked == []
+    assert api.ask("list").status_code == 200
+    guarded = Api(tokens=TOKENS)
+    assert guarded.ask("list", headers=page | bearer(OPS)).status_code == 200
