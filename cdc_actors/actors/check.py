@@ -59,7 +59,8 @@ def _store(config: Config) -> str:
 def _catalog(source: SourceConfig) -> str:
     with closing(Catalog(source.etcd)) as catalog:
         found = catalog.snapshot()
-    return f"{len(found.collections)} collections in {len(found.databases)} databases"
+    count = sum(meta.available for meta in found.collections.values())
+    return f"{count} collections in {len(found.databases)} databases"
 
 
 def _queue(source: SourceConfig) -> str:
