@@ -7,6 +7,8 @@ import random
 
 import pytest
 
+_COMBINATIONS = ("[up-milvus]", "[down-lite]")
+
 pytest_plugins = ["tests.support.servers", "tests.support.postgres"]
 
 
@@ -23,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="every scenario with the service up and down, to every target",
+        help="every combination of every scenario, and what is marked as thorough",
     )
     parser.addoption(
         "--kills", type=int, default=5, help="how often everything is killed"
@@ -31,6 +33,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-points", action="store_true", help="kill at every point, not at some"
     )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what only ``--thorough`` runs.
+
+    That is what is marked so, and of a scenario's four combinations two: each state of
+    the service and each target are left once.
+    """
+    if not config.getoption("--thorough"):
+        left_out = [item for item in items if _is_thorough(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_thorough(item)]
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    marked = item.get_closest_marker("thorough") is not None
+    return marked or item.name.endswith(_COMBINATIONS)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ STEPS_BETWEEN_KILLS = (2, 12)
         ("source", "lite", False),
         ("source_rocksmq", "milvus", True),
         ("source_kafka", "milvus", True),
-        ("source_pulsar", "milvus", True),
+        pytest.param("source_pulsar", "milvus", True, marks=pytest.mark.thorough),
     ],
 )
 @pytest.mark.timeout(900)

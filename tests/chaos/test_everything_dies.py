@@ -103,6 +103,8 @@ class Killer:
             if dead:
                 self.figures.kills[name] += 1
                 self._servers[name].start()
+        if dies["source"]:
+            workload.wait_loaded()
 
     def recover(self, task: str) -> None:
         """Start the service; now and then see how long it takes to catch up."""

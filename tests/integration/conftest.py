@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 
-_LEFT_OUT = ("[up-milvus]", "[down-lite]")
-
-
 @pytest.fixture
 def client(source: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:
     """Yield a client of an empty source."""
@@ -53,20 +50,6 @@ def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
     """Yield a service of the test's own."""
     with Cdc(tmp_path, source) as service:
         yield service
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Of a scenario's combinations take two, each state and target once.
-
-    ``--thorough`` takes all four.
-    """
-    if config.getoption("--thorough"):
-        return
-    left_out = [item for item in items if item.name.endswith(_LEFT_OUT)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.name.endswith(_LEFT_OUT)]
 
 
 @pytest.fixture(params=["milvus", "lite"])

@@ -103,14 +103,14 @@ def survive(
     """Replicate, break the store, mend it, and compare; nobody asks for anything."""
     books = Books(client).create()
     books.insert(range(3))
-    task = cdc.create(target.uri)
+    task = cdc.create(target.uri, collection_infos=[{"name": "books"}])
     wait_keys(lite, range(3))
     cdc.wait_caught_up(task)
     with broken(cdc):
         status, answer = cdc.request(
             "create",
             milvus_connect_param={"uri": target.uri},
-            collection_infos=[{"name": "*"}],
+            collection_infos=[{"name": "another"}],
         )
         assert status == 503
         assert "the event log cannot answer" in answer["message"]

@@ -100,7 +100,7 @@ def wait_keys(
     client: MilvusClient,
     wanted: Iterable[int],
     name: str = "books",
-    timeout: float = 30,
+    timeout: float = 60,
 ) -> None:
     """Wait until a collection is there, loaded, and has these keys and no others."""
     expected = sorted(wanted)

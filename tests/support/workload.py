@@ -106,6 +106,11 @@ class Workload:
         getattr(self, f"_{name}")(collection)
         return f"{name} {collection.name}"
 
+    def wait_loaded(self) -> None:
+        """Wait until a source that was started again can delete what a filter finds."""
+        for name in self.collections:
+            self._client.load_collection(name, timeout=TIMEOUT)
+
     def _create(self, name: str, spec: Spec) -> None:
         partitioned = {"num_partitions": PARTITIONS} if spec.partition_key else {}
         self._client.create_collection(
