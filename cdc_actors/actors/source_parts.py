@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def reach_api(source: SourceConfig) -> str:
     """Connect to the source's API; return what is there."""
-    with closing(Connection(source.uri, source.token, timeout=3)) as connection:
+    connection = Connection(source.uri, source.token, timeout=3, name="the source")
+    with closing(connection):
         return f"Milvus {connection.version} at {source.uri}"
 
 

@@ -78,9 +78,10 @@ def _print_each(events: Iterable[dict[str, Any]], output: str) -> None:
 
 
 def lines_of(events: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield a headline, and a line for each event as the API has it."""
-    yield _line(_HEAD)
-    for event in events:
+    """Yield a headline once there is an event, and a line for each as the API has it."""
+    for number, event in enumerate(events):
+        if number == 0:
+            yield _line(_HEAD)
         yield _line(event | {"who": _who(event["who"])})
 
 

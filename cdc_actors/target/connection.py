@@ -72,9 +72,10 @@ class Connection:
         tls: Mapping[str, str] | None = None,
         *,
         timeout: float = 10,
+        name: str = "the target",
         given_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Connect within ``timeout`` seconds.
+        """Connect within ``timeout`` seconds. ``name`` is what errors call the server.
 
         Calls that wait are cancelled, with TransientError, once ``given_up()`` is true.
 
@@ -83,6 +84,7 @@ class Connection:
             OperatorError: The target refuses the login or the settings are wrong.
         """
         self.uri = uri
+        self._name = name
         self._given_up = given_up
         try:
             self._handler = GrpcHandler(
@@ -93,7 +95,7 @@ class Connection:
                 **(tls or {}),
             )
         except (OSError, ValueError, MilvusException) as error:
-            raise OperatorError(f"cannot use the target {uri}: {error}") from error
+            raise OperatorError(f"cannot use {name} {uri}: {error}") from error
         try:
             self._handler._wait_for_channel_ready(timeout=timeout)  # noqa: SLF001
             self.version = self._server_version(timeout)
@@ -170,8 +172,8 @@ class Connection:
                 return translated
         text = getattr(error, "message", "") or str(error)
         if "auth" in text.lower():
-            return OperatorError(f"the target {self.uri} refuses the login: {text}")
-        return TransientError(f"cannot connect to the target {self.uri}: {text}")
+            return OperatorError(f"{self._name} {self.uri} refuses the login: {text}")
+        return TransientError(f"cannot connect to {self._name} {self.uri}: {text}")
 
 
 def address(uri: str) -> str:
