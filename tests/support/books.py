@@ -100,7 +100,7 @@ def wait_keys(
     client: MilvusClient,
     wanted: Iterable[int],
     name: str = "books",
-    timeout: float = 60,
+    timeout: float = 90,
 ) -> None:
     """Wait until a collection is there, loaded, and has these keys and no others."""
     expected = sorted(wanted)
@@ -118,7 +118,7 @@ def wait_equal(
     source: EmbeddedMilvus,
     target: EmbeddedMilvus | EmbeddedLite,
     selected: Callable[[str, str], bool] = lambda _database, _name: True,
-    timeout: float = 45,
+    timeout: float = 90,
 ) -> None:
     """Wait until both sides hold the same."""
     last = ["never compared"]

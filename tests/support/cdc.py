@@ -185,7 +185,7 @@ class Cdc:
         wait_until(confirmed, f"the target caught up, {self.log}", timeout)
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 90) -> None:
     """Look again and again, up to ``timeout`` seconds, until a condition holds."""
     deadline = time.monotonic() + timeout
     while not condition():
