@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tests.support.pulsar_wal import PulsarWal
 
+pytestmark = pytest.mark.thorough
 JAVA_TOKEN = "org.apache.pulsar.client.impl.auth.AuthenticationToken"
 
 
