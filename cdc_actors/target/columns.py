@@ -42,13 +42,14 @@ def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
 
 def named_columns(rows: Rows) -> dict[str, bytes]:
     """Return the columns of the chosen rows by field name, in the writer's order."""
-    chosen = {
-        insert_pb2.ColumnHead.FromString(column).field_name: (
-            column if rows.keep is None else select(column, rows.keep, rows.insert.rows)
-        )
-        for column in rows.insert.columns
-    }
-    return {name: without_nulls(column) for name, column in chosen.items()}
+    named: dict[str, bytes] = {}
+    for written in rows.insert.columns:
+        head = insert_pb2.ColumnHead.FromString(written)
+        column = written
+        if rows.keep is not None:
+            column = select(written, rows.keep, rows.insert.rows)
+        named[head.field_name] = without_nulls(column) if head.valid_data else column
+    return named
 
 
 def without_nulls(column: bytes) -> bytes:

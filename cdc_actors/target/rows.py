@@ -184,8 +184,7 @@ class RowWriter:
         )
 
     def _is_one_of_several(self, partition: str) -> bool:
-        named = bool(partition) and not self._divided
-        return named and self._has_partition(partition) and len(self._known()) > 1
+        return bool(partition) and not self._divided and len(self._known()) > 1
 
     def _call_delete(self, request: milvus_pb2.DeleteRequest) -> None:
         size = len(request.expr)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pymilvus.grpc_gen import msg_pb2
 
 from cdc_actors.changes import LOGICAL_BITS
+from cdc_actors.config.model import LogLevel
 from cdc_http.answers import Position, Positions
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.actors.views import PositionView
 
-_LEVELS = ("debug", "info", "warn", "error")
+_LEVELS: tuple[str, ...] = get_args(get_args(LogLevel)[0])
 
 
 def positions(views: Iterable[PositionView]) -> Positions:
