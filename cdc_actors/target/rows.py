@@ -115,13 +115,17 @@ class RowWriter:
             self._partitions.discard(partition)
 
     def _settle(self, at_most: int) -> None:
-        """Take answers, oldest first, until no more than ``at_most`` are open."""
+        """Take answers, oldest first, until no more than ``at_most`` are open.
+
+        One that failed stays, so that nothing behind it is ever called done.
+        """
         while self._in_flight and (
             self._in_flight[0].answer is None or self._open_answers() > at_most
         ):
-            flight = self._in_flight.popleft()
+            flight = self._in_flight[0]
             if flight.answer is not None:
                 self._finish(flight.answer, flight.request)
+            self._in_flight.popleft()
             flight.done()
 
     def _send(self, request: bytes) -> grpc.Future:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 PLACES = ("target", "queue", "etcd")
+TICK = 0.2
+"""Seconds between two of the source's time ticks, with which rows are let through."""
+
 NOT_WELL = {"retrying", "stalled"}
 
 
@@ -94,6 +98,24 @@ def test_a_way_that_leads_nowhere(
     ways.proxies[place].heal()
     wait_equal(*ways.servers, timeout=120)
     wait_until(lambda: cdc.get(task)["health"]["status"] == "ok", "it is well", 60)
+
+
+def test_paused_while_the_target_does_not_answer(
+    ways: Ways, client: MilvusClient, lite: MilvusClient, cdc: Cdc
+) -> None:
+    """Rows that were under way, and get lost there, are not taken for done."""
+    books = Books(client)
+    task = begin(cdc, ways, books, lite)
+    ways.proxies["target"].half_open()
+    key, several_batches = 10, time.monotonic() + 5 * TICK
+    while time.monotonic() < several_batches:
+        books.insert([key])
+        key += 1
+    cdc.ask("pause", task_id=task)
+    ways.proxies["target"].cut()
+    ways.proxies["target"].heal()
+    cdc.ask("resume", task_id=task)
+    wait_keys(lite, [*range(3), *range(10, key)])
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pymilvus.grpc_gen import schema_pb2
 
-from cdc_actors.changes import Rows
+from cdc_actors.changes import Batch, Rows
+from cdc_actors.errors import TransientError
 from cdc_actors.target import rows
-from tests.support.changes import insert
+from tests.support.changes import KEY_FIELD, insert
 
 
 @given(st.lists(st.integers(0, 600_000).map("k".__mul__) | st.integers(), max_size=12))
@@ -73,3 +78,59 @@ def test_an_insert_larger_than_a_request_is_split_by_rows(
     for part in parts:
         its = count if part.keep is None else len(part.keep)
         assert its == 1 or its * size / count <= rows.MAX_REQUEST_BYTES + size / count
+
+
+class Answering:
+    """A target that takes each insert with success, or is found away when it is asked."""
+
+    is_lite = False
+
+    def __init__(self, outcomes: list[bool]) -> None:
+        self._outcomes = outcomes
+        self._sent = 0
+
+    def wait(self, _seconds: float) -> None:
+        """Let no time pass."""
+
+    def call(self, *_: object) -> Any:
+        """Say what partitions there are."""
+        return SimpleNamespace(partition_names=["_default"])
+
+    def begin_insert(self, _request: bytes, _database: str) -> int:
+        """Return the number of the insert for an answer."""
+        self._sent += 1
+        return self._sent - 1
+
+    def finish(self, answer: int, method: str) -> None:
+        """Fail, however often it is asked, if the insert did."""
+        if not self._outcomes[answer]:
+            raise TransientError(f"{method} got no answer")
+
+
+@given(st.lists(st.booleans(), max_size=12), st.integers(0, 3))
+def test_nothing_behind_a_failed_insert_is_called_done(
+    outcomes: list[bool], asked_again: int
+) -> None:
+    """What is done is what came before the first failure, however often one drains."""
+    schema = schema_pb2.CollectionSchema()
+    schema.fields.add(
+        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
+    )
+    writer = rows.RowWriter(
+        Answering(outcomes),  # type: ignore[arg-type]
+        "default",
+        "books",
+        schema.SerializeToString(),
+    )
+    done: list[int] = []
+    with suppress(TransientError):
+        for i in range(len(outcomes)):
+            batch = Batch({}, (Rows(insert(i, keys=[i])),))
+            writer.write(batch, lambda i=i: done.append(i))  # type: ignore[misc]
+    for _ in range(asked_again + all(outcomes)):
+        with suppress(TransientError):
+            writer.drain()
+    first_failure = outcomes.index(False) if False in outcomes else len(outcomes)
+    assert done == list(range(first_failure))[: len(done)]
+    if asked_again or all(outcomes):
+        assert len(done) == first_failure
