@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.connection import TargetRefusal
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FullName = tuple[str, str]
 """A database and a collection in it."""
+
+LOADS = 5
+"""How often a collection is loaded that others open meanwhile."""
 
 _NOT_FOUND = frozenset({100, 200, 800})
 
@@ -110,8 +113,21 @@ def rename_collection(
         )
         target.call("RenameCollection", request, old[0])
     if target.is_lite and loaded:
-        load = milvus_pb2.LoadCollectionRequest(db_name=new[0], collection_name=new[1])
-        target.call("LoadCollection", load, new[0])
+        _load(target, *new)
+
+
+def _load(target: Connection, database: str, name: str) -> None:
+    """Load the collection, and see that it is.
+
+    Milvus Lite (3.2.2) opens a collection that it has just renamed once for each request
+    that comes meanwhile, and keeps the last one: what was loaded may not be what is kept.
+    """
+    request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
+    for _ in range(LOADS):
+        target.call("LoadCollection", request, database)
+        if is_loaded(target, database, name):
+            return
+    raise TransientError(f"the target does not keep {database}.{name} loaded")
 
 
 def is_loaded(target: Connection, database: str, name: str) -> bool:

@@ -104,14 +104,22 @@ def wait_keys(
 ) -> None:
     """Wait until a collection is there, loaded, and has these keys and no others."""
     expected = sorted(wanted)
+    seen: list[str] = []
 
     def has_them() -> bool:
         try:
-            return keys(client, name) == expected
-        except MilvusException:
-            return False
+            found = keys(client, name)
+        except MilvusException as error:
+            found, seen[:] = [], [str(error)]
+        else:
+            seen[:] = [f"it has {found}"]
+        return found == expected
 
-    wait_until(has_them, f"{name} has {len(expected)} keys", timeout)
+    try:
+        wait_until(has_them, f"{name} has {len(expected)} keys", timeout)
+    except AssertionError as late:
+        late.add_note(seen[0])
+        raise
 
 
 def wait_equal(
@@ -119,8 +127,9 @@ def wait_equal(
     target: EmbeddedMilvus | EmbeddedLite,
     selected: Callable[[str, str], bool] = lambda _database, _name: True,
     timeout: float = 90,
+    or_else: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Wait until both sides hold the same."""
+    """Wait until both sides hold the same, or until something else is so."""
     last = ["never compared"]
 
     def equal() -> bool:
@@ -135,6 +144,6 @@ def wait_equal(
         return report.equal
 
     try:
-        wait_until(equal, "both sides are equal", timeout)
+        wait_until(lambda: or_else() or equal(), "both sides are equal", timeout)
     except AssertionError as error:
         raise AssertionError(f"{error}: {last[0]}") from None
