@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import sqlite3
 import subprocess
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cdc_actors.tasks import TaskLog
+from cdc_actors.tasks.audit import verify
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+HALF_A_FRAME = 2_000
+"""SQLite writes a page of 4,096 bytes and a head at a time."""
 
 
 @pytest.fixture
@@ -92,6 +98,31 @@ def test_store_on_a_full_disk(
         survive(cdc, full, source, target_lite, client, lite)
 
 
+def test_torn_write_ahead_file(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    lite: MilvusClient,
+    tmp_path: Path,
+) -> None:
+    """What the machine was writing when it lost power, half a frame, is passed over."""
+    with Cdc(tmp_path, source) as cdc:
+        books = Books(client).create()
+        books.insert(range(3))
+        task = cdc.create(target_lite.uri)
+        wait_keys(lite, range(3))
+        cdc.kill()
+        with (tmp_path / "cdc.db-wal").open("ab") as log:
+            log.write(random.Random(0).randbytes(HALF_A_FRAME))
+        cdc.start()
+        assert cdc.get(task)["state"] == "Running"
+        books.insert(range(3, 6))
+        wait_equal(source, target_lite)
+        cdc.kill()
+        with closing(TaskLog.sqlite(str(tmp_path / "cdc.db"))) as events:
+            assert verify(events.database).fits
+
+
 def survive(
     cdc: Cdc,
     broken: Callable[[Cdc], AbstractContextManager[None]],
@@ -114,6 +145,8 @@ def survive(
         )
         assert status == 503
         assert "the event log cannot answer" in answer["message"]
+        assert cdc.request("pause", task_id=task)[0] == 503
+        assert cdc.get(task)["state"] == "Running"
         assert cdc.probe("/livez")[0] == 200
         books.insert(range(3, 6))
         wait_until(lambda: says_why(cdc, task), "its health says why", 60)

@@ -68,6 +68,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 cwd=self._root,
+                start_new_session=True,
                 **self._account,
             )
         deadline = time.monotonic() + START_SECONDS
@@ -87,6 +88,13 @@ class PostgresServer:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+    def kill(self) -> None:
+        """Kill the server and whatever serves its connections, with SIGKILL."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
 
     def _answers(self) -> bool:
         try:
