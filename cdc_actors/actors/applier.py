@@ -156,13 +156,20 @@ class Applier(pykka.ThreadingActor):
 
     def _create(self, work: Create) -> None:
         """A collection that is there already may have any of the rows written so far."""
-        if collections.create_collection(self._target, work.definition):
+        if collections.create_collection(
+            self._target, work.definition, self._begin_creation
+        ):
             until = hybrid(time.time() + CLOCK_SKEW)
             self._entry = replace(self._entry, adopted_until=until)
         operation = Operation.create_collection(self._entry)
         self._stream.record(RecordOperation(operation))
         self._exists = True
         self._close(work)
+
+    def _begin_creation(self) -> None:
+        """Whatever the target has by this name from now on is the task's."""
+        operation = Operation.create_collection(self._entry)
+        self._stream.record(BeginOperation(operation))
 
     def _drop(self, step: Step) -> None:
         """What has the name at the target, but is not of this task's making, stays."""

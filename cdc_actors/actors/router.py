@@ -15,12 +15,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.actors.applier import Applier
+from cdc_actors.actors.definitions import definition_of, entry_of
 from cdc_actors.actors.inbox import Inbox
 from cdc_actors.actors.own_names import OwnNames
 from cdc_actors.actors.work import Create, RecordSetAside, Told, Work, WorkArrived
 from cdc_actors.changes import (
     CreateCollection,
-    Definition,
     Delete,
     DropCollection,
     DropPartition,
@@ -99,6 +99,8 @@ class Router:
         """Know a collection from an earlier run; its channels are subscribed already."""
         if entry.state is CollectionState.DROPPED or not entry.schema:
             self._gone.add(entry.collection_id)
+        elif entry.state is CollectionState.CREATING:
+            self._go_on_creating(entry)
         else:
             self._add(entry, exists=True)
 
@@ -286,14 +288,24 @@ class Router:
             self._gone.add(collection_id)
             self._passed_over.add(collection_id)
             return
-        entry = _entry(meta)
+        entry = entry_of(meta)
         if holder := self._holder_of_name(entry):
             self._set_aside(entry, holder)
             return
         collection = self._add(entry, exists=False)
-        definition = _definition(meta, self.names.there(entry))
+        definition = definition_of(meta, self.names.there(entry))
         create = Create(definition, (self._stream.hold(mark),))
         self._deliver(collection, [create])
+
+    def _go_on_creating(self, entry: CollectionEntry) -> None:
+        """Create again what may be there; if the source dropped it since, it only goes."""
+        meta = self._catalog.collection(entry.collection_id)
+        if meta is None or meta.dropping:
+            self._add(replace(entry, state=CollectionState.DROPPING), exists=True)
+            return
+        live = replace(entry, state=CollectionState.LIVE)
+        definition = definition_of(meta, self.names.there(entry))
+        self._deliver(self._add(live, exists=False), [Create(definition, ())])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
@@ -370,27 +382,3 @@ def channels_of(shards: Iterable[str]) -> tuple[str, ...]:
 def _run_key(change: Change) -> int | None:
     """Rows of one collection go together; everything else stands alone."""
     return change.collection if isinstance(change, Insert | Delete) else None
-
-
-def _entry(meta: CollectionMeta) -> CollectionEntry:
-    return CollectionEntry(
-        collection_id=meta.id,
-        database=meta.database,
-        name=meta.name,
-        schema=meta.schema,
-        shards=tuple(meta.shards),
-        created=meta.created,
-        properties=dict(meta.properties),
-    )
-
-
-def _definition(meta: CollectionMeta, there: FullName) -> Definition:
-    return Definition(
-        database=there[0],
-        name=there[1],
-        schema=meta.schema,
-        shards=meta.shards_num,
-        consistency_level=meta.consistency_level,
-        properties=dict(meta.properties),
-        partitions=tuple(p.name for p in meta.partitions.values()),
-    )

@@ -15,7 +15,7 @@ from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.connection import TargetRefusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cdc_actors.changes import Definition
     from cdc_actors.target.connection import Connection
@@ -56,9 +56,12 @@ def _databases(target: Connection) -> set[str]:
     return set(target.call("ListDatabases", request, "default").db_names)
 
 
-def create_collection(target: Connection, definition: Definition) -> bool:
+def create_collection(
+    target: Connection, definition: Definition, begin: Callable[[], None]
+) -> bool:
     """Create the collection as the source has it; return whether it was there before.
 
+    ``begin`` is called before the target is asked to create anything by this name.
     Keys that the source generated are replicated as they are, so the target's field is
     not auto-id: an ordinary Milvus refuses given values for one that is.
 
@@ -72,6 +75,7 @@ def create_collection(target: Connection, definition: Definition) -> bool:
     if there is not None:
         _compare(wanted, there.schema, f"{definition.database}.{definition.name}")
     else:
+        begin()
         target.call(
             "CreateCollection", _create_request(definition, wanted), definition.database
         )

@@ -19,6 +19,10 @@ SHOWN_REFUSALS = 10
 def begin(task: Task, operation: Operation) -> None:
     """Note what may be half done from now on."""
     match operation.kind:
+        case registry.CREATE_COLLECTION:
+            entry = operation.created_entry()
+            creating = replace(entry, state=CollectionState.CREATING)
+            task.collections[entry.collection_id] = creating
         case registry.DROP_COLLECTION:
             _change(task, operation, state=CollectionState.DROPPING)
         case registry.RENAME_COLLECTION:

@@ -21,10 +21,11 @@ UPDATE_CREDENTIAL = "UpdateCredential"
 class CollectionState(StrEnum):
     """Where a collection stands at the target.
 
-    ``DROPPING`` says that a drop has begun and may have been done: after a crash it
-    must be done again before anything newer.
+    ``CREATING`` says that its creation has begun and may have been done, ``DROPPING`` the
+    same of its drop: after a crash it must be done again before anything newer.
     """
 
+    CREATING = "creating"
     LIVE = "live"
     DROPPING = "dropping"
     DROPPED = "dropped"

@@ -43,6 +43,7 @@ class Story:
         books.insert(range(10))
         self._client.create_partition(books.name, "new")
         books.insert(range(10, 20), partition="new")
+        self._client.create_partition(books.name, "empty")
         books.upsert(range(5))
         books.delete(range(5, 8))
         self._client.create_partition(books.name, "old")
@@ -155,3 +156,38 @@ def test_rows_are_equal_after_a_kill_at_each_point(
             assert cdc.request("delete", task_id=killed.task)[0] == 0, point
             killed.wait_dead(point)
         assert cdc.request("get", task_id=killed.task)[0] == 404
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("meanwhile", ["drop", "rename"])
+def test_killed_while_a_collection_is_created(
+    meanwhile: str,
+    point: str,
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    emptied,
+    tmp_path: Path,
+) -> None:
+    """What the source drops or renames before the restart leaves nothing behind."""
+    program = [str(Path(crashing.__file__))]
+    emptied(target_lite).close()
+    with (
+        closing(emptied(source)) as client,
+        Cdc(tmp_path, source, program=program) as cdc,
+    ):
+        killed = Killed(cdc, target_lite.uri)
+        assert killed.create() == 200
+        killed.arm(f"{point} call CreateCollection")
+        books = Books(client).create()
+        wait_until(killed.is_dead, "it dies")
+        books.insert(range(3))
+        if meanwhile == "drop":
+            client.drop_collection("books")
+            Books(client, "others").create().insert(range(3))
+        else:
+            client.rename_collection("books", "tomes")
+            Books(client, "tomes").insert(range(3, 6))
+        cdc.start()
+        wait_equal(source, target_lite)
+        found = cdc.get(killed.task)["collections"]
+        assert {each["state"] for each in found} == {"live"}

@@ -90,8 +90,10 @@ def test_nulls_and_sparse_vectors_arrive(
     )
     rows = (Rows(insert([1, 2, 3]), None), Rows(insert([4, 5, 6]), (0, 2)))
     with closing(Connection(target_lite.uri, "")) as target:
-        create_collection(target, definition)
-        assert create_collection(target, definition), "the same schema is the same"
+        create_collection(target, definition, lambda: None)
+        assert create_collection(target, definition, lambda: None), (
+            "the same schema is the same"
+        )
         writer = RowWriter(target, "default", "newer", serialized)
         writer.write(Batch(deletes={}, inserts=rows), lambda: None)
         writer.drain()

@@ -157,8 +157,10 @@ def test_deleted_task_is_unknown(command):
 
 
 def test_collection_from_create_to_drop():
-    """A collection is live when created, dropping when begun, dropped when done."""
+    """Creating, live, dropping, dropped: what has begun, and what is done."""
     task = new_task()
+    task.begin_operation(Operation.create_collection(entry(5)), **SAYS)
+    assert task.collections == {5: entry(5, state=CollectionState.CREATING)}
     task.apply_operation(Operation.create_collection(entry(5)), **SAYS)
     assert task.collections == {5: entry(5)}
     drop = Operation.drop_collection(entry(5), 2000)
