@@ -75,7 +75,7 @@ def run_and_kill(cdc: Cdc, workload: Workload, moments: random.Random) -> None:
 
 
 def compared(source: str, target: str) -> Report:
-    """Compare until both are equal or a minute has passed; return the last report."""
+    """Compare until both are equal or two minutes have passed; return the last report."""
     reports: list[Report] = []
 
     def equal() -> bool:
@@ -86,5 +86,5 @@ def compared(source: str, target: str) -> Report:
         return reports[-1].equal
 
     with suppress(AssertionError):
-        wait_until(equal, "both sides are equal", 60)
+        wait_until(equal, "both sides are equal", 120)
     return reports[-1]

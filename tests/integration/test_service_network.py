@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.proxy import TcpProxy
+from tests.support.ways import PLACES, Ways, ways_between
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,43 +21,17 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
-PLACES = ("target", "queue", "etcd")
 TICK = 0.2
 """Seconds between two of the source's time ticks, with which rows are let through."""
 
 NOT_WELL = {"retrying", "stalled"}
 
 
-@dataclass
-class Ways:
-    """A source and a target behind proxies, one for each place."""
-
-    uri: str
-    target_uri: str
-    etcd_address: str
-    queue: dict[str, dict[str, str]]
-    proxies: dict[str, TcpProxy]
-    servers: tuple[EmbeddedMilvus, EmbeddedLite]
-
-
 @pytest.fixture
 def ways(source: EmbeddedMilvus, target_lite: EmbeddedLite) -> Iterator[Ways]:
     """Yield the ways of a service from the source to a Milvus Lite."""
-    ports = (target_lite.ports["api"], source.ports["nats"], source.ports["etcd"])
-    with ExitStack() as stack:
-        proxies = {
-            place: stack.enter_context(TcpProxy(port))
-            for place, port in zip(PLACES, ports, strict=True)
-        }
-        at = {place: f"127.0.0.1:{proxy.port}" for place, proxy in proxies.items()}
-        yield Ways(
-            uri=source.uri,
-            target_uri=f"http://{at['target']}",
-            etcd_address=f"http://{at['etcd']}",
-            queue={"natsmq": {"address": f"nats://{at['queue']}"}},
-            proxies=proxies,
-            servers=(source, target_lite),
-        )
+    with ways_between(source, target_lite) as them:
+        yield them
 
 
 @pytest.fixture
