@@ -10,10 +10,12 @@ one lock, so that a silent target would hold up every other.
 from __future__ import annotations
 
 import time
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import grpc
+import structlog
 from pymilvus.client.grpc_handler import GrpcHandler
 from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
@@ -28,6 +30,9 @@ CALL_TIMEOUT = 30.0
 
 _GLANCE = 0.05
 """Seconds after which a waiting call looks whether it has been given up."""
+
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before an operation that came too soon for the target is asked again."""
 
 _NO_KEEPALIVE = {"grpc.keepalive_time_ms": 2**31 - 1}
 """Every call has a deadline instead: servers with gRPC's own limits, Milvus Lite among
@@ -48,6 +53,8 @@ _REFUSAL_CODES = frozenset(
 )
 _LITE_CONFLICT = 1
 _ROWS = frozenset({"Insert", "Delete"})
+
+_log = structlog.get_logger()
 
 
 class RateLimitError(TransientError):
@@ -113,13 +120,26 @@ class Connection:
     ) -> Any:
         """Send a request to the target's ``method`` and return its answer.
 
+        An operation that the target's limits refuse is asked again, later and later;
+        rows have a pace of their own.
+
         Raises:
-            TransientError: The target is away or overloaded.
+            TransientError: The target is away or overloaded; a RateLimitError for rows.
             OperatorError: The target refuses; a TargetRefusal where Milvus says why.
         """
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
-        answer = stub.future(request, timeout=timeout, metadata=(("dbname", database),))
-        return self.finish(answer, method)
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            answer = stub.future(
+                request, timeout=timeout, metadata=(("dbname", database),)
+            )
+            try:
+                return self.finish(answer, method)
+            except RateLimitError as refusal:
+                if method in _ROWS:
+                    raise
+                _log.info("target_limits_rate", pause=pause, words=str(refusal))
+            self.wait(pause)
+        raise AssertionError("pauses do not end")
 
     def begin_insert(self, request: bytes, database: str) -> grpc.Future:
         """Send a serialized InsertRequest; ``finish`` waits for its answer."""

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from tests.support.cdc import Cdc
 
 MB_A_SECOND = 0.25
+FLUSHES_A_SECOND = 0.3
+FLUSHES = 4
 ROWS = 400
 AT_ONCE = 50
 TEXT = 20_000
 
 
 class LimitedMilvus(EmbeddedMilvus):
-    """A Milvus that takes a quarter of a megabyte a second."""
+    """A Milvus that takes a quarter of a megabyte a second, and few operations."""
 
     def _prepare(self) -> Sequence[str]:
         command = super()._prepare()
@@ -36,6 +38,7 @@ class LimitedMilvus(EmbeddedMilvus):
         rate = {"max": MB_A_SECOND, "collection": {"max": MB_A_SECOND}}
         tree["quotaAndLimits"]["enabled"] = True
         tree["quotaAndLimits"]["dml"] = {"enabled": True, "insertRate": rate}
+        tree["quotaAndLimits"]["flushRate"] = {"enabled": True, "max": FLUSHES_A_SECOND}
         tree["quotaAndLimits"]["limitWriting"] = {
             "memProtection": {"enabled": False},
             "diskProtection": {"enabled": False},
@@ -72,3 +75,22 @@ def test_target_with_a_rate_limit(
     assert 0 < refusals < took + 5
     assert cdc.get(task)["health"]["status"] in {"ok", "catching_up"}
     assert "stream failed" not in cdc.log.read_text("utf-8")
+
+
+def test_target_with_a_limit_on_operations(
+    source: EmbeddedMilvus, limited: EmbeddedMilvus, client: MilvusClient, cdc: Cdc
+) -> None:
+    """Each operation is done once the target takes it, in order, and nothing fails."""
+    books = Books(client).create()
+    task = cdc.create(limited.uri)
+    for flush in range(FLUSHES):
+        books.insert([flush])
+        client.flush("books")
+    wait_equal(source, limited, timeout=180)
+    done = "Flush of default.books done at the target"
+    events = cdc.ask("history", task_id=task)["events"]
+    assert sum(each["text"] == done for each in events) == FLUSHES
+    assert cdc.get(task)["operations_refused"]["count"] == 0
+    log = cdc.log.read_text("utf-8")
+    assert "target_limits_rate" in log
+    assert "stream failed" not in log
