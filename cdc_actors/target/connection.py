@@ -9,6 +9,7 @@ one lock, so that a silent target would hold up every other.
 
 from __future__ import annotations
 
+import re
 import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,12 @@ _REFUSAL_CODES = frozenset(
     {10, 100, 105, 200, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
 )
 _LITE_CONFLICT = 1
+_BROKEN = re.compile(
+    r"NodeNotFound|node not found|NodeNotMatch|node offline|not ready|not healthy"
+    r"|unavailable|not available|connection refused|deadline exceeded"
+    r"|context canceled|rpc error|is closed",
+    re.IGNORECASE,
+)
 _ROWS = frozenset({"Insert", "Delete"})
 
 _log = structlog.get_logger()
@@ -218,15 +225,18 @@ def tls_arguments(param: Any) -> dict[str, str]:
 def check(status: Any, method: str, *, lite: bool = False) -> None:
     """Raise what a ``common.Status`` means, if it is not success.
 
-    What is unclear is tried again where rows are at stake, for giving up loses them; an
-    operation that the target does not want is refused at once. Milvus Lite (3.2) has code 1
-    for what is there already or in the way, Milvus for not being ready.
+    What is unclear is tried again where rows are at stake, for giving up loses them, and
+    where the words are those of a Milvus that is starting or has lost a node, which has
+    one code for this and for much else (2.3.5: 65535); an operation that the target does
+    not want is refused at once. Milvus Lite (3.2) has code 1 for what is there already or
+    in the way, Milvus for not being ready.
     """
     if status.code == 0 and status.error_code == 0:
         return
     code = status.code or status.error_code
     text = f"the target answers {method} with code {code}: {status.reason}"
-    unclear = method in _ROWS and code not in _REFUSAL_CODES
+    broken = not lite and _BROKEN.search(status.reason) is not None
+    unclear = (method in _ROWS or broken) and code not in _REFUSAL_CODES
     if code == _RATE_LIMIT:
         raise RateLimitError(text)
     passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
