@@ -98,8 +98,12 @@ class CollectionReport:
     def equal(self) -> bool:
         """Whether both sides hold the same. Indexes and load state do not count."""
         rows = self.missing.count + self.extra.count + self.different.count
-        content = any(finding.kind in _CONTENT for finding in self.findings)
-        return not content and rows + self.uneven == 0
+        return self.alike and rows + self.uneven == 0
+
+    @property
+    def alike(self) -> bool:
+        """Whether the collections can hold the same, whatever their rows."""
+        return not any(finding.kind in _CONTENT for finding in self.findings)
 
     def find(self, kind: Kind, text: str) -> None:
         """Add a difference between the collections themselves."""
