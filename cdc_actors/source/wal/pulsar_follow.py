@@ -45,7 +45,7 @@ QUEUE = 16
 
 _BATCH_BYTES = 1 << 20
 _BATCH = 500
-_LOOK_MS = 500
+_LOOK_MS = 2000
 _RETRY = 0.5
 _GRACE = 3.0
 """Seconds in which the client may reconnect before the source counts as away."""
