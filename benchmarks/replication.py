@@ -231,14 +231,19 @@ def peak_memory(cdc: Cdc) -> str:
     return f"{kilobytes / 1024:.0f} MiB"
 
 
-def open_source(stack: ExitStack, folder: Path, mq: str) -> EmbeddedMilvus:
+def open_source(
+    stack: ExitStack,
+    folder: Path,
+    mq: str,
+    kind: type[EmbeddedMilvus] = EmbeddedMilvus,
+) -> EmbeddedMilvus:
     """Start a source with this message queue; Kafka and Pulsar need Java and Maven."""
     broker = ""
     if mq == "kafka":
         broker = stack.enter_context(KafkaBroker(folder / "broker")).address
     elif mq == "pulsar":
         broker = stack.enter_context(PulsarBroker(folder / "broker")).address
-    source = EmbeddedMilvus(folder / "source", mq=mq, broker=broker)
+    source = kind(folder / "source", mq=mq, broker=broker)
     return stack.enter_context(source)
 
 

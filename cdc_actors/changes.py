@@ -40,12 +40,18 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One raw message of the write-ahead log.
 
-    A struct, like ``Position``, because there is one for each message: several times
-    cheaper to make than a frozen dataclass, and unknown to the garbage collector.
+    A struct because there is one for each message: several times cheaper to make than a
+    frozen dataclass, and unknown to the garbage collector. Each queue's own kind keeps
+    what its client tells of where the message stands.
     """
 
-    position: Position
+    channel: str
     payload: bytes
+
+    @property
+    def position(self) -> Position:
+        """Where it stands; made anew each time, since it costs more than the record."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

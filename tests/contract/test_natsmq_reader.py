@@ -36,8 +36,9 @@ def fill_the_buffer(
     """Write records of 2 MB and read ahead until no further pull is allowed."""
     natsmq.append(channel, [bytes(2 * MB)] * records)
     reader.subscribe(channel, None)
-    least = PREFETCH_BYTES - 9 * MB
+    least = PREFETCH_BYTES - 2 * MB
     eventually(lambda: reader.buffered(channel) > least, "the buffer fills up")
+    eventually(lambda: not natsmq.pulls(channel), "the last pull has ended")
 
 
 def test_prefetch_is_bounded_in_bytes(natsmq: NatsWal, channel: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from pulsar import Timeout
 from structlog.testing import capture_logs
 
 from cdc_actors.changes import Position
@@ -19,6 +20,7 @@ from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.source.wal.pulsar import PulsarReader
 from cdc_actors.source.wal.pulsar_admin import PulsarAdmin
 from cdc_actors.source.wal.pulsar_ids import entry_id, id_of, place_of, position_of
+from cdc_actors.source.wal.pulsar_link import CLIENT_LOG, MOVING
 from tests.support.pulsar import token
 from tests.support.wal import apart, eventually, numbered, payloads, read
 
@@ -91,6 +93,27 @@ def test_no_subscription_is_durable(pulsar: PulsarWal, channel: str) -> None:
         assert reader.holds(position)
         assert set(pulsar.subscriptions(channel).values()) == {False}
     eventually(lambda: not pulsar.subscriptions(channel), "they are gone")
+
+
+def test_a_topic_that_is_being_moved_is_opened_again(
+    pulsar: PulsarWal, channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that has unloaded a topic has it again before the client asks again."""
+    pulsar.append(channel, [b"record"])
+    with pulsar.reader() as reader:
+        client = reader._link._client
+        create, outcomes = client.create_reader, iter([Timeout(), None])
+
+        def once_moving(*arguments: object, **more: object) -> object:
+            if error := next(outcomes, None):
+                CLIENT_LOG.logger.warning("Retryable (%s)", MOVING)
+                raise error
+            return create(*arguments, **more)
+
+        monkeypatch.setattr(client, "create_reader", once_moving)
+        reader.subscribe(channel, None)
+        assert payloads(read(reader, 1), channel) == [b"record"]
+    assert list(outcomes) == []
 
 
 def test_tls_is_checked(pulsar: PulsarWal) -> None:

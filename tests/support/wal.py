@@ -142,6 +142,10 @@ class NatsWal:
         )
         return count
 
+    def pulls(self, channel: str) -> int:
+        """Return how many pulls of a channel the server has yet to answer."""
+        return asyncio.run(self._pulls(channel))
+
     def delete_consumers(self, channel: str) -> None:
         """Delete every consumer of a channel, as an operator might."""
         asyncio.run(self._delete_consumers(channel))
@@ -187,6 +191,11 @@ class NatsWal:
     async def _streams(self) -> list[StreamInfo]:
         async with self._jetstream() as jetstream:
             return await jetstream.streams_info()
+
+    async def _pulls(self, channel: str) -> int:
+        async with self._jetstream() as jetstream:
+            found = await jetstream.consumers_info(channel)
+        return sum(info.num_waiting or 0 for info in found)
 
     async def _delete_consumers(self, channel: str) -> None:
         async with self._jetstream() as jetstream:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection
 
     from cdc_actors.changes import Record
     from cdc_actors.errors import CdcError
@@ -17,7 +18,14 @@ RECORD_OVERHEAD = 256
 """Bytes of memory that a record takes beside its payload, at most."""
 
 TAKEN_BYTES = 4 << 20
-"""Bytes that are taken at once; one record may be larger."""
+"""Bytes that are taken at once, and what the last batch has beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    channel: str
+    records: list[Record]
+    size: int
 
 
 class RecordBuffer:
@@ -34,18 +42,18 @@ class RecordBuffer:
         self._taken = taken
         self._account = account
         self._changed = threading.Condition()
-        self._records: deque[Record] = deque()
+        self._batches: deque[_Batch] = deque()
         self._sizes: defaultdict[str, int] = defaultdict(int)
         self._error: CdcError | None = None
 
-    def put(self, records: Sequence[Record]) -> None:
+    def put(self, channel: str, records: list[Record]) -> None:
         """Add records; after ``fail`` they are dropped, as they may follow a gap."""
+        size = sum([len(record.payload) + RECORD_OVERHEAD for record in records])
         with self._changed:
-            if self._error is not None:
+            if self._error is not None or not records:
                 return
-            self._records.extend(records)
-            for record in records:
-                self._count(record, 1)
+            self._batches.append(_Batch(channel, records, size))
+            self._count(channel, size)
             self._changed.notify()
 
     def fail(self, error: CdcError) -> None:
@@ -58,8 +66,9 @@ class RecordBuffer:
         """Forget everything and let ``take`` raise ``error`` at once."""
         with self._changed:
             self._error = error
-            while self._records:
-                self._count(self._records.popleft(), -1)
+            while self._batches:
+                batch = self._batches.popleft()
+                self._count(batch.channel, -batch.size)
             self._changed.notify()
 
     def size(self, channel: str) -> int:
@@ -87,31 +96,31 @@ class RecordBuffer:
                 if self._error is not None:
                     raise self._error
                 return []
-            records = list(self._pop(channels))
+            records = self._pop(channels)
         self._taken()
         return records
 
     def _has(self, channels: Collection[str] | None) -> bool:
         if channels is None:
-            return bool(self._records)
+            return bool(self._batches)
         return any(self._sizes.get(channel) for channel in channels)
 
-    def _pop(self, channels: Collection[str] | None) -> Iterator[Record]:
+    def _pop(self, channels: Collection[str] | None) -> list[Record]:
         room = TAKEN_BYTES
-        others: list[Record] = []
-        while self._records and room > 0:
-            record = self._records.popleft()
-            if channels is None or record.position.channel in channels:
-                room -= self._count(record, -1)
-                yield record
+        records: list[Record] = []
+        others: list[_Batch] = []
+        while self._batches and room > 0:
+            batch = self._batches.popleft()
+            if channels is None or batch.channel in channels:
+                records += batch.records
+                room -= batch.size
+                self._count(batch.channel, -batch.size)
             else:
-                others.append(record)
-        self._records.extendleft(reversed(others))
+                others.append(batch)
+        self._batches.extendleft(reversed(others))
+        return records
 
-    def _count(self, record: Record, sign: int) -> int:
-        """Count a record in or out; return its bytes."""
-        size = len(record.payload) + RECORD_OVERHEAD
-        self._sizes[record.position.channel] += sign * size
+    def _count(self, channel: str, size: int) -> None:
+        self._sizes[channel] += size
         if self._account is not None:
-            self._account.take(sign * size)
-        return size
+            self._account.take(size)

@@ -8,7 +8,6 @@ Fetching is librdkafka's; reading is by offset, with no consumer group and no co
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 _BYTES = 8
 _AT = "@"
-_PACKED = struct.Struct("<q").pack
 _SLICE = 0.2
 """Seconds after which a waiting poll looks whether the reader was closed."""
 
@@ -45,6 +43,18 @@ _LOST = {
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
 _log = structlog.get_logger(__name__)
+
+
+class OffsetRecord(Record, frozen=True, gc=False):
+    """A record, its offset, and the id of its topic, empty if unknown."""
+
+    offset: int
+    topic_id: str
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return _position(self.channel, self.offset, self.topic_id)
 
 
 class KafkaReader:
@@ -66,7 +76,7 @@ class KafkaReader:
         self._closing = False
         self._open = True
         self._attached: dict[str, int] = {}
-        self._suffixes: dict[str, str] = {}
+        self._topic_ids: dict[str, str] = {}
         self._missing: set[str] = set()
         self._look_at = 0.0
         self._error: CdcError | None = None
@@ -187,7 +197,7 @@ class KafkaReader:
         offset = bounds.low if wanted is None else wanted
         self._client.attach(channel, offset)
         self._attached[channel] = offset
-        self._suffixes[channel] = _suffix(bounds.topic_id)
+        self._topic_ids[channel] = bounds.topic_id
 
     def _take(self, timeout: float) -> list[Record]:
         if self._error is not None:
@@ -207,7 +217,7 @@ class KafkaReader:
         As few calls as can be: a record of a few bytes costs no more than these.
         """
         records: list[Record] = []
-        suffixes = self._suffixes
+        topic_ids = self._topic_ids
         for message in messages:
             # Never None: every message and error that comes is one of a partition.
             channel: Any = message.topic()
@@ -215,16 +225,15 @@ class KafkaReader:
                 self._error = self._failure(channel, error)
                 break
             offset: Any = message.offset()
-            text = str(offset) + suffixes[channel]
-            position = Position(channel, _PACKED(offset), text)
-            records.append(Record(position, message.value() or b""))
+            payload = message.value() or b""
+            records.append(OffsetRecord(channel, payload, offset, topic_ids[channel]))
         return records
 
     def _failure(self, channel: str, error: KafkaError) -> CdcError:
         if error.code() not in _LOST:
             return self._client.translate(error)
         wanted = self._client.reached(channel, self._attached.get(channel, 0))
-        topic_id = self._suffixes[channel].removeprefix(_AT)
+        topic_id = self._topic_ids[channel]
         known = _lost(channel, wanted, self._client.bounds(channel), topic_id)
         return known or PositionLostError(f"{channel}: record {wanted}: {error.str()}")
 
@@ -255,11 +264,8 @@ def _closed() -> TransientError:
 
 
 def _position(channel: str, offset: int, topic_id: str = "") -> Position:
-    return Position(channel, _PACKED(offset), f"{offset}{_suffix(topic_id)}")
-
-
-def _suffix(topic_id: str) -> str:
-    return f"{_AT}{topic_id}" if topic_id else ""
+    text = f"{offset}{_AT}{topic_id}" if topic_id else str(offset)
+    return Position(channel, offset.to_bytes(_BYTES, "little", signed=True), text)
 
 
 def _topic_id(position: Position) -> str:

@@ -6,15 +6,19 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from cdc_actors.changes import Record
 from cdc_actors.errors import PositionLostError, TransientError
-from cdc_actors.source.wal.sequence import next_sequence, position_of, sequence_of
+from cdc_actors.source.wal.sequence import (
+    NumberedRecord,
+    next_sequence,
+    position_of,
+    sequence_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from types import TracebackType
 
-    from cdc_actors.changes import Position
+    from cdc_actors.changes import Position, Record
 
 _POLL_BYTES = 32 << 20
 _AWAY = "the log in memory is away"
@@ -84,7 +88,8 @@ class MemoryLog:
 
     def read(self, channel: str, start: int) -> list[Record]:
         """Return records from number ``start`` on, as many as fit into 32 MiB."""
-        records, size = [], 0
+        records: list[Record] = []
+        size = 0
         with self.changed:
             topic = self._topics[channel]
             for number in range(start, topic.end):
@@ -92,7 +97,7 @@ class MemoryLog:
                 size += len(payload)
                 if size > _POLL_BYTES:
                     break
-                records.append(Record(position_of(channel, number), payload))
+                records.append(NumberedRecord(channel, payload, number))
         return records
 
 

@@ -24,10 +24,9 @@ import structlog
 from nats.errors import Error as NatsError
 from nats.js.api import Header
 
-from cdc_actors.changes import Record
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
-from cdc_actors.source.wal.sequence import position_of
+from cdc_actors.source.wal.sequence import NumberedRecord
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js.api import StreamInfo
 
+    from cdc_actors.changes import Record
     from cdc_actors.source.wal.buffer import RecordBuffer
     from cdc_actors.source.wal.jetstream import JetStream
 
@@ -121,7 +121,7 @@ class Follower:
         self._consumer: str | None = None
         self._gone = False
         self._left = 0
-        self._heard = 0.0
+        self._heard = 0
         self._arrived: list[Record] = []
         self._room = asyncio.Event()
         self._ended = asyncio.Event()
@@ -195,7 +195,6 @@ class Follower:
     async def _pull(self, consumer: str, inbox: str) -> None:
         self._left = _BATCH
         self._ended.clear()
-        self._heard = asyncio.get_running_loop().time()
         request = {
             "batch": _BATCH,
             "max_bytes": self._pull_bytes,
@@ -225,7 +224,7 @@ class Follower:
         self._ended.set()
 
     async def _on_message(self, message: Msg) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._heard += 1
         if message.reply:
             self._on_record(message)
         else:
@@ -239,8 +238,7 @@ class Follower:
         self._next += 1
         if not self._arrived:
             asyncio.get_running_loop().call_soon(self._hand_over)
-        position = position_of(self._channel, sequence)
-        self._arrived.append(Record(position, message.data))
+        self._arrived.append(NumberedRecord(self._channel, message.data, sequence))
         self._left -= 1
         if not self._left:
             self._ended.set()
@@ -248,7 +246,7 @@ class Follower:
     def _hand_over(self) -> None:
         """Wake the polling thread once for all that came in one turn of the loop."""
         arrived, self._arrived = self._arrived, []
-        self._buffer.put(arrived)
+        self._buffer.put(self._channel, arrived)
 
     def _end(self, error: CdcError) -> None:
         self._hand_over()

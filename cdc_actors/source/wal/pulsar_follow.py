@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import structlog
 from pulsar import MessageId, PulsarException, Timeout
 
-from cdc_actors.changes import Position, Record
 from cdc_actors.errors import CdcError, PositionLostError, TransientError
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
 from cdc_actors.source.wal.pulsar_ids import (
+    IdentifiedRecord,
     entry_id,
     first_entry,
     id_of,
@@ -31,6 +31,7 @@ from cdc_actors.source.wal.pulsar_ids import (
 if TYPE_CHECKING:
     from pulsar import Reader
 
+    from cdc_actors.changes import Position, Record
     from cdc_actors.source.wal.buffer import RecordBuffer
     from cdc_actors.source.wal.pulsar_bounds import PulsarBounds
     from cdc_actors.source.wal.pulsar_ids import Place
@@ -44,7 +45,7 @@ QUEUE = 16
 
 _BATCH_BYTES = 1 << 20
 _BATCH = 500
-_LOOK_MS = 500
+_LOOK_MS = 2000
 _RETRY = 0.5
 _GRACE = 3.0
 """Seconds in which the client may reconnect before the source counts as away."""
@@ -170,8 +171,8 @@ class Follower:
                     return False
                 payload = message.data()
                 size += len(payload) + RECORD_OVERHEAD
-                position = position_of(self._channel, message_id)
-                self._arrived.append(Record(position, payload))
+                record = IdentifiedRecord(self._channel, payload, message_id)
+                self._arrived.append(record)
                 self._next, self._place = message_id, place
                 self._seen = self._taken = True
         return True
@@ -211,8 +212,7 @@ class Follower:
 
     def _hand_over(self) -> None:
         arrived, self._arrived = self._arrived, []
-        if arrived:
-            self._buffer.put(arrived)
+        self._buffer.put(self._channel, arrived)
 
 
 def _first(start: Position | None, *, inclusive: bool) -> tuple[MessageId, bool]:

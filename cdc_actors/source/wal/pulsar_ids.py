@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from pulsar import MessageId
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, Record
 from cdc_actors.errors import OperatorError
 
 Place = tuple[int, int, int]
 """Ledger, entry, index in the batch: ids of one topic in the order of its messages."""
+
+
+class IdentifiedRecord(Record, frozen=True, gc=False):
+    """A record and its message id."""
+
+    message_id: MessageId
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return position_of(self.channel, self.message_id)
 
 
 def position_of(channel: str, message_id: MessageId) -> Position:

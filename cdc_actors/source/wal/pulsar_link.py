@@ -52,6 +52,9 @@ _SAID = 3
 _EMPTY = "Topic has no messages"
 """What some brokers answer instead of an id when asked for the last message."""
 
+MOVING = "Topic is temporarily unavailable"
+"""What a broker answers for a topic that it, or another, has not loaded yet."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -129,13 +132,22 @@ class PulsarLink:
         It is not durable: the broker forgets it with the connection.
         """
         with self._translated(), suppress(pulsar.TopicNotFound):
-            return self._client.create_reader(
-                self._topic(channel),
-                start,
-                receiver_queue_size=queue,
-                start_message_id_inclusive=True,
-            )
+            try:
+                return self._create(channel, start, queue)
+            except pulsar.Timeout as error:
+                # The broker moves the topic. Told so, the client waits for nothing.
+                if MOVING not in self._words(error):
+                    raise
+                return self._create(channel, start, queue)
         return None
+
+    def _create(self, channel: str, start: MessageId, queue: int) -> pulsar.Reader:
+        return self._client.create_reader(
+            self._topic(channel),
+            start,
+            receiver_queue_size=queue,
+            start_message_id_inclusive=True,
+        )
 
     def has_message(self, reader: pulsar.Reader) -> bool:
         """Tell whether there is a message for a reader that has read none."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Position, Record
 from cdc_actors.errors import PositionLostError
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
-from cdc_actors.source.wal.rockskeys import ID_BYTES, Keys
+from cdc_actors.source.wal.rockskeys import KeyedRecord, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdc_actors.changes import Record
     from cdc_actors.source.wal.rocksview import RocksView
 
 
@@ -84,24 +84,21 @@ class RocksCursor:
         records: list[Record],
     ) -> int:
         channel, length = self._channel, self._length
-        prefix, digits_at = self._keys.prefix, len(self._keys.prefix)
-        number = 0
+        highest, newest = self._keys.highest(length), b""
         self.at_end = False
         for key, payload in items:
-            if len(key) != length or not key.startswith(prefix):
+            if len(key) != length or key > highest:
                 self._finish()
                 break
-            text = key[digits_at:].decode()
-            number = int(text)
-            position = Position(channel, number.to_bytes(ID_BYTES, "little"), text)
-            records.append(Record(position, payload))
+            newest = key
+            records.append(KeyedRecord(channel, payload, key))
             room -= len(payload) + RECORD_OVERHEAD
             if room <= 0:
                 break
         else:
             self._finish()
-        if number:
-            self._number, self._inclusive = number, False
+        if newest:
+            self._number, self._inclusive = self._keys.number(newest), False
         return room
 
     def _finish(self) -> None:

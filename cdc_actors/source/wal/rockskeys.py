@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, Record
 from cdc_actors.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def number_of(position: Position) -> int:
     return int.from_bytes(position.id, "little", signed=True)
 
 
+class KeyedRecord(Record, frozen=True, gc=False):
+    """A record and its key."""
+
+    key: bytes
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return position_of(self.channel, Keys(self.channel).number(self.key))
+
+
 class Keys:
     """The keys of one channel."""
 
@@ -52,6 +63,14 @@ class Keys:
     def key(self, number: int) -> bytes:
         """Return the key of the record with an id."""
         return b"%b%d" % (self.prefix, number)
+
+    def highest(self, length: int) -> bytes:
+        """Return the highest key of so many bytes that a record may have."""
+        return self.prefix.ljust(length, b"9")
+
+    def number(self, key: bytes) -> int:
+        """Return the id of the record with a key."""
+        return int(key[len(self.prefix) :])
 
     def first(self, entries: RdictIter) -> int | None:
         """Return the lowest id there is."""
@@ -109,7 +128,7 @@ class Keys:
             entries.status()
             return None
         key = entries.key()
-        return int(key[len(self.prefix) :]) if key.startswith(self.prefix) else None
+        return self.number(key) if key.startswith(self.prefix) else None
 
 
 def _digits(number: int) -> int:

@@ -5,10 +5,21 @@ Source of the rule: Milvus 2.3.5, ``pkg/mq/msgstream/mqwrapper/nmq/nmq_id.go``.
 
 from __future__ import annotations
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, Record
 from cdc_actors.errors import OperatorError
 
 _BYTES = 8
+
+
+class NumberedRecord(Record, frozen=True, gc=False):
+    """A record and its number, the first being 1."""
+
+    number: int
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return position_of(self.channel, self.number)
 
 
 def position_of(channel: str, sequence: int) -> Position:
