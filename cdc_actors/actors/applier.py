@@ -87,6 +87,7 @@ class Applier(pykka.ThreadingActor):
         self._entry = entry
         self._exists = exists
         self._set_aside = entry.state is CollectionState.SET_ASIDE
+        self._ended = False
         self._open: dict[int, Work] = {}
 
     def on_receive(self, message: Any) -> None:  # noqa: ARG002 - there is but one kind
@@ -139,6 +140,8 @@ class Applier(pykka.ThreadingActor):
 
     def _operate(self, item: Any) -> None:
         match item:
+            case _ if self._ended:
+                self._close(item)
             case Create():
                 self._create(item)
             case Repeat():
@@ -165,12 +168,17 @@ class Applier(pykka.ThreadingActor):
         self._close(work)
 
     def _drop(self, step: Step) -> None:
-        """What has the name at the target, but is not of this task's making, stays."""
+        """What has the name at the target, but is not of this task's making, stays.
+
+        A drop need not wait for ticks: what the catalog told of the collection, or a client
+        asked, may be given only afterwards, and has nothing left to be done to.
+        """
         operation = Operation.drop_collection(self._entry, step.operation.timestamp)
         self._stream.record(BeginOperation(operation))
         if self._exists:
             collections.drop_collection(self._target, *self._there)
         self._finish(operation, step)
+        self._ended = True
         self._reader.tell(CollectionEnded(self._entry.collection_id))
 
     def _drop_partition(self, step: Step, partition: str) -> None:
@@ -286,7 +294,7 @@ class Applier(pykka.ThreadingActor):
             match item:
                 case Step(operation=DropCollection()):
                     self._drop(item)
-                case Told():
+                case Told() if not self._ended:
                     self._skip_told(item)
                 case _:
                     self._close(item)
