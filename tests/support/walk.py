@@ -120,7 +120,8 @@ class World:
             self.drop(collection)
         self._ask(DEFAULT, "drop_database", name)
         self.databases.remove(name)
-        self._clients.pop(name).close() if name in self._clients else None
+        if client := self._clients.pop(name, None):
+            client.close()
 
     def create(self, database: str, name: str, spec: Spec, rng: Random) -> Collection:
         """Create a collection, every other time with an index and loaded."""
