@@ -268,10 +268,14 @@ class Walk(RuleBasedStateMachine):
         self.world.rename(collection, name, database)
 
     def movable(self) -> list[Collection]:
-        """Return what can be renamed into another database: nothing at Milvus Lite."""
+        """Return what can be renamed into another database.
+
+        At Milvus Lite nothing; 2.3.5 wants all aliases dropped before.
+        """
         if isinstance(self._stage.target, EmbeddedLite):
             return []
-        return [c for c in self.world.collections if self.places(c)]
+        found = [c for c in self.world.collections if not self.world.aliases_of(c)]
+        return [c for c in found if self.places(c)]
 
     def places(self, collection: Collection) -> list[tuple[str, str]]:
         """Return the names that a collection may have in other databases."""
