@@ -203,6 +203,8 @@ class Applier(pykka.ThreadingActor):
             operation = self._operation(work.kind, work, detail)
             self._stream.record(BeginOperation(operation))
             self._rename_to(operation)
+        else:
+            self._tell_name()
         self._close(work)
 
     def _finish_renaming(self) -> None:
@@ -217,9 +219,12 @@ class Applier(pykka.ThreadingActor):
             collections.rename_collection(self._target, self._there, new, loaded=loaded)
         self._stream.record(RecordOperation(operation))
         self._call(*operation.new_name)
-        self._reader.tell(
-            CollectionRenamed(self._entry.collection_id, *operation.new_name)
-        )
+        self._tell_name()
+
+    def _tell_name(self) -> None:
+        """Let those come that want the name which the collection had."""
+        name = self._entry.database, self._entry.name
+        self._reader.tell(CollectionRenamed(self._entry.collection_id, *name))
 
     def _follow(self, work: Told) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
