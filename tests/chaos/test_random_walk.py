@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.milvus import EmbeddedMilvus
     from tests.support.walk import Collection
 
-IN_SHORT = 1, 20
+IN_SHORT = 1, 12
 THOROUGH = 8, 60
 """How many walks there are, and how many steps each has."""
 
