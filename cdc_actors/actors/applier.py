@@ -87,6 +87,7 @@ class Applier(pykka.ThreadingActor):
         self._entry = entry
         self._exists = exists
         self._set_aside = entry.state is CollectionState.SET_ASIDE
+        self._ended = False
         self._open: dict[int, Work] = {}
 
     def on_receive(self, message: Any) -> None:  # noqa: ARG002 - there is but one kind
@@ -139,6 +140,8 @@ class Applier(pykka.ThreadingActor):
 
     def _operate(self, item: Any) -> None:
         match item:
+            case _ if self._ended:
+                self._close(item)
             case Create():
                 self._create(item)
             case Repeat():
@@ -172,12 +175,17 @@ class Applier(pykka.ThreadingActor):
         self._stream.record(BeginOperation(operation))
 
     def _drop(self, step: Step) -> None:
-        """What has the name at the target, but is not of this task's making, stays."""
+        """What has the name at the target, but is not of this task's making, stays.
+
+        A drop need not wait for ticks: what the catalog told of the collection, or a client
+        asked, may be given only afterwards, and has nothing left to be done to.
+        """
         operation = Operation.drop_collection(self._entry, step.operation.timestamp)
         self._stream.record(BeginOperation(operation))
         if self._exists:
             collections.drop_collection(self._target, *self._there)
         self._finish(operation, step)
+        self._ended = True
         self._reader.tell(CollectionEnded(self._entry.collection_id))
 
     def _drop_partition(self, step: Step, partition: str) -> None:
@@ -202,6 +210,8 @@ class Applier(pykka.ThreadingActor):
             operation = self._operation(work.kind, work, detail)
             self._stream.record(BeginOperation(operation))
             self._rename_to(operation)
+        else:
+            self._tell_name()
         self._close(work)
 
     def _finish_renaming(self) -> None:
@@ -216,9 +226,12 @@ class Applier(pykka.ThreadingActor):
             collections.rename_collection(self._target, self._there, new, loaded=loaded)
         self._stream.record(RecordOperation(operation))
         self._call(*operation.new_name)
-        self._reader.tell(
-            CollectionRenamed(self._entry.collection_id, *operation.new_name)
-        )
+        self._tell_name()
+
+    def _tell_name(self) -> None:
+        """Let those come that want the name which the collection had."""
+        name = self._entry.database, self._entry.name
+        self._reader.tell(CollectionRenamed(self._entry.collection_id, *name))
 
     def _follow(self, work: Told) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
@@ -293,7 +306,7 @@ class Applier(pykka.ThreadingActor):
             match item:
                 case Step(operation=DropCollection()):
                     self._drop(item)
-                case Told():
+                case Told() if not self._ended:
                     self._skip_told(item)
                 case _:
                     self._close(item)

@@ -30,14 +30,19 @@ class OwnNames:
         self._shared = shared
         self._collections = collections
         self._moving: dict[FullName, int] = {}
+        self._coming: dict[FullName, int] = {}
         self._aliases: dict[FullName, int] = {}
 
     def restore(self, aliases: Mapping[FullName, int]) -> None:
-        """Know the source's aliases that earlier runs brought to the target."""
+        """Know what earlier runs brought to the target: aliases, renames half done."""
         for (_, alias), collection_id in aliases.items():
             if collection := self._collections.get(collection_id):
                 there = self.there(collection.entry)[0], alias
                 self._aliases[there] = collection_id
+        for collection in self._collections.values():
+            if begun := collection.entry.renaming:
+                there = self._spec.target_name(*begun.new_name)
+                self._coming[there] = collection.entry.collection_id
 
     def there(self, entry: CollectionEntry) -> FullName:
         """Return what the target calls a collection."""
@@ -53,9 +58,15 @@ class OwnNames:
         return self._spec.target_name(meta.database, meta.name) == self.there(entry)
 
     def holders(self, entry: CollectionEntry) -> set[int | FullName]:
-        """Return the collections, by id, and the alias that have a new one's name."""
+        """Return the collections, by id, and the alias that have a collection's name.
+
+        One that is about to get the name has it.
+        """
         found: set[int | FullName] = {each.collection_id for each in self.alike(entry)}
         name = self.there(entry)
+        if name in self._coming:
+            found.add(self._coming[name])
+        found.discard(entry.collection_id)
         return found | {name} if name in {*self._aliases, *self._moving} else found
 
     def owner(self, holder: int | FullName) -> int | None:
@@ -68,12 +79,17 @@ class OwnNames:
         """Tell whether the name at the target that an operation is about can be had.
 
         No other collection may have it, nor an alias or another task the new name of a
-        collection, nor may an alias be under way.
+        collection, nor may an alias or a collection be about to get it.
         """
         name = self._name_of(collection, work)
-        if name in self._moving or self.holder_for(collection, work) is not None:
+        if name is None:
+            return True
+        own = collection.entry.collection_id
+        if name in self._moving or self._coming.get(name, own) != own:
             return False
-        if work.kind != RENAME_COLLECTION or name is None:
+        if self.holder_for(collection, work) is not None:
+            return False
+        if work.kind != RENAME_COLLECTION:
             return True
         return name not in self._aliases and self._shared.take(name) is None
 
@@ -91,16 +107,32 @@ class OwnNames:
         holder = self._collections.get(self.holder_for(collection, work) or 0)
         return holder is not None and holder.entry.created > work.timestamp
 
-    def let_go(self, entry: CollectionEntry) -> None:
-        """Leave the name that a collection had to other tasks, unless one here has it."""
+    def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
+        """Know that a collection has the name that it was about to get."""
+        self._coming.pop(self.there(now), None)
+        self._let_go(earlier)
+
+    def ended(self, entry: CollectionEntry) -> None:
+        """Leave to others the name of a collection that is dropped."""
+        self.kept(entry.collection_id)
+        self._let_go(entry)
+
+    def kept(self, collection_id: int) -> None:
+        """Know that a collection gets no other name any more."""
+        coming = self._coming.items()
+        self._coming = {name: to for name, to in coming if to != collection_id}
+
+    def _let_go(self, entry: CollectionEntry) -> None:
+        """Leave a name to other tasks, unless a collection here has it."""
         if not self.alike(entry):
             self._shared.free(self.there(entry))
 
     def take(self, collection: Collection, work: Told) -> None:
-        """Know that an operation on an alias is under way."""
+        """Know that an operation that gives a name, or an alias, is under way."""
         name = self._name_of(collection, work)
-        if "alias" in work.detail and name is not None:
-            self._moving[name] = collection.entry.collection_id
+        if name is not None:
+            under_way = self._moving if "alias" in work.detail else self._coming
+            under_way[name] = collection.entry.collection_id
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias stands for now; None is for nothing."""

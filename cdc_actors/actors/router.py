@@ -191,7 +191,7 @@ class Router:
         self._gone.add(collection_id)
         if collection.applier is not None:
             collection.applier.stop(block=False)
-        self.names.let_go(collection.entry)
+        self.names.ended(collection.entry)
         self._free(collection_id)
         for alias in self.names.aliases_of(collection_id):
             self.point(alias, None)
@@ -199,15 +199,16 @@ class Router:
     def renamed(self, collection_id: int, name: FullName) -> None:
         """Know a collection by another name, and let those go on that want the old."""
         collection = self._collections[collection_id]
-        database, own = name
         earlier = collection.entry
-        collection.entry = replace(earlier, database=database, name=own)
-        self.names.let_go(earlier)
+        collection.entry = replace(earlier, database=name[0], name=name[1])
+        self.names.renamed(earlier, collection.entry)
         self._free(collection_id)
 
     def kept(self, collection_id: int) -> None:
         """Leave out those that want the name of a collection which the target keeps."""
         self._kept.add(collection_id)
+        self.names.kept(collection_id)
+        self._free(collection_id)
         for other in list(self._collections.values()):
             if collection_id in other.waits_for:
                 del self._collections[other.entry.collection_id]
@@ -315,9 +316,12 @@ class Router:
         return collection
 
     def _free(self, holder: int | FullName) -> None:
-        """Let those go on that waited for a collection or an alias to give up a name."""
+        """Let those go on that waited for a collection or an alias to give up a name.
+
+        A collection that was renamed may have been given the very name that they want.
+        """
         for other in self._collections.values():
-            if holder in other.waits_for:
+            if holder in other.waits_for - self.names.holders(other.entry):
                 other.waits_for.discard(holder)
                 backlog, other.backlog = other.backlog, []
                 self._deliver(other, backlog)

@@ -61,6 +61,7 @@ class Server:
 
     def __init__(self, endpoint: Endpoint, database: str) -> None:
         self.side = endpoint.side
+        self._database = database
         self._uri = endpoint.uri
         with self.errors():
             # Shared handlers know neither the database nor another side's settings.
@@ -116,7 +117,10 @@ class Server:
     def aliases(self, name: str) -> list[str]:
         """Return the aliases of a collection."""
         with self.errors():
-            found = self.client.list_aliases(name, timeout=CALL_TIMEOUT)
+            # pymilvus (3.0.2) would ask for those of the database "default".
+            found = self.client.list_aliases(
+                name, db_name=self._database, timeout=CALL_TIMEOUT
+            )
         return list(found["aliases"])
 
     def indexes(self, name: str) -> dict[str, dict[str, Any]]:

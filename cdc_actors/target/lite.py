@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -11,6 +11,40 @@ from cdc_actors.target.connection import TargetRefusal
 if TYPE_CHECKING:
     from cdc_actors.changes import Key
     from cdc_actors.target.connection import Connection
+
+
+def repeat(target: Connection, kind: str, message: Any) -> None:
+    """Ask what the source was asked of a collection; raises as ``Connection.call`` does.
+
+    In Lite (3.2.2) a collection without an index is loaded whatever one asks, and stays so
+    when it gets one; in Milvus it is not until somebody loads it. Neither drops the index
+    of a collection that is loaded: when the source did, it was not.
+    """
+    bare = kind == "CreateIndex" and not _is_indexed(target, message)
+    if kind == "DropIndex":
+        _release(target, message)
+    target.call(kind, message, message.db_name)
+    if bare:
+        _release(target, message)
+
+
+def _is_indexed(target: Connection, about: Any) -> bool:
+    """Tell whether there is an index of whatever field."""
+    request = milvus_pb2.DescribeIndexRequest(
+        db_name=about.db_name, collection_name=about.collection_name
+    )
+    try:
+        target.call("DescribeIndex", request, about.db_name)
+    except TargetRefusal:
+        return False
+    return True
+
+
+def _release(target: Connection, about: Any) -> None:
+    request = milvus_pb2.ReleaseCollectionRequest(
+        db_name=about.db_name, collection_name=about.collection_name
+    )
+    target.call("ReleaseCollection", request, about.db_name)
 
 
 def keys_in_partition(
@@ -50,5 +84,4 @@ def _query_unloaded(
     try:
         return target.call("Query", query, query.db_name)
     finally:
-        release = milvus_pb2.ReleaseCollectionRequest(**where)
-        target.call("ReleaseCollection", release, query.db_name)
+        _release(target, query)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
+from cdc_actors.target import lite
 from cdc_actors.target.collections import drop_database, ensure_database
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def repeat(
         drop_database(target, database)
     else:
         message = message_for(request, database, collection)
-        target.call(request.kind, message, database)
+        if target.is_lite:
+            lite.repeat(target, request.kind, message)
+        else:
+            target.call(request.kind, message, database)
 
 
 def message_for(request: Request, database: str, collection: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -265,6 +266,46 @@ def test_a_database_at_one_side_is_named(
         "other.lonely: DIFFERENT, rows not compared",
         "  collection: is only at the target",
     ]
+
+
+def test_an_alias_in_another_database_is_named(
+    source: EmbeddedMilvus, target_lite: EmbeddedLite
+) -> None:
+    """Aliases are looked for in the collection's own database."""
+    with ExitStack() as stack:
+        for server in (source, target_lite):
+            stack.enter_context(database_with_tales(server, "aside"))
+        client = MilvusClient(source.uri, db_name="aside", timeout=60, dedicated=True)
+        client.create_alias("tales", "stories")
+        found = compare(
+            source.uri,
+            "",
+            target_lite.uri,
+            "",
+            databases_selected=lambda database, _: database == "aside",
+        )
+        client.drop_alias("stories")
+        client.close()
+    assert [each.text for each in found.of(Kind.ALIAS)] == [
+        "'stories' is missing at the target"
+    ]
+
+
+@contextmanager
+def database_with_tales(
+    server: EmbeddedMilvus | EmbeddedLite, database: str
+) -> Iterator[None]:
+    """Have a database with one collection, ``tales``, for a while."""
+    there = {"timeout": 60, "dedicated": True, "grpc_options": PATIENT}
+    with closing(MilvusClient(server.uri, **there)) as client:
+        client.create_database(database)
+        with closing(MilvusClient(server.uri, db_name=database, **there)) as inside:
+            create(inside, "tales", SCHEMA)
+            try:
+                yield
+            finally:
+                inside.drop_collection("tales")
+                client.drop_database(database)
 
 
 def test_a_collection_that_is_not_loaded(copy: MilvusClient, report: Any) -> None:

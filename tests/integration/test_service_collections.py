@@ -222,6 +222,33 @@ def test_what_happens_to_a_collection_while_the_task_runs(
 
 
 @pytest.mark.parametrize("target", ["milvus", "lite"])
+def test_partition_that_comes_and_goes_while_the_service_is_down(
+    target: str,
+    client: MilvusClient,
+    emptied,
+    cdc: Cdc,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Its drop, of which alone the log tells, finds nothing at the target to drop."""
+    server = request.getfixturevalue(f"target_{target}")
+    other = emptied(server)
+    books = Books(client).create(index=False)
+    books.index()
+    task = cdc.create(server.uri)
+    books.insert(range(5))
+    wait_until(lambda: cdc.get(task)["rows_applied"] == 5, "the rows are there")
+    cdc.kill()
+    client.create_partition("books", "brief")
+    client.drop_partition("books", "brief")
+    books.insert(range(5, 10))
+    cdc.start()
+    client.load_collection("books")
+    wait_keys(other, range(10))
+    assert set_aside(cdc, task) == {}
+    other.close()
+
+
+@pytest.mark.parametrize("target", ["milvus", "lite"])
 @pytest.mark.parametrize("down", ["", "down"], ids=["up", "down"])
 def test_drop_and_create_again_with_another_schema(
     target: str,

@@ -72,7 +72,9 @@ class Stage:
 
     def is_called(self, owner: int, name: str) -> None:
         """Hear that a rename is done."""
+        earlier = self.collections[owner].entry
         self.collections[owner] = _known(name, owner)
+        self.names.renamed(earlier, self.collections[owner].entry)
 
 
 def _known(name: str, number: int) -> Collection:
@@ -124,6 +126,33 @@ def test_ring_of_names_is_untied(size: int) -> None:
             stage.is_called(owner, name)
     found = {number: c.entry.name for number, c in stage.collections.items()}
     assert found == wanted
+
+
+def test_name_is_given_to_one_at_a_time() -> None:
+    """While a collection is about to get a name, no other may have it, old or new."""
+    stage = Stage(a=1, b=2)
+    stage.rename(1, "c", 10)
+    stage.rename(2, "c", 20)
+    new = _known("c", 30)
+    assert stage.advance(20) == [(1, RENAME_COLLECTION, "c")]
+    assert stage.advance(20) == []
+    assert stage.names.holders(new.entry) == {1}
+    stage.is_called(1, "c")
+    assert stage.advance(20) == []
+    assert stage.names.holders(new.entry) == {1}
+    stage.is_called(1, "d")
+    assert stage.names.holders(new.entry) == set()
+    assert stage.advance(20) == [(2, RENAME_COLLECTION, "c")]
+
+
+def test_rename_that_is_given_up_leaves_the_name_to_others() -> None:
+    """A collection that is dropped, or kept at the target, no longer gets its name."""
+    stage = Stage(a=1, b=2)
+    stage.rename(1, "c", 10)
+    stage.rename(2, "c", 20)
+    assert stage.advance(20) == [(1, RENAME_COLLECTION, "c")]
+    stage.names.kept(1)
+    assert stage.advance(20) == [(2, RENAME_COLLECTION, "c")]
 
 
 def test_alias_waits_for_its_turn() -> None:
