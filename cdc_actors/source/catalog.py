@@ -51,11 +51,13 @@ _OF_COLLECTIONS = (
     meta.COLLECTIONS,
     meta.COLLECTIONS_BEFORE_DATABASES,
     meta.FIELDS,
+    meta.FUNCTIONS,
     meta.PARTITIONS,
     meta.INDEXES,
     meta.COLLECTION_LOADS,
     meta.PARTITION_LOADS,
 )
+_BELONGINGS = (meta.FIELDS, meta.PARTITIONS, meta.FUNCTIONS)
 _WATCHED = (*_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, ACCESS)
 _COLLECTION_OF_KEY = re.compile(
     rf"(?:{meta.COLLECTIONS}\d+/|{'|'.join(_OF_COLLECTIONS[1:])})(\d+)(?:/|$)"
@@ -138,7 +140,7 @@ class Catalog:
             if home != database:
                 continue
             for pair in self._read(prefix, revision):
-                found = meta.collection(pair, home, [], [])
+                found = meta.collection(pair, home)
                 if found.available and found.name == name:
                     found = self._collection(pair, home, revision)
                     return self._with_history(found, databases, revision)
@@ -191,14 +193,13 @@ class Catalog:
     def _collections(
         self, databases: dict[int, str], revision: int
     ) -> dict[int, CollectionMeta]:
-        fields = _by_collection(self._read(meta.FIELDS, revision))
-        partitions = _by_collection(self._read(meta.PARTITIONS, revision))
+        kinds = [_by_collection(self._read(kind, revision)) for kind in _BELONGINGS]
         found: dict[int, CollectionMeta] = {}
         for prefix, database in _homes(databases):
             for pair in self._read(prefix, revision):
                 key = pair[0].removeprefix(prefix)
-                parts = fields.get(key, []), partitions.get(key, [])
-                one = meta.collection(pair, database, *parts)
+                own = [of_kind.get(key, []) for of_kind in kinds]
+                one = meta.collection(pair, database, *own)
                 found[one.id] = one
         told = history.collection_versions(self._versions(meta.COLLECTIONS, revision))
         return {
@@ -209,10 +210,9 @@ class Catalog:
     def _collection(
         self, pair: tuple[str, bytes], database: str, revision: int
     ) -> CollectionMeta:
-        own = pair[0].rpartition("/")[2]
-        fields = self._read(f"{meta.FIELDS}{own}/", revision)
-        partitions = self._read(f"{meta.PARTITIONS}{own}/", revision)
-        return meta.collection(pair, database, fields, partitions)
+        key = pair[0].rpartition("/")[2]
+        own = [self._read(f"{kind}{key}/", revision) for kind in _BELONGINGS]
+        return meta.collection(pair, database, *own)
 
     def _with_history(
         self, found: CollectionMeta, databases: dict[int, str], revision: int

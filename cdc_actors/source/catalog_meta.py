@@ -6,6 +6,7 @@ Reads the values that Milvus 2.3 to 2.5 keeps in etcd (Milvus: ``internal/metast
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ DATABASES = "root-coord/database/db-info/"
 COLLECTIONS = "root-coord/database/collection-info/"
 COLLECTIONS_BEFORE_DATABASES = "root-coord/collection/"
 FIELDS = "root-coord/fields/"
+FUNCTIONS = "root-coord/functions/"
 PARTITIONS = "root-coord/partitions/"
 ALIASES = "root-coord/database/aliases/"
 INDEXES = "field-index/"
@@ -41,7 +43,7 @@ _WHOLE_COLLECTION = 2
 # An import whose rows can be read, or will be: completed, flushed.
 _IMPORTED = (6, 8)
 
-Pairs = list[tuple[str, bytes]]
+Pairs = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,13 @@ class PartitionMeta:
 class CollectionMeta:
     """One collection.
 
-    ``schema`` is a serialized ``schema.CollectionSchema`` with the user's fields by id;
-    the dynamic field is only a flag in it. ``shards`` are the virtual channels,
-    ``channels`` the physical ones, ``start_positions`` the log's message ids before the
-    first row, by physical channel. ``partitions`` are those in existence, oldest first.
-    A collection that is neither ``available`` nor ``dropping`` is still being created.
-    ``names`` are those that it ever had, as far as the catalog remembers, the present one
-    last; ``altered`` is when it was last written down, a hybrid timestamp.
+    ``schema`` is a serialized ``schema.CollectionSchema`` with the user's fields and
+    functions by id; the dynamic field is only a flag in it. ``shards`` are the virtual
+    channels, ``channels`` the physical ones, ``start_positions`` the log's message ids
+    before the first row, by physical channel. ``partitions`` are those in existence,
+    oldest first. A collection that is neither ``available`` nor ``dropping`` is still
+    being created. ``names`` are those that it ever had, as far as the catalog remembers,
+    the present one last; ``altered`` is when it was last written down, a hybrid timestamp.
 
     Milvus 2.3.5 keeps in ``properties`` what they were before they were last altered.
     """
@@ -141,11 +143,15 @@ def databases(pairs: Pairs) -> dict[int, str]:
 
 
 def collection(
-    pair: tuple[str, bytes], database: str, fields: Pairs, partitions: Pairs
+    pair: tuple[str, bytes],
+    database: str,
+    fields: Pairs = (),
+    partitions: Pairs = (),
+    functions: Pairs = (),
 ) -> CollectionMeta:
-    """Return a collection from its own pair and those of its fields and partitions."""
+    """Return a collection from its own pair and those of what belongs to it."""
     info = _parse(catalog_pb2.CollectionInfo, pair)
-    schema = _schema(info, fields)
+    schema = _schema(info, fields, functions)
     return CollectionMeta(
         id=info.id,
         database=database,
@@ -226,8 +232,8 @@ def field_names(schema: bytes) -> dict[int, str]:
     return {field.fieldID: field.name for field in fields}
 
 
-def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs) -> Any:
-    """Put a collection's schema together: Milvus keeps its fields apart."""
+def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -> Any:
+    """Put a collection's schema together: Milvus keeps fields and functions apart."""
     schema = schema_pb2.CollectionSchema.FromString(info.schema)
     found = [_parse(schema_pb2.FieldSchema, pair) for pair in fields]
     found.sort(key=lambda field: field.fieldID)
@@ -238,6 +244,10 @@ def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs) -> Any:
         if field.fieldID >= _FIRST_USER_FIELD and not field.is_dynamic
     )
     schema.enable_dynamic_field |= any(field.is_dynamic for field in found)
+    kept = [_parse(schema_pb2.FunctionSchema, pair) for pair in functions]
+    kept.sort(key=lambda function: function.id)
+    del schema.functions[:]
+    schema.functions.extend(kept)
     return schema
 
 

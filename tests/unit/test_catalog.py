@@ -25,6 +25,19 @@ def _field(field_id: int, **values: object) -> tuple[str, bytes]:
     return f"root-coord/fields/7/{field_id}", field.SerializeToString()
 
 
+def _function(function_id: int) -> tuple[str, bytes]:
+    function = schema_pb2.FunctionSchema(
+        id=function_id,
+        name=f"fn{function_id}",
+        type=schema_pb2.BM25,
+        input_field_names=["f100"],
+        input_field_ids=[100],
+        output_field_names=["f101"],
+        output_field_ids=[101],
+    )
+    return f"root-coord/functions/7/{function_id}", function.SerializeToString()
+
+
 def _partition(partition_id: int, state: int = CREATED) -> tuple[str, bytes]:
     info = catalog_pb2.PartitionInfo(
         partition_id=partition_id, partition_name=f"p{partition_id}", state=state
@@ -50,6 +63,21 @@ def test_dynamic_field_is_a_flag() -> None:
     schema = _schema(_field(100), _field(101, is_dynamic=True))
     assert [field.fieldID for field in schema.fields] == [100]
     assert schema.enable_dynamic_field
+
+
+def test_schema_has_the_functions() -> None:
+    """What Milvus 2.5 computes of other fields is part of the schema, by function id."""
+    found = meta.collection(
+        _info(),
+        "default",
+        [_field(100), _field(101, is_function_output=True)],
+        functions=[_function(1001), _function(1000)],
+    )
+    schema = schema_pb2.CollectionSchema.FromString(found.schema)
+    assert [function.name for function in schema.functions] == ["fn1000", "fn1001"]
+    assert schema.functions[0].type == schema_pb2.BM25
+    assert schema.functions[0].output_field_names == ["f101"]
+    assert schema.fields[1].is_function_output
 
 
 @pytest.mark.parametrize(
