@@ -28,7 +28,6 @@ from cdc_actors.actors.work import (
     NameKept,
     ReadingBegins,
     ReadOn,
-    RecordSetAside,
     StreamProgressed,
 )
 from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request, Unknown
@@ -243,6 +242,7 @@ class Reader(pykka.ThreadingActor):
         self._adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
             self._see(meta)
+        self._router.left_out.see_all(snapshot.collections)
         self._follower.see_aliases(snapshot.aliases)
         self._follower.see_imports(snapshot.imports)
         self._see_access()
@@ -262,20 +262,24 @@ class Reader(pykka.ThreadingActor):
         """Notice what came into being or was changed since."""
         changes = self._watch.changed()
         for collection_id in changes.collections:
-            if self._router.is_left_out(collection_id):
+            if self._router.is_over(collection_id):
                 continue
             meta = self._catalog.collection(collection_id)
-            if meta is None:
-                continue
-            if starts := self._adopt([meta]):
-                self._record_starts(starts, f"collection {meta.name} is new")
-            self._see(meta)
+            if collection_id in self._router.left_out:
+                self._router.left_out.see(collection_id, meta)
+            elif meta is not None:
+                self._notice(meta)
         if changes.aliases:
             self._follower.see_aliases(self._catalog.aliases())
         if changes.imports:
             self._follower.see_imports(self._catalog.imports())
         if changes.access:
             self._see_access()
+
+    def _notice(self, meta: CollectionMeta) -> None:
+        if starts := self._adopt([meta]):
+            self._record_starts(starts, f"collection {meta.name} is new")
+        self._see(meta)
 
     def _see_access(self) -> None:
         if self._job.spec.enable_user_role:
@@ -343,8 +347,7 @@ class Reader(pykka.ThreadingActor):
         entry = CollectionEntry(
             collection_id=meta.id, database=meta.database, name=meta.name
         )
-        self._stream.record(RecordSetAside(entry, error))
-        self._router.leave_out(meta.id)
+        self._router.leave_out(entry, error)
 
     def _take(self, record: Record) -> None:
         change = decode(record.payload)
@@ -392,5 +395,6 @@ class Reader(pykka.ThreadingActor):
                 min(ticks) if ticks and all(ticks) else None,
                 self._stream.rows,
                 self._channels.behind,
+                self._parking.waits(),
             )
         )
