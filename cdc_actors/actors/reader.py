@@ -19,6 +19,7 @@ from cdc_actors.actors.follower import Follower
 from cdc_actors.actors.parking import Parking
 from cdc_actors.actors.properties import Properties
 from cdc_actors.actors.router import Router
+from cdc_actors.actors.serving import Serving
 from cdc_actors.actors.work import (
     AliasPointed,
     CollectionEnded,
@@ -35,7 +36,7 @@ from cdc_actors.errors import PositionLostError
 from cdc_actors.source.catalog import Catalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import open_reader
-from cdc_actors.target.connection import Connection, tls_arguments
+from cdc_actors.target.connection import connect
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
@@ -172,7 +173,8 @@ class Reader(pykka.ThreadingActor):
         many of them there are.
         """
         job = self._job
-        self._target = self._open_target()
+        self._target = connect(job.spec.target, job.token, self._stream.given_up)
+        self._open.callback(self._target.close)
         self._wal: WalReader = open_reader(job.source, self._stream.fetched_ahead)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
@@ -202,32 +204,22 @@ class Reader(pykka.ThreadingActor):
         there = snapshot.databases.values()
         databases = Databases(stream, router, self._target, spec, there)
         self._parking = Parking(stream, router, self._channels, databases)
+        catalog, requests = self._catalog, job.source.replicate_chan
+        serving = Serving(router, self._parking, self._channels, catalog, requests)
         self._directory = Directory()
         self._beside = BesideTheLog(
             stream,
             router,
-            self._parking,
+            serving,
             databases,
-            self._catalog,
+            catalog,
             self._directory,
             spec,
         )
         self._properties = Properties(stream, job.source, router, self._parking)
         self._open.callback(self._properties.close)
-        self._follower = Follower(stream, router, self._parking, self._catalog, spec)
+        self._follower = Follower(stream, router, self._parking, catalog, serving, spec)
         self._access = Access(stream, self._target, spec, job.access, job.passwords)
-
-    def _open_target(self) -> Connection:
-        param = self._job.spec.target
-        target = Connection(
-            param.uri,
-            self._job.token,
-            tls_arguments(param),
-            timeout=param.connect_timeout,
-            given_up=self._stream.given_up,
-        )
-        self._open.callback(target.close)
-        return target
 
     def _begin(self, snapshot: CatalogSnapshot) -> None:
         """Subscribe every channel and tell the task where each begins."""
