@@ -9,6 +9,7 @@
         |-- UnknownTaskError       404
         |-- TaskConflictError      409
         |-- TargetRefusedError     422
+        |-- SourceRefusedError     422
         |-- TaskLimitError         429
         +-- UnavailableError       503
 
@@ -78,6 +79,12 @@ class TaskConflictError(RequestError):
 
 class TargetRefusedError(RequestError):
     """The target cannot be reached, or refuses; its words are in the message."""
+
+    status = 422
+
+
+class SourceRefusedError(RequestError):
+    """The source is a Milvus that nothing can be replicated from."""
 
     status = 422
 

@@ -251,6 +251,8 @@ class Applier(pykka.ThreadingActor):
                 aliases.drop_alias(self._target, self._there[0], alias)
             case "AlterCollection", {"properties": properties}:
                 collections.alter_collection(self._target, *self._there, properties)
+            case kind, {"request": wanted}:
+                requests.ask(self._target, kind, self._there, wanted)
 
     def _tell_alias(self, work: Told, *, done: bool) -> None:
         """Let the next operation on the alias come."""

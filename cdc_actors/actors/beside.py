@@ -10,8 +10,8 @@ from cdc_actors.actors.work import Repeat
 if TYPE_CHECKING:
     from cdc_actors.actors.databases import Databases
     from cdc_actors.actors.directory import Directory
-    from cdc_actors.actors.parking import Parking
     from cdc_actors.actors.router import Router
+    from cdc_actors.actors.serving import Serving
     from cdc_actors.actors.stream import Stream
     from cdc_actors.changes import Request
     from cdc_actors.replication.progress import Mark
@@ -26,7 +26,7 @@ class BesideTheLog:
         self,
         stream: Stream,
         router: Router,
-        parking: Parking,
+        serving: Serving,
         databases: Databases,
         catalog: Catalog,
         directory: Directory,
@@ -34,10 +34,10 @@ class BesideTheLog:
     ) -> None:
         self._stream = stream
         self._router = router
-        self._parking = parking
         self._databases = databases
         self._catalog = catalog
         self._directory = directory
+        self._serving = serving
         self._spec = spec
 
     def add(self, request: Request, mark: Mark, *, behind: bool) -> None:
@@ -52,8 +52,7 @@ class BesideTheLog:
                 self._park(request, found, mark)
 
     def _park(self, request: Request, owner: int | str, mark: Mark) -> None:
-        work = Repeat(request, (self._stream.hold(mark),))
-        self._parking.add(work, request.timestamp, owner)
+        self._serving.park(Repeat(request, (self._stream.hold(mark),)), owner)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.

@@ -81,6 +81,10 @@ class Channels:
         """Whether any channel has not come to where its log ended at the start."""
         return any(channel.behind for channel in self._channels.values())
 
+    def is_behind(self, channel: str) -> bool:
+        """Tell whether a channel has not come to where its log ended at the start."""
+        return self._channels[channel].behind
+
     def tick(self, channel: str) -> int:
         """Return up to which timestamp a channel is released; 0 if it is not read."""
         return self._channels[channel].order.tick if channel in self._channels else 0

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.actors.service import key_path, open_log
-from cdc_actors.actors.source_parts import reach_api, reach_queue, tried
+from cdc_actors.actors.source_parts import reach_api, reach_queue, reach_version, tried
 from cdc_actors.errors import PositionLostError, TransientError
 from cdc_actors.source.catalog import Catalog
 from cdc_actors.source.wal import open_reader
@@ -41,6 +41,7 @@ def check(config: Config) -> Iterator[Finding]:
     parts: dict[str, Callable[[], str]] = {
         "store": partial(_store, config),
         "source api": partial(reach_api, source),
+        "source version": partial(reach_version, source),
         "etcd": partial(_catalog, source),
         "message queue": partial(_queue, source),
         "channels": partial(_channels, source),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.actors.parking import Parking
     from cdc_actors.actors.router import Router
+    from cdc_actors.actors.serving import Serving
     from cdc_actors.actors.stream import Stream
     from cdc_actors.source.catalog import (
         Aliases,
@@ -44,12 +45,14 @@ class Follower:
         router: Router,
         parking: Parking,
         catalog: Catalog,
+        serving: Serving,
         spec: TaskSpec,
     ) -> None:
         self._stream = stream
         self._router = router
         self._parking = parking
         self._catalog = catalog
+        self._serving = serving
         self._spec = spec
         self._partitions: set[int] = set()
         self._names: dict[int, FullName] = {}
@@ -75,6 +78,7 @@ class Follower:
                 work = CreatePartition(partition.name, partition.created)
                 self._parking.add(work, partition.created, meta.id)
         self._see_name(meta)
+        self._serving.see(meta)
 
     def see_aliases(self, found: Aliases) -> None:
         """Park what was done to aliases of the task's collections."""
@@ -102,7 +106,8 @@ class Follower:
                 self._new_imports.append(each)
 
     def advance(self) -> None:
-        """Write down the imports of collections that have come to be known."""
+        """Compare, or write down, what is of collections that have come to be known."""
+        self._serving.advance()
         found, self._new_imports = self._new_imports, []
         for each in found:
             collection = self._router.get(each.collection_id)

@@ -102,6 +102,16 @@ class OwnNames:
         found = [each for each in others if self.there(each) == name]
         return found[0].collection_id if found else None
 
+    def held_elsewhere(self, collection: Collection, work: Told) -> str:
+        """Say which other task has the name that a rename is to give, if one has."""
+        name = self._name_of(collection, work)
+        task_id = self._shared.held_by_another(name) if name else None
+        if name is None or task_id is None:
+            return ""
+        return (
+            f"{'.'.join(name)} at the target, which a collection of task {task_id} is"
+        )
+
     def is_outdated(self, collection: Collection, work: Told) -> bool:
         """Tell whether a newer collection has been given the name meanwhile."""
         holder = self._collections.get(self.holder_for(collection, work) or 0)

@@ -76,6 +76,17 @@ class Parking:
                 self._parked.append(parked)
         self._untie()
 
+    def waits(self) -> dict[int, str]:
+        """Return why collections keep their old names for now, by id.
+
+        Another task holds the new name, and nobody but an operator may ever free it.
+        """
+        found: dict[int, str] = {}
+        for owner, held_up in filter(None, map(self._rename_held_up, self._parked)):
+            if holder := self._router.names.held_elsewhere(*held_up):
+                found.setdefault(owner, f"renamed at the source; waits to be {holder}")
+        return found
+
     def is_due(self, collection: Collection, timestamp: int) -> bool:
         """Tell whether everything up to a time is on its way to the collection."""
         return all(
@@ -126,20 +137,22 @@ class Parking:
 
     def _rename_held_up(
         self, parked: _Parked
-    ) -> tuple[int | str, tuple[Collection, Told]] | None:
+    ) -> tuple[int, tuple[Collection, Told]] | None:
         """Return the collection and its rename if only a name is missing."""
         work, owner = parked.work, parked.owner
         if not isinstance(work, Told) or work.kind != RENAME_COLLECTION:
             return None
-        collection = self._router.get(owner) if isinstance(owner, int) else None
+        if isinstance(owner, str):
+            return None
+        collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):
             return None
         return owner, (collection, work)
 
     def _comes_round(
-        self, owner: int, wants: Mapping[int | str, tuple[Collection, Told]]
+        self, owner: int, wants: Mapping[int, tuple[Collection, Told]]
     ) -> bool:
-        at: int | str = owner
+        at = owner
         for _ in wants:
             holder = self._router.names.holder_for(*wants[at]) if at in wants else None
             if holder is None:

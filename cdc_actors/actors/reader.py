@@ -19,6 +19,7 @@ from cdc_actors.actors.follower import Follower
 from cdc_actors.actors.parking import Parking
 from cdc_actors.actors.properties import Properties
 from cdc_actors.actors.router import Router
+from cdc_actors.actors.serving import Serving
 from cdc_actors.actors.work import (
     AliasPointed,
     CollectionEnded,
@@ -28,7 +29,6 @@ from cdc_actors.actors.work import (
     NameKept,
     ReadingBegins,
     ReadOn,
-    RecordSetAside,
     StreamProgressed,
 )
 from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request, Unknown
@@ -36,7 +36,7 @@ from cdc_actors.errors import PositionLostError
 from cdc_actors.source.catalog import Catalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import open_reader
-from cdc_actors.target.connection import Connection, tls_arguments
+from cdc_actors.target.connection import connect
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class Reader(pykka.ThreadingActor):
         many of them there are.
         """
         job = self._job
-        self._target = self._open_target()
+        self._target = connect(job.spec.target, job.token, self._stream.given_up)
+        self._open.callback(self._target.close)
         self._wal: WalReader = open_reader(job.source, self._stream.fetched_ahead)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
@@ -203,32 +204,22 @@ class Reader(pykka.ThreadingActor):
         there = snapshot.databases.values()
         databases = Databases(stream, router, self._target, spec, there)
         self._parking = Parking(stream, router, self._channels, databases)
+        catalog, requests = self._catalog, job.source.replicate_chan
+        serving = Serving(router, self._parking, self._channels, catalog, requests)
         self._directory = Directory()
         self._beside = BesideTheLog(
             stream,
             router,
-            self._parking,
+            serving,
             databases,
-            self._catalog,
+            catalog,
             self._directory,
             spec,
         )
         self._properties = Properties(stream, job.source, router, self._parking)
         self._open.callback(self._properties.close)
-        self._follower = Follower(stream, router, self._parking, self._catalog, spec)
+        self._follower = Follower(stream, router, self._parking, catalog, serving, spec)
         self._access = Access(stream, self._target, spec, job.access, job.passwords)
-
-    def _open_target(self) -> Connection:
-        param = self._job.spec.target
-        target = Connection(
-            param.uri,
-            self._job.token,
-            tls_arguments(param),
-            timeout=param.connect_timeout,
-            given_up=self._stream.given_up,
-        )
-        self._open.callback(target.close)
-        return target
 
     def _begin(self, snapshot: CatalogSnapshot) -> None:
         """Subscribe every channel and tell the task where each begins."""
@@ -243,6 +234,7 @@ class Reader(pykka.ThreadingActor):
         self._adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
             self._see(meta)
+        self._router.left_out.see_all(snapshot.collections)
         self._follower.see_aliases(snapshot.aliases)
         self._follower.see_imports(snapshot.imports)
         self._see_access()
@@ -262,20 +254,24 @@ class Reader(pykka.ThreadingActor):
         """Notice what came into being or was changed since."""
         changes = self._watch.changed()
         for collection_id in changes.collections:
-            if self._router.is_left_out(collection_id):
+            if self._router.is_over(collection_id):
                 continue
             meta = self._catalog.collection(collection_id)
-            if meta is None:
-                continue
-            if starts := self._adopt([meta]):
-                self._record_starts(starts, f"collection {meta.name} is new")
-            self._see(meta)
+            if collection_id in self._router.left_out:
+                self._router.left_out.see(collection_id, meta)
+            elif meta is not None:
+                self._notice(meta)
         if changes.aliases:
             self._follower.see_aliases(self._catalog.aliases())
         if changes.imports:
             self._follower.see_imports(self._catalog.imports())
         if changes.access:
             self._see_access()
+
+    def _notice(self, meta: CollectionMeta) -> None:
+        if starts := self._adopt([meta]):
+            self._record_starts(starts, f"collection {meta.name} is new")
+        self._see(meta)
 
     def _see_access(self) -> None:
         if self._job.spec.enable_user_role:
@@ -343,8 +339,7 @@ class Reader(pykka.ThreadingActor):
         entry = CollectionEntry(
             collection_id=meta.id, database=meta.database, name=meta.name
         )
-        self._stream.record(RecordSetAside(entry, error))
-        self._router.leave_out(meta.id)
+        self._router.leave_out(entry, error)
 
     def _take(self, record: Record) -> None:
         change = decode(record.payload)
@@ -392,5 +387,6 @@ class Reader(pykka.ThreadingActor):
                 min(ticks) if ticks and all(ticks) else None,
                 self._stream.rows,
                 self._channels.behind,
+                self._parking.waits(),
             )
         )

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.actors.applier import Applier
 from cdc_actors.actors.definitions import definition_of, entry_of
 from cdc_actors.actors.inbox import Inbox
+from cdc_actors.actors.left_out import LeftOut
 from cdc_actors.actors.own_names import OwnNames
-from cdc_actors.actors.work import Create, RecordSetAside, Told, Work, WorkArrived
+from cdc_actors.actors.work import Create, Told, Work, WorkArrived
 from cdc_actors.changes import (
     CreateCollection,
     Delete,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.stream import Stream
     from cdc_actors.actors.target_names import TaskNames
     from cdc_actors.changes import Change
+    from cdc_actors.errors import CdcError
     from cdc_actors.replication.order import Window
     from cdc_actors.replication.progress import Mark
     from cdc_actors.source.catalog import Catalog, CollectionMeta
@@ -94,28 +96,32 @@ class Router:
         self._kept: set[int] = set()
         self._passed_over: set[int] = set()
         self.names = OwnNames(spec, names, self._collections)
+        self.left_out = LeftOut(stream)
 
     def restore(self, entry: CollectionEntry) -> None:
         """Know a collection from an earlier run; its channels are subscribed already."""
         if entry.state is CollectionState.DROPPED or not entry.schema:
             self._gone.add(entry.collection_id)
+            self.left_out.restore(entry)
         elif entry.state is CollectionState.CREATING:
             self._go_on_creating(entry)
         else:
             self._add(entry, exists=True)
 
-    def leave_out(self, collection_id: int) -> None:
-        """Take nothing of a collection that cannot be replicated."""
-        self._gone.add(collection_id)
-        self._passed_over.discard(collection_id)
+    def leave_out(self, entry: CollectionEntry, error: CdcError) -> None:
+        """Take nothing of a collection that cannot be replicated, and say why."""
+        self.left_out.add(entry, error)
+        self._gone.add(entry.collection_id)
+        self._passed_over.discard(entry.collection_id)
 
     def knows(self, collection_id: int) -> bool:
         """Tell whether the collection is replicated or left out."""
         return collection_id in self._collections or self.is_gone(collection_id)
 
-    def is_left_out(self, collection_id: int) -> bool:
-        """Tell whether nothing can bring the collection back, not even another name."""
-        return self.is_gone(collection_id) and collection_id not in self._passed_over
+    def is_over(self, collection_id: int) -> bool:
+        """Tell whether nothing matters any more that happens to the collection."""
+        unsettled = collection_id in self._passed_over or collection_id in self.left_out
+        return self.is_gone(collection_id) and not unsettled
 
     def is_gone(self, collection_id: int) -> bool:
         """Tell whether nothing more will be done for the collection."""
@@ -164,8 +170,7 @@ class Router:
 
     def appliers(self) -> list[ActorRef[Any]]:
         """Return the appliers started so far."""
-        found = (collection.applier for collection in self._collections.values())
-        return [applier for applier in found if applier is not None]
+        return [c.applier for c in self._collections.values() if c.applier is not None]
 
     def route(self, channel: str, window: Window, mark: Mark, *, again: bool) -> None:
         """Give every change of a window to its collection; ``mark`` is held for each."""
@@ -351,8 +356,7 @@ class Router:
             f"{entry.database}.{entry.name} would be {there} at the target, which "
             f"{holder} is: {remedy}"
         )
-        self._stream.record(RecordSetAside(entry, error))
-        self.leave_out(entry.collection_id)
+        self.leave_out(entry, error)
 
     def _deliver(self, collection: Collection, items: Iterable[Work]) -> None:
         """Hand work over, or keep it while another collection still has the name."""

@@ -30,11 +30,12 @@ from cdc_actors.actors.views import PositionView, Readiness
 from cdc_actors.errors import (
     CdcError,
     RequestError,
+    SourceRefusedError,
     TargetRefusedError,
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.target.connection import Connection, tls_arguments
+from cdc_actors.target.connection import connect
 from cdc_actors.tasks import Checkpoints, Fences, History, SecretBox, TaskLog
 from cdc_actors.tasks.audit import verify
 
@@ -107,11 +108,14 @@ class Service:
         """Create a task, once its target has been connected to; return its id.
 
         Raises:
+            SourceRefusedError: The source is of a version that cannot be read.
             TargetRefusedError: The target cannot be reached, or refuses.
             TaskLimitError: There are too many tasks.
         """
         if task_id is not None and self._exists(task_id):
             return task_id
+        if self._source.refusal:
+            raise SourceRefusedError(self._source.refusal)
         self._try_target(spec)
         return str(self._ask(CreateTask(task_id, spec, who)))
 
@@ -201,12 +205,7 @@ class Service:
         if not self._probes.acquire(timeout=ANSWER_SECONDS):
             raise UnavailableError("too many creates wait for their targets, try later")
         try:
-            Connection(
-                spec.target.uri,
-                spec.token,
-                tls_arguments(spec.target),
-                timeout=spec.target.connect_timeout,
-            ).close()
+            connect(spec.target, spec.token).close()
         except CdcError as error:
             raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
         finally:

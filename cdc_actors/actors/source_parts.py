@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError
 from cdc_actors.source.catalog import Catalog
+from cdc_actors.source.versions import UnsupportedVersionError
 from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import Connection
 
@@ -27,6 +28,21 @@ def reach_etcd(source: SourceConfig) -> None:
     """Read a little of the source's catalog."""
     with closing(Catalog(source.etcd)) as catalog:
         catalog.collection(0)
+
+
+def reach_version(source: SourceConfig) -> str:
+    """Return which version the source has, as its etcd says.
+
+    Raises:
+        UnsupportedVersionError: It is one that cannot be replicated from.
+    """
+    try:
+        with closing(Catalog(source.etcd)) as catalog:
+            return ".".join(map(str, catalog.version())) or "unknown while it is down"
+    except UnsupportedVersionError:
+        raise
+    except CdcError:
+        return "unknown"
 
 
 def reach_queue(source: SourceConfig) -> None:

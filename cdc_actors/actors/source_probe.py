@@ -10,14 +10,22 @@ import pykka
 import structlog
 
 from cdc_actors.actors import backoff
-from cdc_actors.actors.source_parts import reach_api, reach_etcd, reach_queue, tried
+from cdc_actors.actors.source_parts import (
+    reach_api,
+    reach_etcd,
+    reach_queue,
+    reach_version,
+    tried,
+)
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
 
 PROBE_SECONDS = 5.0
 
+VERSION = "source version"
 _PARTS = {
+    VERSION: reach_version,
     "source api": reach_api,
     "source etcd": reach_etcd,
     "source message queue": reach_queue,
@@ -31,6 +39,11 @@ class SourceState:
     """What of the source cannot be reached, and why. Any thread may read it."""
 
     missing: dict[str, str]
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can ever be replicated from the source, if that is known."""
+        return self.missing.get(VERSION, "")
 
 
 class SourceProbe(pykka.ThreadingActor):

@@ -32,6 +32,10 @@ class TargetNames:
         with self._lock:
             return self._held.setdefault(key, task_id)
 
+    def holder(self, key: Key) -> str | None:
+        """Return the id of the task that holds a name, None if there is none."""
+        return self._held.get(key)
+
     def free(self, key: Key, task_id: str) -> None:
         """Let go of a name, if it is that task's."""
         with self._lock:
@@ -55,6 +59,11 @@ class TaskNames:
     def take(self, name: FullName) -> str | None:
         """Hold a name; return the id of another task that has it, None if there is none."""
         holder = self._names.take((self._target, name), self._task_id)
+        return None if holder == self._task_id else holder
+
+    def held_by_another(self, name: FullName) -> str | None:
+        """Return the id of another task that has a name, None if there is none."""
+        holder = self._names.holder((self._target, name))
         return None if holder == self._task_id else holder
 
     def free(self, name: FullName) -> None:

@@ -17,6 +17,8 @@ from cdc_actors.changes import seconds
 from cdc_actors.tasks import ANY, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cdc_actors.actors.views import HealthStatus
     from cdc_actors.actors.work import StreamProgressed
     from cdc_actors.tasks import CollectionEntry, Operation, Task
@@ -31,6 +33,7 @@ def view_of(
     unrecorded: Failure | None,
 ) -> TaskView:
     """Return the view of a task. ``unrecorded`` is a failure that the log did not take."""
+    waits = progress.waits if progress else {}
     return TaskView(
         task_id=task.task_id,
         spec=task.spec,
@@ -41,7 +44,7 @@ def view_of(
         lag_seconds=None,
         rows_applied=rows,
         databases=_databases(task),
-        collections=tuple(_collection(task, entry) for entry in _present(task)),
+        collections=tuple(_collection(task, entry, waits) for entry in _present(task)),
         refused=task.refused,
         refusals=tuple(map(_refusal, task.refusals)),
     )
@@ -66,14 +69,16 @@ def _databases(task: Task) -> tuple[DatabaseView, ...]:
     )
 
 
-def _collection(task: Task, entry: CollectionEntry) -> CollectionView:
+def _collection(
+    task: Task, entry: CollectionEntry, waits: Mapping[int, str]
+) -> CollectionView:
     return CollectionView(
         database=entry.database,
         name=entry.name,
         target=task.spec.target_name(entry.database, entry.name),
         collection_id=entry.collection_id,
         state=entry.state.value,
-        reason=entry.reason,
+        reason=entry.reason or waits.get(entry.collection_id),
         resync_needed=_resync_needed(entry),
     )
 

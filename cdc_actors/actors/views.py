@@ -42,7 +42,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionView:
-    """One collection of a task: where it stands, and why if it was set aside.
+    """One collection of a task: where it stands, and why if it was set aside, or waits.
 
     ``target`` is its database and its name at the target. ``resync_needed`` says why rows
     are missing there that the log will never bring, None if there are none.

@@ -144,13 +144,17 @@ class MoveFence:
 
 @dataclass(frozen=True, slots=True)
 class StreamProgressed:
-    """To a task: where the stream is. ``confirmed`` is a hybrid timestamp, or None."""
+    """To a task: where the stream is. ``confirmed`` is a hybrid timestamp, or None.
+
+    ``waits`` says by collection id why what the source did to some is not done yet.
+    """
 
     stream: int
     checkpoints: Mapping[str, Checkpoint]
     confirmed: int | None
     rows: int
     behind: bool
+    waits: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)

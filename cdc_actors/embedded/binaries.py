@@ -32,9 +32,7 @@ class MilvusBinaries:
 
 
 def milvus_binaries() -> MilvusBinaries:
-    """Return the installed Milvus, unpacked (300 MB, some seconds) if it is not yet.
-
-    Safe to call from several processes at once: one unpacks, the others wait.
+    """Return the installed Milvus, unpacked if it is not yet.
 
     Raises:
         OperatorError: The package is not installed, as there is none for this platform.
@@ -46,8 +44,16 @@ def milvus_binaries() -> MilvusBinaries:
             "installed: `pip install 'cdc-actors[demo]'`; it exists for Linux on x86-64 "
             "and macOS on Apple silicon only."
         )
-    data = Path(package.origin).parent / "data"
     version = importlib.metadata.version("milvus")
+    return unpacked(Path(package.origin).parent / "data", version)
+
+
+def unpacked(data: Path, version: str) -> MilvusBinaries:
+    """Return a Milvus from the folder ``data`` of such a package, unpacked if need be.
+
+    That takes 300 MB, and some seconds. Safe to call from several processes at once: one
+    unpacks, the others wait.
+    """
     cache = _cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / f"milvus-{version}"

@@ -12,14 +12,16 @@ from cdc_actors.embedded.ports import HOST
 from cdc_actors.embedded.server import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from cdc_actors.embedded.binaries import MilvusBinaries
 
 _ANSWER = 2.0
 
 
 class EmbeddedMilvus(EmbeddedServer):
-    """A Milvus 2.3.5 from the PyPI package ``milvus``, in one process.
+    """A Milvus from the PyPI package ``milvus``, in one process.
 
     Args:
         folder: Where data, settings and logs go; made if it does not exist.
@@ -29,6 +31,7 @@ class EmbeddedMilvus(EmbeddedServer):
             ``pulsar://host:port``.
         channels: What the names of its channels begin with.
         retention: How much of each channel natsmq keeps. Counts when a channel is made.
+        binaries: Finds the Milvus; the installed one, 2.3.5, unless told otherwise.
     """
 
     name = "Milvus"
@@ -42,12 +45,14 @@ class EmbeddedMilvus(EmbeddedServer):
         broker: str = "",
         channels: str = "by-dev",
         retention: settings.NatsRetention = settings.AS_MILVUS,
+        binaries: Callable[[], MilvusBinaries] = milvus_binaries,
     ) -> None:
         super().__init__(folder)
         self._mq = mq
         self._broker = broker
         self._channels = channels
         self._retention = retention
+        self._find = binaries
 
     @property
     def etcd_address(self) -> str:
@@ -79,7 +84,7 @@ class EmbeddedMilvus(EmbeddedServer):
         return f"{self._channels}-replicate-msg"
 
     def _prepare(self) -> Sequence[str]:
-        self._binaries = milvus_binaries()
+        self._binaries = self._find()
         settings.write(
             self.folder,
             template=self._binaries.template,

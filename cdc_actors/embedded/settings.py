@@ -86,8 +86,10 @@ def _merge(base: Tree, over: Mapping[str, Any]) -> Tree:
 def _components(ports: PortBlock) -> Tree:
     tree: Tree = {name: {"ip": HOST, "port": ports[name]} for name in _COMPONENTS}
     proxy = {"ip": HOST, "port": ports["api"], "internalPort": ports["internal"]}
-    index = {"bindIndexNodeMode": {"address": f"{HOST}:{ports['index']}"}}
-    return tree | {"proxy": proxy, "indexCoord": index}
+    node = {"bindIndexNodeMode": {"address": f"{HOST}:{ports['index']}"}}
+    # A component of its own in 2.2, to be told where it is as the others were then.
+    index = {"address": HOST, "port": ports["index"]}
+    return tree | {"proxy": proxy, "indexCoord": node | index}
 
 
 def _stores(folder: Path, ports: PortBlock, mq: str, retention: NatsRetention) -> Tree:

@@ -21,12 +21,14 @@ from cdc_actors.source.catalog_meta import (
     LoadMeta,
 )
 from cdc_actors.source.etcd import Access, EtcdClient
+from cdc_actors.source.versions import refuse_unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from cdc_actors.config import Etcd
     from cdc_actors.source.etcd import EtcdWatch
+    from cdc_actors.source.versions import Version
 
 __all__ = [
     "AccessMeta",
@@ -42,6 +44,7 @@ __all__ = [
     "IndexMeta",
     "LoadMeta",
     "NameSince",
+    "ServingMeta",
 ]
 
 Aliases = dict[tuple[str, str], AliasMeta]
@@ -51,11 +54,13 @@ _OF_COLLECTIONS = (
     meta.COLLECTIONS,
     meta.COLLECTIONS_BEFORE_DATABASES,
     meta.FIELDS,
+    meta.FUNCTIONS,
     meta.PARTITIONS,
     meta.INDEXES,
     meta.COLLECTION_LOADS,
     meta.PARTITION_LOADS,
 )
+_BELONGINGS = (meta.FIELDS, meta.PARTITIONS, meta.FUNCTIONS)
 _WATCHED = (*_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, ACCESS)
 _COLLECTION_OF_KEY = re.compile(
     rf"(?:{meta.COLLECTIONS}\d+/|{'|'.join(_OF_COLLECTIONS[1:])})(\d+)(?:/|$)"
@@ -77,6 +82,14 @@ class CatalogSnapshot:
     loads: dict[int, LoadMeta]
     aliases: Aliases
     imports: list[ImportMeta]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingMeta:
+    """What makes a collection searchable: the indexes in existence, and its load."""
+
+    indexes: tuple[IndexMeta, ...] = ()
+    load: LoadMeta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +116,12 @@ class Catalog:
         self._client = EtcdClient(_access(etcd))
 
     def snapshot(self) -> CatalogSnapshot:
-        """Return everything, at one revision."""
+        """Return everything, at one revision.
+
+        Raises:
+            UnsupportedVersionError: The source is one that cannot be read.
+        """
+        self.version()
         revision, databases = self._databases()
         found = self._collections(databases, revision)
         pairs = self._read(meta.INDEXES, revision)
@@ -138,11 +156,36 @@ class Catalog:
             if home != database:
                 continue
             for pair in self._read(prefix, revision):
-                found = meta.collection(pair, home, [], [])
+                found = meta.collection(pair, home)
                 if found.available and found.name == name:
                     found = self._collection(pair, home, revision)
                     return self._with_history(found, databases, revision)
         return None
+
+    def version(self) -> Version:
+        """Return the version of the source, empty while it does not run.
+
+        Raises:
+            UnsupportedVersionError: It is one that cannot be read.
+        """
+        found = meta.version(self._read(meta.SESSIONS, 0))
+        refuse_unsupported(found)
+        return found
+
+    def serving(self, found: Mapping[int, CollectionMeta]) -> dict[int, ServingMeta]:
+        """Return what makes these collections searchable now, by their ids."""
+        own = f"{next(iter(found))}" if len(found) == 1 else ""
+        kinds = (meta.INDEXES, meta.COLLECTION_LOADS, meta.PARTITION_LOADS)
+        indexes, *loads = (self._read(f"{kind}{own}", 0) for kind in kinds)
+        loaded = meta.loads(*loads)
+        made: dict[int, list[IndexMeta]] = {}
+        for index in _indexes(indexes, found):
+            if not index.deleted:
+                made.setdefault(index.collection_id, []).append(index)
+        return {
+            each: ServingMeta(tuple(made.get(each, ())), loaded.get(each))
+            for each in found
+        }
 
     def aliases(self) -> Aliases:
         """Return what every alias stands for now."""
@@ -183,7 +226,7 @@ class Catalog:
         found = meta.databases(self._present(listing.pairs))
         if not found:
             raise OperatorError(
-                f"etcd holds no databases of a Milvus (2.3 or newer) below {self._root}; "
+                f"etcd holds no databases of a Milvus (2.2.9 or newer) below {self._root}; "
                 "check rootPath and metaSubPath in sourceConfig.etcd"
             )
         return listing.revision, found
@@ -191,14 +234,13 @@ class Catalog:
     def _collections(
         self, databases: dict[int, str], revision: int
     ) -> dict[int, CollectionMeta]:
-        fields = _by_collection(self._read(meta.FIELDS, revision))
-        partitions = _by_collection(self._read(meta.PARTITIONS, revision))
+        kinds = [_by_collection(self._read(kind, revision)) for kind in _BELONGINGS]
         found: dict[int, CollectionMeta] = {}
         for prefix, database in _homes(databases):
             for pair in self._read(prefix, revision):
                 key = pair[0].removeprefix(prefix)
-                parts = fields.get(key, []), partitions.get(key, [])
-                one = meta.collection(pair, database, *parts)
+                own = [of_kind.get(key, []) for of_kind in kinds]
+                one = meta.collection(pair, database, *own)
                 found[one.id] = one
         told = history.collection_versions(self._versions(meta.COLLECTIONS, revision))
         return {
@@ -209,10 +251,9 @@ class Catalog:
     def _collection(
         self, pair: tuple[str, bytes], database: str, revision: int
     ) -> CollectionMeta:
-        own = pair[0].rpartition("/")[2]
-        fields = self._read(f"{meta.FIELDS}{own}/", revision)
-        partitions = self._read(f"{meta.PARTITIONS}{own}/", revision)
-        return meta.collection(pair, database, fields, partitions)
+        key = pair[0].rpartition("/")[2]
+        own = [self._read(f"{kind}{key}/", revision) for kind in _BELONGINGS]
+        return meta.collection(pair, database, *own)
 
     def _with_history(
         self, found: CollectionMeta, databases: dict[int, str], revision: int
@@ -304,7 +345,7 @@ def _by_collection(pairs: meta.Pairs) -> dict[str, meta.Pairs]:
 
 
 def _indexes(
-    pairs: meta.Pairs, collections: dict[int, CollectionMeta]
+    pairs: meta.Pairs, collections: Mapping[int, CollectionMeta]
 ) -> Iterator[IndexMeta]:
     for key, group in _by_collection(pairs).items():
         known = collections.get(int(key))

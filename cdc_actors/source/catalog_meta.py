@@ -1,11 +1,13 @@
 """What the source's catalog knows of databases, collections, indexes and loading.
 
-Reads the values that Milvus 2.3 to 2.5 keeps in etcd (Milvus: ``internal/metastore/kv``,
+Reads the values that Milvus 2.2.16 to 2.5 keeps in etcd (Milvus: ``internal/metastore/kv``,
 ``pkg/proto/etcd_meta.proto``). Pure: bytes in, records out.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +21,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdc_actors.source.catalog_history import NameSince
+    from cdc_actors.source.versions import Version
 
 # Keys below the metadata's root path.
 DATABASES = "root-coord/database/db-info/"
 COLLECTIONS = "root-coord/database/collection-info/"
 COLLECTIONS_BEFORE_DATABASES = "root-coord/collection/"
 FIELDS = "root-coord/fields/"
+FUNCTIONS = "root-coord/functions/"
 PARTITIONS = "root-coord/partitions/"
 ALIASES = "root-coord/database/aliases/"
 INDEXES = "field-index/"
 COLLECTION_LOADS = "querycoord-collection-loadinfo/"
 PARTITION_LOADS = "querycoord-partition-loadinfo/"
 IMPORTS = "importtask/"
+SESSIONS = "session/"
 
 DEFAULT_DATABASE = "default"
 # What Milvus writes in place of a value when it removes a key that has snapshots.
 TOMBSTONE = b"\xe2\x9b\xbc"
 _FIRST_USER_FIELD = 100
 _CREATED, _DROPPING, _DROPPED = 0, 2, 3
-_WHOLE_COLLECTION = 2
+_SOME_PARTITIONS = 1
+# Milvus 2.6 has the latter.
+_ROOT_SESSIONS = (f"{SESSIONS}rootcoord", f"{SESSIONS}mixcoord")
+_VERSION = re.compile(rb'"Version": *"(\d+)\.(\d+)\.(\d+)')
 # An import whose rows can be read, or will be: completed, flushed.
 _IMPORTED = (6, 8)
 
-Pairs = list[tuple[str, bytes]]
+Pairs = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +64,13 @@ class PartitionMeta:
 class CollectionMeta:
     """One collection.
 
-    ``schema`` is a serialized ``schema.CollectionSchema`` with the user's fields by id;
-    the dynamic field is only a flag in it. ``shards`` are the virtual channels,
-    ``channels`` the physical ones, ``start_positions`` the log's message ids before the
-    first row, by physical channel. ``partitions`` are those in existence, oldest first.
-    A collection that is neither ``available`` nor ``dropping`` is still being created.
-    ``names`` are those that it ever had, as far as the catalog remembers, the present one
-    last; ``altered`` is when it was last written down, a hybrid timestamp.
+    ``schema`` is a serialized ``schema.CollectionSchema`` with the user's fields and
+    functions by id; the dynamic field is only a flag in it. ``shards`` are the virtual
+    channels, ``channels`` the physical ones, ``start_positions`` the log's message ids
+    before the first row, by physical channel. ``partitions`` are those in existence,
+    oldest first. A collection that is neither ``available`` nor ``dropping`` is still
+    being created. ``names`` are those that it ever had, as far as the catalog remembers,
+    the present one last; ``altered`` is when it was last written down, a hybrid timestamp.
 
     Milvus 2.3.5 keeps in ``properties`` what they were before they were last altered.
     """
@@ -111,6 +119,7 @@ class ImportMeta:
 class IndexMeta:
     """One index; ``params`` as the user gave them, or as Milvus chose if there are none."""
 
+    id: int
     collection_id: int
     field_id: int
     field_name: str
@@ -125,7 +134,8 @@ class LoadMeta:
     """What is loaded of a collection, or being loaded.
 
     ``partitions`` are the partitions' ids; ``whole`` tells that the collection was
-    loaded rather than these partitions, so that new ones are loaded as well.
+    loaded rather than these partitions, so that new ones are loaded as well. Milvus 2.2
+    names no partitions of a whole collection, for there none can be released.
     """
 
     collection_id: int
@@ -141,11 +151,15 @@ def databases(pairs: Pairs) -> dict[int, str]:
 
 
 def collection(
-    pair: tuple[str, bytes], database: str, fields: Pairs, partitions: Pairs
+    pair: tuple[str, bytes],
+    database: str,
+    fields: Pairs = (),
+    partitions: Pairs = (),
+    functions: Pairs = (),
 ) -> CollectionMeta:
-    """Return a collection from its own pair and those of its fields and partitions."""
+    """Return a collection from its own pair and those of what belongs to it."""
     info = _parse(catalog_pb2.CollectionInfo, pair)
-    schema = _schema(info, fields)
+    schema = _schema(info, fields, functions)
     return CollectionMeta(
         id=info.id,
         database=database,
@@ -192,6 +206,7 @@ def index(pair: tuple[str, bytes], field_names: dict[int, str]) -> IndexMeta:
     index = _parse(catalog_pb2.FieldIndex, pair)
     info = index.index_info
     return IndexMeta(
+        id=int(pair[0].rpartition("/")[2]),
         collection_id=info.collection_id,
         field_id=info.field_id,
         field_name=field_names.get(info.field_id, ""),
@@ -203,21 +218,35 @@ def index(pair: tuple[str, bytes], field_names: dict[int, str]) -> IndexMeta:
 
 
 def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:
-    """Return what is loaded, by collection id."""
+    """Return what is loaded, by collection id.
+
+    Where Milvus 2.2 has loaded partitions, there is nothing of their collection.
+    """
     loaded: dict[int, set[int]] = {}
+    some: dict[int, Any] = {}
     for pair in partitions:
         part = _parse(catalog_pb2.PartitionLoadInfo, pair)
         loaded.setdefault(part.collection_id, set()).add(part.partition_id)
+        some[part.collection_id] = part
     infos = [_parse(catalog_pb2.CollectionLoadInfo, pair) for pair in collections]
+    whole = {i.collection_id: i for i in infos if i.load_type != _SOME_PARTITIONS}
     return {
-        info.collection_id: LoadMeta(
-            collection_id=info.collection_id,
+        collection_id: LoadMeta(
+            collection_id=collection_id,
             replicas=info.replica_number,
-            whole=info.load_type == _WHOLE_COLLECTION,
-            partitions=frozenset(loaded.get(info.collection_id, ())),
+            whole=collection_id in whole,
+            partitions=frozenset(loaded.get(collection_id, ())),
         )
-        for info in infos
+        for collection_id, info in {**some, **whole}.items()
     }
+
+
+def version(pairs: Pairs) -> Version:
+    """Return the version that the pairs below ``SESSIONS`` tell of; none if not any."""
+    for key, value in pairs:
+        if key in _ROOT_SESSIONS and (told := _VERSION.search(value)):
+            return tuple(int(number) for number in told.groups())
+    return ()
 
 
 def field_names(schema: bytes) -> dict[int, str]:
@@ -226,8 +255,8 @@ def field_names(schema: bytes) -> dict[int, str]:
     return {field.fieldID: field.name for field in fields}
 
 
-def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs) -> Any:
-    """Put a collection's schema together: Milvus keeps its fields apart."""
+def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -> Any:
+    """Put a collection's schema together: Milvus keeps fields and functions apart."""
     schema = schema_pb2.CollectionSchema.FromString(info.schema)
     found = [_parse(schema_pb2.FieldSchema, pair) for pair in fields]
     found.sort(key=lambda field: field.fieldID)
@@ -238,6 +267,10 @@ def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs) -> Any:
         if field.fieldID >= _FIRST_USER_FIELD and not field.is_dynamic
     )
     schema.enable_dynamic_field |= any(field.is_dynamic for field in found)
+    kept = [_parse(schema_pb2.FunctionSchema, pair) for pair in functions]
+    kept.sort(key=lambda function: function.id)
+    del schema.functions[:]
+    schema.functions.extend(kept)
     return schema
 
 
@@ -263,6 +296,6 @@ def _parse(kind: Any, pair: tuple[str, bytes]) -> Any:
         return kind.FromString(value)
     except DecodeError as error:
         raise OperatorError(
-            f"etcd key {key} holds no {kind.DESCRIPTOR.name} of Milvus 2.3 to 2.5; "
+            f"etcd key {key} holds no {kind.DESCRIPTOR.name} of Milvus 2.2 to 2.5; "
             "check sourceConfig.etcd"
         ) from error

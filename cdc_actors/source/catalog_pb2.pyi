@@ -110,12 +110,14 @@ class CollectionLoadInfo(_message.Message):
     def __init__(self, collection_id: _Optional[int] = ..., replica_number: _Optional[int] = ..., load_type: _Optional[int] = ...) -> None: ...
 
 class PartitionLoadInfo(_message.Message):
-    __slots__ = ("collection_id", "partition_id")
+    __slots__ = ("collection_id", "partition_id", "replica_number")
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_NUMBER_FIELD_NUMBER: _ClassVar[int]
     collection_id: int
     partition_id: int
-    def __init__(self, collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ...) -> None: ...
+    replica_number: int
+    def __init__(self, collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., replica_number: _Optional[int] = ...) -> None: ...
 
 class ImportState(_message.Message):
     __slots__ = ("code", "rows")

@@ -79,7 +79,23 @@ def create_collection(
         target.call(
             "CreateCollection", _create_request(definition, wanted), definition.database
         )
+        _insist_on_functions(target, definition, wanted)
     return there is not None
+
+
+def _insist_on_functions(target: Connection, definition: Definition, made: Any) -> None:
+    """Undo a creation that left the functions out: Milvus before 2.5 passes them over."""
+    if not made.functions:
+        return
+    there = definition.database, definition.name
+    shown = describe(target, *there)
+    if shown is not None and shown.schema.functions:
+        return
+    drop_collection(target, *there)
+    raise OperatorError(
+        f"the target, Milvus {target.version}, knows no functions, and "
+        f"{'.'.join(there)} has some: Milvus has them from 2.5 on"
+    )
 
 
 def describe(target: Connection, database: str, name: str) -> Any | None:
@@ -203,6 +219,11 @@ def has_partition_key(schema: Any) -> bool:
     return any(field.is_partition_key for field in schema.fields)
 
 
+def computed_fields(schema: Any) -> set[str]:
+    """Return the names of the fields that functions fill, as Milvus runs them (2.5)."""
+    return {name for each in schema.functions for name in each.output_field_names}
+
+
 def primary_field(schema: Any) -> Any:
     """Return the FieldSchema of the primary key."""
     return next(field for field in schema.fields if field.is_primary_key)
@@ -237,10 +258,10 @@ def _compare(wanted: Any, there: Any, name: str) -> None:
     """Refuse to write into a collection of another shape."""
     ours, theirs = _shape(wanted), _shape(there)
     differences = [
-        f"field {field}: source {ours.get(field, 'has none')}, "
-        f"target {theirs.get(field, 'has none')}"
-        for field in sorted(ours.keys() | theirs.keys())
-        if ours.get(field) != theirs.get(field)
+        f"{part}: source {ours.get(part, 'has none')}, "
+        f"target {theirs.get(part, 'has none')}"
+        for part in sorted(ours.keys() | theirs.keys())
+        if ours.get(part) != theirs.get(part)
     ]
     if differences:
         raise OperatorError(
@@ -250,11 +271,22 @@ def _compare(wanted: Any, there: Any, name: str) -> None:
 
 
 def _shape(schema: Any) -> dict[str, str]:
-    """Return each field's type and limits, for comparison and for people."""
-    shape = {field.name: _field_shape(field) for field in schema.fields}
+    """Return each field's type and limits, for comparison and for people.
+
+    And what each function makes of what.
+    """
+    shape = {f"field {field.name}": _field_shape(field) for field in schema.fields}
     if schema.enable_dynamic_field:
-        shape["$meta"] = "JSON dynamic"
+        shape["field $meta"] = "JSON dynamic"
+    for function in schema.functions:
+        shape[f"function {function.name}"] = _function_shape(function)
     return shape
+
+
+def _function_shape(function: Any) -> str:
+    kind = schema_pb2.FunctionType.Name(function.type)
+    made = ", ".join(function.output_field_names)
+    return f"{kind} of {', '.join(function.input_field_names)} to {made}"
 
 
 def _field_shape(field: Any) -> str:

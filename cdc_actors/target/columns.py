@@ -18,7 +18,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.target import insert_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from cdc_actors.changes import Insert, Key, Rows
 
@@ -40,11 +40,16 @@ def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
     raise LookupError(f"an insert of shard {insert.shard} has no field {field_id}")
 
 
-def named_columns(rows: Rows) -> dict[str, bytes]:
-    """Return the columns of the chosen rows by field name, in the writer's order."""
+def named_columns(rows: Rows, computed: Container[str] = ()) -> dict[str, bytes]:
+    """Return the columns of the chosen rows by field name, in the writer's order.
+
+    Those of ``computed`` fields are left out: the target makes them itself.
+    """
     named: dict[str, bytes] = {}
     for written in rows.insert.columns:
         head = insert_pb2.ColumnHead.FromString(written)
+        if head.field_name in computed:
+            continue
         column = written
         if rows.keep is not None:
             column = select(written, rows.keep, rows.insert.rows)

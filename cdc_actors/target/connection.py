@@ -203,6 +203,19 @@ class Connection:
         return TransientError(f"cannot connect to {self._name} {self.uri}: {text}")
 
 
+def connect(
+    param: Any, token: str, given_up: Callable[[], bool] = lambda: False
+) -> Connection:
+    """Connect to a task's target, ``param`` being its connection parameters."""
+    return Connection(
+        param.uri,
+        token,
+        tls_arguments(param),
+        timeout=param.connect_timeout,
+        given_up=given_up,
+    )
+
+
 def address(uri: str) -> str:
     """Return host and port; Milvus listens on 19530, behind TLS usually on 443."""
     parts = urlsplit(uri)

@@ -14,7 +14,10 @@ from cdc_actors.target import lite
 from cdc_actors.target.collections import drop_database, ensure_database
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cdc_actors.changes import Request
+    from cdc_actors.target.collections import FullName
     from cdc_actors.target.connection import Connection
 
 
@@ -40,6 +43,19 @@ def repeat(
             lite.repeat(target, request.kind, message)
         else:
             target.call(request.kind, message, database)
+
+
+def ask(
+    target: Connection, kind: str, there: FullName, wanted: Mapping[str, Any]
+) -> None:
+    """Ask the target what no client's request in the log asks; ``wanted`` is the rest.
+
+    Raises as ``repeat`` does.
+    """
+    database, collection = there
+    message_class = getattr(milvus_pb2, f"{kind}Request")
+    names = {"db_name": database, "collection_name": collection}
+    target.call(kind, message_class(**names, **wanted), database)
 
 
 def message_for(request: Request, database: str, collection: str) -> Any:

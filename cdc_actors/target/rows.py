@@ -63,6 +63,7 @@ class RowWriter:
         self._database, self._name = database, name
         self._key_field = collections.primary_field(parsed)
         self._divided = collections.has_partition_key(parsed)
+        self._computed = collections.computed_fields(parsed)
         self._partitions: set[str] | None = None
         self._in_flight: deque[_Flight] = deque()
         self._pace = Pace()
@@ -154,7 +155,7 @@ class RowWriter:
     def _requests(self, rows: Sequence[Rows]) -> Iterator[bytes]:
         for partition, group in _groups(rows):
             self.ensure_partition(partition)
-            named = [columns.named_columns(each) for each in group]
+            named = [columns.named_columns(each, self._computed) for each in group]
             count = sum(
                 each.insert.rows if each.keep is None else len(each.keep)
                 for each in group

@@ -36,24 +36,10 @@ def apply(task: Task, operation: Operation) -> None:
         task.passwords = {**task.passwords, user: fingerprint}
     if operation.refused:
         _refuse(task, operation)
-        return
-    match operation.kind:
-        case registry.CREATE_COLLECTION:
-            entry = operation.created_entry()
-            task.collections[entry.collection_id] = entry
-        case registry.DROP_COLLECTION:
-            _drop(task, operation)
-        case registry.RENAME_COLLECTION:
-            database, name = operation.new_name
-            _change(task, operation, database=database, name=name, renaming=None)
-        case registry.ALTER_COLLECTION:
-            _alter(task, operation)
-        case registry.CREATE_ALIAS | registry.ALTER_ALIAS | registry.DROP_ALIAS:
-            _point_alias(task, operation)
-        case registry.IMPORT:
-            _import(task, operation)
-        case _ if "access" in operation.detail:
-            _grant(task, operation)
+    elif "access" in operation.detail:
+        _grant(task, operation)
+    elif operation.kind in _EFFECTS:
+        _EFFECTS[operation.kind](task, operation)
 
 
 def _refuse(task: Task, operation: Operation) -> None:
@@ -64,8 +50,8 @@ def _refuse(task: Task, operation: Operation) -> None:
 
 
 def _same(one: Operation, other: Operation) -> bool:
-    """Users and grants have no times of their own, only one when they were seen."""
-    if "access" in one.detail:
+    """What the catalog has no time of has one of when it was seen."""
+    if {"access", "request"} & one.detail.keys():
         return replace(one, timestamp=other.timestamp) == other
     return one == other
 
@@ -75,6 +61,16 @@ def _change(task: Task, operation: Operation, **changes: Any) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
         task.collections[entry.collection_id] = replace(entry, **changes)
+
+
+def _create(task: Task, operation: Operation) -> None:
+    entry = operation.created_entry()
+    task.collections[entry.collection_id] = entry
+
+
+def _rename(task: Task, operation: Operation) -> None:
+    database, name = operation.new_name
+    _change(task, operation, database=database, name=name, renaming=None)
 
 
 def _drop(task: Task, operation: Operation) -> None:
@@ -107,7 +103,46 @@ def _import(task: Task, operation: Operation) -> None:
         _change(task, operation, imports=imports)
 
 
+def _index(task: Task, operation: Operation) -> None:
+    """What a client asked for in the log has no id, and needs not be remembered."""
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry and "index" in operation.detail:
+        index = operation.detail["index"]
+        others = {each: name for each, name in entry.indexes.items() if each != index}
+        if operation.kind == registry.CREATE_INDEX:
+            others[index] = operation.detail["index_name"]
+        _change(task, operation, indexes=others)
+
+
+def _load(task: Task, operation: Operation) -> None:
+    _change(task, operation, loaded=operation.loaded)
+
+
+def _load_partitions(task: Task, operation: Operation) -> None:
+    """A client's request in the log does not say what is loaded in the end."""
+    if "whole" in operation.detail:
+        _load(task, operation)
+
+
 def _grant(task: Task, operation: Operation) -> None:
     fact = frozenset([tuple(operation.detail["access"])])
     removed = operation.detail["removed"]
     task.access = task.access - fact if removed else task.access | fact
+
+
+_EFFECTS = {
+    registry.CREATE_COLLECTION: _create,
+    registry.DROP_COLLECTION: _drop,
+    registry.RENAME_COLLECTION: _rename,
+    registry.ALTER_COLLECTION: _alter,
+    registry.CREATE_ALIAS: _point_alias,
+    registry.ALTER_ALIAS: _point_alias,
+    registry.DROP_ALIAS: _point_alias,
+    registry.IMPORT: _import,
+    registry.CREATE_INDEX: _index,
+    registry.DROP_INDEX: _index,
+    registry.LOAD_COLLECTION: _load,
+    registry.RELEASE_COLLECTION: _load,
+    registry.LOAD_PARTITIONS: _load_partitions,
+    registry.RELEASE_PARTITIONS: _load_partitions,
+}

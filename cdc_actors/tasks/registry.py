@@ -16,6 +16,12 @@ ALTER_ALIAS = "AlterAlias"
 DROP_ALIAS = "DropAlias"
 IMPORT = "Import"
 UPDATE_CREDENTIAL = "UpdateCredential"
+CREATE_INDEX = "CreateIndex"
+DROP_INDEX = "DropIndex"
+LOAD_COLLECTION = "LoadCollection"
+RELEASE_COLLECTION = "ReleaseCollection"
+LOAD_PARTITIONS = "LoadPartitions"
+RELEASE_PARTITIONS = "ReleasePartitions"
 
 
 class CollectionState(StrEnum):
@@ -32,6 +38,17 @@ class CollectionState(StrEnum):
     SET_ASIDE = "set_aside"
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is loaded of a collection: ``whole``, or some ``partitions``, by their ids.
+
+    Of a whole one ``partitions`` are those that were released since.
+    """
+
+    whole: bool
+    partitions: frozenset[int] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionEntry:
     """One collection of the source, known by its id for as long as the task lives.
@@ -42,6 +59,7 @@ class CollectionEntry:
     target had the collection before the task did, and may have rows up to then.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
+    ``indexes`` are the names, by id, of those that the catalog alone told of.
     """
 
     collection_id: int
@@ -55,6 +73,8 @@ class CollectionEntry:
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
     imports: tuple[int, ...] = ()
+    indexes: dict[int, str] = field(default_factory=dict)
+    loaded: Loaded | None = None
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
 
@@ -109,6 +129,13 @@ class Operation:
     def refused(self) -> str | None:
         """Why it was not done, None if it was."""
         return self.detail.get("refused")
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What is loaded once it is done, an operation that loads or releases."""
+        partitions = frozenset(self.detail.get("loaded", ()))
+        whole = self.detail.get("whole", self.kind == LOAD_COLLECTION)
+        return Loaded(whole, partitions) if whole or partitions else None
 
     @property
     def new_name(self) -> tuple[str, str]:

@@ -60,7 +60,7 @@ class Database(Answer, frozen=True):
 
 
 class Collection(Answer, frozen=True):
-    """A collection: where it stands, and why if it was set aside.
+    """A collection: where it stands, and why if it was set aside, or waits for a name.
 
     ``resync_needed`` says why rows of it are missing at the target, if some are.
     """

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from click.testing import CliRunner
 
 from cdc_actors.cli.main import main
 from tests.support.books import Books
+from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from click.testing import Result
     from pymilvus import MilvusClient
 
+    from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 NOBODY = "127.0.0.1:1"
@@ -51,9 +54,10 @@ def test_everything_works(
     result = check(file, {"uri": server.uri, "etcd": etcd, **server.queue})
     assert result.exit_code == 0, result.output
     lines = [line.split(maxsplit=1) for line in result.output.splitlines()]
-    assert [first for first, _ in lines] == ["ok"] * 5
+    assert [first for first, _ in lines] == ["ok"] * 6
     assert "store          sqlite, 0 tasks" in result.output
     assert f"source api     Milvus v2.3.5-lite at {server.uri}" in result.output
+    assert "source version 2.3.5" in result.output
     assert "etcd           1 collections in 1 databases" in result.output
     assert "in use; the log holds every collection's beginning" in result.output
 
@@ -72,6 +76,41 @@ def test_nothing_is_there(file: Path) -> None:
     for part in ("source api", "etcd", "message queue", "channels"):
         assert not found[part]["ok"]
         assert NOBODY in found[part]["words"], part
+
+
+def test_a_source_that_is_too_old(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its version and those that can be a source are said, wherever one asks."""
+    session = b"old/meta/session/rootcoord", b'{"Version":"2.1.4"}'
+    put = b"".join(
+        bytes([tag, len(x)]) + x for tag, x in zip(b"\n\x12", session, strict=True)
+    )
+    with grpc.insecure_channel(source.etcd_address.removeprefix("http://")) as channel:
+        channel.unary_unary("/etcdserverpb.KV/Put")(put, timeout=5)
+    etcd = {"address": [source.etcd_address], "rootPath": "old"}
+    result = check(file, {"uri": source.uri, "etcd": etcd, **source.queue})
+    assert result.exit_code == 4, result.output
+    words = "the source is Milvus 2.1.4; what can be replicated from are the versions"
+    assert words in result.output
+    monkeypatch.setenv("CDC_ACTORS_SOURCE_CONFIG__ETCD__ROOT_PATH", "old")
+    with Cdc(tmp_path / "cdc", source) as cdc:
+        wait_until(
+            lambda: "source version" in cdc.probe("/readyz")[1].get("missing", {}),
+            "the version is known",
+        )
+        status, ready = cdc.probe("/readyz")
+        assert (status, words in ready["missing"]["source version"]) == (503, True)
+        target = {"uri": target_lite.uri}
+        everything = [{"name": "*"}]
+        status, answer = cdc.request(
+            "create", milvus_connect_param=target, collection_infos=everything
+        )
+        assert (status, words in answer["message"]) == (422, True)
 
 
 def test_another_queue_than_the_sources(

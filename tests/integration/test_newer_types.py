@@ -1,4 +1,4 @@
-"""Rows as sources newer than 2.3 write them, at a real target: nulls, sparse vectors."""
+"""Collections and rows as sources newer than 2.3 have them, at a real target."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import struct
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Batch, Definition, Insert, Rows
+from cdc_actors.errors import OperatorError
 from cdc_actors.target.collections import create_collection
 from cdc_actors.target.connection import Connection
 from cdc_actors.target.rows import RowWriter
 
 if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 NULLABLE = {
     "text": (schema_pb2.VarChar, "string_data", lambda key: f"text {key}", ""),
@@ -74,20 +77,25 @@ def insert(keys: list[int]) -> Insert:
     return Insert(1, "dml_0_1v0", "_default", 1, len(keys), made, size=0)
 
 
-def test_nulls_and_sparse_vectors_arrive(
-    target_lite: EmbeddedLite, lite: MilvusClient
-) -> None:
-    """Nulls stay nulls, values values, joined and chosen from or not."""
-    serialized = schema().SerializeToString()
-    definition = Definition(
+def defined(name: str, serialized: bytes) -> Definition:
+    """Return a collection of the database ``default`` with this schema."""
+    return Definition(
         database="default",
-        name="newer",
+        name=name,
         schema=serialized,
         shards=1,
         consistency_level=0,
         properties={},
         partitions=("_default",),
     )
+
+
+def test_nulls_and_sparse_vectors_arrive(
+    target_lite: EmbeddedLite, lite: MilvusClient
+) -> None:
+    """Nulls stay nulls, values values, joined and chosen from or not."""
+    serialized = schema().SerializeToString()
+    definition = defined("newer", serialized)
     rows = (Rows(insert([1, 2, 3]), None), Rows(insert([4, 5, 6]), (0, 2)))
     with closing(Connection(target_lite.uri, "")) as target:
         create_collection(target, definition, lambda: None)
@@ -114,3 +122,85 @@ def test_nulls_and_sparse_vectors_arrive(
         }
         for key in (1, 2, 3, 4, 6)
     ]
+
+
+def searched(kind: int, output: int) -> schema_pb2.CollectionSchema:
+    """Return the schema of texts, with what a function makes of them."""
+    made = schema_pb2.CollectionSchema(name="texts")
+    made.fields.add(
+        fieldID=100, name="id", is_primary_key=True, data_type=DataType.INT64
+    )
+    text = made.fields.add(fieldID=101, name="text", data_type=DataType.VARCHAR)
+    text.type_params.add(key="max_length", value="200")
+    text.type_params.add(key="enable_analyzer", value="true")
+    vector = made.fields.add(
+        fieldID=102, name="made", data_type=output, is_function_output=True
+    )
+    if output == DataType.FLOAT_VECTOR:
+        vector.type_params.add(key="dim", value="2")
+    made.functions.add(
+        name="of_text",
+        id=1000,
+        type=kind,
+        input_field_names=["text"],
+        input_field_ids=[101],
+        output_field_names=["made"],
+        output_field_ids=[102],
+    )
+    return made
+
+
+def texts(words: dict[int, str]) -> Insert:
+    """Return an insert of these texts, with a column that the function made."""
+    ids = schema_pb2.FieldData(field_id=100, field_name="id", type=schema_pb2.Int64)
+    ids.scalars.long_data.data.extend(words)
+    text = schema_pb2.FieldData(
+        field_id=101, field_name="text", type=schema_pb2.VarChar
+    )
+    text.scalars.string_data.data.extend(words.values())
+    made = schema_pb2.FieldData(field_id=102, field_name="made", type=104)
+    contents = [struct.pack("<If", 7, 1.5)] * len(words)
+    made.vectors.sparse_float_vector.contents.extend(contents)
+    columns = tuple(each.SerializeToString() for each in (ids, text, made))
+    return Insert(1, "dml_0_1v0", "_default", 1, len(words), columns, size=0)
+
+
+def test_full_text_search_at_the_target(
+    target_lite: EmbeddedLite, lite: MilvusClient
+) -> None:
+    """The target has the BM25 function, and makes the sparse vectors of the rows itself."""
+    serialized = searched(schema_pb2.BM25, DataType.SPARSE_FLOAT_VECTOR)
+    definition = defined("texts", serialized.SerializeToString())
+    rows = Rows(texts({1: "a red fox", 2: "a blue whale", 3: "the fox, the fox"}))
+    with closing(Connection(target_lite.uri, "")) as target:
+        create_collection(target, definition)
+        assert create_collection(target, definition), "the same schema is the same"
+        writer = RowWriter(target, "default", "texts", definition.schema)
+        writer.write(Batch(deletes={}, inserts=(rows,)), lambda: None)
+        writer.drain()
+        serialized.functions[0].output_field_names[:] = ["other"]
+        changed = defined("texts", serialized.SerializeToString())
+        with pytest.raises(
+            OperatorError, match="function of_text: source BM25 of text"
+        ):
+            create_collection(target, changed)
+    indexes = lite.prepare_index_params()
+    indexes.add_index("made", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    lite.create_index("texts", indexes)
+    lite.load_collection("texts")
+    found = lite.search("texts", ["fox"], anns_field="made", limit=3)
+    assert [each["id"] for each in found[0]] == [3, 1]
+
+
+def test_a_target_without_functions(
+    target_milvus: EmbeddedMilvus, milvus: MilvusClient
+) -> None:
+    """Milvus 2.3 would create the collection without its function: it is refused."""
+    serialized = searched(schema_pb2.TextEmbedding, DataType.FLOAT_VECTOR)
+    definition = defined("texts", serialized.SerializeToString())
+    with (
+        closing(Connection(target_milvus.uri, "")) as target,
+        pytest.raises(OperatorError, match=r"knows no functions.*from 2\.5 on"),
+    ):
+        create_collection(target, definition)
+    assert milvus.list_collections() == []

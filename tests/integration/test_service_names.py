@@ -233,6 +233,33 @@ def test_two_collections_that_would_have_one_name(
     later.insert(range(7))
     cdc.start()
     wait_keys(lite, range(7), "b")
+    assert [each["name"] for each in cdc.get(task)["collections"]] == ["b"]
+
+
+def test_what_is_set_aside_is_shown_until_it_is_dropped(
+    target_lite: EmbeddedLite, client: MilvusClient, lite: MilvusClient, cdc: Cdc
+) -> None:
+    """Once the source has dropped it, it goes; also if the service was down meanwhile."""
+    names = {"source_db": "default", "target_db": "default"}
+    mapping = names | {"collection_mapping": {"a": "b"}}
+    selected = {"default": [{"name": "*"}]}
+    task = cdc.create(target_lite.uri, db_collections=selected, name_mapping=[mapping])
+    Books(client, "a").create().insert(range(3))
+    wait_keys(lite, range(3), "b")
+
+    def state() -> str:
+        return shown(cdc, task).get("default.b", ("gone", ""))[0]
+
+    for down in (False, True):
+        Books(client, "b").create(index=False)
+        wait_until(lambda: state() == "set_aside", "the later one is set aside")
+        if down:
+            cdc.kill()
+        client.drop_collection("b")
+        if down:
+            cdc.start()
+        wait_until(lambda: state() == "gone", "it is shown no longer")
+    assert shown(cdc, task) == {"default.a": ("live", "default.b")}
 
 
 @BOTH
@@ -306,3 +333,40 @@ def test_two_tasks_that_would_have_one_name(
         shop.drop_collection("books")
         Books(shop).create().insert(range(5))
         wait_keys(lite, range(5))
+
+
+def test_renamed_to_a_name_of_another_task(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """The rename waits, and says for whom, until the name is free; rows do not wait."""
+    client.create_database("shop")
+    first = cdc.create(target_lite.uri)
+    Books(client).create().insert(range(3))
+    names = [{"source_db": "shop", "target_db": "default"}]
+    selected = {"shop": [{"name": "*"}]}
+    other = cdc.create(target_lite.uri, db_collections=selected, name_mapping=names)
+    with of_database(source, "shop") as shop:
+        Books(shop, "sold").create().insert(range(4))
+        wait_keys(lite, range(3))
+        wait_keys(lite, range(4), "sold")
+        shop.rename_collection("sold", "books")
+
+        def reason() -> str | None:
+            (found,) = cdc.get(other)["collections"]
+            assert found["state"] == "live"
+            return found["reason"]
+
+        wait_until(lambda: reason() is not None, "it says that it waits")
+        assert (
+            f"default.books at the target, which a collection of task {first} is"
+            in (reason() or "")
+        )
+        Books(shop).insert(range(4, 6))
+        wait_keys(lite, range(6), "sold")
+        client.drop_collection("books")
+        wait_keys(lite, range(6))
+        wait_until(lambda: reason() is None, "it waits no longer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,6 +122,15 @@ def test_columns_are_known_by_name() -> None:
     """Columns come by name, with only the rows that are kept."""
     named = columns.named_columns(Rows(insert(1, [5, 6, 7]), (0, 2)))
     assert named == {"id": key_column([5, 7])}
+
+
+def test_computed_columns_are_left_out() -> None:
+    """What the target computes itself is not sent, though the log may have it."""
+    change = insert(1, [5, 6])
+    sparse = column("sparse_float_vector", [5, 6])
+    rows = Rows(replace(change, columns=(*change.columns, sparse)))
+    assert columns.named_columns(rows).keys() == {"id", "f"}
+    assert columns.named_columns(rows, {"f"}) == {"id": key_column([5, 6])}
 
 
 flagged = st.lists(st.tuples(st.integers(1, 200), st.booleans()), min_size=1)

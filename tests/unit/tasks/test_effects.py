@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cdc_actors.tasks import CollectionState, Operation, Task
+from cdc_actors.tasks import CollectionState, Loaded, Operation, Task
 from cdc_actors.tasks.effects import SHOWN_REFUSALS
 from tests.support.tasks import SUPERVISOR, entry, new_task
 
@@ -50,6 +50,32 @@ def test_altered_properties_are_known() -> None:
     task = task_with(first, told("AlterCollection", properties={"b": "2"}))
     found = task.collections[entry().collection_id]
     assert found.properties == {"a": "1", "b": "2"}
+
+
+def test_indexes_of_the_catalog_are_known() -> None:
+    """An index is known by its id until it is dropped; a client's request has none."""
+    made = told("CreateIndex", index=7, index_name="ix", request={})
+    known = entry().collection_id
+    assert task_with(told("CreateIndex"), made).collections[known].indexes == {7: "ix"}
+    dropped = told("DropIndex", index=7, request={})
+    assert task_with(made, dropped).collections[known].indexes == {}
+
+
+def test_what_is_loaded_is_known() -> None:
+    """Whole, or partitions by their ids, whoever told of it; not what was refused."""
+
+    def loaded(*operations: Operation) -> Loaded | None:
+        return task_with(*operations).collections[entry().collection_id].loaded
+
+    some = told("LoadPartitions", request={}, whole=False, loaded=[3, 4])
+    assert loaded() is None
+    assert loaded(some) == Loaded(whole=False, partitions=frozenset({3, 4}))
+    assert loaded(some, told("LoadPartitions")) == loaded(some)
+    assert loaded(told("LoadCollection")) == Loaded(whole=True)
+    released = told("ReleasePartitions", request={}, whole=True, loaded=[3])
+    assert loaded(released) == Loaded(whole=True, partitions=frozenset({3}))
+    assert loaded(some, told("ReleaseCollection", request={}, whole=False)) is None
+    assert loaded(told("LoadPartitions", request={}, refused="no", whole=False)) is None
 
 
 def test_aliases_come_and_go() -> None:

@@ -1,0 +1,217 @@
+"""Sources older than 2.3.2: their log has no requests of clients, the catalog tells."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymilvus import MilvusClient
+from pymilvus.client.types import LoadState
+
+from cdc_actors.embedded.milvus import EmbeddedMilvus
+from tests.support.books import TIMEOUT, Books, wait_keys
+from tests.support.cdc import Cdc, wait_until
+from tests.support.servers import empty
+from tests.support.wheels import milvus_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+
+pytestmark = pytest.mark.thorough
+
+NO_UPSERT = "2.2.16"
+
+
+@pytest.fixture(
+    params=[("2.2.16", "rocksmq"), ("2.3.0", "rocksmq"), ("2.3.0", "natsmq")],
+    ids="-".join,
+)
+def older(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[str, EmbeddedMilvus]]:
+    """Yield an older Milvus, which starts in seconds, and which version it is."""
+    version, mq = request.param
+    find = partial(milvus_of, version)
+    with EmbeddedMilvus(tmp_path / "source", mq=mq, binaries=find) as server:
+        yield version, server
+
+
+@pytest.fixture
+def old_client(older: tuple[str, EmbeddedMilvus]) -> Iterator[MilvusClient]:
+    """Yield a client of the older source."""
+    with closing(MilvusClient(older[1].uri, timeout=30, dedicated=True)) as client:
+        yield client
+
+
+@pytest.fixture
+def other(target: EmbeddedMilvus | EmbeddedLite) -> Iterator[MilvusClient]:
+    """Yield a client of an empty target."""
+    with closing(empty(target)) as client:
+        yield client
+
+
+@pytest.fixture
+def old_cdc(older: tuple[str, EmbeddedMilvus], tmp_path: Path) -> Iterator[Cdc]:
+    """Yield a service of the test's own that reads the older source."""
+    with Cdc(tmp_path / "cdc", older[1]) as service:
+        yield service
+
+
+def index(client: MilvusClient, kind: str, **params: int) -> None:
+    """Create an index of the books' vectors."""
+    wanted = client.prepare_index_params()
+    wanted.add_index("vector", index_type=kind, metric_type="L2", params=params)
+    client.create_index("books", wanted)
+
+
+def indexes(client: MilvusClient) -> list[str]:
+    """Return the kinds of the books' indexes."""
+    names = client.list_indexes("books")
+    found = [client.describe_index("books", name) for name in names]
+    return [each["index_type"] for each in found if each]
+
+
+def rows(client: MilvusClient, name: str) -> list[dict[str, Any]]:
+    """Return all rows of a loaded collection, by key."""
+    found = client.query(
+        name,
+        "id >= 0",
+        output_fields=["*"],
+        consistency_level="Strong",
+        timeout=TIMEOUT,
+    )
+    return sorted(found, key=lambda row: row["id"])
+
+
+def check_rows(source: MilvusClient, target: MilvusClient, name: str) -> None:
+    """Check that both sides have the same rows, as far as the source shows them.
+
+    Milvus 2.2 does not give vectors back.
+    """
+    ours, theirs = rows(source, name), rows(target, name)
+    assert [{field: row[field] for field in ours[0]} for row in theirs] == ours
+    assert all("vector" in row for row in theirs)
+
+
+def is_loaded(client: MilvusClient, partition: str = "") -> bool:
+    """Tell whether the books, or a partition of them, are loaded."""
+    state = client.get_load_state("books", partition)["state"]
+    return bool(state == LoadState.Loaded)
+
+
+def test_what_happens_before_and_after_the_task(
+    older: tuple[str, EmbeddedMilvus],
+    old_client: MilvusClient,
+    target: EmbeddedMilvus | EmbeddedLite,
+    other: MilvusClient,
+    old_cdc: Cdc,
+) -> None:
+    """Rows, partitions, indexes, loads, aliases, names, and a collection made again."""
+    version, _ = older
+    books = Books(old_client).create(index=False)
+    index(old_client, "IVF_FLAT", nlist=8)
+    old_client.load_collection("books")
+    books.insert(range(20))
+    books.delete([3])
+    old_client.create_partition("books", "fiction")
+    books.insert(range(20, 25), "fiction")
+    task = old_cdc.create(target.uri)
+    wait_keys(other, [*range(3), *range(4, 25)])
+    wait_until(lambda: indexes(other) == ["IVF_FLAT"], "the index is made")
+    check_rows(old_client, other, "books")
+    if version != NO_UPSERT:
+        books.upsert(range(5, 8))
+    books.delete([0, 21])
+    old_client.create_alias("books", "al")
+    old_client.rename_collection("books", "tomes")
+    tomes = Books(old_client, "tomes")
+    tomes.insert(range(30, 40))
+    old_client.alter_collection_properties("tomes", {"collection.ttl.seconds": "9000"})
+    now = [1, 2, *range(4, 21), *range(22, 25), *range(30, 40)]
+    wait_keys(other, now, "tomes")
+    wait_keys(other, now, "al")
+    check_rows(old_client, other, "tomes")
+    assert sorted(other.list_partitions("tomes")) == ["_default", "fiction"]
+    old_cdc.kill()
+    old_client.drop_alias("al")
+    old_client.drop_collection("tomes")
+    books.create(isbn=20)
+    books.insert(range(7), isbn="an isbn")
+    old_cdc.start()
+    wait_keys(other, range(7))
+    check_rows(old_client, other, "books")
+    assert old_cdc.get(task)["operations_refused"]["count"] == 0
+    assert [each["name"] for each in old_cdc.get(task)["collections"]] == ["books"]
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
+def test_indexes_and_loads(
+    old_client: MilvusClient,
+    target: EmbeddedMilvus | EmbeddedLite,
+    other: MilvusClient,
+    old_cdc: Cdc,
+    *,
+    down: bool,
+) -> None:
+    """Released, another index, loaded; then without one: each is found, up or down."""
+    books = Books(old_client).create()
+    books.insert(range(10))
+    task = old_cdc.create(target.uri)
+    wait_keys(other, range(10))
+    if down:
+        old_cdc.kill()
+    old_client.release_collection("books")
+    old_client.drop_index("books", old_client.list_indexes("books")[0])
+    index(old_client, "HNSW", M=8, efConstruction=32)
+    old_client.load_collection("books")
+    if down:
+        old_cdc.start()
+    wait_until(lambda: indexes(other) == ["HNSW"], "the other index is made")
+    wait_until(lambda: is_loaded(other), "it is loaded again")
+    wait_keys(other, range(10))
+    if down:
+        old_cdc.kill()
+    old_client.release_collection("books")
+    old_client.drop_index("books", old_client.list_indexes("books")[0])
+    if down:
+        old_cdc.start()
+    wait_until(lambda: indexes(other) == [], "the index is dropped")
+    books.insert(range(10, 15))
+    old_cdc.wait_caught_up(task)
+    assert old_cdc.get(task)["operations_refused"]["count"] == 0
+
+
+@pytest.mark.parametrize("target", ["milvus"], indirect=True)
+@pytest.mark.parametrize(
+    "older", [("2.2.16", "rocksmq"), ("2.3.0", "rocksmq")], ids="-".join, indirect=True
+)
+def test_loads_of_partitions(
+    old_client: MilvusClient,
+    target: EmbeddedMilvus,
+    other: MilvusClient,
+    old_cdc: Cdc,
+) -> None:
+    """A collection that only has a partition loaded is the same at the target."""
+    books = Books(old_client).create(index=False)
+    books.index()
+    old_client.create_partition("books", "fiction")
+    old_client.load_partitions("books", ["fiction"])
+    books.insert(range(3), "fiction")
+    old_cdc.create(target.uri)
+    wait_until(
+        lambda: (
+            other.has_collection("books") and other.has_partition("books", "fiction")
+        ),
+        "the partition is there",
+    )
+    wait_until(lambda: is_loaded(other, "fiction"), "the partition is loaded")
+    assert not is_loaded(other, "_default")
+    old_cdc.kill()
+    old_client.release_partitions("books", ["fiction"])
+    old_cdc.start()
+    wait_until(lambda: not is_loaded(other, "fiction"), "it is released")
