@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.test_crash import compared
+from tests.chaos.test_crash import PATIENCE, compared
 from tests.support.cdc import Cdc
 from tests.support.proxy import TcpProxy
 from tests.support.ways import PLACES, ways_between
@@ -66,6 +66,7 @@ def test_rows_are_equal_after_random_faults(
                 cdc.ask("resume", task_id=task)
             way.cut()
             way.heal()
+        cdc.wait_caught_up(task, PATIENCE)
         report = compared(source.uri, target_milvus.uri)
         print(f"seed {seed}, faults {len(told)}, equal: {report.equal}")  # noqa: T201
         assert report.equal, f"seed {seed}, {told}\n{report}"
