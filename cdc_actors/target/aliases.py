@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2
@@ -12,19 +13,30 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 _NOT_FOUND = 1600
+_TRIES = 3
 
 
 def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
-    """Make an alias stand for a collection, whatever it stood for before."""
+    """Make an alias stand for a collection, whatever it stood for before.
+
+    What it stood for may be dropped at the same time, and the alias with it: between the
+    two requests it comes to be free.
+    """
     names = {"db_name": database, "collection_name": name, "alias": alias}
-    try:
-        target.call("CreateAlias", milvus_pb2.CreateAliasRequest(**names), database)
-    except TargetRefusal as refusal:
+    create = milvus_pb2.CreateAliasRequest(**names)
+    alter = milvus_pb2.AlterAliasRequest(**names)
+    for _ in range(_TRIES):
         try:
-            target.call("AlterAlias", milvus_pb2.AlterAliasRequest(**names), database)
-        except TargetRefusal:
-            # There is no such alias: what was in its way is what the first answer says.
-            raise refusal from None
+            target.call("CreateAlias", create, database)
+        except TargetRefusal as refusal:
+            in_the_way = refusal
+        else:
+            return
+        with suppress(TargetRefusal):
+            target.call("AlterAlias", alter, database)
+            return
+    # There is no such alias: what is in its way is what the other answer says.
+    raise in_the_way
 
 
 def drop_alias(target: Connection, database: str, alias: str) -> None:

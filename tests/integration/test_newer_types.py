@@ -173,8 +173,10 @@ def test_full_text_search_at_the_target(
     definition = defined("texts", serialized.SerializeToString())
     rows = Rows(texts({1: "a red fox", 2: "a blue whale", 3: "the fox, the fox"}))
     with closing(Connection(target_lite.uri, "")) as target:
-        create_collection(target, definition)
-        assert create_collection(target, definition), "the same schema is the same"
+        create_collection(target, definition, lambda: None)
+        assert create_collection(target, definition, lambda: None), (
+            "the same schema is the same"
+        )
         writer = RowWriter(target, "default", "texts", definition.schema)
         writer.write(Batch(deletes={}, inserts=(rows,)), lambda: None)
         writer.drain()
@@ -183,7 +185,7 @@ def test_full_text_search_at_the_target(
         with pytest.raises(
             OperatorError, match="function of_text: source BM25 of text"
         ):
-            create_collection(target, changed)
+            create_collection(target, changed, lambda: None)
     indexes = lite.prepare_index_params()
     indexes.add_index("made", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
     lite.create_index("texts", indexes)
@@ -202,5 +204,5 @@ def test_a_target_without_functions(
         closing(Connection(target_milvus.uri, "")) as target,
         pytest.raises(OperatorError, match=r"knows no functions.*from 2\.5 on"),
     ):
-        create_collection(target, definition)
+        create_collection(target, definition, lambda: None)
     assert milvus.list_collections() == []
