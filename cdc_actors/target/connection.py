@@ -49,8 +49,10 @@ _REFUSED = {
 # Milvus's own codes (pkg/util/merr/errors.go).
 _TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
 _RATE_LIMIT = 8
+# A partition that is not found (200) is none of them: right after it was created the
+# proxy (2.3.5) may not know it yet, and one that somebody dropped is created again.
 _REFUSAL_CODES = frozenset(
-    {10, 100, 105, 200, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
+    {10, 100, 105, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
 )
 _LITE_CONFLICT = 1
 _BROKEN = re.compile(

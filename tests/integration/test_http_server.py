@@ -97,10 +97,10 @@ def error_in(reply, status):
 
 
 def refused(server):
-    """Say whether a new connection is refused."""
+    """Say whether a new connection is refused, or was in the queue of a closed one."""
     try:
         socket.create_connection(server.address, timeout=60).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return True
     return False
 

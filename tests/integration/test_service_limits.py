@@ -83,13 +83,19 @@ def test_target_with_a_limit_on_operations(
     """Each operation is done once the target takes it, in order, and nothing fails."""
     books = Books(client).create()
     task = cdc.create(limited.uri)
+    cdc.ask("pause", task_id=task)
     for flush in range(FLUSHES):
         books.insert([flush])
         client.flush("books")
-    wait_equal(source, limited, timeout=180)
+    cdc.ask("resume", task_id=task)
     done = "Flush of default.books done at the target"
-    events = cdc.ask("history", task_id=task)["events"]
-    assert sum(each["text"] == done for each in events) == FLUSHES
+
+    def flushes() -> int:
+        events = cdc.ask("history", task_id=task)["events"]
+        return sum(each["text"] == done for each in events)
+
+    wait_until(lambda: flushes() == FLUSHES, "all flushes are done")
+    wait_equal(source, limited)
     assert cdc.get(task)["operations_refused"]["count"] == 0
     log = cdc.log.read_text("utf-8")
     assert "target_limits_rate" in log

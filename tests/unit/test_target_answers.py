@@ -44,6 +44,12 @@ def test_what_is_unclear_is_no_for_operations_and_not_now_for_rows(
         check(unclear, "Insert", lite=lite)
 
 
+def test_rows_of_a_partition_that_is_not_known_yet() -> None:
+    """Milvus (2.3.5) has answered so of one that it had just created."""
+    with pytest.raises(TransientError):
+        check(answer(200, "partition not found[partition=maps]"), "Insert")
+
+
 def test_a_rate_limit_is_told_apart() -> None:
     """It is no failure: nothing was done, and waiting helps."""
     with pytest.raises(RateLimitError):

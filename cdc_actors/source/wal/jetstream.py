@@ -72,7 +72,7 @@ class JetStream:
                 )
         except (Error, OSError) as error:
             await self.close()
-            # It ends with "no servers available"; why is what it called back with.
+            # It ends with "no servers available"; why is what it called back with first.
             raise self._translate(self._trouble or error) from error
 
     def another(self, broken: Callable[[CdcError], None]) -> JetStream:
@@ -153,7 +153,7 @@ class JetStream:
                 await self._client.close()
 
     async def _on_error(self, error: Exception) -> None:
-        self._trouble = error
+        self._trouble = self._trouble or error
         _log.debug("natsmq_error", error=str(error))
         if not isinstance(error, (Error, OSError)):
             # A mistake in a callback must not look like a log in which nothing happens.
