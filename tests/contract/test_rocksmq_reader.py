@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.changes import CreateCollection, Delete, Insert, Tick
+from cdc_actors.changes import CreateCollection, Delete, DropCollection, Insert, Tick
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import rocksmq as module
@@ -306,7 +306,9 @@ def test_a_real_milvus_is_read_while_it_writes(
     with RocksReader(str(source_rocksmq.rocksmq_path)) as reader:
         reader.subscribe(last.channel, last, inclusive=False)
         books.insert(range(10, 15))
-        assert kinds(read_until(reader, Insert)) == [Insert]
+        # A Milvus that starts may say an older drop again, of another collection.
+        found = kinds(read_until(reader, Insert))
+        assert [each for each in found if each is not DropCollection] == [Insert]
     client.close()
 
 
