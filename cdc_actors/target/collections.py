@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FullName = tuple[str, str]
 """A database and a collection in it."""
 
-LOADS = 5
+_LOADS = 5
 """How often a collection is loaded that others open meanwhile."""
 
 _NOT_FOUND = frozenset({100, 200, 800})
@@ -143,7 +143,7 @@ def _load(target: Connection, database: str, name: str) -> None:
     that comes meanwhile, and keeps the last one: what was loaded may not be what is kept.
     """
     request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
-    for _ in range(LOADS):
+    for _ in range(_LOADS):
         target.call("LoadCollection", request, database)
         if is_loaded(target, database, name):
             return

@@ -137,7 +137,8 @@ class Connection:
             OperatorError: The target refuses; a TargetRefusal where Milvus says why.
         """
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+        while True:
             answer = stub.future(
                 request, timeout=timeout, metadata=(("dbname", database),)
             )
@@ -146,9 +147,9 @@ class Connection:
             except RateLimitError as refusal:
                 if method in _ROWS:
                     raise
+                pause = next(pauses)
                 _log.info("target_limits_rate", pause=pause, words=str(refusal))
             self.wait(pause)
-        raise AssertionError("pauses do not end")
 
     def begin_insert(self, request: bytes, database: str) -> grpc.Future:
         """Send a serialized InsertRequest; ``finish`` waits for its answer."""

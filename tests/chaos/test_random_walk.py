@@ -112,6 +112,12 @@ def collections(wanted: Callable[[Collection], Any]) -> Callable[[Walk], Sequenc
     return lambda walk: [c for c in walk.world.collections if wanted(c)]
 
 
+def beside_a_free_name(walk: Walk) -> list[Collection]:
+    """Return the collections in whose databases a name is free."""
+    free_names = walk.world.free_names
+    return [each for each in walk.world.collections if free_names(each.database)]
+
+
 class Walk(RuleBasedStateMachine):
     """One walk: from empty servers to a comparison."""
 
@@ -238,11 +244,7 @@ class Walk(RuleBasedStateMachine):
         rng = random.Random(data.draw(SEEDS))
         self._create(collection.database, collection.name, rng)
 
-    @about(
-        lambda walk: [
-            c for c in walk.world.collections if walk.world.free_names(c.database)
-        ]
-    )
+    @about(beside_a_free_name)
     def rename(self, collection: Collection, data: Any) -> None:
         """Call a collection otherwise: perhaps as one that is gone."""
         names = self.world.free_names(collection.database)
@@ -320,11 +322,7 @@ class Walk(RuleBasedStateMachine):
 
     # What happens to aliases.
 
-    @about(
-        lambda walk: [
-            c for c in walk.world.collections if walk.world.free_names(c.database)
-        ]
-    )
+    @about(beside_a_free_name)
     def create_alias(self, collection: Collection, data: Any) -> None:
         """Create an alias: perhaps of a name that a collection had."""
         names = self.world.free_names(collection.database)
