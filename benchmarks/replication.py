@@ -235,7 +235,7 @@ def open_source(
     stack: ExitStack,
     folder: Path,
     mq: str,
-    kind: type[EmbeddedMilvus] = EmbeddedMilvus,
+    **more: Any,
 ) -> EmbeddedMilvus:
     """Start a source with this message queue; Kafka and Pulsar need Java and Maven."""
     broker = ""
@@ -243,7 +243,7 @@ def open_source(
         broker = stack.enter_context(KafkaBroker(folder / "broker")).address
     elif mq == "pulsar":
         broker = stack.enter_context(PulsarBroker(folder / "broker")).address
-    source = kind(folder / "source", mq=mq, broker=broker)
+    source = EmbeddedMilvus(folder / "source", mq=mq, broker=broker, **more)
     return stack.enter_context(source)
 
 

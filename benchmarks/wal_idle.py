@@ -17,34 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import yaml
 from pymilvus import DataType, MilvusClient
 
 from benchmarks.replication import QUEUES, open_source
 from cdc_actors.config import SourceConfig
-from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.source.wal import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
     from cdc_actors.source.wal import WalReader
 
 CHANNELS = [f"by-dev-rootcoord-dml_{number}" for number in range(256)]
 IN_USE = 16
 SETTLE, MEASURE = 10.0, 30.0
-
-
-class WideMilvus(EmbeddedMilvus):
-    """A Milvus with as many channels as an operator may have asked for."""
-
-    def _prepare(self) -> Sequence[str]:
-        command = super()._prepare()
-        file = self.folder / "configs" / "milvus.yaml"
-        settings = yaml.safe_load(file.read_text())
-        settings["rootCoord"]["dmlChannelNum"] = len(CHANNELS)
-        file.write_text(yaml.safe_dump(settings))
-        return command
 
 
 def use(source: EmbeddedMilvus) -> None:
@@ -85,7 +70,8 @@ def main() -> None:
     mq = arguments.parse_args().queue
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        source = open_source(stack, folder, mq, WideMilvus)
+        wide = {"rootCoord": {"dmlChannelNum": len(CHANNELS)}}
+        source = open_source(stack, folder, mq, wanted=wide)
         use(source)
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as process:

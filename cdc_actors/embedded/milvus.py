@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import sys
-from typing import TYPE_CHECKING, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cdc_actors.embedded import settings
 from cdc_actors.embedded.binaries import milvus_binaries
@@ -30,7 +31,7 @@ class EmbeddedMilvus(EmbeddedServer):
         broker: The address of the broker outside: ``host:port`` of a Kafka, or a URL
             ``pulsar://host:port``.
         channels: What the names of its channels begin with.
-        retention: How much of each channel natsmq keeps. Counts when a channel is made.
+        wanted: Settings that differ from its usual ones, laid out as in ``milvus.yaml``.
         binaries: Finds the Milvus; the installed one, 2.3.5, unless told otherwise.
     """
 
@@ -44,14 +45,14 @@ class EmbeddedMilvus(EmbeddedServer):
         mq: Literal["natsmq", "rocksmq", "kafka", "pulsar"] = "natsmq",
         broker: str = "",
         channels: str = "by-dev",
-        retention: settings.NatsRetention = settings.AS_MILVUS,
+        wanted: Mapping[str, Any] = MappingProxyType({}),
         binaries: Callable[[], MilvusBinaries] = milvus_binaries,
     ) -> None:
         super().__init__(folder)
         self._mq = mq
         self._broker = broker
         self._channels = channels
-        self._retention = retention
+        self._wanted = wanted
         self._find = binaries
 
     @property
@@ -92,7 +93,7 @@ class EmbeddedMilvus(EmbeddedServer):
             mq=self._mq,
             broker=self._broker,
             channels=self._channels,
-            retention=self._retention,
+            wanted=self._wanted,
         )
         return [str(self._binaries.executable), "run", "standalone"]
 

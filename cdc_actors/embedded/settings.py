@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -32,18 +31,6 @@ _GLOG = "--minloglevel=2\n--logtostderr=true\n"
 Tree = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NatsRetention:
-    """How much of each channel natsmq keeps; None is no limit."""
-
-    max_age_minutes: int = 4320
-    max_bytes: int | None = None
-    max_messages: int | None = None
-
-
-AS_MILVUS = NatsRetention()
-
-
 def write(
     folder: Path,
     *,
@@ -52,21 +39,22 @@ def write(
     mq: str,
     broker: str,
     channels: str,
-    retention: NatsRetention,
+    wanted: Mapping[str, Any],
 ) -> None:
     """Write the settings of a Milvus that lives in ``folder`` to its ``configs``.
 
-    ``template`` is Milvus's own file of defaults; what differs goes over it.
+    ``template`` is Milvus's own file of defaults; what differs goes over it, and over
+    that ``wanted``.
     """
     # The gaps of the template are all settings that are given here.
     filled = re.sub(r"\{\{.*?\}\}", "null", template.read_text("utf-8"))
     defaults = yaml.safe_load(filled)
     configs = folder / "configs"
     configs.mkdir(exist_ok=True)
-    own = _merge(_components(ports), _stores(folder, ports, mq, retention))
+    own = _merge(_components(ports), _stores(folder, ports, mq))
     own = _merge(own, _broker(mq, broker))
     own = _merge(own, {"msgChannel": {"chanNamePrefix": {"cluster": channels}}})
-    own = _merge(own, _manners())
+    own = _merge(_merge(own, _manners()), wanted)
     (configs / "milvus.yaml").write_text(yaml.safe_dump(_merge(defaults, own)), "utf-8")
     (configs / ETCD_FILE).write_text(yaml.safe_dump(_etcd(folder, ports)), "utf-8")
     (configs / "glog.conf").write_text(_GLOG, "utf-8")
@@ -92,7 +80,7 @@ def _components(ports: PortBlock) -> Tree:
     return tree | {"proxy": proxy, "indexCoord": node | index}
 
 
-def _stores(folder: Path, ports: PortBlock, mq: str, retention: NatsRetention) -> Tree:
+def _stores(folder: Path, ports: PortBlock, mq: str) -> Tree:
     return {
         "etcd": {
             "endpoints": f"{HOST}:{ports['etcd']}",
@@ -102,7 +90,7 @@ def _stores(folder: Path, ports: PortBlock, mq: str, retention: NatsRetention) -
         "localStorage": {"path": str(folder / "data")},
         "mq": {"type": mq},
         "rocksmq": {"path": str(folder / "rocksmq")},
-        "natsmq": {"server": _nats(folder, ports, retention)},
+        "natsmq": {"server": _nats(folder, ports)},
     }
 
 
@@ -115,16 +103,11 @@ def _broker(mq: str, broker: str) -> Tree:
     return {}
 
 
-def _nats(folder: Path, ports: PortBlock, retention: NatsRetention) -> Tree:
+def _nats(folder: Path, ports: PortBlock) -> Tree:
     return {
         "port": ports["nats"],
         "storeDir": str(folder / "nats"),
         "monitor": {"logFile": str(folder / "nats.log")},
-        "retention": {
-            "maxAge": retention.max_age_minutes,
-            "maxBytes": retention.max_bytes,
-            "maxMsgs": retention.max_messages,
-        },
     }
 
 

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from pymilvus import MilvusClient
 
 from cdc_actors.changes import CreateCollection, Delete, DropCollection, Insert, Tick
+from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import rocksmq as module
@@ -34,12 +37,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_actors.changes import Change, Record
-    from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 TURNS = {
     "the clock passes a power of ten": (10**18 - 8, 10**18 + 1),
     "the clock was set": (3 * 10**15, (1_790_000_000_000) << 18),
 }
+BRIEF = {
+    "rocksmqPageSize": 200,
+    "retentionTimeInMinutes": 0,
+    "retentionSizeInMB": 0,
+    "timtickerInterval": 1,
+}
+"""What has RocksMQ look each second for pages that Milvus has read, and remove them."""
+
 CHANNELS = [f"by-dev-rootcoord-dml_{number}" for number in range(16)]
 
 
@@ -310,6 +320,24 @@ def test_a_real_milvus_is_read_while_it_writes(
         found = kinds(read_until(reader, Insert))
         assert [each for each in found if each is not DropCollection] == [Insert]
     client.close()
+
+
+def test_what_milvus_itself_removed_is_a_lost_position(tmp_path: Path) -> None:
+    """Its retention removes pages that it has read; whoever was to begin there is told."""
+    with (
+        EmbeddedMilvus(tmp_path, mq="rocksmq", wanted={"rocksmq": BRIEF}) as server,
+        closing(MilvusClient(server.uri, timeout=30, dedicated=True)) as client,
+        RocksReader(str(server.rocksmq_path)) as reader,
+    ):
+        Books(client).create(index=False)
+        (channel,) = (each for each in CHANNELS if reader.newest(each))
+        first = reader.oldest(channel)
+        eventually(lambda: reader.oldest(channel) != first, "a page is removed")
+        assert not reader.holds(first)
+        with pytest.raises(PositionLostError, match=channel):
+            reader.subscribe(channel, first)
+        reader.subscribe(channel, None)
+        assert not reader.reached(first, read(reader, 1)[0].position)
 
 
 def decode_record(record: Record) -> Change | Tick:

@@ -24,7 +24,6 @@ from cdc_actors.embedded.binaries import milvus_binaries
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.embedded.ports import HOST, PortBlock
-from cdc_actors.embedded.settings import NatsRetention
 from cdc_actors.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -151,8 +150,8 @@ def test_failed_start_says_why(tmp_path: Path) -> None:
         second.close()
 
 
-def test_retention_reaches_the_queue(tmp_path: Path) -> None:
-    """The limits given for natsmq are those of the channels that it makes."""
+def test_settings_reach_the_server(tmp_path: Path) -> None:
+    """The limits wanted of natsmq are those of the channels that it makes."""
 
     async def limits(address: str) -> tuple[int | None, int | None]:
         client = await nats.connect(address)
@@ -160,8 +159,9 @@ def test_retention_reaches_the_queue(tmp_path: Path) -> None:
         await client.close()
         return info.config.max_msgs, info.config.max_bytes
 
-    retention = NatsRetention(max_messages=40, max_bytes=1 << 20)
-    with EmbeddedMilvus(tmp_path, retention=retention) as server:
+    retention = {"maxMsgs": 40, "maxBytes": 1 << 20}
+    wanted = {"natsmq": {"server": {"retention": retention}}}
+    with EmbeddedMilvus(tmp_path, wanted=wanted) as server:
         assert asyncio.run(limits(server.nats_address)) == (40, 1 << 20)
 
 

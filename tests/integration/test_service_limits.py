@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.books import Books, wait_equal
 from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pymilvus import MilvusClient
@@ -27,30 +26,25 @@ ROWS = 400
 AT_ONCE = 50
 TEXT = 20_000
 
-
-class LimitedMilvus(EmbeddedMilvus):
-    """A Milvus that takes a quarter of a megabyte a second, and few operations."""
-
-    def _prepare(self) -> Sequence[str]:
-        command = super()._prepare()
-        path = self.folder / "configs" / "milvus.yaml"
-        tree: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-        rate = {"max": MB_A_SECOND, "collection": {"max": MB_A_SECOND}}
-        tree["quotaAndLimits"]["enabled"] = True
-        tree["quotaAndLimits"]["dml"] = {"enabled": True, "insertRate": rate}
-        tree["quotaAndLimits"]["flushRate"] = {"enabled": True, "max": FLUSHES_A_SECOND}
-        tree["quotaAndLimits"]["limitWriting"] = {
-            "memProtection": {"enabled": False},
-            "diskProtection": {"enabled": False},
-        }
-        path.write_text(yaml.safe_dump(tree), "utf-8")
-        return command
+LIMITS = {
+    "enabled": True,
+    "dml": {
+        "enabled": True,
+        "insertRate": {"max": MB_A_SECOND, "collection": {"max": MB_A_SECOND}},
+    },
+    "flushRate": {"enabled": True, "max": FLUSHES_A_SECOND},
+    "limitWriting": {
+        "memProtection": {"enabled": False},
+        "diskProtection": {"enabled": False},
+    },
+}
 
 
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[EmbeddedMilvus]:
-    """Yield a target with a limit."""
-    with LimitedMilvus(tmp_path / "limited") as server:
+    """Yield a target that takes a quarter of a megabyte a second, and few operations."""
+    wanted = {"quotaAndLimits": LIMITS}
+    with EmbeddedMilvus(tmp_path / "limited", wanted=wanted) as server:
         yield server
 
 
