@@ -220,7 +220,7 @@ def test_a_pull_that_ends_without_a_word_is_followed_by_the_next(
         assert payloads(read(reader, 1), channel) == [b"next"]
 
 
-@pytest.mark.parametrize("where", ["_on_record", "_wait_for_room"])
+@pytest.mark.parametrize("where", ["_following", "_on_status", "_wait_for_room"])
 def test_a_mistake_in_the_code_is_no_silence(
     natsmq: NatsWal, channel: str, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -234,7 +234,7 @@ def test_a_mistake_in_the_code_is_no_silence(
     with natsmq.reader() as reader:
         reader.subscribe(channel, None)
         with pytest.raises(TransientError, match="mistake"):
-            reader.poll(DEADLINE)
+            read_to_the_end(reader, [])
 
 
 def serve_refusal(listener: socket.socket) -> None:

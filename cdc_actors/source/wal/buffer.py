@@ -34,11 +34,14 @@ class RecordBuffer:
     Does not bound itself: who fetches asks ``may_fetch`` first. Any thread may call.
 
     Args:
-        taken: Called by the polling thread after it has taken records out.
+        taken: Called by the polling thread with the channels that it has taken records
+            of. Whoever waits for room has some there, or need not wait.
         account: What the records may take of the memory, None for no common bound.
     """
 
-    def __init__(self, taken: Callable[[], None], account: Account | None) -> None:
+    def __init__(
+        self, taken: Callable[[set[str]], None], account: Account | None
+    ) -> None:
         self._taken = taken
         self._account = account
         self._changed = threading.Condition()
@@ -96,8 +99,8 @@ class RecordBuffer:
                 if self._error is not None:
                     raise self._error
                 return []
-            records = self._pop(channels)
-        self._taken()
+            records, taken = self._pop(channels)
+        self._taken(taken)
         return records
 
     def _has(self, channels: Collection[str] | None) -> bool:
@@ -105,20 +108,22 @@ class RecordBuffer:
             return bool(self._batches)
         return any(self._sizes.get(channel) for channel in channels)
 
-    def _pop(self, channels: Collection[str] | None) -> list[Record]:
+    def _pop(self, channels: Collection[str] | None) -> tuple[list[Record], set[str]]:
         room = TAKEN_BYTES
         records: list[Record] = []
+        taken: set[str] = set()
         others: list[_Batch] = []
         while self._batches and room > 0:
             batch = self._batches.popleft()
             if channels is None or batch.channel in channels:
                 records += batch.records
+                taken.add(batch.channel)
                 room -= batch.size
                 self._count(batch.channel, -batch.size)
             else:
                 others.append(batch)
         self._batches.extendleft(reversed(others))
-        return records
+        return records, taken
 
     def _count(self, channel: str, size: int) -> None:
         self._sizes[channel] += size

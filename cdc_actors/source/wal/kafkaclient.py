@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
@@ -137,6 +138,7 @@ class KafkaClient:
         self._address = kafka.address
         self._trouble = ""
         self._attached: set[str] = set()
+        self._leaders_known = True
         self._paused: set[str] = set()
         self.failed: CdcError | None = None
         self.doubted = False
@@ -181,6 +183,7 @@ class KafkaClient:
         except KafkaException as error:
             raise self.translate(error.args[0]) from error
         self._attached.add(topic)
+        self._leaders_known = False
 
     def deliver_only(self, topics: Collection[str] | None) -> None:
         """Let ``take`` return messages of some topics only, or (None) of all again.
@@ -199,6 +202,8 @@ class KafkaClient:
 
     def take(self, timeout: float) -> list[Message]:
         """Return what has arrived, errors of topics among it; wakes at the first."""
+        if not self._leaders_known:
+            self._find_leaders()
         first = self._consumer.poll(timeout)
         return [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
 
@@ -227,6 +232,12 @@ class KafkaClient:
                 "sourceConfig.kafka"
             )
         return TransientError(words)
+
+    def _find_leaders(self) -> None:
+        """Have librdkafka ask where to fetch: by itself it does so after a second."""
+        self._leaders_known = True
+        with suppress(KafkaException):  # Then it asks by itself.
+            self._consumer.list_topics(timeout=_PAUSE)
 
     def _connect(self, kafka: Kafka) -> Consumer:
         configuration = {**settings(kafka), "error_cb": self._on_error}

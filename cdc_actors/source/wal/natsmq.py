@@ -199,13 +199,13 @@ class NatsReader:
         for _, task in self._followers.values():
             task.cancel()
 
-    def _on_taken(self) -> None:
+    def _on_taken(self, channels: set[str]) -> None:
         with suppress(RuntimeError):  # Closed meanwhile.
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._wake, channels)
 
-    def _wake(self) -> None:
-        for follower, _ in self._followers.values():
-            follower.wake()
+    def _wake(self, channels: set[str]) -> None:
+        for channel in channels:
+            self._followers[channel][0].wake()
 
 
 def _closed() -> TransientError:

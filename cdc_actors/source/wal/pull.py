@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js.api import StreamInfo
 
-    from cdc_actors.changes import Record
     from cdc_actors.source.wal.buffer import RecordBuffer
     from cdc_actors.source.wal.jetstream import JetStream
 
@@ -43,12 +42,16 @@ PREFETCH_BYTES = 32 << 20
 """Bytes that may be buffered for one channel, the running pull included."""
 
 PULL_BYTES = 2 << 20
-"""Bytes of one pull, until a record comes that is larger."""
+"""Bytes of one pull, until large records come."""
 
 FRAME_BYTES = 64 << 10
 """Bytes that the server counts for a message beside its payload, at most."""
 
 _BATCH = 1000
+_LARGE_AT_ONCE = 3
+"""Large records in one pull. One that does not fit is read by NATS in vain, so that what
+is asked for is as many as fit, by the largest of the last pull, and not as many bytes."""
+
 _EXPIRES = 30.0
 _HEARTBEAT = 1.0
 _QUIET = 1.5
@@ -120,9 +123,10 @@ class Follower:
         self._created: dt.datetime | None = None
         self._consumer: str | None = None
         self._gone = False
-        self._left = 0
+        self._record_bytes = 0
+        self._batch = self._left = _BATCH
         self._heard = 0
-        self._arrived: list[Record] = []
+        self._arrived: list[Msg] = []
         self._room = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -179,6 +183,7 @@ class Follower:
         self._gone = False
         try:
             while not self._gone:
+                self._fit()
                 await self._wait_for_room()
                 await self._pull(consumer, subscription.subject)
                 await self._wait_for_end(consumer)
@@ -186,17 +191,25 @@ class Follower:
             with suppress(NatsError):
                 await subscription.unsubscribe()
 
+    def _fit(self) -> None:
+        """Let the next pull be as large as suits the records of the last one."""
+        each = self._record_bytes + RECORD_OVERHEAD
+        wanted = min(_LARGE_AT_ONCE * each, self._largest)
+        self._pull_bytes = max(self._pull_bytes, wanted)
+        self._batch = min(_BATCH, max(1, self._pull_bytes // each))
+        self._record_bytes = 0
+
     async def _wait_for_room(self) -> None:
-        reserved = self._pull_bytes + _BATCH * RECORD_OVERHEAD
+        reserved = self._pull_bytes + self._batch * RECORD_OVERHEAD
         while not self._buffer.may_fetch(self._channel, PREFETCH_BYTES - reserved):
             self._room.clear()
             await self._room.wait()
 
     async def _pull(self, consumer: str, inbox: str) -> None:
-        self._left = _BATCH
+        self._left = self._batch
         self._ended.clear()
         request = {
-            "batch": _BATCH,
+            "batch": self._batch,
             "max_bytes": self._pull_bytes,
             "expires": int(_EXPIRES * 1e9),
             "idle_heartbeat": int(_HEARTBEAT * 1e9),
@@ -225,28 +238,57 @@ class Follower:
 
     async def _on_message(self, message: Msg) -> None:
         self._heard += 1
-        if message.reply:
-            self._on_record(message)
-        else:
+        if not message.reply:
+            self._hand_over()
             self._on_status(message.headers or {})
-
-    def _on_record(self, message: Msg) -> None:
-        sequence = _sequence(message.reply)
-        if sequence != self._next:
-            self._end(self._removed(sequence, message.metadata.timestamp))
             return
-        self._next += 1
         if not self._arrived:
-            asyncio.get_running_loop().call_soon(self._hand_over)
-        self._arrived.append(NumberedRecord(self._channel, message.data, sequence))
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._arrived.append(message)
         self._left -= 1
         if not self._left:
             self._ended.set()
 
+    def _end_turn(self) -> None:
+        try:
+            self._hand_over()
+        except Exception as error:  # noqa: BLE001 - must not look like an idle log
+            self._failed(TransientError(f"natsmq: {error!r}"))
+
     def _hand_over(self) -> None:
         """Wake the polling thread once for all that came in one turn of the loop."""
         arrived, self._arrived = self._arrived, []
-        self._buffer.put(self._channel, arrived)
+        sizes = [len(each.data) for each in arrived]
+        self._record_bytes = max(self._record_bytes, *sizes, 0)
+        following = self._following(arrived)
+        numbers = enumerate(arrived[:following], self._next)
+        self._next += following
+        self._buffer.put(
+            self._channel,
+            [
+                NumberedRecord(self._channel, each.data, number)
+                for number, each in numbers
+            ],
+        )
+        if following < len(arrived):
+            odd = arrived[following]
+            error = self._removed(_sequence(odd.reply), odd.metadata.timestamp)
+            self._failed(error)
+
+    def _following(self, arrived: list[Msg]) -> int:
+        """Return how many messages follow what was read without a gap.
+
+        Numbers only grow: if the last one is right, so are all, and most need no look.
+        """
+        # PERF: that look takes a quarter of the time that nats-py needs for a message.
+        if not arrived or _sequence(arrived[-1].reply) == self._next + len(arrived) - 1:
+            return len(arrived)
+        numbered = enumerate(arrived, self._next)
+        return next(
+            place
+            for place, (number, each) in enumerate(numbered)
+            if _sequence(each.reply) != number
+        )
 
     def _end(self, error: CdcError) -> None:
         self._hand_over()
@@ -274,11 +316,11 @@ class Follower:
             self._end(self._removed(last + 1))
 
     def _on_full(self) -> None:
-        if self._left == _BATCH and self._pull_bytes < self._largest:
+        if self._left == self._batch and self._pull_bytes < self._largest:
             self._pull_bytes = min(2 * self._pull_bytes, self._largest)
             self._ended.set()
             return
-        if self._left < _BATCH:
+        if self._left < self._batch:
             self._ended.set()
             return
         self._end(

@@ -139,9 +139,9 @@ class PulsarReader:
         if self._closed:
             raise _closed()
 
-    def _on_taken(self) -> None:
-        for follower in self._followers.values():
-            follower.wake()
+    def _on_taken(self, channels: set[str]) -> None:
+        for channel in channels:
+            self._followers[channel].wake()
 
 
 def _closed() -> TransientError:
