@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="every combination of every scenario, and what is marked as thorough",
     )
     parser.addoption(
-        "--kills", type=int, default=5, help="how often everything is killed"
+        "--kills", type=int, default=5, help="kills, or faults, of a random test"
     )
     parser.addoption(
         "--all-points", action="store_true", help="kill at every point, not at some"
@@ -59,3 +59,9 @@ def seed(pytestconfig: pytest.Config) -> int:
     """Return the seed of a random test, which a failure prints."""
     given = pytestconfig.getoption("--seed")
     return given if given is not None else random.SystemRandom().randrange(1 << 32)
+
+
+@pytest.fixture
+def kills(pytestconfig: pytest.Config) -> int:
+    """Return how often a random test kills, or breaks what it breaks."""
+    return int(pytestconfig.getoption("--kills"))

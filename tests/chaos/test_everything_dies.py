@@ -142,7 +142,7 @@ def test_rows_are_equal_after_everything_died(
     emptied,
     tmp_path: Path,
     seed: int,
-    pytestconfig: pytest.Config,
+    kills: int,
 ) -> None:
     """Whatever dies, as often as asked for: nothing lost, nothing doubled.
 
@@ -158,7 +158,7 @@ def test_rows_are_equal_after_everything_died(
         killer = Killer(cdc, source, target_milvus, random.Random(seed))
         task = cdc.create(target_milvus.uri)
         workload.setup()
-        for _ in range(pytestconfig.getoption("--kills")):
+        for _ in range(kills):
             killer.kill(workload)
             killer.recover(task)
         cdc.wait_caught_up(task, TIMEOUT)

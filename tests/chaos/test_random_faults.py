@@ -38,7 +38,7 @@ def test_rows_are_equal_after_random_faults(
     emptied,
     tmp_path: Path,
     seed: int,
-    pytestconfig: pytest.Config,
+    kills: int,
 ) -> None:
     """Whatever breaks on its way, with the service alive: nothing lost or doubled."""
     for each in (source, target_milvus):
@@ -52,7 +52,7 @@ def test_rows_are_equal_after_random_faults(
     ):
         task = cdc.create(ways.target_uri)
         workload.setup()
-        for _ in range(2 * pytestconfig.getoption("--kills")):
+        for _ in range(kills):
             place, fault = moments.choice(PLACES), moments.choice(list(FAULTS))
             told.append(f"{place} {fault}")
             way = ways.proxies[place]

@@ -436,13 +436,13 @@ def test_a_server_that_is_away_is_a_transient_error(source: EmbeddedMilvus) -> N
 
 
 def test_the_workload_keeps_what_it_remembers(source: EmbeddedMilvus) -> None:
-    """After 200 random operations the source has the rows that the workload knows.
+    """After 80 random operations the source has the rows that the workload knows.
 
     And its collections, of every data type, are equal to themselves, no key twice.
     """
     with Workload(source.uri, 2024, binary_vectors=True) as workload:
         workload.setup()
-        for _ in range(200):
+        for _ in range(80):
             workload.step()
     report = same(source, *workload.collections)
     assert report.equal, str(report)

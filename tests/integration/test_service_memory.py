@@ -26,7 +26,7 @@ LONGEST = 65_535
 DIM = 32_768
 """Together a row of 2 MB, about the largest of Milvus 2.3."""
 
-ROWS = 120
+ROWS = 80
 
 
 @pytest.mark.timeout(600)
