@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdc_actors.source.wal import WalReader
 
 QUEUES = {"natsmq": natsmq, "kafka": kafka, "rocksmq": rocksmq, "pulsar": pulsar}
-WORKLOADS = (("2.6 MB", 2_600_000, 200), ("200 B", 200, 100_000))
+WORKLOADS = (("2.6 MB", 2_600_000, 400), ("200 B", 200, 100_000))
 ROUNDS = 5
 
 
