@@ -158,18 +158,20 @@ def test_the_printed_requests_work_until_ctrl_c(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "number", "expected"),
+    ("mq", "label", "number", "expected"),
     [
-        ("source", signal.SIGTERM, 143),
-        ("write", signal.SIGINT, 130),
-        ("kill", signal.SIGKILL, -signal.SIGKILL),
+        ("natsmq", "source", signal.SIGTERM, 143),
+        ("natsmq", "write", signal.SIGINT, 130),
+        ("natsmq", "kill", signal.SIGKILL, -signal.SIGKILL),
+        ("kafka", "source", signal.SIGINT, 130),
     ],
 )
 def test_no_process_outlives_it(
-    tmp_path: Path, label: str, number: signal.Signals, expected: int
+    tmp_path: Path, mq: str, label: str, number: signal.Signals, expected: int
 ) -> None:
     """Ended on the way, at whatever step and by whatever signal, it leaves nothing."""
-    with demo(*FEW, TMPDIR=str(tmp_path)) as run:
+    _skip_without_java((mq,))
+    with demo(*FEW, "--mq", mq, TMPDIR=str(tmp_path)) as run:
         run.read_until(label)
         assert processes_in(tmp_path)
         status = run.end(number)
