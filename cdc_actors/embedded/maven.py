@@ -83,7 +83,11 @@ class Artifact:
             *("mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"),
             *("-DincludeScope=runtime", f"-DoutputDirectory={folder}"),
         ]
-        run(command, log=folder / "maven.log", timeout=_PATIENCE)
+        try:
+            run(command, log=folder / "maven.log", timeout=_PATIENCE)
+        except OperatorError as error:
+            what = f"{self.name} {self.version}"
+            raise OperatorError(f"{what} cannot be fetched: {error}") from error
 
 
 class JavaServer(EmbeddedServer):

@@ -78,7 +78,9 @@ def test_jars_are_fetched_once(programs: Path, tmp_path: Path) -> None:
 def test_mavens_words_are_in_the_error(programs: Path) -> None:
     """A fetch that fails says why, leaves nothing half done, and may be tried again."""
     program(programs / "mvn", BROKEN_MAVEN)
-    with pytest.raises(OperatorError, match=r"mvn ended with 1.*\nUnknown host repo"):
+    with pytest.raises(
+        OperatorError, match=r"Thing 1.2 cannot be.* with 1.*\nUnknown host repo"
+    ):
         ARTIFACT.jars()
     program(programs / "mvn", MAVEN)
     assert names(ARTIFACT.jars()) == {"maven.log", "pom.xml", "thing.jar"}
