@@ -24,11 +24,11 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
+from cdc_actors.embedded.kafka import EmbeddedKafka
 from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
+from cdc_actors.embedded.pulsar import EmbeddedPulsar
 from tests.support.cdc import Cdc, wait_until
-from tests.support.kafka import KafkaBroker
-from tests.support.pulsar import PulsarBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,9 +240,9 @@ def open_source(
     """Start a source with this message queue; Kafka and Pulsar need Java and Maven."""
     broker = ""
     if mq == "kafka":
-        broker = stack.enter_context(KafkaBroker(folder / "broker")).address
+        broker = stack.enter_context(EmbeddedKafka(folder / "broker")).address
     elif mq == "pulsar":
-        broker = stack.enter_context(PulsarBroker(folder / "broker")).address
+        broker = stack.enter_context(EmbeddedPulsar(folder / "broker")).address
     source = EmbeddedMilvus(folder / "source", mq=mq, broker=broker, **more)
     return stack.enter_context(source)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import importlib.util
 import itertools
 import lzma
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from cdc_actors.embedded.cache import cached
 from cdc_actors.errors import OperatorError
 
 _CHUNK = 1 << 20
@@ -51,33 +51,16 @@ def milvus_binaries() -> MilvusBinaries:
 def unpacked(data: Path, version: str) -> MilvusBinaries:
     """Return a Milvus from the folder ``data`` of such a package, unpacked if need be.
 
-    That takes 300 MB, and some seconds. Safe to call from several processes at once: one
-    unpacks, the others wait.
+    That takes 300 MB, and some seconds.
     """
-    cache = _cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"milvus-{version}"
-    with (cache / f"milvus-{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _unpack(data / "bin", target)
+    target = cached(f"milvus-{version}", partial(_unpack, data / "bin"))
     return MilvusBinaries(bin=target, template=data / "config.yaml.template")
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cdc-actors"
-
-
-def _unpack(packed: Path, target: Path) -> None:
-    # Complete or not there at all: whoever was killed here leaves only the partial one.
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+def _unpack(packed: Path, folder: Path) -> None:
     with ThreadPoolExecutor() as pool:
         files = packed.glob("*.lzma")
-        list(pool.map(_unpack_file, files, itertools.repeat(partial)))
-    partial.rename(target)
+        list(pool.map(_unpack_file, files, itertools.repeat(folder)))
 
 
 def _unpack_file(packed: Path, folder: Path) -> None:

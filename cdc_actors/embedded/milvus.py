@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from cdc_actors.embedded import settings
 from cdc_actors.embedded.binaries import milvus_binaries
 from cdc_actors.embedded.ports import HOST
-from cdc_actors.embedded.server import EmbeddedServer
+from cdc_actors.embedded.server import EmbeddedServer, body_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -108,16 +107,5 @@ class EmbeddedMilvus(EmbeddedServer):
         }
 
     def _is_ready(self) -> bool:
-        return self._is_healthy() and super()._is_ready()
-
-    def _is_healthy(self) -> bool:
-        connection = http.client.HTTPConnection(
-            HOST, self.ports["metrics"], timeout=_ANSWER
-        )
-        try:
-            connection.request("GET", "/healthz")
-            return b"OK" in connection.getresponse().read()
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        healthy = body_at(self.ports["metrics"], "/healthz", _ANSWER)
+        return b"OK" in healthy and super()._is_ready()

@@ -10,6 +10,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from cdc_actors.errors import OperatorError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -67,6 +69,14 @@ class ServerProcess:
                 start_new_session=True,
             ).result()
 
+    def wait(self, timeout: float) -> int | None:
+        """Return its exit status, or None if it has not ended after ``timeout`` seconds."""
+        if not self._child:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._child.wait(timeout)
+        return None
+
     def stop(self, request: signal.Signals) -> None:
         """Ask the process to end with ``request``; kill it after five seconds."""
         if not self._child:
@@ -90,3 +100,21 @@ class ServerProcess:
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _LOG_TAIL))
             return log.read().decode(errors="replace").strip()
+
+
+def run(command: Sequence[str], *, log: Path, timeout: float) -> None:
+    """Run ``command`` to its end, in the folder of ``log``, where its output goes.
+
+    Raises:
+        OperatorError: It fails, or has not ended after ``timeout`` seconds and is killed;
+            the text has the end of its output.
+    """
+    process = ServerProcess(log)
+    process.start(command, folder=log.parent, env={})
+    try:
+        status = process.wait(timeout)
+    finally:
+        process.kill()
+    if status != 0:
+        what = "has not ended in time" if status is None else f"ended with {status}"
+        raise OperatorError(f"{command[0]} {what}. It said:\n{process.log_tail()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -42,7 +43,7 @@ class EmbeddedServer(ABC):
 
     @property
     def uri(self) -> str:
-        """What a Milvus client connects to."""
+        """What its clients connect to."""
         return f"http://{self._address}"
 
     @property
@@ -132,3 +133,15 @@ class EmbeddedServer(ABC):
     def _failure(self, what: str) -> OperatorError:
         tail = self._process.log_tail()
         return OperatorError(f"{self.name} {what}. Its log ends:\n{tail}")
+
+
+def body_at(port: int, path: str, timeout: float) -> bytes:
+    """Return what a server here answers to GET, nothing where it does not."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return b""
+    finally:
+        connection.close()

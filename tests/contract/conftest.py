@@ -65,13 +65,7 @@ def kafka(broker: KafkaBroker) -> Iterator[KafkaWal]:
     wal.close()
 
 
-@pytest.fixture(
-    params=[
-        *("memory", "natsmq", "kafka", "rocksmq"),
-        # The broker takes a third of the machine, and on a busy one its own deadlines pass.
-        pytest.param("pulsar", marks=pytest.mark.thorough),
-    ]
-)
+@pytest.fixture(params=["memory", "natsmq", "kafka", "rocksmq", "pulsar"])
 def wal(request: pytest.FixtureRequest) -> Wal:
     """Each queue in turn."""
     if request.param == "memory":

@@ -13,12 +13,12 @@ from cdc_actors.config.queues import Kafka
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.kafka import KafkaReader
 from cdc_actors.source.wal.kafkaclient import PREFETCH_BYTES, settings
-from tests.support.kafka import PASSWORD, USER, VERSION
-from tests.support.maven import jars
+from tests.support.kafka import PASSWORD, USER, KafkaBroker
 from tests.support.wal import numbered, payloads, read, read_to_the_end
 
 if TYPE_CHECKING:
-    from tests.support.kafka import KafkaBroker
+    from pathlib import Path
+
     from tests.support.kafka_wal import KafkaWal
 
 
@@ -231,11 +231,13 @@ def test_a_broker_that_is_not_there_is_named() -> None:
         KafkaReader(Kafka(address="127.0.0.1:1"))
 
 
-def test_a_machine_without_java(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_java(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """There the tests of Kafka are skipped, and say what they need."""
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(pytest.skip.Exception, match="no java here"):
-        jars("Kafka", VERSION, "", java=11)
+    with pytest.raises(pytest.skip.Exception, match="there is no java on the PATH"):
+        KafkaBroker(tmp_path)
 
 
 def login(broker: KafkaBroker, mechanism: str, password: str, *, tls: bool) -> Kafka:

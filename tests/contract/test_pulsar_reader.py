@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.support.pulsar_wal import PulsarWal
 
-pytestmark = pytest.mark.thorough
 JAVA_TOKEN = "org.apache.pulsar.client.impl.auth.AuthenticationToken"
 
 
@@ -41,6 +40,19 @@ def test_reading_goes_on_from_ledger_to_ledger(pulsar: PulsarWal, channel: str) 
     with pulsar.reader() as reader:
         reader.subscribe(channel, None)
         assert payloads(read(reader, 6), channel) == numbered(6)
+
+
+def test_reading_goes_on_where_the_topic_is_moved(
+    pulsar: PulsarWal, channel: str
+) -> None:
+    """A topic that is unloaded while it is read ends a connection, not the reading."""
+    pulsar.append(channel, numbered(3))
+    with pulsar.reader() as reader:
+        reader.subscribe(channel, None)
+        before = read(reader, 3)
+        pulsar.unload(channel)
+        pulsar.append(channel, numbered(3, first=4))
+        assert payloads(before + read(reader, 3), channel) == numbered(6)
 
 
 def test_ids_of_milvus_are_those_of_the_reader(pulsar: PulsarWal, channel: str) -> None:

@@ -19,6 +19,9 @@ from click.testing import CliRunner
 
 from cdc_actors.cli.demo.screen import Screen
 from cdc_actors.cli.main import main
+from cdc_actors.embedded.kafka import EmbeddedKafka
+from cdc_actors.embedded.pulsar import EmbeddedPulsar
+from tests.support.skips import or_skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,12 +109,20 @@ def assert_all_ended(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--target", "lite"), ("--target", "milvus", "--mq", "rocksmq")]
+    "options",
+    [
+        ("--target", "lite"),
+        ("--target", "milvus", "--mq", "rocksmq"),
+        ("--mq", "kafka"),
+        pytest.param(("--mq", "pulsar"), marks=pytest.mark.thorough),
+    ],
+    ids=" ".join,
 )
 def test_both_sides_are_equal_after_a_kill(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """The whole demo ends with status 0, in plain lines, and leaves no process."""
+    _skip_without_java(options)
     with demo("--exit", *options, "--folder", tmp_path) as run:
         status = run.finish()
 
@@ -147,18 +158,20 @@ def test_the_printed_requests_work_until_ctrl_c(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "number", "expected"),
+    ("mq", "label", "number", "expected"),
     [
-        ("source", signal.SIGTERM, 143),
-        ("write", signal.SIGINT, 130),
-        ("kill", signal.SIGKILL, -signal.SIGKILL),
+        ("natsmq", "source", signal.SIGTERM, 143),
+        ("natsmq", "write", signal.SIGINT, 130),
+        ("natsmq", "kill", signal.SIGKILL, -signal.SIGKILL),
+        ("kafka", "source", signal.SIGINT, 130),
     ],
 )
 def test_no_process_outlives_it(
-    tmp_path: Path, label: str, number: signal.Signals, expected: int
+    tmp_path: Path, mq: str, label: str, number: signal.Signals, expected: int
 ) -> None:
     """Ended on the way, at whatever step and by whatever signal, it leaves nothing."""
-    with demo(*FEW, TMPDIR=str(tmp_path)) as run:
+    _skip_without_java((mq,))
+    with demo(*FEW, "--mq", mq, TMPDIR=str(tmp_path)) as run:
         run.read_until(label)
         assert processes_in(tmp_path)
         status = run.end(number)
@@ -198,19 +211,51 @@ def test_a_missing_milvus_is_one_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--mq", "kafka"), "--mq kafka needs --broker"),
-        (("--broker", "localhost:9092"), "--broker goes with kafka and pulsar"),
-    ],
+    ("mq", "java", "address"),
+    [("kafka", 11, "HOST:PORT"), ("pulsar", 17, "pulsar://HOST:PORT")],
 )
-def test_a_queue_and_its_broker_go_together(
-    options: tuple[str, ...], said: str
+def test_a_machine_without_java_is_one_sentence(
+    mq: str, java: int, address: str
 ) -> None:
-    """Kafka and Pulsar run elsewhere, the others in Milvus: else it is wrong usage."""
-    result = CliRunner().invoke(main, ["demo", *options])
+    """Where no broker can be started, one line says what is missing and what else to do."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cdc_actors", "demo", "--mq", mq],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PATH": ""},
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"Error: demo --mq {mq} needs Java from {java} on and Maven to start a "
+        f"{mq.title()}: there is no java on the PATH; or --broker {address} of one that "
+        "runs.\n"
+    )
+
+
+@pytest.mark.parametrize("mq", ["rocksmq", "kafka", "pulsar"])
+def test_a_missing_client_library_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, mq: str
+) -> None:
+    """Before anything is started, it says which extra brings the library."""
+    for library in ("rocksdict", "confluent_kafka", "pulsar"):
+        monkeypatch.setitem(sys.modules, library, None)  # type: ignore[arg-type]
+
+    result = CliRunner().invoke(main, ["demo", "--mq", mq])
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert f"pip install 'cdc-actors[{mq}]'" in result.stderr
+
+
+def test_a_broker_goes_with_its_queues() -> None:
+    """Where the queue is inside Milvus, a broker is wrong usage."""
+    result = CliRunner().invoke(main, ["demo", "--broker", "localhost:9092"])
     assert result.exit_code == 2
-    assert said in result.output
+    assert "--broker goes with kafka and pulsar" in result.output
 
 
 def test_a_difference_has_a_status_of_its_own() -> None:
@@ -265,6 +310,13 @@ def test_a_terminal_shows_what_goes_on(
         last = _read_until(screen, b"6 rows      ")
 
     assert (b"\x1b[32m" in last) == coloured
+
+
+def _skip_without_java(options: tuple[str, ...]) -> None:
+    for server in (EmbeddedKafka, EmbeddedPulsar):
+        if server.name.lower() in options:
+            with or_skip():
+                server.artifact.check()
 
 
 def _read_until(descriptor: int, end: bytes) -> bytes:

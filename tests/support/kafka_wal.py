@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from cdc_actors.changes import Position
 from cdc_actors.config.queues import Kafka
+from cdc_actors.embedded.kafka import Silent
 from cdc_actors.source.wal.kafka import KafkaReader
-from tests.support.kafka import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

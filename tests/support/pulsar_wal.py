@@ -17,6 +17,8 @@ from tests.support.wal import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pulsar import MessageId
+
     from cdc_actors.changes import Position
     from cdc_actors.source.wal import WalReader
     from tests.support.pulsar import PulsarBroker
@@ -48,25 +50,24 @@ class PulsarWal:
             namespace=NAMESPACE,
         )
 
-    def append(
-        self, channel: str, payloads: Iterable[bytes], *, batching: bool = False
-    ) -> list[Position]:
+    def append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
         """Write records, making the channel if there is none, to a ledger of their own.
 
-        Pulsar removes whole ledgers only.
+        Pulsar removes whole ledgers only. While somebody reads the channel they go to the
+        same one: a client may take seconds to come back.
         """
-        if channel in self._made:
+        if channel in self._made and not self.subscriptions(channel):
             self.unload(channel)
         self._made.add(channel)
         client = pulsar.Client(self.broker.address, logger=CLIENT_LOG.logger)
         try:
             producer = client.create_producer(
                 f"persistent://{_SPACE}/{channel}",
-                batching_enabled=batching,
-                chunking_enabled=not batching,
+                chunking_enabled=True,
+                block_if_queue_full=True,
                 compression_type=pulsar.CompressionType.ZSTD,
             )
-            written = [producer.send(payload) for payload in payloads]
+            written = _sent(producer, payloads)
         finally:
             client.close()
         return [position_of(channel, each) for each in written]
@@ -141,3 +142,13 @@ class PulsarWal:
         ledgers = self.broker.admin("GET", f"{path}/internalStats")["ledgers"]
         first = int(before.text.partition(":")[0])
         return bool(ledgers[0]["ledgerId"] == first)
+
+
+def _sent(producer: pulsar.Producer, payloads: Iterable[bytes]) -> list[MessageId]:
+    """Send messages without waiting for each; return their ids, in order."""
+    answers: list[tuple[pulsar.Result, MessageId]] = []
+    for payload in payloads:
+        producer.send_async(payload, lambda *answer: answers.append(answer))
+    producer.flush()
+    assert {result for result, _ in answers} <= {pulsar.Result.Ok}
+    return [message_id for _, message_id in answers]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cdc_actors.embedded.binaries import MilvusBinaries, unpacked
+from cdc_actors.embedded.cache import cached
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PATIENCE = 900
 
@@ -22,25 +24,15 @@ def milvus_of(version: str) -> MilvusBinaries:
 
     Skips the test, with pip's reason, where it cannot be had.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base) / "cdc-actors"
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"milvus-{version}-wheel"
-    with (cache / f"{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _fetch(version, target)
+    target = cached(f"milvus-{version}-wheel", partial(_fetch, version))
     return unpacked(target / "milvus" / "data", version)
 
 
-def _fetch(version: str, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+def _fetch(version: str, folder: Path) -> None:
     fetched = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "download", "-q", "--no-deps"),
-            *("--only-binary=:all:", "-d", str(partial), f"milvus=={version}"),
+            *("--only-binary=:all:", "-d", str(folder), f"milvus=={version}"),
         ],
         capture_output=True,
         text=True,
@@ -49,8 +41,7 @@ def _fetch(version: str, target: Path) -> None:
     )
     if fetched.returncode:
         pytest.skip(f"no Milvus {version}: {fetched.stderr.strip()[-500:]}")
-    (wheel,) = partial.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(partial)
+        archive.extractall(folder)
     wheel.unlink()
-    partial.rename(target)

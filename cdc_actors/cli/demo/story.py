@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from cdc_actors.cli import logs
+from cdc_actors.cli.demo.broker import own_broker
 from cdc_actors.cli.demo.screen import Screen
 from cdc_actors.cli.demo.service import ServiceProcess
 from cdc_actors.cli.demo.writer import Reader, Writer
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
     from cdc_actors.cli.demo.screen import Step
     from cdc_actors.compare import Report
+    from cdc_actors.embedded.maven import JavaServer
     from cdc_actors.embedded.server import EmbeddedServer
 
-_START = 60.0
+_START = 120.0
 _PATIENCE = 60.0
 _SETTLE = 20.0
 _POLL = 0.1
@@ -40,8 +42,9 @@ _CONNECT = 10
 class Cast:
     """What a demo is made of.
 
-    The source's message queue is ``mq``; kafka and pulsar run at ``broker``. ``target``
-    is ``lite`` or ``milvus``. ``rows`` are inserted.
+    The source's message queue is ``mq``; kafka and pulsar run at ``broker``, or are
+    started where that is empty. ``target`` is ``lite`` or ``milvus``. ``rows`` are
+    inserted.
     """
 
     target: str
@@ -57,16 +60,21 @@ class Story:
     """
 
     def __init__(self, stack: ExitStack, folder: Path, cast: Cast) -> None:
+        """Raise OperatorError where something is missing that ``cast`` needs."""
         logs.configure("error")
         self._screen = Screen()
         self._stack = stack
         self._folder = folder
         self._rows = cast.rows
         self._rows_there = 0
+        self._broker = own_broker(cast.mq, cast.broker, folder / "broker")
         # Of a broker that others use, too, only what nobody else has.
         channels = f"demo-{uuid4().hex[:8]}" if cast.broker else "by-dev"
         self._source = EmbeddedMilvus(
-            folder / "source", mq=cast.mq, broker=cast.broker, channels=channels
+            folder / "source",
+            mq=cast.mq,
+            broker=self._broker.address if self._broker else cast.broker,
+            channels=channels,
         )
         lite = cast.target == "lite"
         self._target: EmbeddedServer = (EmbeddedLite if lite else EmbeddedMilvus)(
@@ -74,8 +82,9 @@ class Story:
         )
         self._package = "milvus-lite" if lite else "milvus"
         self._service = ServiceProcess(folder / "service", self._source)
-        for server in (self._source, self._target, self._service):
-            stack.callback(server.close)
+        for server in (self._broker, self._source, self._target, self._service):
+            if server:
+                stack.callback(server.close)
 
     def run(self) -> bool:
         """Go through all of it; tell whether both sides are equal at the end.
@@ -116,9 +125,11 @@ class Story:
         with self._screen.step("unpack", worth=1.0) as step:
             step.show("Milvus, only this once")
             milvus_binaries()
-        self._start_one("source", "milvus", self._source)
-        self._start_one("target", self._package, self._target)
-        self._start_one("service", "cdc-actors", self._service)
+        if self._broker:
+            self._start_broker(self._broker)
+        self._start_one("source", version("milvus"), self._source)
+        self._start_one("target", version(self._package), self._target)
+        self._start_one("service", version("cdc-actors"), self._service)
         with self._screen.step("task") as step:
             connect = {"uri": self._target.uri, "connect_timeout": _CONNECT}
             infos = [{"name": "*"}]
@@ -126,11 +137,18 @@ class Story:
             self._task_id = self._service.ask("create", request)["task_id"]
             step.show(f"{self._task_id}, all collections")
 
-    def _start_one(self, label: str, package: str, server: EmbeddedServer) -> None:
+    def _start_broker(self, broker: JavaServer) -> None:
+        artifact = broker.artifact
+        with self._screen.step("fetch", worth=1.0) as step:
+            step.show(f"{artifact.name} {artifact.version} by Maven, only this once")
+            artifact.jars()
+        self._start_one("broker", artifact.version, broker)
+
+    def _start_one(self, label: str, release: str, server: EmbeddedServer) -> None:
         with self._screen.step(label) as step:
             step.show(f"starting {server.name}")
             server.start(_START)
-            step.show(f"{server.name} {version(package)} at {server.uri}")
+            step.show(f"{server.name} {release} at {server.uri}")
 
     def _connect(self) -> None:
         self._writer = self._stack.enter_context(closing(Writer(self._source.uri)))

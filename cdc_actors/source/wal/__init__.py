@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError
@@ -12,9 +13,22 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory import Account
 
-__all__ = ["MemoryLog", "MemoryReader", "WalReader", "open_reader"]
+__all__ = ["MemoryLog", "MemoryReader", "WalReader", "check_library", "open_reader"]
 
-_EXTRAS = {"rocksdict": "rocksmq", "confluent_kafka": "kafka", "pulsar": "pulsar"}
+_LIBRARIES = {"rocksmq": "rocksdict", "kafka": "confluent_kafka", "pulsar": "pulsar"}
+
+
+def check_library(queue: str) -> None:
+    """Raise OperatorError where the client library of a message queue is missing.
+
+    The text has the command that installs it.
+    """
+    library = _LIBRARIES.get(queue)
+    if library is not None and importlib.util.find_spec(library) is None:
+        raise OperatorError(
+            f"sourceConfig.{queue} needs a library that is not installed: "
+            f"pip install 'cdc-actors[{queue}]'"
+        )
 
 
 def open_reader(source: SourceConfig, account: Account | None = None) -> WalReader:
@@ -26,33 +40,23 @@ def open_reader(source: SourceConfig, account: Account | None = None) -> WalRead
         TransientError: It cannot be reached.
         OperatorError: It refuses the login, or its client library is not installed.
     """
-    try:
-        return _open(source, account)
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise OperatorError(
-            f"sourceConfig.{extra} needs a library that is not installed: "
-            f"pip install 'cdc-actors[{extra}]'"
-        ) from error
-
-
-# Imported where used: each brings its queue's client library, most of them an extra.
-def _open(source: SourceConfig, account: Account | None) -> WalReader:
+    # Imported where used: each brings its queue's client library, most of them an extra.
     if source.natsmq is not None:
         from cdc_actors.source.wal.natsmq import NatsReader  # noqa: PLC0415
 
         return NatsReader(source.natsmq.address, account)
     if source.rocksmq is not None:
+        check_library("rocksmq")
         from cdc_actors.source.wal.rocksmq import RocksReader  # noqa: PLC0415
 
         return RocksReader(source.rocksmq.path)
     if source.kafka is not None:
+        check_library("kafka")
         from cdc_actors.source.wal.kafka import KafkaReader  # noqa: PLC0415
 
         return KafkaReader(source.kafka, account)
     if source.pulsar is not None:
+        check_library("pulsar")
         from cdc_actors.source.wal.pulsar import PulsarReader  # noqa: PLC0415
 
         return PulsarReader(source.pulsar, account)
