@@ -13,8 +13,8 @@ from cdc_actors.config.queues import Kafka
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.kafka import KafkaReader
 from cdc_actors.source.wal.kafkaclient import PREFETCH_BYTES, settings
-from tests.support.kafka import PASSWORD, USER, KafkaBroker
-from tests.support.wal import numbered, payloads, read, read_to_the_end
+from tests.support.kafka import PASSWORD, USER, KafkaBroker, SecondBroker
+from tests.support.wal import eventually, numbered, payloads, read, read_to_the_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,6 +169,21 @@ def test_a_broker_that_falls_silent_is_noticed(kafka: KafkaWal, channel: str) ->
                 read_to_the_end(reader, records)
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_a_change_of_leader_is_survived(
+    kafka: KafkaWal, channel: str, tmp_path: Path
+) -> None:
+    """When the broker dies that leads a channel, reading goes on at the next leader."""
+    with SecondBroker(tmp_path, kafka.broker) as second, kafka.reader() as reader:
+        kafka.make_led_by(2, channel)
+        kafka.append(channel, numbered(3))
+        reader.subscribe(channel, None)
+        found = read(reader, 3)
+        second.kill()
+        eventually(lambda: kafka.leader(channel) == 1, "the other one leads")
+        kafka.append(channel, numbered(3, first=4))
+        assert payloads([*found, *read(reader, 3)], channel) == numbered(6)
 
 
 def test_closing_leaves_no_thread(kafka: KafkaWal, channel: str) -> None:

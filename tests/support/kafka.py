@@ -31,6 +31,15 @@ listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/keystore.pem
+# One that died is not waited for.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+"""
+_SECOND = """
+process.roles=broker
+node.id=2
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{plain}
 """
 
 
@@ -76,4 +85,19 @@ class KafkaBroker(EmbeddedKafka):
         ports = {name: self.ports[name] for name in self._port_names}
         return super()._properties() + _SECURED.format(
             host=HOST, folder=self.folder, user=USER, password=PASSWORD, **ports
+        )
+
+
+class SecondBroker(EmbeddedKafka):
+    """Another broker, number 2, of the cluster of ``first``, without a login."""
+
+    def __init__(self, folder: Path, first: KafkaBroker) -> None:
+        super().__init__(folder)
+        self._first = first
+
+    def _properties(self) -> str:
+        return super()._properties() + _SECOND.format(
+            host=HOST,
+            plain=self.ports["plain"],
+            controller=self._first.ports["controller"],
         )

@@ -109,6 +109,17 @@ class KafkaWal:
         for answer in answers.values():
             answer.result(ANSWER)
 
+    def make_led_by(self, broker: int, channel: str) -> None:
+        """Make a channel that two brokers have, and one of them leads."""
+        topic = NewTopic(channel, 1, replica_assignment=[[broker, 3 - broker]])
+        self._admin.create_topics([topic])[channel].result(ANSWER)
+        self._made.add(channel)
+
+    def leader(self, channel: str) -> int:
+        """Return the number of the broker that leads a channel."""
+        listed = self._admin.list_topics(channel, timeout=ANSWER)
+        return int(listed.topics[channel].partitions[0].leader)
+
     def remove(self, *channels: str) -> None:
         """Delete channels."""
         self._made.difference_update(channels)
