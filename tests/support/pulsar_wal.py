@@ -54,9 +54,9 @@ class PulsarWal:
         """Write records, making the channel if there is none, to a ledger of their own.
 
         Pulsar removes whole ledgers only. While somebody reads the channel they go to the
-        same one: a client may take seconds to come back.
+        same one: its client may take seconds to come back.
         """
-        if channel in self._made and not self.subscriptions(channel):
+        if channel in self._made and all(self.subscriptions(channel).values()):
             self.unload(channel)
         self._made.add(channel)
         client = pulsar.Client(self.broker.address, logger=CLIENT_LOG.logger)
@@ -85,8 +85,9 @@ class PulsarWal:
         try:
             eventually(lambda: self._trimmed(path, before), "the ledgers are removed")
         finally:
+            # The subscription stays: a topic hears of this later, and until then removes
+            # whatever no subscription holds.
             self.broker.admin("POST", retention, _KEEP)
-            self.broker.admin("DELETE", f"{path}/subscription/kept")
 
     def unload(self, channel: str) -> None:
         """End the ledger that is written to, and every connection to the channel."""
