@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.kafka import KafkaBroker
 from tests.support.kafka_wal import KafkaWal
 from tests.support.pulsar_wal import PulsarWal
@@ -17,21 +16,15 @@ from tests.support.wal import MemoryWal, NatsWal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
     from tests.support.pulsar import PulsarBroker
     from tests.support.wal import Wal
 
 
-@pytest.fixture(scope="session")
-def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
-    """A real Milvus, for the NATS server inside it."""
-    with EmbeddedMilvus(tmp_path_factory.mktemp("milvus")) as server:
-        yield server
-
-
 @pytest.fixture
-def natsmq(milvus: EmbeddedMilvus) -> Iterator[NatsWal]:
+def natsmq(source: EmbeddedMilvus) -> Iterator[NatsWal]:
     """The queue natsmq."""
-    wal = NatsWal(milvus)
+    wal = NatsWal(source)
     yield wal
     wal.close()
 
