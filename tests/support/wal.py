@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import nats
 
 from cdc_actors.config import Natsmq, SourceConfig
+from cdc_actors.errors import TransientError
 from cdc_actors.source.wal import MemoryLog, MemoryReader, WalReader, open_reader
 from cdc_actors.source.wal.sequence import position_of, sequence_of
 
@@ -237,6 +238,22 @@ def read_to_the_end(reader: WalReader, records: list[Record]) -> None:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         records += reader.poll(1)
+
+
+def read_patiently(wal: Wal, after: Position, count: int) -> list[Record]:
+    """Read records after a position, with new readers until one can, as a task does.
+
+    A queue that is just back may still answer late.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            with wal.reader() as reader:
+                reader.subscribe(after.channel, after, inclusive=False)
+                return read(reader, count)
+        except TransientError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def apart(wal: Wal, channel: str, payloads: Sequence[bytes]) -> list[Position]:
