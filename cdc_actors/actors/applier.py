@@ -265,7 +265,7 @@ class Applier(pykka.ThreadingActor):
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
         try:
-            requests.repeat(self._target, work.request, *self._there)
+            requests.repeat(self._target, work.request, self._there)
             detail: dict[str, Any] = {}
         except OperatorError as refusal:
             detail = {"refused": str(refusal)}

@@ -87,15 +87,13 @@ class Serving:
         """Have it looked up what the catalog has of a collection now."""
         self._seen[meta.id] = meta
 
-    def park(self, work: Repeat, owner: int | str) -> None:
-        """Park a client's request on a collection, or on a database.
+    def park(self, work: Repeat, owner: int) -> None:
+        """Park a client's request on a collection.
 
         If it loads or releases a collection, what is so of single partitions comes after.
         """
         request = work.request
         self._parking.add(work, request.timestamp, owner)
-        if isinstance(owner, str):
-            return
         latest = max(self._asked_at.get(owner, 0), request.timestamp)
         self._asked_at[owner] = latest
         if request.kind not in _OF_ALL:

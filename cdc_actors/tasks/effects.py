@@ -63,6 +63,14 @@ def _change(task: Task, operation: Operation, **changes: Any) -> None:
         task.collections[entry.collection_id] = replace(entry, **changes)
 
 
+def _create_database(task: Task, operation: Operation) -> None:
+    task.databases |= {operation.database}
+
+
+def _drop_database(task: Task, operation: Operation) -> None:
+    task.databases -= {operation.database}
+
+
 def _create(task: Task, operation: Operation) -> None:
     entry = operation.created_entry()
     task.collections[entry.collection_id] = entry
@@ -131,6 +139,8 @@ def _grant(task: Task, operation: Operation) -> None:
 
 
 _EFFECTS = {
+    registry.CREATE_DATABASE: _create_database,
+    registry.DROP_DATABASE: _drop_database,
     registry.CREATE_COLLECTION: _create,
     registry.DROP_COLLECTION: _drop,
     registry.RENAME_COLLECTION: _rename,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+CREATE_DATABASE = "CreateDatabase"
+DROP_DATABASE = "DropDatabase"
 CREATE_COLLECTION = "CreateCollection"
 DROP_COLLECTION = "DropCollection"
 RENAME_COLLECTION = "RenameCollection"
