@@ -201,12 +201,13 @@ class Serving:
             more, fewer = LOAD_PARTITIONS, RELEASE_PARTITIONS
             if now.whole:
                 more, fewer = fewer, more
-            for kind, some in (
-                (more, now.partitions - had),
-                (fewer, had - now.partitions),
+            between = Loaded(now.whole, had | now.partitions)
+            for kind, some, then in (
+                (more, now.partitions - had, between),
+                (fewer, had - now.partitions, now),
             ):
                 if names := [told.names[each] for each in some if each in told.names]:
-                    self._tell(told, kind, now, names)
+                    self._tell(told, kind, then, names)
             told.loaded = now
 
     def _tell(
