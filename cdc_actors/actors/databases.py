@@ -7,9 +7,10 @@ that are long gone; the catalog tells which there are, whatever the version.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.actors.work import RecordOperation
+from cdc_actors.actors.work import BeginOperation, RecordOperation
 from cdc_actors.changes import hybrid
 from cdc_actors.errors import OperatorError
 from cdc_actors.target.collections import drop_database, ensure_database
@@ -21,7 +22,7 @@ from cdc_actors.tasks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cdc_actors.actors.router import Router
     from cdc_actors.actors.stream import Stream
@@ -42,68 +43,82 @@ class Databases:
         router: Router,
         target: Connection,
         spec: TaskSpec,
-        known: frozenset[str],
+        known: Mapping[str, bool],
     ) -> None:
-        """``known`` are those that earlier runs created, and did not drop since."""
+        """``known`` are those that earlier runs began to create, and whether they did."""
         self._stream = stream
         self._router = router
         self._target = target
         self._spec = spec
-        self._known = known
-        self._there: frozenset[str] = frozenset()
-        self._gone: frozenset[str] = frozenset()
+        self._begun = set(known)
+        self._made = {name for name, made in known.items() if made}
+        self._there: set[str] = set()
+        self._gone: set[str] = set()
 
     def see(self, found: Iterable[str]) -> None:
         """Know which databases the source has now.
 
         One that came and went between two looks may have been made with its collections.
         """
-        self._there = frozenset(filter(self._is_ours, found))
-        made = filter(self._is_ours, self._router.databases())
-        self._gone = self._gone.union(self._known, made) - self._there
+        self._there = set(filter(self._is_ours, found))
+        filled = filter(self._is_ours, self._router.databases())
+        self._gone = self._gone.union(self._begun, filled) - self._there
 
     def advance(self) -> None:
         """Create what is new, and drop what is gone and has no collections any more."""
-        for name in sorted(self._there - self._known):
-            self._known |= {name}
-            self._do(CREATE_DATABASE, name)
+        for name in sorted(self._there - self._made):
+            self._create(name)
         if self._gone:
             for name in sorted(self._gone - self._router.databases()):
-                self._known -= {name}
-                self._gone -= {name}
-                self._do(DROP_DATABASE, name)
+                self._drop(name)
 
     def _is_ours(self, name: str) -> bool:
         return name != DEFAULT_DATABASE and self._spec.selects_database(name)
 
-    def _do(self, kind: str, name: str) -> None:
-        """Do it at the target and write it down; the catalog need not know when it was."""
+    def _create(self, name: str) -> None:
+        """Whatever the target has by this name from now on is to go with the source's."""
+        operation = self._operation(CREATE_DATABASE, name)
+        self._stream.record(BeginOperation(operation))
+        self._begun.add(name)
+        self._made.add(name)
         there = self._spec.target_database(name)
-        detail: dict[str, object] = {"request": {"db_name": there}}
-        try:
-            if kind == CREATE_DATABASE:
-                ensure_database(self._target, there)
-            else:
-                self._drop(name, there)
-        except OperatorError as refusal:
-            detail["refused"] = str(refusal)
-        operation = Operation(
-            kind=kind,
-            timestamp=hybrid(time.time()),
-            database=name,
-            name="",
-            detail=detail,
-        )
-        self._stream.record(RecordOperation(operation))
+        self._do(operation, lambda: ensure_database(self._target, there))
 
-    def _drop(self, name: str, there: str) -> None:
-        """Drop it unless others are there, too.
+    def _drop(self, name: str) -> None:
+        for each in (self._begun, self._made, self._gone):
+            each.discard(name)
+        operation = self._operation(DROP_DATABASE, name)
+        self._do(operation, lambda: self._drop_unless_shared(name))
+
+    def _drop_unless_shared(self, name: str) -> None:
+        """Drop it at the target unless others are there, too.
 
         It is not even asked for: it could come between the steps of creating the first
         collection that another database has there.
         """
+        there = self._spec.target_database(name)
         if self._router.is_shared(name):
             raise OperatorError(
                 f"{there} at the target holds collections of other databases, too"
             )
         drop_database(self._target, there)
+
+    def _operation(self, kind: str, name: str) -> Operation:
+        """The catalog need not know when it was."""
+        wanted = {"db_name": self._spec.target_database(name)}
+        return Operation(
+            kind=kind,
+            timestamp=hybrid(time.time()),
+            database=name,
+            name="",
+            detail={"request": wanted},
+        )
+
+    def _do(self, operation: Operation, act: Callable[[], None]) -> None:
+        """Do it and write it down, or why not."""
+        try:
+            act()
+        except OperatorError as refusal:
+            detail = operation.detail | {"refused": str(refusal)}
+            operation = replace(operation, detail=detail)
+        self._stream.record(RecordOperation(operation))

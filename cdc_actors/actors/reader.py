@@ -77,7 +77,7 @@ class Assignment:
     spec: TaskSpec
     token: str = field(repr=False)
     names: TaskNames
-    databases: frozenset[str]
+    databases: Mapping[str, bool]
     entries: tuple[CollectionEntry, ...]
     aliases: Mapping[FullName, int]
     access: frozenset[Fact]

@@ -19,6 +19,8 @@ SHOWN_REFUSALS = 10
 def begin(task: Task, operation: Operation) -> None:
     """Note what may be half done from now on."""
     match operation.kind:
+        case registry.CREATE_DATABASE:
+            task.databases = {operation.database: False, **task.databases}
         case registry.CREATE_COLLECTION:
             entry = operation.created_entry()
             creating = replace(entry, state=CollectionState.CREATING)
@@ -64,11 +66,12 @@ def _change(task: Task, operation: Operation, **changes: Any) -> None:
 
 
 def _create_database(task: Task, operation: Operation) -> None:
-    task.databases |= {operation.database}
+    task.databases = {**task.databases, operation.database: True}
 
 
 def _drop_database(task: Task, operation: Operation) -> None:
-    task.databases -= {operation.database}
+    databases = task.databases.items()
+    task.databases = {n: made for n, made in databases if n != operation.database}
 
 
 def _create(task: Task, operation: Operation) -> None:
