@@ -45,7 +45,7 @@ class Databases:
         spec: TaskSpec,
         known: Mapping[str, bool],
     ) -> None:
-        """``known`` are those that earlier runs began to create, and whether they did."""
+        """``known`` are those that earlier runs made, or (False) may have made or dropped."""
         self._stream = stream
         self._router = router
         self._target = target
@@ -76,9 +76,7 @@ class Databases:
         return name != DEFAULT_DATABASE and self._spec.selects_database(name)
 
     def _create(self, name: str) -> None:
-        """Whatever the target has by this name from now on is to go with the source's."""
         operation = self._operation(CREATE_DATABASE, name)
-        self._stream.record(BeginOperation(operation))
         self._begun.add(name)
         self._made.add(name)
         there = self._spec.target_database(name)
@@ -115,7 +113,11 @@ class Databases:
         )
 
     def _do(self, operation: Operation, act: Callable[[], None]) -> None:
-        """Do it and write it down, or why not."""
+        """Do it and write it down, or why not.
+
+        What may be half done must be known after a crash: the source may have undone it.
+        """
+        self._stream.record(BeginOperation(operation))
         try:
             act()
         except OperatorError as refusal:

@@ -19,8 +19,8 @@ SHOWN_REFUSALS = 10
 def begin(task: Task, operation: Operation) -> None:
     """Note what may be half done from now on."""
     match operation.kind:
-        case registry.CREATE_DATABASE:
-            task.databases = {operation.database: False, **task.databases}
+        case registry.CREATE_DATABASE | registry.DROP_DATABASE:
+            task.databases = {**task.databases, operation.database: False}
         case registry.CREATE_COLLECTION:
             entry = operation.created_entry()
             creating = replace(entry, state=CollectionState.CREATING)

@@ -116,12 +116,14 @@ def test_killed_before_the_creation_is_written_down() -> None:
 
 
 def test_killed_before_the_drop_is_written_down() -> None:
-    """The next run finds nothing left to drop, and writes it down."""
-    stage = Stage()
-    stage.look("a")
-    stage.dies_after = "DropDatabase"
-    assert stage.look() == ["DropDatabase a"]
-    assert stage.task.databases == {"a": True}
-    stage.start()
-    assert stage.look() == []
-    assert stage.task.databases == {}
+    """The next run writes it down, or creates what the source has created meanwhile."""
+    for source, asked in (((), []), (("a",), ["CreateDatabase a"])):
+        stage = Stage()
+        stage.look("a")
+        stage.dies_after = "DropDatabase"
+        assert stage.look() == ["DropDatabase a"]
+        assert stage.task.databases == {"a": False}
+        stage.start()
+        assert stage.look(*source) == asked
+        assert stage.task.databases == dict.fromkeys(source, True)
+        assert stage.there == {"default", *source}
