@@ -45,7 +45,7 @@ class Databases:
         spec: TaskSpec,
         known: Mapping[str, bool],
     ) -> None:
-        """``known`` are those that earlier runs made, or (False) may have made or dropped."""
+        """``known`` are those that earlier runs made; False: that may be half done."""
         self._stream = stream
         self._router = router
         self._target = target

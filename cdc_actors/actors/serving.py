@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.router import Router
     from cdc_actors.source.catalog import Catalog, CollectionMeta, ServingMeta
     from cdc_actors.source.versions import Version
+    from cdc_actors.tasks import Operation
 
 RETRY_SECONDS = 10.0
 """How long a source that does not run is left alone before its version is asked again."""
@@ -141,9 +142,10 @@ class Serving:
             return
         entry = collection.entry
         loaded = self._asked.get(meta.id, entry.loaded)
-        told = self._told.setdefault(
-            meta.id, _Told(meta.id, dict(entry.indexes), loaded)
-        )
+        if meta.id not in self._told:
+            self._told[meta.id] = _Told(meta.id, dict(entry.indexes), loaded)
+            self._go_on(self._told[meta.id], entry.serving)
+        told = self._told[meta.id]
         told.names = {each: part.name for each, part in meta.partitions.items()}
         told.now = _loaded(found, told.names)
         told.replicas = found.load.replicas if found.load else 1
@@ -154,6 +156,19 @@ class Serving:
             self._tell_partitions(told)
         else:
             self._tell_all(told, found)
+
+    def _go_on(self, told: _Told, begun: Operation | None) -> None:
+        """Have that finished which was under way when an earlier run ended."""
+        if begun is None:
+            return
+        told.since = begun.timestamp
+        self._park(told, begun.kind, begun.detail)
+        if begun.kind == CREATE_INDEX:
+            told.indexes[begun.detail["index"]] = begun.detail["index_name"]
+        elif begun.kind == DROP_INDEX:
+            told.indexes.pop(begun.detail["index"], None)
+        else:
+            told.loaded = begun.loaded
 
     def _tell_all(self, told: _Told, found: ServingMeta) -> None:
         """An index can be dropped only while nothing is loaded."""

@@ -29,6 +29,8 @@ def begin(task: Task, operation: Operation) -> None:
             _change(task, operation, state=CollectionState.DROPPING)
         case registry.RENAME_COLLECTION:
             _change(task, operation, renaming=operation)
+        case _ if "request" in operation.detail:
+            _change(task, operation, serving=operation)
 
 
 def apply(task: Task, operation: Operation) -> None:
@@ -36,6 +38,8 @@ def apply(task: Task, operation: Operation) -> None:
     if operation.kind == registry.UPDATE_CREDENTIAL:
         user, fingerprint = operation.detail["user"], operation.detail["fingerprint"]
         task.passwords = {**task.passwords, user: fingerprint}
+    if "request" in operation.detail:
+        _change(task, operation, serving=None)
     if operation.refused:
         _refuse(task, operation)
     elif "access" in operation.detail:

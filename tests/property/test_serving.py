@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,8 +17,23 @@ from cdc_actors.tasks import Operation
 from tests.support.serving import ID, Server, Source, Stage
 from tests.support.tasks import SUPERVISOR, entry, new_task
 
+if TYPE_CHECKING:
+    from cdc_actors.actors.work import Told
+
 FIELDS = st.sampled_from(["vector", "title"])
 SOME = st.none() | st.sets(st.integers(1, 3), min_size=1)
+
+
+def operation(work: Told) -> Operation:
+    """Return what is written down of what the catalog told of."""
+    return Operation(
+        kind=work.kind,
+        timestamp=work.timestamp,
+        database="default",
+        name="c",
+        collection_id=ID,
+        detail=work.detail,
+    )
 
 
 class Looks(RuleBasedStateMachine):
@@ -36,6 +53,12 @@ class Looks(RuleBasedStateMachine):
     def record(self, operation: Operation) -> None:
         """Write down what was done."""
         self.task.apply_operation(operation, who=SUPERVISOR, why="")
+
+    def do(self, work: Told) -> None:
+        """As the applier does, but for writing down that it is done."""
+        begun = operation(work)
+        self.task.begin_operation(begun, who=SUPERVISOR, why="")
+        self.target.do(work)
 
     def start(self) -> None:
         """Begin with what the task's events say was done."""
@@ -79,32 +102,16 @@ class Looks(RuleBasedStateMachine):
     def look(self, count: int) -> None:
         """Compare with what the catalog has now; do some of what was told."""
         for work in self.stage.look()[:count]:
-            self.target.do(work)
-            self.record(
-                Operation(
-                    kind=work.kind,
-                    timestamp=work.timestamp,
-                    database="default",
-                    name="c",
-                    collection_id=ID,
-                    detail=work.detail,
-                )
-            )
+            self.do(work)
+            self.record(operation(work))
         del self.stage.told[:count]
 
-    @rule()
-    def restart(self) -> None:
-        """Be killed: what was told and not done is forgotten."""
+    @rule(half_done=st.booleans())
+    def restart(self, *, half_done: bool) -> None:
+        """Be killed, perhaps after something was done and before it is written down."""
+        if half_done and self.stage.told:
+            self.do(self.stage.told[0])
         self.start()
-
-    @rule()
-    def restart_half_done(self) -> None:
-        """Be killed after something was done and before it is written down: do it again."""
-        self.start()
-        if told := self.stage.look():
-            self.target.do(told[0])
-            self.start()
-            self.look(1)
 
     @rule()
     def settle(self) -> None:
@@ -120,4 +127,4 @@ class Looks(RuleBasedStateMachine):
 
 
 TestLooks = Looks.TestCase
-TestLooks.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestLooks.settings = settings(max_examples=400, deadline=None)

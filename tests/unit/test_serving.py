@@ -92,6 +92,15 @@ def test_half_of_an_exchange_of_partitions() -> None:
     assert stage(source, WITHOUT_REQUESTS, **all_of_it).look() == []
 
 
+def test_what_was_under_way_is_done_first(source: Source) -> None:
+    """Whatever became of it before the kill, it is so once it is done again."""
+    source.release()
+    begun = done(Told(LOAD_COLLECTION, 5, {"request": LOAD, "whole": True}))
+    indexes = {1: "vector"}
+    asks = stage(source, WITHOUT_REQUESTS, indexes=indexes, serving=begun).look()
+    assert asked(asks) == [(LOAD_COLLECTION, LOAD), (RELEASE_COLLECTION, {})]
+
+
 def some(*partitions: int) -> Loaded:
     """Return that some partitions are loaded."""
     return Loaded(whole=False, partitions=frozenset(partitions))
