@@ -221,9 +221,6 @@ def test_databases_without_collections(
 
 
 @pytest.mark.parametrize("target", ["milvus"], indirect=True)
-@pytest.mark.parametrize(
-    "older", [("2.2.16", "rocksmq"), ("2.3.0", "rocksmq")], ids="-".join, indirect=True
-)
 def test_loads_of_partitions(
     old_client: MilvusClient,
     target: EmbeddedMilvus,
