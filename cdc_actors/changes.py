@@ -158,6 +158,8 @@ class Unknown:
 
 TOLD_BY_CATALOG = frozenset(
     {
+        "CreateDatabase",
+        "DropDatabase",
         "CreateAlias",
         "AlterAlias",
         "DropAlias",
@@ -173,7 +175,8 @@ TOLD_BY_CATALOG = frozenset(
         "OperatePrivilege",
     }
 )
-"""What Milvus 2.4 and 2.5 put into the log as well; the catalog has all of it."""
+"""What is in the log as well, databases from 2.3.2 on, the rest in 2.4 and 2.5; the
+catalog has what comes of it."""
 
 Change = (
     Insert

@@ -234,8 +234,15 @@ class Applier(pykka.ThreadingActor):
         self._reader.tell(CollectionRenamed(self._entry.collection_id, *name))
 
     def _follow(self, work: Told) -> None:
-        """An operation that the target refuses is written down, and the rest goes on."""
+        """An operation that the target refuses is written down, and the rest goes on.
+
+        The catalog tells the next run only what is to be in the end: what may be half done
+        must be known after a crash.
+        """
         detail = dict(work.detail)
+        if "request" in detail:
+            operation = self._operation(work.kind, work, detail)
+            self._stream.record(BeginOperation(operation))
         try:
             self._follow_at_target(work)
         except OperatorError as refusal:
@@ -265,7 +272,7 @@ class Applier(pykka.ThreadingActor):
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
         try:
-            requests.repeat(self._target, work.request, *self._there)
+            requests.repeat(self._target, work.request, self._there)
             detail: dict[str, Any] = {}
         except OperatorError as refusal:
             detail = {"refused": str(refusal)}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.actors.databases import OF_DATABASES
 from cdc_actors.actors.work import Repeat
 
 if TYPE_CHECKING:
-    from cdc_actors.actors.databases import Databases
     from cdc_actors.actors.directory import Directory
     from cdc_actors.actors.router import Router
     from cdc_actors.actors.serving import Serving
@@ -27,14 +25,12 @@ class BesideTheLog:
         stream: Stream,
         router: Router,
         serving: Serving,
-        databases: Databases,
         catalog: Catalog,
         directory: Directory,
         spec: TaskSpec,
     ) -> None:
         self._stream = stream
         self._router = router
-        self._databases = databases
         self._catalog = catalog
         self._directory = directory
         self._serving = serving
@@ -42,17 +38,11 @@ class BesideTheLog:
 
     def add(self, request: Request, mark: Mark, *, behind: bool) -> None:
         """Park a request; ``mark`` is held for as long as the request waits."""
-        if request.kind in OF_DATABASES:
-            if self._databases.concerns(request, behind=behind):
-                self._park(request, request.database, mark)
-            return
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
             if found is not None:
-                self._park(request, found, mark)
-
-    def _park(self, request: Request, owner: int | str, mark: Mark) -> None:
-        self._serving.park(Repeat(request, (self._stream.hold(mark),)), owner)
+                work = Repeat(request, (self._stream.hold(mark),))
+                self._serving.park(work, found)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from cdc_actors.actors.channels import Channels
-    from cdc_actors.actors.databases import Databases
     from cdc_actors.actors.router import Collection, Router
     from cdc_actors.actors.stream import Stream
     from cdc_actors.tasks import FullName
@@ -29,11 +28,11 @@ Beside = Repeat | CreatePartition | Told
 
 @dataclass(frozen=True, slots=True)
 class _Parked:
-    """``owner`` is the id of the collection, or the name of the database."""
+    """``owner`` is the id of the collection."""
 
     work: Beside
     timestamp: int
-    owner: int | str
+    owner: int
     alias: FullName | None
 
     @property
@@ -45,13 +44,10 @@ class _Parked:
 class Parking:
     """The operations of one stream that wait for their time. The reader's thread."""
 
-    def __init__(
-        self, stream: Stream, router: Router, channels: Channels, databases: Databases
-    ) -> None:
+    def __init__(self, stream: Stream, router: Router, channels: Channels) -> None:
         self._stream = stream
         self._router = router
         self._channels = channels
-        self._databases = databases
         self._parked: list[_Parked] = []
         self._untied: set[int] = set()
 
@@ -59,7 +55,7 @@ class Parking:
         self,
         work: Beside,
         timestamp: int,
-        owner: int | str,
+        owner: int,
         alias: FullName | None = None,
     ) -> None:
         """Park an operation behind those of its owner or alias that are not newer."""
@@ -96,8 +92,6 @@ class Parking:
     def _give(self, parked: _Parked) -> bool:
         """Hand an operation on if its time has come; tell whether it is settled."""
         work, owner = parked.work, parked.owner
-        if isinstance(owner, str):
-            return self._databases.give(work)
         if self._router.is_gone(owner):
             self._stream.release(work.marks)
             return True
@@ -141,8 +135,6 @@ class Parking:
         """Return the collection and its rename if only a name is missing."""
         work, owner = parked.work, parked.owner
         if not isinstance(work, Told) or work.kind != RENAME_COLLECTION:
-            return None
-        if isinstance(owner, str):
             return None
         collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):

@@ -77,6 +77,7 @@ class Assignment:
     spec: TaskSpec
     token: str = field(repr=False)
     names: TaskNames
+    databases: Mapping[str, bool]
     entries: tuple[CollectionEntry, ...]
     aliases: Mapping[FullName, int]
     access: frozenset[Fact]
@@ -144,6 +145,7 @@ class Reader(pykka.ThreadingActor):
         elif not self._stream.budget.at_work:
             awaited = self._router.awaited() | self._channels.without_tick()
             self._read(awaited or None)
+        self._databases.advance()
         self._parking.advance()
         self._follower.advance()
         self._properties.advance()
@@ -193,17 +195,17 @@ class Reader(pykka.ThreadingActor):
             job.names,
             self.actor_ref,
         )
-        self._open_beside(snapshot)
+        self._open_beside()
         self._opened = True
         self._begin(snapshot)
 
-    def _open_beside(self, snapshot: CatalogSnapshot) -> None:
+    def _open_beside(self) -> None:
         """Make ready what brings operations from beside the log."""
         job = self._job
         stream, router, spec = self._stream, self._router, job.spec
-        there = snapshot.databases.values()
-        databases = Databases(stream, router, self._target, spec, there)
-        self._parking = Parking(stream, router, self._channels, databases)
+        known = job.databases
+        self._databases = Databases(stream, router, self._target, spec, known)
+        self._parking = Parking(stream, router, self._channels)
         catalog, requests = self._catalog, job.source.replicate_chan
         serving = Serving(router, self._parking, self._channels, catalog, requests)
         self._directory = Directory()
@@ -211,7 +213,6 @@ class Reader(pykka.ThreadingActor):
             stream,
             router,
             serving,
-            databases,
             catalog,
             self._directory,
             spec,
@@ -231,6 +232,7 @@ class Reader(pykka.ThreadingActor):
             self._directory.know(entry)
         self._router.names.restore(self._job.aliases)
         self._follower.restore(self._job.entries, self._job.aliases)
+        self._databases.see(snapshot.databases.values())
         self._adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
             self._see(meta)
@@ -253,6 +255,8 @@ class Reader(pykka.ThreadingActor):
     def _follow_catalog(self) -> None:
         """Notice what came into being or was changed since."""
         changes = self._watch.changed()
+        if changes.databases:
+            self._databases.see(self._catalog.databases())
         for collection_id in changes.collections:
             if self._router.is_over(collection_id):
                 continue

@@ -141,10 +141,9 @@ class Router:
         """Return a collection that is being replicated."""
         return self._collections.get(collection_id)
 
-    def creations(self, database: str) -> list[int]:
-        """Return when the database's collections that are replicated were created."""
-        entries = [collection.entry for collection in self._collections.values()]
-        return [entry.created for entry in entries if entry.database == database]
+    def databases(self) -> set[str]:
+        """Return the databases that have collections which are replicated."""
+        return {each.entry.database for each in self._collections.values()}
 
     def is_shared(self, database: str) -> bool:
         """Tell whether another database's collections are in this one at the target."""

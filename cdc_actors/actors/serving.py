@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cdc_actors.actors.router import Router
     from cdc_actors.source.catalog import Catalog, CollectionMeta, ServingMeta
     from cdc_actors.source.versions import Version
+    from cdc_actors.tasks import Operation
 
 RETRY_SECONDS = 10.0
 """How long a source that does not run is left alone before its version is asked again."""
@@ -87,15 +88,13 @@ class Serving:
         """Have it looked up what the catalog has of a collection now."""
         self._seen[meta.id] = meta
 
-    def park(self, work: Repeat, owner: int | str) -> None:
-        """Park a client's request on a collection, or on a database.
+    def park(self, work: Repeat, owner: int) -> None:
+        """Park a client's request on a collection.
 
         If it loads or releases a collection, what is so of single partitions comes after.
         """
         request = work.request
         self._parking.add(work, request.timestamp, owner)
-        if isinstance(owner, str):
-            return
         latest = max(self._asked_at.get(owner, 0), request.timestamp)
         self._asked_at[owner] = latest
         if request.kind not in _OF_ALL:
@@ -143,9 +142,10 @@ class Serving:
             return
         entry = collection.entry
         loaded = self._asked.get(meta.id, entry.loaded)
-        told = self._told.setdefault(
-            meta.id, _Told(meta.id, dict(entry.indexes), loaded)
-        )
+        if meta.id not in self._told:
+            self._told[meta.id] = _Told(meta.id, dict(entry.indexes), loaded)
+            self._go_on(self._told[meta.id], entry.serving)
+        told = self._told[meta.id]
         told.names = {each: part.name for each, part in meta.partitions.items()}
         told.now = _loaded(found, told.names)
         told.replicas = found.load.replicas if found.load else 1
@@ -156,6 +156,19 @@ class Serving:
             self._tell_partitions(told)
         else:
             self._tell_all(told, found)
+
+    def _go_on(self, told: _Told, begun: Operation | None) -> None:
+        """Have that finished which was under way when an earlier run ended."""
+        if begun is None:
+            return
+        told.since = begun.timestamp
+        self._park(told, begun.kind, begun.detail)
+        if begun.kind == CREATE_INDEX:
+            told.indexes[begun.detail["index"]] = begun.detail["index_name"]
+        elif begun.kind == DROP_INDEX:
+            told.indexes.pop(begun.detail["index"], None)
+        else:
+            told.loaded = begun.loaded
 
     def _tell_all(self, told: _Told, found: ServingMeta) -> None:
         """An index can be dropped only while nothing is loaded."""
@@ -203,12 +216,13 @@ class Serving:
             more, fewer = LOAD_PARTITIONS, RELEASE_PARTITIONS
             if now.whole:
                 more, fewer = fewer, more
-            for kind, some in (
-                (more, now.partitions - had),
-                (fewer, had - now.partitions),
+            between = Loaded(now.whole, had | now.partitions)
+            for kind, some, then in (
+                (more, now.partitions - had, between),
+                (fewer, had - now.partitions, now),
             ):
                 if names := [told.names[each] for each in some if each in told.names]:
-                    self._tell(told, kind, now, names)
+                    self._tell(told, kind, then, names)
             told.loaded = now
 
     def _tell(

@@ -24,10 +24,15 @@ def reach_api(source: SourceConfig) -> str:
         return f"Milvus {connection.version} at {source.uri}"
 
 
-def reach_etcd(source: SourceConfig) -> None:
-    """Read a little of the source's catalog."""
+def reach_etcd(source: SourceConfig) -> str:
+    """Read a little of the source's catalog; return why its version is refused, if so."""
     with closing(Catalog(source.etcd)) as catalog:
+        try:
+            catalog.version()
+        except UnsupportedVersionError as error:
+            return str(error)
         catalog.collection(0)
+    return ""
 
 
 def reach_version(source: SourceConfig) -> str:

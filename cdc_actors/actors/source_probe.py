@@ -14,7 +14,6 @@ from cdc_actors.actors.source_parts import (
     reach_api,
     reach_etcd,
     reach_queue,
-    reach_version,
     tried,
 )
 
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 5.0
 
 VERSION = "source version"
+ETCD = "source etcd"
 _PARTS = {
-    VERSION: reach_version,
     "source api": reach_api,
-    "source etcd": reach_etcd,
+    ETCD: reach_etcd,
     "source message queue": reach_queue,
 }
 
@@ -66,6 +65,9 @@ class SourceProbe(pykka.ThreadingActor):
             name: tried(partial(part, self._source)) for name, part in _PARTS.items()
         }
         found = {name: words for name, (reached, words) in tries.items() if not reached}
+        reached, refusal = tries[ETCD]
+        if reached and refusal:
+            found[VERSION] = refusal
         if found != self._state.missing:
             log = _log.warning if found else _log.info
             log("source not reached" if found else "source reached", missing=found)

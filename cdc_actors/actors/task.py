@@ -332,6 +332,7 @@ class TaskActor(pykka.ThreadingActor):
             spec=ledger.task.spec,
             token=ledger.token(),
             names=self._names,
+            databases=ledger.task.databases,
             entries=tuple(ledger.task.collections.values()),
             aliases=ledger.task.aliases,
             access=ledger.task.access,

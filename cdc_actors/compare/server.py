@@ -13,6 +13,7 @@ from pymilvus.client.types import LoadState
 from pymilvus.exceptions import ConnectError, MilvusException
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
+from cdc_actors.pings import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +72,7 @@ class Server:
                 db_name=database,
                 timeout=CONNECT_TIMEOUT,
                 dedicated=True,
-                # Milvus Lite hangs up on pymilvus's ping every 10 s ("Too many pings").
-                grpc_options={"grpc.keepalive_time_ms": 2**31 - 1},
+                grpc_options=PATIENT,
             )
         try:
             self.is_lite = self._version().startswith("milvus_lite")

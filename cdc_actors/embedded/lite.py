@@ -14,9 +14,6 @@ from cdc_actors.errors import OperatorError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PATIENT = {"grpc.keepalive_time_ms": 2**31 - 1}
-"""``grpc_options`` for pymilvus: Lite hangs up on its pings ("Too many pings")."""
-
 
 class EmbeddedLite(EmbeddedServer):
     """A Milvus Lite server: a target that starts in about a second."""

@@ -61,7 +61,7 @@ _OF_COLLECTIONS = (
     meta.PARTITION_LOADS,
 )
 _BELONGINGS = (meta.FIELDS, meta.PARTITIONS, meta.FUNCTIONS)
-_WATCHED = (*_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, ACCESS)
+_WATCHED = (meta.DATABASES, *_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, ACCESS)
 _COLLECTION_OF_KEY = re.compile(
     rf"(?:{meta.COLLECTIONS}\d+/|{'|'.join(_OF_COLLECTIONS[1:])})(\d+)(?:/|$)"
 )
@@ -96,6 +96,7 @@ class ServingMeta:
 class CatalogChanges:
     """What was written since: of which collections, and whether of the other kinds."""
 
+    databases: bool
     collections: frozenset[int]
     aliases: bool
     imports: bool
@@ -186,6 +187,10 @@ class Catalog:
             each: ServingMeta(tuple(made.get(each, ())), loaded.get(each))
             for each in found
         }
+
+    def databases(self) -> frozenset[str]:
+        """Return the names of the databases that there are now."""
+        return frozenset(self._databases()[1].values())
 
     def aliases(self) -> Aliases:
         """Return what every alias stands for now."""
@@ -308,6 +313,7 @@ class CatalogWatch:
         keys = [key.decode().removeprefix(self._root) for key in self._stream.take()]
         found = map(_COLLECTION_OF_KEY.match, keys)
         return CatalogChanges(
+            any(key.startswith(meta.DATABASES) for key in keys),
             frozenset(int(match[1]) for match in found if match),
             any(key.startswith(meta.ALIASES) for key in keys),
             any(key.startswith(meta.IMPORTS) for key in keys),

@@ -40,8 +40,6 @@ REQUEST_KINDS = (
     "LoadPartitions",
     "ReleasePartitions",
     "Flush",
-    "CreateDatabase",
-    "DropDatabase",
 )
 
 

@@ -22,6 +22,7 @@ from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
+from cdc_actors.pings import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,10 +35,6 @@ _GLANCE = 0.05
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before an operation that came too soon for the target is asked again."""
-
-_NO_KEEPALIVE = {"grpc.keepalive_time_ms": 2**31 - 1}
-"""Every call has a deadline instead: servers with gRPC's own limits, Milvus Lite among
-them, hang up on pymilvus's ping every 10 seconds ("Too many pings")."""
 
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
 _REFUSED = {
@@ -107,7 +104,7 @@ class Connection:
                 address=address(uri),
                 token=token,
                 secure=urlsplit(uri).scheme == "https",
-                grpc_options=_NO_KEEPALIVE,
+                grpc_options=PATIENT,
                 **(tls or {}),
             )
         except (OSError, ValueError, MilvusException) as error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 
-def repeat(target: Connection, kind: str, message: Any) -> None:
+def send(target: Connection, kind: str, message: Any) -> None:
     """Ask what the source was asked of a collection; raises as ``Connection.call`` does.
 
     In Lite (3.2.2) a collection without an index is loaded whatever one asks, and stays so

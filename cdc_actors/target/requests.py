@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.target import lite
-from cdc_actors.target.collections import drop_database, ensure_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,28 +20,15 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 
-def repeat(
-    target: Connection, request: Request, database: str, collection: str = ""
-) -> None:
-    """Ask the target what the source was asked of a database, or of a collection in it.
-
-    ``database`` and ``collection`` are names at the target.
+def repeat(target: Connection, request: Request, there: FullName) -> None:
+    """Ask the target what the source was asked of a collection; ``there`` is its name.
 
     Raises:
         TransientError: The target is away or overloaded.
         OperatorError: It refuses; an operation repeated after a restart may be refused
-            because it is done already; databases are not.
+            because it is done already.
     """
-    if request.kind == "CreateDatabase":
-        ensure_database(target, database)
-    elif request.kind == "DropDatabase":
-        drop_database(target, database)
-    else:
-        message = message_for(request, database, collection)
-        if target.is_lite:
-            lite.repeat(target, request.kind, message)
-        else:
-            target.call(request.kind, message, database)
+    _send(target, request.kind, message_for(request, *there))
 
 
 def ask(
@@ -55,7 +41,14 @@ def ask(
     database, collection = there
     message_class = getattr(milvus_pb2, f"{kind}Request")
     names = {"db_name": database, "collection_name": collection}
-    target.call(kind, message_class(**names, **wanted), database)
+    _send(target, kind, message_class(**names, **wanted))
+
+
+def _send(target: Connection, kind: str, message: Any) -> None:
+    if target.is_lite:
+        lite.send(target, kind, message)
+    else:
+        target.call(kind, message, message.db_name)
 
 
 def message_for(request: Request, database: str, collection: str) -> Any:
@@ -66,6 +59,6 @@ def message_for(request: Request, database: str, collection: str) -> Any:
     message.db_name = database
     if request.kind == "Flush":
         message.collection_names[:] = [collection]
-    elif collection:
+    else:
         message.collection_name = collection
     return message

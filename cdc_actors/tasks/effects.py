@@ -19,6 +19,8 @@ SHOWN_REFUSALS = 10
 def begin(task: Task, operation: Operation) -> None:
     """Note what may be half done from now on."""
     match operation.kind:
+        case registry.CREATE_DATABASE | registry.DROP_DATABASE:
+            task.databases = {**task.databases, operation.database: False}
         case registry.CREATE_COLLECTION:
             entry = operation.created_entry()
             creating = replace(entry, state=CollectionState.CREATING)
@@ -27,6 +29,8 @@ def begin(task: Task, operation: Operation) -> None:
             _change(task, operation, state=CollectionState.DROPPING)
         case registry.RENAME_COLLECTION:
             _change(task, operation, renaming=operation)
+        case _ if "request" in operation.detail:
+            _change(task, operation, serving=operation)
 
 
 def apply(task: Task, operation: Operation) -> None:
@@ -34,6 +38,8 @@ def apply(task: Task, operation: Operation) -> None:
     if operation.kind == registry.UPDATE_CREDENTIAL:
         user, fingerprint = operation.detail["user"], operation.detail["fingerprint"]
         task.passwords = {**task.passwords, user: fingerprint}
+    if "request" in operation.detail:
+        _change(task, operation, serving=None)
     if operation.refused:
         _refuse(task, operation)
     elif "access" in operation.detail:
@@ -61,6 +67,15 @@ def _change(task: Task, operation: Operation, **changes: Any) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
         task.collections[entry.collection_id] = replace(entry, **changes)
+
+
+def _create_database(task: Task, operation: Operation) -> None:
+    task.databases = {**task.databases, operation.database: True}
+
+
+def _drop_database(task: Task, operation: Operation) -> None:
+    databases = task.databases.items()
+    task.databases = {n: made for n, made in databases if n != operation.database}
 
 
 def _create(task: Task, operation: Operation) -> None:
@@ -131,6 +146,8 @@ def _grant(task: Task, operation: Operation) -> None:
 
 
 _EFFECTS = {
+    registry.CREATE_DATABASE: _create_database,
+    registry.DROP_DATABASE: _drop_database,
     registry.CREATE_COLLECTION: _create,
     registry.DROP_COLLECTION: _drop,
     registry.RENAME_COLLECTION: _rename,

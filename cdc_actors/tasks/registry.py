@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+CREATE_DATABASE = "CreateDatabase"
+DROP_DATABASE = "DropDatabase"
 CREATE_COLLECTION = "CreateCollection"
 DROP_COLLECTION = "DropCollection"
 RENAME_COLLECTION = "RenameCollection"
@@ -59,7 +61,8 @@ class CollectionEntry:
     target had the collection before the task did, and may have rows up to then.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
-    ``indexes`` are the names, by id, of those that the catalog alone told of.
+    ``indexes`` are the names, by id, of those that the catalog alone told of; ``serving``
+    is a request of the catalog's that may have been done at the target already.
     """
 
     collection_id: int
@@ -75,6 +78,7 @@ class CollectionEntry:
     imports: tuple[int, ...] = ()
     indexes: dict[int, str] = field(default_factory=dict)
     loaded: Loaded | None = None
+    serving: Operation | None = None
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
 

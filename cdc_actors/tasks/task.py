@@ -58,6 +58,7 @@ class Task(Aggregate):
         self.deleted = False
         self.reason: str | None = None
         self.failure: Failure | None = None
+        self.databases: dict[str, bool] = {}
         self.collections: dict[int, CollectionEntry] = {}
         self.aliases: dict[tuple[str, str], int] = {}
         self.access: frozenset[tuple[str, ...]] = frozenset()

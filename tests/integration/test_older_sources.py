@@ -158,7 +158,7 @@ def test_indexes_and_loads(
     *,
     down: bool,
 ) -> None:
-    """Released, another index, loaded; then without one: each is found, up or down."""
+    """Another index, loaded; none; an index and not loaded: each is found, up or down."""
     books = Books(old_client).create()
     books.insert(range(10))
     task = old_cdc.create(target.uri)
@@ -181,15 +181,46 @@ def test_indexes_and_loads(
     if down:
         old_cdc.start()
     wait_until(lambda: indexes(other) == [], "the index is dropped")
+    if down:
+        old_cdc.kill()
+    index(old_client, "IVF_FLAT", nlist=8)
+    if down:
+        old_cdc.start()
+    wait_until(lambda: indexes(other) == ["IVF_FLAT"], "it has an index again")
+    wait_until(lambda: not is_loaded(other), "the index does not load it")
     books.insert(range(10, 15))
     old_cdc.wait_caught_up(task)
+    assert not is_loaded(other)
+    assert old_cdc.get(task)["operations_refused"]["count"] == 0
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
+def test_databases_without_collections(
+    old_client: MilvusClient,
+    target: EmbeddedMilvus | EmbeddedLite,
+    other: MilvusClient,
+    old_cdc: Cdc,
+    *,
+    down: bool,
+) -> None:
+    """They come and go at the target, though the log never tells of them, up or down."""
+    old_client.create_database("early")
+    task = old_cdc.create(target.uri, db_collections={"*": [{"name": "*"}]})
+    wait_until(lambda: "early" in other.list_databases(), "the first is created")
+    if down:
+        old_cdc.kill()
+    old_client.create_database("late")
+    old_client.drop_database("early")
+    if down:
+        old_cdc.start()
+    wait_until(
+        lambda: sorted(other.list_databases()) == ["default", "late"],
+        "one is created and one is dropped",
+    )
     assert old_cdc.get(task)["operations_refused"]["count"] == 0
 
 
 @pytest.mark.parametrize("target", ["milvus"], indirect=True)
-@pytest.mark.parametrize(
-    "older", [("2.2.16", "rocksmq"), ("2.3.0", "rocksmq")], ids="-".join, indirect=True
-)
 def test_loads_of_partitions(
     old_client: MilvusClient,
     target: EmbeddedMilvus,

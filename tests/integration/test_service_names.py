@@ -17,6 +17,7 @@ from tests.support.cdc import Cdc, wait_until
 if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from tests.support.scenario import Scenario
 
 EVERYTHING = {"*": [{"name": "*"}]}
 BOTH = pytest.mark.parametrize("target", ["milvus", "lite"])
@@ -296,12 +297,52 @@ def test_two_databases_made_one(
         wait_until(lambda: dropped(cdc, task).get("two") is False, "it is recorded")
 
 
-def dropped(cdc: Cdc, task: str) -> dict[str, bool]:
-    """Return the databases that the task was to drop, and whether that was refused."""
+def test_databases_without_collections(scenario: Scenario) -> None:
+    """They come and go as well; of those that went before the task nothing is written."""
+    client, other, cdc = scenario.client, scenario.other, scenario.cdc
+    client.create_database("older")
+    client.drop_database("older")
+    for name in ("early", "same"):
+        client.create_database(name)
+    task = scenario.create_task()
+    wait_until(lambda: "same" in other.list_databases(), "the first are created")
+    with scenario.meanwhile():
+        for name in ("early", "same"):
+            client.drop_database(name)
+        for name in ("late", "same"):
+            client.create_database(name)
+    wait_until(
+        lambda: sorted(other.list_databases()) == ["default", "late", "same"],
+        "those are there that the source has",
+    )
+    done = {"CreateDatabase early", "DropDatabase early", "CreateDatabase late"}
+    wait_until(lambda: done <= set(said(cdc, task)), "it is written down")
+    scenario.restart()
+    client.drop_database("late")
+    wait_until(lambda: "DropDatabase late" in said(cdc, task), "it is dropped")
+    assert sorted(other.list_databases()) == ["default", "same"]
+    found = [each for each in said(cdc, task) if not each.endswith(" same")]
+    assert sorted(found) == sorted([*done, "DropDatabase late"])
+
+
+def said(cdc: Cdc, task: str) -> list[str]:
+    """Return what was done to databases, without what was refused."""
+    done = [each for each in of_databases(cdc, task) if "refused" not in each.detail]
+    return [f"{each.kind} {each.database}" for each in done]
+
+
+def of_databases(cdc: Cdc, task: str) -> list[OperationApplied]:
+    """Return what the task wrote down of databases."""
     log = TaskLog.sqlite(str(cdc.folder / "cdc.db"))
     with closing(log):
         applied = [e for e in log.history(task) if isinstance(e, OperationApplied)]
-    drops = [each for each in applied if each.kind == "DropDatabase"]
+    return [each for each in applied if each.kind.endswith("Database")]
+
+
+def dropped(cdc: Cdc, task: str) -> dict[str, bool]:
+    """Return the databases that the task was to drop, and whether that was refused."""
+    done = of_databases(cdc, task)
+    drops = [each for each in done if each.kind == "DropDatabase"]
     return {each.database: "refused" in each.detail for each in drops}
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
+from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
+from cdc_actors.pings import PATIENT
 from tests.support.kafka import KafkaBroker
 from tests.support.pulsar import PulsarBroker
 

@@ -38,7 +38,7 @@ class Stage:
         self.names = OwnNames(SPEC, shared, self.collections)
         channels = SimpleNamespace(tick=lambda _channel: self.tick)
         stream = SimpleNamespace(release=lambda _marks: None)
-        self.parking = Parking(stream, self, channels, SimpleNamespace())
+        self.parking = Parking(stream, self, channels)
 
     def get(self, collection_id: int) -> Collection | None:
         """As the router does."""

@@ -20,7 +20,7 @@ def request(kind: str, **fields) -> Request:
 
 @pytest.mark.parametrize(
     "kind",
-    [k for k in REQUEST_KINDS if not k.endswith("Database") and k != "Flush"],
+    [k for k in REQUEST_KINDS if k != "Flush"],
 )
 def test_names_are_the_targets(kind):
     """Database and collection are replaced, and the source's header is gone."""
@@ -48,9 +48,3 @@ def test_what_is_asked_stays():
     )
     message = message_for(asked, "there", "b")
     assert (list(message.partition_names), message.replica_number) == (["p"], 2)
-
-
-def test_a_database():
-    """A request of a database is asked of the one at the target."""
-    asked = request("DropDatabase", db_name="here")
-    assert message_for(asked, "there", "").db_name == "there"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from cdc_actors.embedded.lite import PATIENT
 from cdc_actors.errors import OperatorError
+from cdc_actors.pings import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,155 @@
+"""A collection with indexes and loads, and what looks at it, without any server."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from cdc_actors.actors.serving import Serving
+from cdc_actors.source.catalog import IndexMeta, LoadMeta, ServingMeta
+from cdc_actors.source.catalog_meta import PartitionMeta
+
+if TYPE_CHECKING:
+    from cdc_actors.actors.work import Repeat, Told
+    from cdc_actors.tasks import CollectionEntry
+
+ID = 445
+VERSION = (2, 3, 0)
+
+
+class Server:
+    """One collection as a Milvus has it, which refuses what Milvus refuses."""
+
+    def __init__(self) -> None:
+        self.partitions = {1}
+        self.indexes: dict[str, str] = {}
+        self.whole = False
+        self.loaded: set[int] = set()
+
+    @property
+    def shown(self) -> tuple[dict[str, str], bool, set[int]]:
+        """What must be the same at source and target."""
+        return self.indexes, self.whole, self.loaded
+
+    def create_partition(self, number: int) -> None:
+        """Of a whole collection that is loaded, it is, too."""
+        self.partitions.add(number)
+        if self.whole:
+            self.loaded.add(number)
+
+    def create_index(self, name: str, kind: str) -> None:
+        """Create it; the same again is nothing new."""
+        assert self.indexes.get(name, kind) == kind, "there is another"
+        self.indexes[name] = kind
+
+    def drop_index(self, name: str) -> None:
+        """Drop it, if it is there; not while anything is loaded."""
+        assert not self.loaded, "it is loaded"
+        self.indexes.pop(name, None)
+
+    def load(self, some: set[int] | None = None) -> None:
+        """Load all, or some partitions."""
+        assert self.indexes, "there is no index"
+        self.whole |= some is None
+        self.loaded |= self.partitions if some is None else some
+
+    def release(self, some: set[int] | None = None) -> None:
+        """Release all, or some partitions."""
+        self.loaded -= self.partitions if some is None else some
+        self.whole &= bool(self.loaded)
+
+    def do(self, work: Told) -> None:
+        """Do what the catalog told of."""
+        wanted = work.detail["request"]
+        some = {int(name) for name in wanted.get("partition_names", ())}
+        match work.kind:
+            case "CreateIndex":
+                (kind,) = (each["value"] for each in wanted["extra_params"])
+                self.create_index(wanted["index_name"], kind)
+            case "DropIndex":
+                self.drop_index(wanted["index_name"])
+            case "LoadCollection":
+                self.load()
+            case "ReleaseCollection":
+                self.release()
+            case "LoadPartitions":
+                self.load(some)
+            case "ReleasePartitions":
+                self.release(some)
+
+
+class Source(Server):
+    """One whose catalog is read: with ids, and as its version writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: dict[str, int] = {}
+        self.made = 0
+        self.names_partitions = True
+        self.version_told = VERSION
+
+    def create_index(self, name: str, kind: str) -> None:
+        """Give each a new id."""
+        if name not in self.indexes:
+            self.made += 1
+            self.ids[name] = self.made
+        super().create_index(name, kind)
+
+    def version(self) -> tuple[int, ...]:
+        """As the catalog does."""
+        return self.version_told
+
+    def meta(self) -> SimpleNamespace:
+        """The collection in the catalog, as far as it matters here."""
+        found = {each: PartitionMeta(str(each), each) for each in self.partitions}
+        return SimpleNamespace(id=ID, partitions=found)
+
+    def serving(self, _known: object) -> dict[int, ServingMeta]:
+        """As the catalog does."""
+        indexes = tuple(
+            IndexMeta(
+                id=self.ids[name],
+                collection_id=ID,
+                field_id=100,
+                field_name=name,
+                name=name,
+                params={"index_type": kind},
+                created=10,
+                deleted=False,
+            )
+            for name, kind in self.indexes.items()
+        )
+        named = self.names_partitions or not self.whole
+        load = LoadMeta(
+            collection_id=ID,
+            replicas=1,
+            whole=self.whole,
+            partitions=frozenset(self.loaded) if named else frozenset(),
+        )
+        return {ID: ServingMeta(indexes, load if self.loaded else None)}
+
+
+class Stage:
+    """One run's look at a source; what is asked of the target is kept.
+
+    ``entry`` is what earlier runs did; ``tick`` is how far the log has come.
+    """
+
+    def __init__(self, source: Source, entry: CollectionEntry) -> None:
+        self.source = source
+        self.told: list[Told | Repeat] = []
+        self.tick = 1 << 60
+        self.behind = False
+        known = SimpleNamespace(entry=entry, channels=("c",))
+        router = SimpleNamespace(get=lambda _id: known, is_gone=lambda _id: False)
+        parking = SimpleNamespace(add=lambda work, _since, _id: self.told.append(work))
+        channels = SimpleNamespace(
+            tick=lambda _channel: self.tick, is_behind=lambda _channel: self.behind
+        )
+        self.serving = Serving(router, parking, channels, source, "requests")
+
+    def look(self) -> list[Told | Repeat]:
+        """Compare; return all that was asked and is not done yet."""
+        self.serving.see(self.source.meta())
+        self.serving.advance()
+        return self.told
