@@ -9,11 +9,11 @@ older, and once the name that it needs at the target is free.
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.actors.work import CreatePartition, Repeat, Told
-from cdc_actors.tasks import RENAME_COLLECTION
+from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -100,7 +100,7 @@ class Parking:
             return self._databases.give(work)
         if self._router.is_gone(owner):
             self._stream.release(work.marks)
-            return True
+            return self._lose_alias(parked)
         collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):
             return False
@@ -108,6 +108,16 @@ class Parking:
             return self._give_told(collection, work)
         self._router.give(collection, work)
         return True
+
+    def _lose_alias(self, parked: _Parked) -> bool:
+        """An alias that was moved to a collection which is gone stands for nothing."""
+        work, alias = parked.work, parked.alias
+        if alias is None or not isinstance(work, Told):
+            return True
+        holder = self._router.names.behind(*alias)
+        if holder is None:
+            return True
+        return self._give_told(holder, replace(work, kind=DROP_ALIAS))
 
     def _give_told(self, collection: Collection, work: Told) -> bool:
         names = self._router.names

@@ -10,6 +10,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.actors.applier import Applier
 from cdc_actors.actors.inbox import Inbox
 from cdc_actors.actors.work import (
+    AliasPointed,
     BeginOperation,
     CollectionEnded,
     RecordOperation,
@@ -58,4 +59,4 @@ def test_nothing_is_done_to_a_collection_that_was_dropped(
     applier.on_receive(WorkArrived())
     assert [type(each) for each in recorded] == [BeginOperation, RecordOperation]
     assert {each.operation.kind for each in recorded} == {DROP_COLLECTION}
-    assert told == [CollectionEnded(445)]
+    assert told == [CollectionEnded(445), AliasPointed(("default", "a"), None)]
