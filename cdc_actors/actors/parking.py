@@ -16,7 +16,7 @@ from cdc_actors.actors.work import CreatePartition, Repeat, Told
 from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Container, Hashable, Mapping
 
     from cdc_actors.actors.channels import Channels
     from cdc_actors.actors.databases import Databases
@@ -65,6 +65,18 @@ class Parking:
         """Park an operation behind those of its owner or alias that are not newer."""
         parked = _Parked(work, timestamp, owner, alias)
         bisect.insort(self._parked, parked, key=lambda each: each.timestamp)
+
+    def take_back(self, owner: int, kinds: Container[str]) -> None:
+        """Forget what the catalog told of a collection and has not been given out."""
+        self._parked = [
+            each
+            for each in self._parked
+            if not (
+                each.owner == owner
+                and isinstance(each.work, Told)
+                and each.work.kind in kinds
+            )
+        ]
 
     def advance(self) -> None:
         """Give out every operation whose time has come, in order for each owner."""
