@@ -33,8 +33,9 @@ from cdc_actors.replication.weight import total
 from cdc_actors.target import aliases, collections, requests
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
-    CREATE_ALIAS,
+    ALTER_ALIAS,
     DROP_ALIAS,
+    RENAME_COLLECTION,
     CollectionState,
     Operation,
 )
@@ -264,15 +265,12 @@ class Applier(pykka.ThreadingActor):
             self._reader.tell(AliasPointed(alias, owner))
 
     def _lose_alias(self, work: Told) -> None:
-        """An alias for what is not at the target stands for nothing there.
-
-        One that is moved here must not go on to stand for what it stood for.
-        """
-        if work.kind == CREATE_ALIAS:
+        """An alias that was moved to what is gone goes on to stand for nothing."""
+        if work.kind == ALTER_ALIAS:
+            self._follow(work, DROP_ALIAS)
+        else:
             self._close(work)
             self._tell_alias(work, stands=False)
-        else:
-            self._follow(work, DROP_ALIAS)
 
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
@@ -320,20 +318,22 @@ class Applier(pykka.ThreadingActor):
             match item:
                 case Step(operation=DropCollection()):
                     self._drop(item)
-                case Told(detail={"alias": _}):
+                case Told(detail={"alias": _}) if self._ended:
                     self._lose_alias(item)
-                case Told(kind="RenameCollection") if not self._ended:
-                    self._skip_rename(item)
+                case Told() if not self._ended:
+                    self._skip_told(item)
                 case _:
                     self._close(item)
 
-    def _skip_rename(self, work: Told) -> None:
+    def _skip_told(self, work: Told) -> None:
         """A rename that the target refuses leaves the old name taken."""
-        with suppress(OperatorError):
-            self._rename(work)
-            return
-        self._reader.tell(NameKept(self._entry.collection_id))
+        if work.kind == RENAME_COLLECTION:
+            with suppress(OperatorError):
+                self._rename(work)
+                return
+            self._reader.tell(NameKept(self._entry.collection_id))
         self._close(work)
+        self._tell_alias(work, stands=False)
 
 
 def _new_name(rename: Told) -> FullName:

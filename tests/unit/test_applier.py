@@ -89,11 +89,11 @@ def test_nothing_is_done_to_a_collection_that_was_dropped(
     assert stage.asked == []
 
 
-@pytest.mark.parametrize("before", [[DROP], []])
-def test_alias_that_is_moved_to_what_is_not_there(before: list[Work]) -> None:
+@pytest.mark.parametrize("state", [CollectionState.LIVE, CollectionState.SET_ASIDE])
+def test_alias_that_is_moved_to_what_was_dropped(state: CollectionState) -> None:
     """It does not go on to stand at the target for what it stood for."""
-    stage = Stage(CollectionState.LIVE if before else CollectionState.SET_ASIDE)
-    kinds = stage.give(*before, Told(ALTER_ALIAS, 6, {"alias": "a"}))
-    assert kinds[-1] == DROP_ALIAS
+    stage = Stage(state)
+    kinds = stage.give(DROP, Told(ALTER_ALIAS, 6, {"alias": "a"}))
+    assert kinds == [DROP_COLLECTION, DROP_COLLECTION, DROP_ALIAS]
     assert stage.asked == [("DropAlias", "a")]
-    assert stage.told[-1] == AliasPointed(("default", "a"), None)
+    assert stage.told == [CollectionEnded(445), AliasPointed(("default", "a"), None)]
