@@ -114,7 +114,8 @@ class Walking(RuleBasedStateMachine):
         self._dies: threading.Timer | None = None
         self._step = 0
         self._due: dict[str, int] = {}
-        self._roots = [as_root(server) for server in (stage.source, stage.target)]
+        servers = [stage.source] if self.to_lite else [stage.source, stage.target]
+        self._roots = [as_root(server) for server in servers]
         self.cdc: Any = None
         self.world = World(stage.source.uri, self._steps)
         self.accounts = Accounts(self._roots[0], self._steps)
@@ -157,7 +158,7 @@ class Walking(RuleBasedStateMachine):
         self._due["create_task"] = step
 
     def _forget_users(self) -> None:
-        for root in self._roots[: 1 if self.to_lite else 2]:
+        for root in self._roots:
             forget(root)
 
     def create_task(self) -> None:
@@ -218,8 +219,14 @@ class Walking(RuleBasedStateMachine):
 
         One that Hypothesis abandons, for there is no rule left, has come to its end.
         """
-        if self.cdc is None:
-            return
+        try:
+            if self.cdc is not None:
+                self._finish()
+        finally:
+            for root in self._roots:
+                root.close()
+
+    def _finish(self) -> None:
         failure = sys.exc_info()[1]
         if not isinstance(failure, Exception) or isinstance(
             failure, HypothesisException
@@ -244,8 +251,6 @@ class Walking(RuleBasedStateMachine):
         self.cdc.__exit__()
         self.world.close()
         self._forget_users()
-        for root in self._roots:
-            root.close()
 
     def _end(self) -> None:
         """Compare as it is; then have all rows readable, and compare again."""
@@ -295,14 +300,12 @@ class Walking(RuleBasedStateMachine):
         return [*found, str(report)] if rows and not report.equal else found
 
     def _differences_of_access(self) -> list[str]:
-        if self.to_lite:
-            return []
         try:
-            left, right = map(access_of, self._roots)
+            left, *others = map(access_of, self._roots)
         except MilvusException as error:
             # A role was dropped between being listed and being described.
             return [str(error)]
-        return [] if left == right else [f"access {left} -> {right}"]
+        return [f"access {left} -> {right}" for right in others if left != right]
 
     def _is_load_unknown(self, collection: Collection) -> bool:
         """Tell whether the target cannot be loaded as the source is.
