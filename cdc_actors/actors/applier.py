@@ -33,6 +33,7 @@ from cdc_actors.replication.weight import total
 from cdc_actors.target import aliases, collections, requests
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
+    ALTER_ALIAS,
     DROP_ALIAS,
     RENAME_COLLECTION,
     CollectionState,
@@ -40,7 +41,7 @@ from cdc_actors.tasks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cdc_actors.actors.inbox import Inbox
     from cdc_actors.actors.stream import Stream
@@ -140,6 +141,8 @@ class Applier(pykka.ThreadingActor):
 
     def _operate(self, item: Any) -> None:
         match item:
+            case Told(detail={"alias": _}) if self._ended:
+                self._lose_alias(item)
             case _ if self._ended:
                 self._close(item)
             case Create():
@@ -151,7 +154,7 @@ class Applier(pykka.ThreadingActor):
             case Told(kind="RenameCollection"):
                 self._rename(item)
             case Told():
-                self._follow(item)
+                self._follow(item, item.kind)
             case Step(operation=DropCollection()):
                 self._drop(item)
             case Step(operation=DropPartition(partition=partition)):
@@ -233,7 +236,7 @@ class Applier(pykka.ThreadingActor):
         name = self._entry.database, self._entry.name
         self._reader.tell(CollectionRenamed(self._entry.collection_id, *name))
 
-    def _follow(self, work: Told) -> None:
+    def _follow(self, work: Told, kind: str) -> None:
         """An operation that the target refuses is written down, and the rest goes on.
 
         The catalog tells the next run only what is to be in the end: what may be half done
@@ -241,17 +244,17 @@ class Applier(pykka.ThreadingActor):
         """
         detail = dict(work.detail)
         if "request" in detail:
-            operation = self._operation(work.kind, work, detail)
+            operation = self._operation(kind, work, detail)
             self._stream.record(BeginOperation(operation))
         try:
-            self._follow_at_target(work)
+            self._follow_at_target(kind, detail)
         except OperatorError as refusal:
             detail["refused"] = str(refusal)
-        self._finish(self._operation(work.kind, work, detail), work)
-        self._tell_alias(work, done="refused" not in detail)
+        self._finish(self._operation(kind, work, detail), work)
+        self._tell_alias(work, stands="refused" not in detail and kind != DROP_ALIAS)
 
-    def _follow_at_target(self, work: Told) -> None:
-        match work.kind, work.detail:
+    def _follow_at_target(self, kind: str, detail: Mapping[str, Any]) -> None:
+        match kind, detail:
             case "CreateAlias" | "AlterAlias", {"alias": alias}:
                 aliases.set_alias(self._target, *self._there, alias)
             case "DropAlias", {"alias": alias}:
@@ -261,13 +264,20 @@ class Applier(pykka.ThreadingActor):
             case kind, {"request": wanted}:
                 requests.ask(self._target, kind, self._there, wanted)
 
-    def _tell_alias(self, work: Told, *, done: bool) -> None:
+    def _tell_alias(self, work: Told, *, stands: bool) -> None:
         """Let the next operation on the alias come."""
         if "alias" in work.detail:
-            stands = done and work.kind != DROP_ALIAS
             alias = self._there[0], work.detail["alias"]
             owner = self._entry.collection_id if stands else None
             self._reader.tell(AliasPointed(alias, owner))
+
+    def _lose_alias(self, work: Told) -> None:
+        """An alias that was moved to what is gone goes on to stand for nothing."""
+        if work.kind == ALTER_ALIAS:
+            self._follow(work, DROP_ALIAS)
+        else:
+            self._close(work)
+            self._tell_alias(work, stands=False)
 
     def _repeat(self, work: Repeat) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
@@ -315,6 +325,8 @@ class Applier(pykka.ThreadingActor):
             match item:
                 case Step(operation=DropCollection()):
                     self._drop(item)
+                case Told(detail={"alias": _}) if self._ended:
+                    self._lose_alias(item)
                 case Told() if not self._ended:
                     self._skip_told(item)
                 case _:
@@ -328,7 +340,7 @@ class Applier(pykka.ThreadingActor):
                 return
             self._reader.tell(NameKept(self._entry.collection_id))
         self._close(work)
-        self._tell_alias(work, done=False)
+        self._tell_alias(work, stands=False)
 
 
 def _new_name(rename: Told) -> FullName:

@@ -153,9 +153,17 @@ class OwnNames:
             self._aliases[alias] = collection_id
 
     def aliases_of(self, collection_id: int) -> list[FullName]:
-        """Return the aliases that stand for a collection, or are about to."""
-        both = [*self._aliases.items(), *self._moving.items()]
-        return [alias for alias, to in both if to == collection_id]
+        """Return the aliases that stand for a collection, and not soon for another."""
+        standing = self._aliases.keys() - self._moving.keys()
+        return [alias for alias in standing if self._aliases[alias] == collection_id]
+
+    def behind(self, database: str, alias: str) -> Collection | None:
+        """Return what an alias of a database of the source stands for at the target."""
+        for (_, name), owner in self._aliases.items():
+            collection = self._collections.get(owner)
+            if name == alias and collection and collection.entry.database == database:
+                return collection
+        return None
 
     def _name_of(self, collection: Collection, work: Told) -> FullName | None:
         if work.kind == RENAME_COLLECTION:

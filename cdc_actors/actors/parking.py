@@ -9,14 +9,14 @@ older, and once the name that it needs at the target is free.
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.actors.work import CreatePartition, Repeat, Told
-from cdc_actors.tasks import RENAME_COLLECTION
+from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Container, Hashable, Mapping
 
     from cdc_actors.actors.channels import Channels
     from cdc_actors.actors.router import Collection, Router
@@ -62,6 +62,18 @@ class Parking:
         parked = _Parked(work, timestamp, owner, alias)
         bisect.insort(self._parked, parked, key=lambda each: each.timestamp)
 
+    def take_back(self, owner: int, kinds: Container[str]) -> None:
+        """Forget what the catalog told of a collection and has not been given out."""
+        self._parked = [
+            each
+            for each in self._parked
+            if not (
+                each.owner == owner
+                and isinstance(each.work, Told)
+                and each.work.kind in kinds
+            )
+        ]
+
     def advance(self) -> None:
         """Give out every operation whose time has come, in order for each owner."""
         waiting, self._parked = self._parked, []
@@ -94,7 +106,7 @@ class Parking:
         work, owner = parked.work, parked.owner
         if self._router.is_gone(owner):
             self._stream.release(work.marks)
-            return True
+            return self._lose_alias(parked)
         collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):
             return False
@@ -102,6 +114,16 @@ class Parking:
             return self._give_told(collection, work)
         self._router.give(collection, work)
         return True
+
+    def _lose_alias(self, parked: _Parked) -> bool:
+        """An alias that was moved to a collection which is gone stands for nothing."""
+        work, alias = parked.work, parked.alias
+        if alias is None or not isinstance(work, Told):
+            return True
+        holder = self._router.names.behind(*alias)
+        if holder is None:
+            return True
+        return self._give_told(holder, replace(work, kind=DROP_ALIAS))
 
     def _give_told(self, collection: Collection, work: Told) -> bool:
         names = self._router.names

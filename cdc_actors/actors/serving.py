@@ -45,6 +45,7 @@ just seen: half a second, in which the requests before it have come."""
 
 
 _OF_ALL = frozenset({LOAD_COLLECTION, RELEASE_COLLECTION})
+_LOADS = _OF_ALL | {LOAD_PARTITIONS, RELEASE_PARTITIONS}
 
 
 @dataclass(slots=True)
@@ -91,7 +92,8 @@ class Serving:
     def park(self, work: Repeat, owner: int) -> None:
         """Park a client's request on a collection.
 
-        If it loads or releases a collection, what is so of single partitions comes after.
+        If it loads or releases a collection, what is so of single partitions comes after;
+        what the catalog told of them before this was known is out of date.
         """
         request = work.request
         self._parking.add(work, request.timestamp, owner)
@@ -102,6 +104,7 @@ class Serving:
         then = Loaded(whole=True) if request.kind == LOAD_COLLECTION else None
         self._asked[owner] = then
         if told := self._told.get(owner):
+            self._parking.take_back(owner, _LOADS)
             told.loaded = then
             told.since = max(told.since, latest)
             self._tell_partitions(told)

@@ -19,22 +19,23 @@ _TRIES = 3
 def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
     """Make an alias stand for a collection, whatever it stood for before.
 
-    What it stood for may be dropped at the same time, and the alias with it: between the
-    two requests it comes to be free.
+    What it stood for may be dropped at the same time by another task, and the alias with
+    it: between the two requests it comes to be free.
     """
     names = {"db_name": database, "collection_name": name, "alias": alias}
     create = milvus_pb2.CreateAliasRequest(**names)
     alter = milvus_pb2.AlterAliasRequest(**names)
-    for _ in range(_TRIES):
-        try:
-            target.call("CreateAlias", create, database)
-        except TargetRefusal as refusal:
-            in_the_way = refusal
-        else:
-            return
-        with suppress(TargetRefusal):
-            target.call("AlterAlias", alter, database)
-            return
+    with target.aliases:
+        for _ in range(_TRIES):
+            try:
+                target.call("CreateAlias", create, database)
+            except TargetRefusal as refusal:
+                in_the_way = refusal
+            else:
+                return
+            with suppress(TargetRefusal):
+                target.call("AlterAlias", alter, database)
+                return
     # There is no such alias: what is in its way is what the other answer says.
     raise in_the_way
 

@@ -168,12 +168,16 @@ def alter_collection(
 
 
 def drop_collection(target: Connection, database: str, name: str) -> None:
-    """Drop the collection if it is there, its aliases first: newer Milvus insist."""
-    there = describe(target, database, name)
-    if there is None:
-        return
-    for alias in there.aliases:
-        drop_alias(target, database, alias)
+    """Drop the collection if it is there, its aliases first: newer Milvus insist.
+
+    An alias that is moved to another collection at the same time must not go with it.
+    """
+    with target.aliases:
+        there = describe(target, database, name)
+        if there is None:
+            return
+        for alias in there.aliases:
+            drop_alias(target, database, alias)
     request = milvus_pb2.DropCollectionRequest(db_name=database, collection_name=name)
     target.call("DropCollection", request, database)
 

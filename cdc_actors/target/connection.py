@@ -10,6 +10,7 @@ one lock, so that a silent target would hold up every other.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,10 @@ class TargetRefusal(OperatorError):  # noqa: N818 - what it is, not that it is w
 
 
 class Connection:
-    """A connection to one Milvus. Any thread may use it."""
+    """A connection to one Milvus. Any thread may use it.
+
+    Whoever moves aliases, or drops those of a collection, holds ``aliases`` meanwhile.
+    """
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class Connection:
             OperatorError: The target refuses the login or the settings are wrong.
         """
         self.uri = uri
+        self.aliases = threading.Lock()
         self._name = name
         self._given_up = given_up
         try:

@@ -8,108 +8,36 @@ time. What a walk did is in the message of its failure.
 from __future__ import annotations
 
 import random
-import sys
-import threading
-from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
-from hypothesis.errors import HypothesisException
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
-from cdc_actors.compare import Kind, compare
-from cdc_actors.compare.server import Endpoint
-from cdc_actors.embedded.lite import EmbeddedLite
-from cdc_actors.errors import CdcError
-from tests.support.cdc import Cdc, wait_until
-from tests.support.walk import DATABASES, INDEXES, PARTITIONS, SPECS, World
+from tests.support.accounts import ROLES, USERS
+from tests.support.walk import DATABASES, INDEXES, PARTITIONS
+from tests.support.walking import SEEDS, Stage, Walking, about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from tests.support.accounts import Accounts
     from tests.support.walk import Collection
 
 IN_SHORT = 1, 12
 THOROUGH = 8, 60
 """How many walks there are, and how many steps each has."""
 
-TIMEOUT = 180.0
-"""Seconds until both sides are equal: after the longest walk, on a busy machine."""
-
-SEEDS = st.integers(0, 2**32 - 1)
-
-
-@dataclass(slots=True, kw_only=True)
-class Stage:
-    """The servers of all walks of a test, and what the walks came to."""
-
-    source: EmbeddedMilvus
-    target: EmbeddedMilvus | EmbeddedLite
-    emptied: Callable[[EmbeddedMilvus | EmbeddedLite], Any]
-    folder: Path
-    walks: int = 0
-    done: Counter[str] = field(default_factory=Counter)
-    failure: BaseException | None = None
-
-    def begin(self) -> Walk:
-        """Return the next walk; when one has failed, Hypothesis gets no other."""
-        if self.failure is not None:
-            raise self.failure
-        return Walk(self)
-
-    def run(self, seed: int, walks: int, steps: int) -> None:
-        """Make the walks; the first failure ends them."""
-        try:
-            run_state_machine_as_test(
-                hypothesis.seed(seed)(lambda: self.begin()),  # noqa: PLW0108 - takes a mark
-                settings=settings(
-                    max_examples=walks,
-                    stateful_step_count=steps,
-                    phases=[Phase.generate],
-                    deadline=None,
-                    database=None,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
-        except Exception:
-            if self.failure is not None:
-                raise self.failure from None
-            raise
-
-
-def about(find: Callable[[Walk], Sequence[Any]]) -> Callable[..., Any]:
-    """Make a rule about one of the things that ``find`` returns, if there are any."""
-
-    def decorate(operation: Callable[[Walk, Any, Any], None]) -> Any:
-        def run(walk: Walk, data: st.DataObject) -> None:
-            thing = data.draw(st.sampled_from(find(walk)))
-            walk.go_on()
-            walk.note(operation.__name__)
-            operation(walk, thing, data)
-
-        run.__name__ = operation.__name__
-        chosen = rule(data=st.data())(run)
-        return precondition(lambda walk: bool(find(walk)))(chosen)
-
-    return decorate
-
 
 def collections(wanted: Callable[[Collection], Any]) -> Callable[[Walk], Sequence[Any]]:
     """Return what finds the collections of which something is true."""
     return lambda walk: [c for c in walk.world.collections if wanted(c)]
+
+
+def accounts(find: Callable[[Accounts], Any]) -> Callable[[Walk], Sequence[Any]]:
+    """Return what finds users, roles or what binds them; Milvus Lite has none."""
+    return lambda walk: [] if walk.to_lite else find(walk.accounts)
 
 
 def beside_a_free_name(walk: Walk) -> list[Collection]:
@@ -118,97 +46,8 @@ def beside_a_free_name(walk: Walk) -> list[Collection]:
     return [each for each in walk.world.collections if free_names(each.database)]
 
 
-class Walk(RuleBasedStateMachine):
-    """One walk: from empty servers to a comparison."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self._stage = stage
-        self._steps: list[str] = []
-        self._task = ""
-        self._dies: threading.Timer | None = None
-        self._step = 0
-        self._due: dict[str, int] = {}
-        self.cdc: Any = None
-        self.world = World(stage.source.uri, self._steps)
-
-    def note(self, operation: str) -> None:
-        """Count an operation."""
-        self._stage.done[operation] += 1
-
-    def go_on(self) -> None:
-        """Take the next step; what was to happen to the service by then happens first."""
-        self._step += 1
-        for name, at in list(self._due.items()):
-            if at <= self._step and (self._up or name == "start"):
-                del self._due[name]
-                getattr(self, name)()
-
-    # How it begins, and what happens to the service.
-
-    @initialize(seeds=st.tuples(SEEDS, SEEDS), step=st.integers(1, 10))
-    def begin(self, seeds: tuple[int, int], step: int) -> None:
-        """Have two collections, and somewhat later a task.
-
-        Of all walks Hypothesis takes the simplest first: one operation for ever.
-        """
-        assume(any(seeds))
-        self._stage.walks += 1
-        for server in (self._stage.source, self._stage.target):
-            self._stage.emptied(server).close()
-        folder = self._stage.folder / f"walk_{self._stage.walks}"
-        self.cdc = Cdc(folder, self._stage.source)
-        self.cdc.start()
-        for name, seed in zip("ab", seeds, strict=True):
-            self._create("default", name, random.Random(seed))
-        self._due["create_task"] = step
-
-    def create_task(self) -> None:
-        """Replicate everything, what is there already too."""
-        self._event("create_task")
-        self._task = self.cdc.create(
-            self._stage.target.uri, db_collections={"*": [{"name": "*"}]}
-        )
-
-    def _event(self, what: str) -> None:
-        self.note(what)
-        self._steps.append(what)
-
-    @property
-    def _up(self) -> bool:
-        return self.cdc.process is not None and self._dies is None
-
-    @precondition(lambda self: self._up)
-    @rule(after=st.floats(0, 2), steps=st.integers(1, 5))
-    def kill(self, after: float, steps: int) -> None:
-        """Let the service die in a moment, whatever is done then, and come back."""
-        self._event("kill")
-        self._dies = threading.Timer(after, self.cdc.kill)
-        self._dies.start()
-        self._due["start"] = self._step + steps
-
-    kill_again = kill_once_more = kill
-
-    def start(self) -> None:
-        """Start the service that was killed."""
-        self._event("start")
-        if self._dies is not None:
-            self._dies.join()
-            self._dies = None
-        self.cdc.start()
-
-    @precondition(lambda self: self._up and self._task and "resume" not in self._due)
-    @rule(steps=st.integers(1, 5))
-    def pause(self, steps: int) -> None:
-        """Pause the task for a while."""
-        self._event("pause")
-        self.cdc.ask("pause", task_id=self._task)
-        self._due["resume"] = self._step + steps
-
-    def resume(self) -> None:
-        """Resume the task."""
-        self._event("resume")
-        self.cdc.ask("resume", task_id=self._task)
+class Walk(Walking):
+    """Does anything that a source can do."""
 
     # What happens to databases and collections.
 
@@ -218,31 +57,32 @@ class Walk(RuleBasedStateMachine):
         self.world.create_database(name)
 
     @about(lambda walk: walk.world.databases[1:])
-    def drop_database(self, name: str, _: Any) -> None:
-        """Drop a database, what is in it first."""
-        self.world.drop_database(name)
+    def drop_database(self, name: str, data: Any) -> None:
+        """Drop a database, the collections in it first, perhaps under their aliases."""
+        self.world.drop_database(name, aliases=data.draw(st.booleans()))
 
     @about(lambda walk: walk.world.roomy())
     def create_collection(self, database: str, data: Any) -> None:
         """Create a collection with some rows."""
         name = data.draw(st.sampled_from(self.world.free_names(database)))
-        self._create(database, name, random.Random(data.draw(SEEDS)))
-
-    def _create(self, database: str, name: str, rng: random.Random) -> None:
-        created = self.world.create(database, name, rng.choice(SPECS), rng)
-        self.world.insert(created, created.partitions[0], rng)
+        self.world.begin(database, name, random.Random(data.draw(SEEDS)))
 
     @about(collections(lambda _: True))
     def drop_collection(self, collection: Collection, _: Any) -> None:
-        """Drop a collection."""
-        self.world.drop(collection)
+        """Drop a collection, its aliases first."""
+        self.world.drop(collection, aliases=True)
+
+    @about(lambda walk: [c for c in walk.world.aliases.values() if c])
+    def drop_under_aliases(self, collection: Collection, _: Any) -> None:
+        """Drop a collection; its aliases dangle."""
+        self.world.drop(collection, aliases=False)
 
     @about(collections(lambda _: True))
     def create_again(self, collection: Collection, data: Any) -> None:
-        """Drop a collection; another gets its name."""
-        self.world.drop(collection)
+        """Drop a collection, perhaps under its aliases; another gets its name."""
+        self.world.drop(collection, aliases=data.draw(st.booleans()))
         rng = random.Random(data.draw(SEEDS))
-        self._create(collection.database, collection.name, rng)
+        self.world.begin(collection.database, collection.name, rng)
 
     @about(beside_a_free_name)
     def rename(self, collection: Collection, data: Any) -> None:
@@ -274,7 +114,7 @@ class Walk(RuleBasedStateMachine):
 
         At Milvus Lite nothing; 2.3.5 wants all aliases dropped before.
         """
-        if isinstance(self._stage.target, EmbeddedLite):
+        if self.to_lite:
             return []
         found = [c for c in self.world.collections if not self.world.aliases_of(c)]
         return [c for c in found if self.places(c)]
@@ -337,12 +177,12 @@ class Walk(RuleBasedStateMachine):
         ]
     )
     def alter_alias(self, pair: Any, _: Any) -> None:
-        """Turn an alias to another collection."""
+        """Turn an alias to another collection; it may dangle."""
         self.world.alter_alias(*pair)
 
     @about(lambda walk: list(walk.world.aliases))
     def drop_alias(self, alias: tuple[str, str], _: Any) -> None:
-        """Drop an alias."""
+        """Drop an alias; it may dangle."""
         self.world.drop_alias(alias)
 
     # Indexes, loading, flushing.
@@ -372,6 +212,48 @@ class Walk(RuleBasedStateMachine):
         """Flush a collection."""
         self.world.flush(collection)
 
+    # Users, roles, bindings, grants.
+
+    @about(accounts(lambda a: [each for each in USERS if each not in a.users]))
+    def create_user(self, user: str, _: Any) -> None:
+        """Create a user."""
+        self.accounts.create_user(user)
+
+    @about(accounts(lambda a: a.users))
+    def drop_user(self, user: str, _: Any) -> None:
+        """Drop a user, bound to roles or not."""
+        self.accounts.drop_user(user)
+
+    @about(accounts(lambda a: [each for each in ROLES if each not in a.roles]))
+    def create_role(self, role: str, _: Any) -> None:
+        """Create a role."""
+        self.accounts.create_role(role)
+
+    @about(accounts(lambda a: a.roles))
+    def drop_role(self, role: str, _: Any) -> None:
+        """Drop a role, what it was granted first."""
+        self.accounts.drop_role(role)
+
+    @about(accounts(lambda a: a.unbound()))
+    def bind(self, binding: Any, _: Any) -> None:
+        """Bind a role to a user."""
+        self.accounts.bind(binding)
+
+    @about(accounts(lambda a: a.bindings))
+    def unbind(self, binding: Any, _: Any) -> None:
+        """Take a role from a user."""
+        self.accounts.unbind(binding)
+
+    @about(accounts(lambda a: a.not_granted()))
+    def grant(self, grant: Any, _: Any) -> None:
+        """Grant something in a database to a role, perhaps before it is there."""
+        self.accounts.grant(grant)
+
+    @about(accounts(lambda a: a.grants))
+    def revoke(self, grant: Any, _: Any) -> None:
+        """Take back what a role was granted."""
+        self.accounts.revoke(grant)
+
     # What happens to rows.
 
     @about(collections(lambda _: True))
@@ -387,94 +269,6 @@ class Walk(RuleBasedStateMachine):
                 rng.choice(kinds)(collection, partition, rng)
 
     write_more = write_again = write
-
-    # How it ends.
-
-    def teardown(self) -> None:
-        """Compare both sides, unless the walk has failed before.
-
-        One that Hypothesis abandons, for there is no rule left, has come to its end.
-        """
-        if self.cdc is None:
-            return
-        failure = sys.exc_info()[1]
-        if not isinstance(failure, Exception) or isinstance(
-            failure, HypothesisException
-        ):
-            failure = None
-        try:
-            if failure is None:
-                self._end()
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            self._close(failure)
-
-    def _close(self, failure: BaseException | None) -> None:
-        if failure is not None:
-            steps = "\n  ".join(self._steps)
-            failure.add_note(f"walk in {self.cdc.folder}:\n  {steps}")
-            self._stage.failure = failure
-        if self._dies is not None:
-            self._dies.join()
-        self.cdc.__exit__()
-        self.world.close()
-
-    def _end(self) -> None:
-        """Compare as it is; then have all rows readable, and compare again."""
-        while self._due:
-            self.go_on()
-        self._wait_equal("as it is", rows=False)
-        for collection in self.world.collections:
-            if not collection.index:
-                self.world.create_index(collection, "FLAT")
-            self.world.release(collection)
-            self.world.load(collection)
-        self._wait_equal("with everything loaded", rows=True)
-        aside = [c for c in self.cdc.get(self._task)["collections"] if c["reason"]]
-        assert aside == []
-
-    def _wait_equal(self, when: str, *, rows: bool) -> None:
-        found = ["never compared"]
-
-        def equal() -> bool:
-            try:
-                found[:] = self._differences(rows=rows)
-            except CdcError as error:
-                found[:] = [str(error)]
-            return not found
-
-        try:
-            wait_until(equal, f"both sides are equal, {when}", TIMEOUT)
-        except AssertionError as error:
-            with suppress(AssertionError):
-                error.add_note(str(self.cdc.get(self._task)))
-            error.add_note("\n".join(found))
-            raise
-
-    def _differences(self, *, rows: bool) -> list[str]:
-        """Compare both sides; for rows not yet, unless they can be read."""
-        uris = self._stage.source.uri, self._stage.target.uri
-        left, right = (sorted(Endpoint("side", uri, "").databases()) for uri in uris)
-        found = [] if left == right else [f"databases {left} -> {right}"]
-        report = compare(uris[0], "", uris[1], "")
-        unknown = {str(c) for c in self.world.collections if self._is_load_unknown(c)}
-        for each in report.collections:
-            name = f"{each.database}.{each.name}"
-            kinds = {Kind.UNREAD, Kind.LOAD} if name in unknown else {Kind.UNREAD}
-            wrong = [one for one in each.findings if one.kind not in kinds]
-            found += [f"{name}: {one.kind} {one.text}" for one in wrong]
-        return [*found, str(report)] if rows and not report.equal else found
-
-    def _is_load_unknown(self, collection: Collection) -> bool:
-        """Tell whether the target cannot be loaded as the source is.
-
-        2.3.5 does not log that single partitions are loaded or released. What has no
-        index is loaded at Milvus Lite, and can be neither loaded nor released there.
-        """
-        lite = isinstance(self._stage.target, EmbeddedLite)
-        return collection.loaded == "partly" or (lite and not collection.index)
 
 
 @pytest.mark.timeout(3600)
@@ -492,5 +286,5 @@ def test_both_sides_are_equal_after_a_random_walk(
     server = request.getfixturevalue(f"target_{target}")
     stage = Stage(source=source, target=server, emptied=emptied, folder=tmp_path)
     thorough = request.config.getoption("--thorough")
-    stage.run(seed, *(THOROUGH if thorough else IN_SHORT))
+    stage.run(Walk, seed, *(THOROUGH if thorough else IN_SHORT))
     print(f"{stage.walks} walks, {stage.done.total()} steps: {dict(stage.done)}")  # noqa: T201

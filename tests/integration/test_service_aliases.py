@@ -71,6 +71,25 @@ def test_alias_of_a_collection_that_is_dropped(scenario: Scenario) -> None:
     scenario.wait_equal()
 
 
+def test_alias_is_moved_to_a_collection_that_is_dropped(scenario: Scenario) -> None:
+    """The alias stands for nothing then, and a collection may have its name."""
+    scenario.begin()
+    Books(scenario.client, "more").create().insert(range(4))
+    scenario.client.create_alias("books", "read")
+    wait_keys(scenario.other, range(10), "read")
+    wait_keys(scenario.other, range(4), "more")
+    with scenario.meanwhile():
+        scenario.client.alter_alias("more", "read")
+        scenario.client.drop_collection("more")
+    wait_until(lambda: not scenario.other.has_collection("read"), "it is dropped")
+    wait_until(lambda: not scenario.other.has_collection("more"), "this as well")
+    scenario.client.drop_alias("read")
+    Books(scenario.client, "read").create().insert(range(3))
+    wait_keys(scenario.other, range(3), "read")
+    scenario.wait_equal()
+    assert scenario.reasons() == []
+
+
 def test_aliases_from_before_the_task(scenario: Scenario) -> None:
     """What aliases stood for before the task comes with their collections."""
     books = Books(scenario.client).create()

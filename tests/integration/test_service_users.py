@@ -5,59 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from tests.support.accounts import ROOT, access_of, as_root, forget
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cdc_actors.embedded.lite import EmbeddedLite
-    from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from pymilvus import MilvusClient
+
     from tests.support.scenario import Scenario
 
-ROOT = "root:Milvus"
-BUILT_IN = {"admin", "public"}
 milvus_only = pytest.mark.parametrize("target", ["milvus"], indirect=True)
-
-
-def as_root(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
-    """Return a client that may grant: Milvus wants to know who does."""
-    return MilvusClient(server.uri, token=ROOT, dedicated=True)
-
-
-def forget(client: MilvusClient) -> None:
-    """Drop every user, role and grant."""
-    for user in set(client.list_users()) - {"root"}:
-        client.drop_user(user)
-    for role in set(client.list_roles()) - BUILT_IN:
-        for each in client.describe_role(role)["privileges"]:
-            client.revoke_privilege(
-                role,
-                each["object_type"],
-                each["privilege"],
-                each["object_name"],
-                db_name=each["db_name"],
-            )
-        client.drop_role(role)
-
-
-def access_of(client: MilvusClient) -> dict[str, Any]:
-    """Return who may do what."""
-    users = {
-        user: sorted(client.describe_user(user).get("roles", ()))
-        for user in client.list_users()
-    }
-    roles = {
-        role: sorted(
-            (p["object_type"], p["db_name"], p["object_name"], p["privilege"])
-            for p in client.describe_role(role)["privileges"]
-        )
-        for role in client.list_roles()
-    }
-    return {"users": users, "roles": roles}
 
 
 @pytest.fixture

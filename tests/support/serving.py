@@ -6,11 +6,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from cdc_actors.actors.serving import Serving
+from cdc_actors.actors.work import Told
 from cdc_actors.source.catalog import IndexMeta, LoadMeta, ServingMeta
 from cdc_actors.source.catalog_meta import PartitionMeta
 
 if TYPE_CHECKING:
-    from cdc_actors.actors.work import Repeat, Told
+    from collections.abc import Container
+
+    from cdc_actors.actors.work import Repeat
     from cdc_actors.tasks import CollectionEntry
 
 ID = 445
@@ -142,11 +145,21 @@ class Stage:
         self.behind = False
         known = SimpleNamespace(entry=entry, channels=("c",))
         router = SimpleNamespace(get=lambda _id: known, is_gone=lambda _id: False)
-        parking = SimpleNamespace(add=lambda work, _since, _id: self.told.append(work))
+        parking = SimpleNamespace(
+            add=lambda work, _since, _id: self.told.append(work),
+            take_back=self._take_back,
+        )
         channels = SimpleNamespace(
             tick=lambda _channel: self.tick, is_behind=lambda _channel: self.behind
         )
         self.serving = Serving(router, parking, channels, source, "requests")
+
+    def _take_back(self, _id: int, kinds: Container[str]) -> None:
+        self.told = [
+            each
+            for each in self.told
+            if not (isinstance(each, Told) and each.kind in kinds)
+        ]
 
     def look(self) -> list[Told | Repeat]:
         """Compare; return all that was asked and is not done yet."""

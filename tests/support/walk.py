@@ -73,7 +73,9 @@ class World:
         self.aliases: dict[FullName, Collection | None] = {}
 
     def close(self) -> None:
-        """Close the connections. Idempotent."""
+        """Let no alias dangle, which nobody could find, and close the connections."""
+        for alias in self.aliases_of(None):
+            self.drop_alias(alias)
         for client in self._clients.values():
             client.close()
         self._clients.clear()
@@ -103,8 +105,8 @@ class World:
             return []
         return [each for each in self.databases if self.free_names(each)]
 
-    def aliases_of(self, collection: Collection) -> list[FullName]:
-        """Return the aliases of a collection."""
+    def aliases_of(self, collection: Collection | None) -> list[FullName]:
+        """Return the aliases of a collection, or those of what was dropped."""
         return [key for key, to in self.aliases.items() if to is collection]
 
     def create_database(self, name: str) -> None:
@@ -112,16 +114,20 @@ class World:
         self._ask(DEFAULT, "create_database", name)
         self.databases.append(name)
 
-    def drop_database(self, name: str) -> None:
-        """Drop a database, what is in it first."""
-        for alias in [key for key in self.aliases if key[0] == name]:
-            self.drop_alias(alias)
+    def drop_database(self, name: str, *, aliases: bool) -> None:
+        """Drop a database, the collections in it first, and their ``aliases`` before."""
         for collection in [c for c in self.collections if c.database == name]:
-            self.drop(collection)
+            self.drop(collection, aliases=aliases)
+        self.aliases = {key: to for key, to in self.aliases.items() if key[0] != name}
         self._ask(DEFAULT, "drop_database", name)
         self.databases.remove(name)
         if client := self._clients.pop(name, None):
             client.close()
+
+    def begin(self, database: str, name: str, rng: Random) -> None:
+        """Create a collection of one kind or another, with some rows."""
+        created = self.create(database, name, rng.choice(SPECS), rng)
+        self.insert(created, created.partitions[0], rng)
 
     def create(self, database: str, name: str, spec: Spec, rng: Random) -> Collection:
         """Create a collection, every other time with an index and loaded."""
@@ -147,10 +153,17 @@ class World:
             self.load(collection)
         return collection
 
-    def drop(self, collection: Collection) -> None:
-        """Drop a collection, its aliases first."""
+    def drop(self, collection: Collection, *, aliases: bool) -> None:
+        """Drop a collection, its ``aliases`` first or not at all.
+
+        2.3.5 lets them dangle: they can be altered and dropped, but nothing shows them. It
+        takes a collection of their name, too, which then nobody can reach.
+        """
         for alias in self.aliases_of(collection):
-            self.drop_alias(alias)
+            if aliases:
+                self.drop_alias(alias)
+            else:
+                self.aliases[alias] = None
         self._ask(collection.database, "drop_collection", collection.name)
         self.collections.remove(collection)
 

@@ -30,6 +30,7 @@ class Stage:
     def __init__(self, **collections: int) -> None:
         """Begin with collections by name, with their ids, which are their times, too."""
         self.tick = 0
+        self.gone: set[int] = set()
         self.given: list[tuple[int, Told]] = []
         self.collections = {
             number: _known(n, number) for n, number in collections.items()
@@ -44,9 +45,9 @@ class Stage:
         """As the router does."""
         return self.collections.get(collection_id)
 
-    def is_gone(self, _collection_id: int) -> bool:
+    def is_gone(self, collection_id: int) -> bool:
         """As the router does."""
-        return False
+        return collection_id in self.gone
 
     def give_told(self, collection: Collection, work: Told) -> None:
         """As the router does, but for the applier."""
@@ -182,6 +183,28 @@ def test_alias_in_place_of_a_collection() -> None:
     stage.collections[30] = new
     stage.alias(DROP_ALIAS, 2, "a", 25)
     assert stage.advance(40) == [(2, DROP_ALIAS, "a")]
+
+
+def test_alias_that_is_moved_to_a_collection_that_is_gone() -> None:
+    """It stands for nothing: what it stood for at the target loses it."""
+    stage = Stage(a=1, b=2)
+    stage.names.point(("default", "al"), 1)
+    stage.gone.add(stage.collections.pop(2).entry.collection_id)
+    stage.alias(ALTER_ALIAS, 2, "al", 10)
+    stage.alias(CREATE_ALIAS, 2, "new", 10)
+    assert stage.advance(20) == [(1, DROP_ALIAS, "al")]
+    stage.names.point(("default", "al"), None)
+    assert stage.advance(20) == []
+
+
+def test_alias_that_leaves_a_collection_which_is_dropped() -> None:
+    """While an alias is on its way to another collection it is not free."""
+    stage = Stage(a=1, b=2)
+    stage.names.point(("default", "al"), 1)
+    stage.names.point(("default", "own"), 1)
+    stage.alias(ALTER_ALIAS, 2, "al", 10)
+    assert stage.advance(20) == [(2, ALTER_ALIAS, "al")]
+    assert stage.names.aliases_of(1) == [("default", "own")]
 
 
 def test_name_that_a_newer_collection_has() -> None:

@@ -116,14 +116,32 @@ def test_partitions_after_what_a_client_asked(source: Source) -> None:
     """Where the log has requests, only what they do not tell of is asked beside them."""
     newer = stage(source, WITH_REQUESTS)
     assert newer.look() == []
-    request = Request(LOAD_COLLECTION, 50, "default", ("c",), b"")
-    newer.serving.park(Repeat(request, ()), ID)
+    ask(newer, LOAD_COLLECTION, 50)
     assert asked(newer.told) == [
         (LOAD_COLLECTION, None),
         (RELEASE_PARTITIONS, RELEASE_2),
     ]
     load, release = newer.told
     assert release.timestamp >= load.request.timestamp
+
+
+def test_a_request_that_comes_after_what_it_did(source: Source) -> None:
+    """The catalog shows a release before the log does, and a load comes behind it."""
+    newer = stage(source, WITH_REQUESTS)
+    ask(newer, LOAD_COLLECTION, 50)
+    assert asked(newer.look())[-1] == (RELEASE_PARTITIONS, RELEASE_2)
+    newer.told.clear()
+    source.release()
+    assert asked(newer.look()) == [(RELEASE_COLLECTION, {})]
+    ask(newer, RELEASE_COLLECTION, 60)
+    ask(newer, LOAD_COLLECTION, 61)
+    assert asked(newer.told) == [(RELEASE_COLLECTION, None), (LOAD_COLLECTION, None)]
+
+
+def ask(stage: Stage, kind: str, timestamp: int) -> None:
+    """Read in the log what a client asked."""
+    request = Request(kind, timestamp, "default", ("c",), b"")
+    stage.serving.park(Repeat(request, ()), ID)
 
 
 def test_nothing_before_the_version_is_known(source: Source) -> None:

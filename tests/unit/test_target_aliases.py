@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 import pytest
+from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.target.aliases import set_alias
+from cdc_actors.target.collections import drop_collection
 from cdc_actors.target.connection import TargetRefusal
 
 
@@ -12,6 +16,7 @@ class Aliases:
     """A target whose alias goes away after the first request, or is a collection."""
 
     def __init__(self, *, goes: bool) -> None:
+        self.aliases = Lock()
         self.there = True
         self._goes = goes
         self.owner = ""
@@ -36,3 +41,44 @@ def test_a_name_that_is_a_collection() -> None:
     """What is in the way is what the error says."""
     with pytest.raises(TargetRefusal, match="CreateAlias"):
         set_alias(Aliases(goes=False), "default", "books", "read")  # type: ignore[arg-type]
+
+
+class Moving:
+    """A target whose alias another thread moves as soon as nobody holds the aliases."""
+
+    def __init__(self) -> None:
+        self.aliases = Lock()
+        self.stands = {"read": "books"}
+        self.moved = False
+
+    def move(self) -> None:
+        """Do what the other thread does."""
+        self.moved = True
+        set_alias(self, "default", "more", "read")  # type: ignore[arg-type]
+
+    def call(self, method: str, request, _database: str):
+        """Answer as Milvus does, the other thread's request coming right behind."""
+        match method:
+            case "DescribeCollection":
+                name = request.collection_name
+                found = [alias for alias, of in self.stands.items() if of == name]
+                if not self.aliases.locked():
+                    self.move()
+                return milvus_pb2.DescribeCollectionResponse(aliases=found)
+            case "CreateAlias" if request.alias in self.stands:
+                raise TargetRefusal("it is there", 1)
+            case "CreateAlias" | "AlterAlias":
+                assert self.aliases.locked()
+                self.stands[request.alias] = request.collection_name
+            case "DropAlias":
+                del self.stands[request.alias]
+        return None
+
+
+def test_an_alias_that_is_moved_while_its_collection_is_dropped() -> None:
+    """It is not dropped where it has just been moved to."""
+    target = Moving()
+    drop_collection(target, "default", "books")  # type: ignore[arg-type]
+    if not target.moved:
+        target.move()
+    assert target.stands == {"read": "more"}
