@@ -47,8 +47,15 @@ def pytest_collection_modifyitems(
         left_out = [item for item in items if _is_thorough(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not _is_thorough(item)]
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
     # At the head of one worker's share, which nobody takes over: one broker for them all.
-    items.sort(key=lambda item: "pulsar" not in item.nodeid)
+    if "pulsar" not in item.nodeid:
+        return 2
+    # Pulsar may miss its own bookie once more, soon after a start that followed a kill.
+    return int(item.name == "test_the_queue_restarts[pulsar]")
 
 
 def _is_thorough(item: pytest.Item) -> bool:

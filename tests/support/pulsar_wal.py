@@ -138,11 +138,14 @@ class PulsarWal:
             client.close()
 
     def _trimmed(self, path: str, before: Position) -> bool:
-        with suppress(HTTPError):  # It may still be loaded again after the last time.
+        # It may still be loaded again after the last time.
+        with suppress(HTTPError):
             self.broker.admin("PUT", f"{path}/unload")
-        ledgers = self.broker.admin("GET", f"{path}/internalStats")["ledgers"]
-        first = int(before.text.partition(":")[0])
-        return bool(ledgers[0]["ledgerId"] == first)
+        with suppress(HTTPError):
+            ledgers = self.broker.admin("GET", f"{path}/internalStats")["ledgers"]
+            first = int(before.text.partition(":")[0])
+            return bool(ledgers[0]["ledgerId"] == first)
+        return False
 
 
 def _sent(producer: pulsar.Producer, payloads: Iterable[bytes]) -> list[MessageId]:
