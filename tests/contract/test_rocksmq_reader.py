@@ -289,6 +289,23 @@ def kinds(records: list[Record]) -> list[type]:
     return [type(change) for change in changes if not isinstance(change, Tick)]
 
 
+def test_what_a_killed_reader_left_is_removed(
+    rocksmq: RocksWal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one removes its scratch folder, and never that of one which lives."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "cdc-actors-rocksmq-left"
+    left.mkdir()
+    with rocksmq.reader():
+        (own,) = set(tmp_path.iterdir()) - {left}
+        for each in (left, own):
+            os.utime(each, (0, 0))
+        with rocksmq.reader():
+            assert own.exists()
+            assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_real_milvus_is_read_while_it_writes(
     source_rocksmq: EmbeddedMilvus, emptied
 ) -> None:

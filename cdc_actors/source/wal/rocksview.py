@@ -14,8 +14,8 @@ import struct
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
-from fcntl import F_GETLK, fcntl
+from contextlib import contextmanager, suppress
+from fcntl import F_GETLK, LOCK_EX, LOCK_NB, fcntl, flock
 from fcntl import F_UNLCK as UNLOCKED
 from fcntl import F_WRLCK as LOCK_TO_WRITE
 from pathlib import Path
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rocksdict import RdictIter
+
+_SCRATCH = "cdc-actors-rocksmq-"
+_NEW = 60.0
+"""Seconds in which a folder may be one that is just being made, and not locked yet."""
 
 _OPEN_FILES = 256
 _LOG_BYTES = 1 << 20
@@ -49,7 +53,9 @@ class RocksView:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = _open_lock(path)
-        self._scratch = Path(tempfile.mkdtemp(prefix="cdc-actors-rocksmq-"))
+        _remove_left_over()
+        self._scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+        self._in_use = _lock_folder(self._scratch)
         self._folder = self._scratch / "view"
         try:
             self.check_served()
@@ -127,6 +133,7 @@ class RocksView:
     def _clear(self) -> None:
         os.close(self._lock)
         shutil.rmtree(self._scratch, ignore_errors=True)
+        os.close(self._in_use)
 
     def _open(self) -> Rdict:
         secondary = AccessType.secondary(str(self._scratch / "secondary"))
@@ -162,6 +169,31 @@ class RocksView:
         self._newest_log = str(self._path / max(logs, default="none", key=_file_number))
         # More may change within one tick of the file system's clock.
         self._listed = changed if time.time_ns() - changed > _TICK_NS else 0
+
+
+def _lock_folder(folder: Path) -> int:
+    """Lock a scratch folder for as long as its descriptor, returned, or we live.
+
+    Raises:
+        OSError: It is in use.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_left_over() -> None:
+    """Remove what killed ones have left: small, but one for each kill."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _NEW:
+                descriptor = _lock_folder(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
 
 
 def _file_number(name: str) -> int:
