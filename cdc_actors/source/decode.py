@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 REQUEST_KINDS = (
     "CreateIndex",
+    "AlterIndex",
     "DropIndex",
+    "AlterCollectionField",
     "LoadCollection",
     "ReleaseCollection",
     "LoadPartitions",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pymilvus.grpc_gen import milvus_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from cdc_actors.changes import Request
-from cdc_actors.source.decode import REQUEST_KINDS
+from cdc_actors.source.decode import REQUEST_KINDS, decode
 from cdc_actors.target.requests import message_for
 
 
@@ -18,10 +18,20 @@ def request(kind: str, **fields) -> Request:
     return Request(kind, 7, fields["db_name"], (), payload)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [k for k in REQUEST_KINDS if k != "Flush"],
-)
+ABOUT_ONE = [kind for kind in REQUEST_KINDS if kind != "Flush"]
+
+
+@pytest.mark.parametrize("kind", ABOUT_ONE)
+def test_a_request_is_read_from_the_log(kind):
+    """A message of each kind is the request that the client sent, of its collection."""
+    message = getattr(milvus_pb2, f"{kind}Request")(collection_name="a")
+    message.base.msg_type = common_pb2.MsgType.Value(kind)
+    message.base.timestamp = 7
+    payload = message.SerializeToString()
+    assert decode(payload) == Request(kind, 7, "default", ("a",), payload)
+
+
+@pytest.mark.parametrize("kind", ABOUT_ONE)
 def test_names_are_the_targets(kind):
     """Database and collection are replaced, and the source's header is gone."""
     asked = request(kind, db_name="here", collection_name="a")
