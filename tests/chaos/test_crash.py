@@ -27,7 +27,8 @@ PATIENCE = 240
 @pytest.mark.parametrize(
     ("origin", "target"),
     [
-        ("source", "milvus"),
+        # Ordinarily `test_everything_dies` does this, and more.
+        pytest.param("source", "milvus", marks=pytest.mark.thorough),
         ("source", "lite"),
         ("source_rocksmq", "milvus"),
         ("source_kafka", "milvus"),

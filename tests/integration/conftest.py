@@ -76,7 +76,7 @@ def scenario(
         client.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.thorough)])
 def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cdc]:
     """Yield a service whose source is away, on each store: it still keeps its tasks."""
     nowhere = "http://127.0.0.1:1"

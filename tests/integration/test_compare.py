@@ -435,6 +435,7 @@ def test_a_server_that_is_away_is_a_transient_error(source: EmbeddedMilvus) -> N
     ports.close()
 
 
+@pytest.mark.thorough
 def test_the_workload_keeps_what_it_remembers(source: EmbeddedMilvus) -> None:
     """After 80 random operations the source has the rows that the workload knows.
 

@@ -113,7 +113,7 @@ def assert_all_ended(folder: Path) -> None:
     [
         ("--target", "lite"),
         ("--target", "milvus", "--mq", "rocksmq"),
-        ("--mq", "kafka"),
+        pytest.param(("--mq", "kafka"), marks=pytest.mark.thorough),
         pytest.param(("--mq", "pulsar"), marks=pytest.mark.thorough),
     ],
     ids=" ".join,

@@ -51,7 +51,11 @@ def begin(cdc: Cdc, ways: Ways, books: Books, lite: MilvusClient) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("fault", [TcpProxy.cut, TcpProxy.half_open])
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(TcpProxy.cut, marks=pytest.mark.thorough), TcpProxy.half_open],
+    ids=["cut", "half_open"],
+)
 def test_a_way_that_leads_nowhere(
     fault: Callable[[TcpProxy], None],
     place: str,
@@ -112,7 +116,12 @@ def test_connections_that_are_reset(
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
-    "fault", [lambda way: way.delay(0.3), lambda way: way.throttle(50_000)]
+    "fault",
+    [
+        lambda way: way.delay(0.3),
+        pytest.param(lambda way: way.throttle(50_000), marks=pytest.mark.thorough),
+    ],
+    ids=["late", "slow"],
 )
 def test_a_slow_way(
     fault: Callable[[TcpProxy], None],
