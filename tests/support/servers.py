@@ -45,11 +45,27 @@ def source_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedM
         yield server
 
 
+_PULSAR = pytest.StashKey[PulsarBroker]()
+
+
 @pytest.fixture(scope="session")
-def broker_pulsar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarBroker]:
-    """Yield a real Pulsar."""
+def broker_pulsar(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[PulsarBroker]:
+    """Yield a real Pulsar, which runs during the tests with its name."""
     with PulsarBroker(tmp_path_factory.mktemp("pulsar")) as broker:
+        pytestconfig.stash[_PULSAR] = broker
         yield broker
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Stop the Pulsar once its tests are over.
+
+    Topics that were truncated keep it busy for ever: most of a processor.
+    """
+    broker = item.config.stash.get(_PULSAR, None)
+    if broker is not None:
+        (broker.start if "pulsar" in item.nodeid else broker.stop)()
 
 
 @pytest.fixture(scope="session")
