@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pulsar as pulsar_client
 
 from cdc_actors.source.wal.pulsar import PulsarReader
+from cdc_actors.source.wal.pulsar_follow import QUEUE
 from cdc_actors.source.wal.pulsar_link import CLIENT_LOG
 from tests.support.pulsar import PulsarBroker
 from tests.support.pulsar_wal import NAMESPACE, TENANT, PulsarWal
@@ -45,11 +46,15 @@ class PulsarQueue:
         return channel
 
     def read_bare(self, channel: str, count: int) -> None:
-        """Read a whole channel as pulsar-client's own examples do."""
+        """Read a whole channel as pulsar-client's own examples do, set up alike.
+
+        The client takes messages ahead by number: as few as keep its memory bounded.
+        """
         client = self._client()
         reader = client.create_reader(
             f"persistent://{TENANT}/{NAMESPACE}/{channel}",
             pulsar_client.MessageId.earliest,
+            receiver_queue_size=QUEUE,
         )
         for _ in range(count):
             reader.read_next().data()

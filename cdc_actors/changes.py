@@ -173,6 +173,10 @@ TOLD_BY_CATALOG = frozenset(
         "DropRole",
         "OperateUserRole",
         "OperatePrivilege",
+        "CreatePrivilegeGroup",
+        "DropPrivilegeGroup",
+        "OperatePrivilegeGroup",
+        "OperatePrivilegeV2",
     }
 )
 """What is in the log as well, databases from 2.3.2 on, the rest in 2.4 and 2.5; the

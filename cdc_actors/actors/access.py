@@ -1,4 +1,4 @@
-"""Users, roles and grants, kept at the target as the catalog has them."""
+"""Users, roles, privilege groups and grants, kept at the target as the catalog has them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import TaskSpec
 
 _BUILT_IN = {("user", "root"), ("role", "admin"), ("role", "public")}
-_ORDER = ("user", "role", "binding", "grant")
+_ORDER = ("user", "role", "group", "member", "binding", "grant")
 
 
 class Access:
@@ -102,11 +102,11 @@ class Access:
         if fact[0] != "grant":
             return fact
         _, role, kind, database, name, privilege = fact
-        if kind == "Collection":
+        if kind in {"Collection", "Group"}:
             database, name = self._spec.target_name(database, name)
         return ("grant", role, kind, database, name, privilege)
 
 
 def _rank(fact: Fact) -> tuple[int, Fact]:
-    """What others need comes first: users and roles, then what binds them."""
+    """What others need comes first: users, roles and groups, then what binds them."""
     return _ORDER.index(fact[0]), fact

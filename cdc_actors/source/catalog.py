@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import OperatorError
 from cdc_actors.source import catalog_history as history
 from cdc_actors.source import catalog_meta as meta
-from cdc_actors.source.catalog_access import ACCESS, AccessMeta, Fact, access
+from cdc_actors.source.catalog_access import (
+    ACCESS,
+    PRIVILEGE_GROUPS,
+    AccessMeta,
+    Fact,
+    access,
+)
 from cdc_actors.source.catalog_history import NameSince
 from cdc_actors.source.catalog_meta import (
     AliasMeta,
@@ -61,7 +67,8 @@ _OF_COLLECTIONS = (
     meta.PARTITION_LOADS,
 )
 _BELONGINGS = (meta.FIELDS, meta.PARTITIONS, meta.FUNCTIONS)
-_WATCHED = (meta.DATABASES, *_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, ACCESS)
+_OF_ACCESS = (ACCESS, PRIVILEGE_GROUPS)
+_WATCHED = (meta.DATABASES, *_OF_COLLECTIONS, meta.ALIASES, meta.IMPORTS, *_OF_ACCESS)
 _COLLECTION_OF_KEY = re.compile(
     rf"(?:{meta.COLLECTIONS}\d+/|{'|'.join(_OF_COLLECTIONS[1:])})(\d+)(?:/|$)"
 )
@@ -214,7 +221,7 @@ class Catalog:
 
     def access(self) -> AccessMeta:
         """Return which users and roles there are now, and what they may do."""
-        return access(self._read(ACCESS, 0))
+        return access([*self._read(ACCESS, 0), *self._read(PRIVILEGE_GROUPS, 0)])
 
     def watch(self, revision: int) -> CatalogWatch:
         """Follow the collections from ``revision`` on: a snapshot's revision plus one."""
@@ -317,7 +324,7 @@ class CatalogWatch:
             frozenset(int(match[1]) for match in found if match),
             any(key.startswith(meta.ALIASES) for key in keys),
             any(key.startswith(meta.IMPORTS) for key in keys),
-            any(key.startswith(ACCESS) for key in keys),
+            any(key.startswith(_OF_ACCESS) for key in keys),
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Users, roles and grants at the target. Everything may be asked twice."""
+"""Users, roles, privilege groups and grants at the target. All may be asked twice."""
 
 from __future__ import annotations
 
@@ -13,17 +13,25 @@ if TYPE_CHECKING:
 
 Fact = tuple[str, ...]
 
+_GROUP = "Group"
 _PASSWORD_BYTES = 24
 _REQUESTS = {
     "user": ("CreateCredential", "DeleteCredential"),
     "role": ("CreateRole", "DropRole"),
+    "group": ("CreatePrivilegeGroup", "DropPrivilegeGroup"),
+    "member": ("OperatePrivilegeGroup", "OperatePrivilegeGroup"),
     "binding": ("OperateUserRole", "OperateUserRole"),
     "grant": ("OperatePrivilege", "OperatePrivilege"),
 }
 
 
 def request_name(fact: Fact, *, remove: bool) -> str:
-    """Return what the request is called that makes a fact true, or untrue."""
+    """Return what the request is called that makes a fact true, or untrue.
+
+    Groups are granted with a request of their own (Milvus 2.5).
+    """
+    if fact[0] == "grant" and fact[2] == _GROUP:
+        return "OperatePrivilegeV2"
     return _REQUESTS[fact[0]][remove]
 
 
@@ -41,7 +49,10 @@ def add(target: Connection, fact: Fact) -> None:
         case "role", role if role not in _roles(target):
             create = milvus_pb2.CreateRoleRequest(entity={"name": role})
             target.call("CreateRole", create, "default")
-        case (("binding" | "grant"), *_):
+        case "group", group if group not in _groups(target):
+            new_group = milvus_pb2.CreatePrivilegeGroupRequest(group_name=group)
+            target.call("CreatePrivilegeGroup", new_group, "default")
+        case (("binding" | "grant" | "member"), *_):
             _operate(target, fact, remove=False)
 
 
@@ -54,22 +65,38 @@ def remove(target: Connection, fact: Fact) -> None:
         case "role", role if role in _roles(target):
             drop = milvus_pb2.DropRoleRequest(role_name=role)
             target.call("DropRole", drop, "default")
-        case (("binding" | "grant"), *_):
+        case "group", group:
+            drop_group = milvus_pb2.DropPrivilegeGroupRequest(group_name=group)
+            target.call("DropPrivilegeGroup", drop_group, "default")
+        case (("binding" | "grant" | "member"), *_):
             _operate(target, fact, remove=True)
 
 
 def _operate(target: Connection, fact: Fact, *, remove: bool) -> None:
-    """Bind a role, or grant a privilege; or take it back."""
-    request: Any
-    if fact[0] == "binding":
-        request = milvus_pb2.OperateUserRoleRequest(
-            username=fact[1], role_name=fact[2], type=int(remove)
-        )
-    else:
-        request = milvus_pb2.OperatePrivilegeRequest(
-            entity=_grant(*fact[1:]), type=int(remove)
-        )
+    """Bind a role, grant, or put a privilege into a group; or take it back."""
+    request = _request(fact, int(remove))
     target.call(request_name(fact, remove=remove), request, "default")
+
+
+def _request(fact: Fact, kind: int) -> Any:
+    match fact:
+        case "binding", user, role:
+            return milvus_pb2.OperateUserRoleRequest(
+                username=user, role_name=role, type=kind
+            )
+        case "member", group, privilege:
+            return milvus_pb2.OperatePrivilegeGroupRequest(
+                group_name=group, privileges=[{"name": privilege}], type=kind
+            )
+        case "grant", role, object_type, database, name, group if object_type == _GROUP:
+            return milvus_pb2.OperatePrivilegeV2Request(
+                role={"name": role},
+                grantor={"privilege": {"name": group}},
+                type=kind,
+                db_name=database,
+                collection_name=name,
+            )
+    return milvus_pb2.OperatePrivilegeRequest(entity=_grant(*fact[1:]), type=kind)
 
 
 def _grant(role: str, kind: str, database: str, name: str, privilege: str) -> Any:
@@ -91,3 +118,9 @@ def _roles(target: Connection) -> set[str]:
     request = milvus_pb2.SelectRoleRequest()
     found = target.call("SelectRole", request, "default").results
     return {each.role.name for each in found}
+
+
+def _groups(target: Connection) -> set[str]:
+    request = milvus_pb2.ListPrivilegeGroupsRequest()
+    found = target.call("ListPrivilegeGroups", request, "default").privilege_groups
+    return {each.group_name for each in found}

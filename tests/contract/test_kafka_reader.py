@@ -84,6 +84,19 @@ def test_retention_while_reading_is_named(kafka: KafkaWal, channel: str) -> None
             read_to_the_end(reader, records)
 
 
+def test_what_kafka_itself_removed_is_a_lost_position(
+    kafka: KafkaWal, channel: str
+) -> None:
+    """The topic's retention removes old segments; who was to begin there is told."""
+    kafka.make(channel, segment_bytes="1000", retention_bytes="1000")
+    first = kafka.append(channel, [bytes(500)] * 10)[0]
+    with kafka.reader() as reader:
+        eventually(lambda: reader.oldest(channel) != first, "a segment is removed")
+        assert not reader.holds(first)
+        with pytest.raises(PositionLostError, match="retention"):
+            reader.subscribe(channel, first)
+
+
 def test_a_topic_that_is_deleted_is_lost(kafka: KafkaWal, channel: str) -> None:
     """Once its topic is gone, waiting for more records would be for ever."""
     kafka.append(channel, numbered(3))

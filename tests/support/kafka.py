@@ -31,6 +31,9 @@ listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/keystore.pem
+# What is to be removed is looked for at once.
+log.initial.task.delay.ms=100
+log.retention.check.interval.ms=500
 # One that died is not waited for.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500

@@ -97,10 +97,15 @@ class KafkaWal:
         """Open a reader."""
         return KafkaReader(Kafka(address=self.broker.address, consumer=consumer))
 
-    def make(self, *channels: str) -> None:
-        """Make channels, all at once, except those that the test has made."""
+    def make(self, *channels: str, **settings: str) -> None:
+        """Make channels, all at once, except those that the test has made.
+
+        Names of ``settings`` have ``_`` for Kafka's ``.``.
+        """
+        config = {"max.message.bytes": str(RECORD_BYTES)}
+        config |= {name.replace("_", "."): value for name, value in settings.items()}
         topics = [
-            NewTopic(name, 1, 1, config={"max.message.bytes": str(RECORD_BYTES)})
+            NewTopic(name, 1, 1, config=config)
             for name in channels
             if name not in self._made
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pymilvus.grpc_gen import schema_pb2
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperatorError
 from cdc_actors.source import catalog_access, catalog_history, catalog_pb2
@@ -12,6 +12,10 @@ from cdc_actors.source.catalog_history import NameSince
 
 PLACE = "snapshots/root-coord/database/collection-info"
 ACCESS = "root-coord/credential"
+PRIVILEGE_GROUPS = "root-coord/privilege-group/"
+GROUP = milvus_pb2.PrivilegeGroupInfo(
+    group_name="readers", privileges=[{"name": "Search"}, {"name": "Query"}]
+)
 
 
 def info(name: str) -> bytes:
@@ -50,6 +54,8 @@ def test_access_from_pairs() -> None:
         (f"{ACCESS}/grantee-privileges/r/Collection/default.gone", b"3"),
         (f"{ACCESS}/grantee-id/1/PrivilegeInsert", b"root"),
         (f"{ACCESS}/grantee-id/2/*", b"root"),
+        (f"{ACCESS}/grantee-id/2/PrivilegeGroupreaders", b"root"),
+        (f"{PRIVILEGE_GROUPS}readers", GROUP.SerializeToString()),
     ]
     found = catalog_access.access(pairs)
     assert found.facts == {
@@ -58,6 +64,10 @@ def test_access_from_pairs() -> None:
         ("binding", "ann", "r"),
         ("grant", "r", "Collection", "d", "c", "Insert"),
         ("grant", "r", "Global", "*", "*", "*"),
+        ("grant", "r", "Group", "*", "*", "readers"),
+        ("group", "readers"),
+        ("member", "readers", "Query"),
+        ("member", "readers", "Search"),
     }
     assert "$2a$x" not in found.passwords["ann"]
 
