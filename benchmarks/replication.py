@@ -25,9 +25,10 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.embedded.kafka import EmbeddedKafka
-from cdc_actors.embedded.lite import PATIENT, EmbeddedLite
+from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.embedded.pulsar import EmbeddedPulsar
+from cdc_actors.pings import PATIENT
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:

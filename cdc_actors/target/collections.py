@@ -24,7 +24,8 @@ FullName = tuple[str, str]
 """A database and a collection in it."""
 
 _LOADS = 5
-"""How often a collection is loaded that others open meanwhile."""
+_OPENING = 0.5
+"""How often a collection is loaded that others open meanwhile, and seconds they take."""
 
 _NOT_FOUND = frozenset({100, 200, 800})
 
@@ -140,11 +141,13 @@ def _load(target: Connection, database: str, name: str) -> None:
     """Load the collection, and see that it is.
 
     Milvus Lite (3.2.2) opens a collection that it has just renamed once for each request
-    that comes meanwhile, and keeps the last one: what was loaded may not be what is kept.
+    that comes meanwhile, and keeps the last one: what was loaded may not be what is kept,
+    once those are answered.
     """
     request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
     for _ in range(_LOADS):
         target.call("LoadCollection", request, database)
+        target.wait(_OPENING)
         if is_loaded(target, database, name):
             return
     raise TransientError(f"the target does not keep {database}.{name} loaded")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,14 @@ def test_modules_and_functions_are_short(path):
     assert len(text.splitlines()) <= MAX_MODULE_LINES
     long = [node.name for node in functions if length(node) > MAX_FUNCTION_LINES]
     assert long == []
+
+
+@pytest.mark.parametrize(
+    "module", [path.stem for path in (ROOT / "benchmarks").glob("*.py")]
+)
+def test_benchmarks_find_what_they_measure(module):
+    """No test runs a benchmark, and none may name what is no longer there."""
+    importlib.import_module(f"benchmarks.{module}")
 
 
 def test_imports_point_one_way():
