@@ -161,8 +161,12 @@ class Serving:
             self._tell_all(told, found)
 
     def _go_on(self, told: _Told, begun: Operation | None) -> None:
-        """Have that finished which was under way when an earlier run ended."""
-        if begun is None:
+        """Have that finished which was under way when an earlier run ended.
+
+        A load that a client has asked for since, or a release, comes after it.
+        """
+        overtaken = told.collection_id in self._asked
+        if begun is None or (begun.kind in _LOADS and overtaken):
             return
         told.since = begun.timestamp
         self._park(told, begun.kind, begun.detail)

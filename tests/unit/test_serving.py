@@ -101,6 +101,17 @@ def test_what_was_under_way_is_done_first(source: Source) -> None:
     assert asked(asks) == [(LOAD_COLLECTION, LOAD), (RELEASE_COLLECTION, {})]
 
 
+def test_what_was_under_way_when_a_client_asked_for_more() -> None:
+    """A release that the catalog told of does not come after the load behind it."""
+    source = Source()
+    source.create_index("vector", "FLAT")
+    source.load()
+    begun = done(Told(RELEASE_COLLECTION, 5, {"request": {}, "whole": False}))
+    later = stage(source, WITH_REQUESTS, indexes={1: "vector"}, serving=begun)
+    ask(later, LOAD_COLLECTION, 50)
+    assert asked(later.look()) == [(LOAD_COLLECTION, None)]
+
+
 def some(*partitions: int) -> Loaded:
     """Return that some partitions are loaded."""
     return Loaded(whole=False, partitions=frozenset(partitions))
