@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.actors.work import RecordOperation
 from cdc_actors.changes import hybrid
 from cdc_actors.errors import OperatorError
+from cdc_actors.source.catalog_access import GROUP
 from cdc_actors.target import access
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
 
@@ -102,7 +103,7 @@ class Access:
         if fact[0] != "grant":
             return fact
         _, role, kind, database, name, privilege = fact
-        if kind in {"Collection", "Group"}:
+        if kind in {"Collection", GROUP}:
             database, name = self._spec.target_name(database, name)
         return ("grant", role, kind, database, name, privilege)
 

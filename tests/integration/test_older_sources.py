@@ -69,6 +69,12 @@ def index(client: MilvusClient, kind: str, **params: int) -> None:
     client.create_index("books", wanted)
 
 
+def drop_index(client: MilvusClient) -> None:
+    """Drop the index of the books, which Milvus wants released."""
+    client.release_collection("books")
+    client.drop_index("books", client.list_indexes("books")[0])
+
+
 def indexes(client: MilvusClient) -> list[str]:
     """Return the kinds of the books' indexes."""
     names = client.list_indexes("books")
@@ -165,8 +171,7 @@ def test_indexes_and_loads(
     wait_keys(other, range(10))
     if down:
         old_cdc.kill()
-    old_client.release_collection("books")
-    old_client.drop_index("books", old_client.list_indexes("books")[0])
+    drop_index(old_client)
     index(old_client, "HNSW", M=8, efConstruction=32)
     old_client.load_collection("books")
     if down:
@@ -176,8 +181,7 @@ def test_indexes_and_loads(
     wait_keys(other, range(10))
     if down:
         old_cdc.kill()
-    old_client.release_collection("books")
-    old_client.drop_index("books", old_client.list_indexes("books")[0])
+    drop_index(old_client)
     if down:
         old_cdc.start()
     wait_until(lambda: indexes(other) == [], "the index is dropped")

@@ -283,11 +283,10 @@ class Follower:
         # PERF: that look takes a quarter of the time that nats-py needs for a message.
         if not arrived or _sequence(arrived[-1].reply) == self._next + len(arrived) - 1:
             return len(arrived)
-        numbered = enumerate(arrived, self._next)
         return next(
             place
-            for place, (number, each) in enumerate(numbered)
-            if _sequence(each.reply) != number
+            for place, each in enumerate(arrived)
+            if _sequence(each.reply) != self._next + place
         )
 
     def _end(self, error: CdcError) -> None:
