@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint, Position
 from cdc_actors.errors import FailureClass
-from cdc_actors.tasks import ConnectParam, History, Task, TaskLog, TaskSpec, Who
-from cdc_actors.tasks.audit import verify
+from cdc_actors.store.audit.verify import verify
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.store.history import History
+from cdc_actors.tasks import ConnectParam, Task, TaskSpec, Who
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from confluent_kafka import Consumer, TopicPartition
 
 from cdc_actors.config.queues import Kafka
-from cdc_actors.source.wal.kafka import KafkaReader
-from cdc_actors.source.wal.kafkaclient import settings
+from cdc_actors.source.wal.kafka.client import settings
+from cdc_actors.source.wal.kafka.reader import KafkaReader
 from tests.support.kafka import KafkaBroker
 from tests.support.kafka_wal import KafkaWal
 

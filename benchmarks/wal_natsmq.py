@@ -13,7 +13,7 @@ import nats
 from nats.js.api import AckPolicy
 
 from cdc_actors.embedded.milvus import EmbeddedMilvus
-from cdc_actors.source.wal.natsmq import NatsReader
+from cdc_actors.source.wal.natsmq.reader import NatsReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

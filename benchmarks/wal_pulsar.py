@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pulsar as pulsar_client
 
-from cdc_actors.source.wal.pulsar import PulsarReader
-from cdc_actors.source.wal.pulsar_follow import QUEUE
-from cdc_actors.source.wal.pulsar_link import CLIENT_LOG
+from cdc_actors.source.wal.pulsar.connection import CLIENT_LOG
+from cdc_actors.source.wal.pulsar.puller import QUEUE
+from cdc_actors.source.wal.pulsar.reader import PulsarReader
 from tests.support.pulsar import PulsarBroker
 from tests.support.pulsar_wal import NAMESPACE, TENANT, PulsarWal
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rocksdict import AccessType, Options, Rdict
 
-from cdc_actors.source.wal.rocksmq import RocksReader
+from cdc_actors.source.wal.rocksmq.reader import RocksReader
 from tests.support.rocks_wal import FAMILIES, RocksWal
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from cdc_actors.cli.config_cmd import config_option
 from cdc_actors.cli.output import dump, output_option, say
 from cdc_actors.config import load
 from cdc_actors.errors import OperatorError, UnavailableError
-from cdc_actors.tasks.audit import Head, count, head_of, verify
-from cdc_actors.tasks.copies import export, import_log
-from cdc_actors.tasks.log import TaskLog, postgres_database
-from cdc_actors.tasks.sqlite import open_sqlite
+from cdc_actors.store.audit.export import export, import_log
+from cdc_actors.store.audit.verify import Head, count, head_of, verify
+from cdc_actors.store.event_log import TaskLog, postgres_database
+from cdc_actors.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
-    from cdc_actors.tasks.audit import Verdict
-    from cdc_actors.tasks.database import Database
+    from cdc_actors.store.audit.verify import Verdict
+    from cdc_actors.store.database import Database
 
 _DIFFERENT = 3
 _EXAMPLES = """\b

@@ -14,8 +14,8 @@ from cdc_actors.cli.output import dump, output_option, table
 from cdc_actors.config import load
 
 if TYPE_CHECKING:
-    from cdc_actors.actors.check import Finding
     from cdc_actors.config import Resolved
+    from cdc_actors.service.config_check import Finding
 
 _NOT_READY = 4
 _EXAMPLES = """\b
@@ -70,8 +70,8 @@ def check(context: click.Context, path: Path | None, output: str) -> None:
     collections use. The store is made if it is not there, as the service makes it.
     """
     # Here, not above: it loads what --help must not wait for.
-    from cdc_actors.actors.check import check as findings  # noqa: PLC0415
     from cdc_actors.cli import logs  # noqa: PLC0415
+    from cdc_actors.service.config_check import check as findings  # noqa: PLC0415
 
     logs.configure("error")
     found = []

@@ -35,8 +35,8 @@ def rotate(path: Path | None) -> None:
     only older copies of the store do.
     """
     # Here, not above: it loads what --help must not wait for.
-    from cdc_actors.actors.service import key_path  # noqa: PLC0415
-    from cdc_actors.tasks import KEY_VARIABLE, add_key  # noqa: PLC0415
+    from cdc_actors.service.service import key_path  # noqa: PLC0415
+    from cdc_actors.store.secrets import KEY_VARIABLE, add_key  # noqa: PLC0415
 
     if os.environ.get(KEY_VARIABLE, "").strip():
         raise OperatorError(

@@ -79,8 +79,8 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     # Here, not above: together they take a second, which --help must not.
     import structlog  # noqa: PLC0415
 
-    from cdc_actors.actors.service import Service  # noqa: PLC0415
     from cdc_actors.cli import logs  # noqa: PLC0415
+    from cdc_actors.service.service import Service  # noqa: PLC0415
     from cdc_http.app import create_app  # noqa: PLC0415
     from cdc_http.server import Server  # noqa: PLC0415
     from cdc_http.tls import server_context  # noqa: PLC0415

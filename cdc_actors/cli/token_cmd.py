@@ -8,8 +8,8 @@ from typing import Any, get_args
 import click
 
 from cdc_actors.cli.output import dump, output_option
-from cdc_actors.config.access import Role, TokenName
-from cdc_actors.config.kinds import meta
+from cdc_actors.config.auth import Role, TokenName
+from cdc_actors.config.setting_types import meta
 
 _EXAMPLES = """\b
 Examples:

@@ -13,7 +13,7 @@ from pymilvus.client.types import LoadState
 from pymilvus.exceptions import ConnectError, MilvusException
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
-from cdc_actors.pings import PATIENT
+from cdc_actors.grpc_options import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

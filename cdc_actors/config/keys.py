@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from cdc_actors.config.kinds import Section, meta
 from cdc_actors.config.model import Config
+from cdc_actors.config.setting_types import Section, meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

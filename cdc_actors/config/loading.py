@@ -13,8 +13,8 @@ import msgspec
 
 from cdc_actors.config import yamlfile
 from cdc_actors.config.keys import KEYS, QUEUES, Key
-from cdc_actors.config.kinds import masked
 from cdc_actors.config.model import Config
+from cdc_actors.config.setting_types import masked
 from cdc_actors.config.sources import (
     Setting,
     from_environment,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from cdc_actors.config.access import Auth
+    from cdc_actors.config.auth import Auth
 
 _NO_QUEUE = (
     "sourceConfig has no message queue: give the one of the source's Milvus, one of "

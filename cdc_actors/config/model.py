@@ -10,8 +10,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from cdc_actors.config.access import Auth, Tls
-from cdc_actors.config.kinds import (
+from cdc_actors.config.auth import Auth, Tls
+
+# msgspec evaluates the annotations.
+from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq  # noqa: TC001
+from cdc_actors.config.setting_types import (
     Bytes,
     Count,
     Endpoints,
@@ -23,9 +26,6 @@ from cdc_actors.config.kinds import (
     Section,
     Text,
 )
-
-# msgspec evaluates the annotations.
-from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq  # noqa: TC001
 
 StoreType = Annotated[
     Literal["sqlite", "postgres"], Meta(description="sqlite or postgres")

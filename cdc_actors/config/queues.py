@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from cdc_actors.config.kinds import Flag, Name, Options, Secret, Section, Text
+from cdc_actors.config.setting_types import Flag, Name, Options, Secret, Section, Text
 
 NatsUrl = Annotated[
     str,

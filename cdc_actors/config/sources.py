@@ -14,7 +14,7 @@ import msgspec
 
 from cdc_actors.config import compat
 from cdc_actors.config.keys import KEYS, PREFIX, SECTIONS, Key, closest
-from cdc_actors.config.kinds import meta
+from cdc_actors.config.setting_types import meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

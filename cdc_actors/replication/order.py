@@ -23,7 +23,7 @@ from cdc_actors.changes import (
     Position,
     Tick,
 )
-from cdc_actors.replication.weight import total, weight
+from cdc_actors.replication.memory_cost import total, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

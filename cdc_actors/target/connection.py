@@ -23,7 +23,7 @@ from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
-from cdc_actors.pings import PATIENT
+from cdc_actors.grpc_options import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,7 +19,7 @@ from cdc_actors.changes import Rows
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
 from cdc_actors.target.lite import keys_in_partition
-from cdc_actors.target.pace import Pace
+from cdc_actors.target.rate_limiter import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

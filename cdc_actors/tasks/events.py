@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import FailureClass
-from cdc_actors.tasks import effects
-from cdc_actors.tasks.registry import CollectionEntry, CollectionState, Operation
+from cdc_actors.tasks import transitions
+from cdc_actors.tasks.model import CollectionEntry, CollectionState, Operation
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState
 
@@ -150,7 +150,7 @@ class OperationStarted(OperationEvent):
 
     def apply(self, aggregate: Task) -> None:
         """Mark a collection that is about to be dropped, or to get another name."""
-        effects.begin(aggregate, self.operation)
+        transitions.begin(aggregate, self.operation)
 
 
 class OperationApplied(OperationEvent):
@@ -160,7 +160,7 @@ class OperationApplied(OperationEvent):
 
     def apply(self, aggregate: Task) -> None:
         """Know what the target has now."""
-        effects.apply(aggregate, self.operation)
+        transitions.apply(aggregate, self.operation)
 
 
 class CollectionSetAside(TaskEvent):

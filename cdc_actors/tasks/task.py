@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.errors import FailureClass
-    from cdc_actors.tasks.registry import CollectionEntry, Operation
+    from cdc_actors.tasks.model import CollectionEntry, Operation
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Failure, Who
 

@@ -8,17 +8,17 @@ import falcon
 import structlog
 
 from cdc_actors.errors import RequestError
-from cdc_http.access import Access
-from cdc_http.answers import write_error
+from cdc_http.auth import Access
 from cdc_http.events import EventsResource
+from cdc_http.handlers import Operations
 from cdc_http.openapi import OpenApiResource
-from cdc_http.operations import Operations
 from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
+from cdc_http.responses import write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.config.access import Token
+    from cdc_actors.config.auth import Token
     from cdc_http.service import TaskService
 
 _PATHS = (

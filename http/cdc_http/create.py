@@ -9,14 +9,14 @@ from uuid import UUID
 
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
-from cdc_http.connect import target_of
 from cdc_http.mapping import check_mapping, mapping_of
-from cdc_http.wire import MilvusConnectParam
+from cdc_http.requests import MilvusConnectParam
+from cdc_http.target_address import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cdc_http.wire import BufferConfig, CollectionInfo, CreateRequest
+    from cdc_http.requests import BufferConfig, CollectionInfo, CreateRequest
 
 _TASK_ID = re.compile(
     r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE

@@ -9,16 +9,16 @@ import falcon
 import msgspec
 
 from cdc_actors.errors import RequestError, UnavailableError
-from cdc_http.answers import write_json
-from cdc_http.body import convert
 from cdc_http.create import known_task_id
+from cdc_http.request_body import convert
+from cdc_http.requests import EventsQuery
+from cdc_http.responses import write_json
 from cdc_http.server import STOPPING
-from cdc_http.wire import EventsQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from cdc_actors.tasks.history import Page
+    from cdc_actors.store.history import Page
     from cdc_http.service import TaskService
 
 NDJSON = "application/x-ndjson"

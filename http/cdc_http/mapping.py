@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import InvalidRequestError
-from cdc_actors.tasks.claims import listed
+from cdc_actors.tasks.conflicts import listed
 from cdc_actors.tasks.names import ANY, NameMapping, meet
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.tasks.names import FullName
     from cdc_actors.tasks.spec import TaskSpec
-    from cdc_http import wire
+    from cdc_http import requests as wire
 
 
 def mapping_of(

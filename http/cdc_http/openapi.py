@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from cdc_actors.tasks.history import Entry, Page
-from cdc_http.answers import Alive, Error, Ready, write_json
-from cdc_http.wire import EventsQuery
+from cdc_actors.store.history import Entry, Page
+from cdc_http.requests import EventsQuery
+from cdc_http.responses import Alive, Error, Ready, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import falcon
 
-    from cdc_http.operations import Operation
+    from cdc_http.handlers import Operation
 
 _REFERENCE = "#/components/schemas/{name}"
 _JSON = "application/json"

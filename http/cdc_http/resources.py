@@ -8,17 +8,17 @@ from msgspec import UNSET
 
 from cdc_actors.errors import InvalidRequestError, RequestError
 from cdc_actors.tasks.state import Who
-from cdc_http.answers import Alive, Ready, write_error, write_json
-from cdc_http.body import convert, read_json
-from cdc_http.wire import Envelope
+from cdc_http.request_body import convert, read_json
+from cdc_http.requests import Envelope
+from cdc_http.responses import Alive, Ready, write_error, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import falcon
 
-    from cdc_http.access import Caller
-    from cdc_http.operations import Operation
+    from cdc_http.auth import Caller
+    from cdc_http.handlers import Operation
     from cdc_http.service import TaskService
 
 

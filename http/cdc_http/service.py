@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from cdc_actors.actors.views import PositionView, Readiness, TaskView
     from cdc_actors.config.model import LogLevel
-    from cdc_actors.tasks.history import Moment, Page
+    from cdc_actors.service.views import PositionView, Readiness, TaskView
+    from cdc_actors.store.history import Moment, Page
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.config.access import Token
+    from cdc_actors.config.auth import Token
 
 _SECRET_BYTES = 32
 _SALT_BYTES = 16

@@ -11,8 +11,8 @@ import pytest
 
 from cdc_actors.config.queues import Kafka
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal.kafka import KafkaReader
-from cdc_actors.source.wal.kafkaclient import PREFETCH_BYTES, settings
+from cdc_actors.source.wal.kafka.client import PREFETCH_BYTES, settings
+from cdc_actors.source.wal.kafka.reader import KafkaReader
 from tests.support.kafka import PASSWORD, USER, KafkaBroker, SecondBroker
 from tests.support.wal import eventually, numbered, payloads, read, read_to_the_end
 

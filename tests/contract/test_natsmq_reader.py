@@ -13,9 +13,9 @@ import pytest
 
 from cdc_actors.changes import Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal.jetstream import JetStream
-from cdc_actors.source.wal.natsmq import NatsReader
-from cdc_actors.source.wal.pull import FRAME_BYTES, PREFETCH_BYTES, Follower
+from cdc_actors.source.wal.natsmq.connection import JetStream
+from cdc_actors.source.wal.natsmq.puller import FRAME_BYTES, PREFETCH_BYTES, Follower
+from cdc_actors.source.wal.natsmq.reader import NatsReader
 from tests.support.wal import (
     DEADLINE,
     NatsWal,

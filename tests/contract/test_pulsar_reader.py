@@ -17,10 +17,15 @@ from structlog.testing import capture_logs
 from cdc_actors.changes import Position
 from cdc_actors.config.queues import Pulsar
 from cdc_actors.errors import OperatorError, TransientError
-from cdc_actors.source.wal.pulsar import PulsarReader
-from cdc_actors.source.wal.pulsar_admin import PulsarAdmin
-from cdc_actors.source.wal.pulsar_ids import entry_id, id_of, place_of, position_of
-from cdc_actors.source.wal.pulsar_link import CLIENT_LOG, MOVING
+from cdc_actors.source.wal.pulsar.admin import PulsarAdmin
+from cdc_actors.source.wal.pulsar.connection import CLIENT_LOG, MOVING
+from cdc_actors.source.wal.pulsar.positions import (
+    entry_id,
+    id_of,
+    place_of,
+    position_of,
+)
+from cdc_actors.source.wal.pulsar.reader import PulsarReader
 from tests.support.pulsar import token
 from tests.support.wal import apart, eventually, numbered, payloads, read
 

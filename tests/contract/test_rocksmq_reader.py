@@ -19,8 +19,8 @@ from cdc_actors.changes import CreateCollection, Delete, DropCollection, Insert,
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.decode import decode
-from cdc_actors.source.wal import rocksmq as module
-from cdc_actors.source.wal.rocksmq import RocksReader
+from cdc_actors.source.wal.rocksmq import reader as module
+from cdc_actors.source.wal.rocksmq.reader import RocksReader
 from tests.support.books import Books
 from tests.support.rocks_wal import RocksWal
 from tests.support.wal import (

@@ -10,7 +10,7 @@ import pytest
 
 from cdc_actors.changes import Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal.pull import PREFETCH_BYTES
+from cdc_actors.source.wal.natsmq.puller import PREFETCH_BYTES
 from tests.support.wal import (
     DEADLINE,
     apart,

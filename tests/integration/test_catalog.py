@@ -14,14 +14,14 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.config import Etcd
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, TransientError
-from cdc_actors.source.catalog import Catalog
+from cdc_actors.source.catalog.client import Catalog
 from tests.support.tls import certificates, tls_front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cdc_actors.source.catalog import CatalogWatch, CollectionMeta
+    from cdc_actors.source.catalog.client import CatalogWatch, CollectionMeta
 
 CLOSED = "http://127.0.0.1:1"
 
@@ -159,7 +159,7 @@ def test_snapshot_is_read_in_pages(
     for number in range(3):
         _create(client, f"c{number}")
     whole = catalog.snapshot()
-    monkeypatch.setattr("cdc_actors.source.etcd._PAGE", 2)
+    monkeypatch.setattr("cdc_actors.source.catalog.etcd._PAGE", 2)
     paged = catalog.snapshot()
     assert paged.collections == whole.collections
     assert paged.indexes == whole.indexes

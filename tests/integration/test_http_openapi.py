@@ -27,7 +27,7 @@ from tests.support.http_service import ALL, TARGET, Api, FakeService, entry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cdc_actors.tasks.history import Page
+    from cdc_actors.store.history import Page
 
 COMMITTED = Path(__file__).parents[2] / "http" / "openapi.json"
 ANSWER_SECONDS = 20

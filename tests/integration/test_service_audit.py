@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cdc_actors.cli.audit_cmd import _open
-from cdc_actors.tasks import TaskLog
+from cdc_actors.store.event_log import TaskLog
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.client.types import LoadState
 
 from cdc_actors.config import Etcd
-from cdc_actors.source.catalog import Catalog
+from cdc_actors.source.catalog.client import Catalog
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 

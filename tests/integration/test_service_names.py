@@ -10,7 +10,8 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.client.types import LoadState
 
-from cdc_actors.tasks import OperationApplied, TaskLog
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.tasks import OperationApplied
 from tests.support.books import TIMEOUT, Books, wait_keys
 from tests.support.cdc import Cdc, wait_until
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.tasks import Task, TaskLog
+from cdc_actors.store.event_log import TaskLog
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
     from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.tasks import Task
 
 ALL = [{"name": "*"}]
 SECRET = "pl4nted-s3cret"

@@ -11,7 +11,8 @@ from pymilvus import MilvusClient
 
 from cdc_actors.changes import hybrid
 from cdc_actors.embedded.lite import EmbeddedLite
-from cdc_actors.tasks import RENAME_COLLECTION, Operation, TaskLog, Who
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.tasks import RENAME_COLLECTION, Operation, Who
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from cdc_actors.tasks import TaskLog
+from cdc_actors.store.event_log import TaskLog
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.tasks import TaskLog
-from cdc_actors.tasks.audit import verify
+from cdc_actors.store.audit.verify import verify
+from cdc_actors.store.event_log import TaskLog
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 

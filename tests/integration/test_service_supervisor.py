@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from cdc_actors.actors.applier import Applier
-from cdc_actors.actors.messages import (
+from cdc_actors.config import Config, Etcd, Natsmq, SourceConfig
+from cdc_actors.errors import UnavailableError
+from cdc_actors.pipeline.applier_actor import Applier
+from cdc_actors.pipeline.reader_actor import Reader
+from cdc_actors.service.messages import (
     CreateTask,
     GetTask,
     PauseTask,
     Rebuild,
     Shutdown,
 )
-from cdc_actors.actors.reader import Reader
-from cdc_actors.actors.supervisor import Supervisor
-from cdc_actors.actors.task import Stores, TaskActor
-from cdc_actors.config import Config, Etcd, Natsmq, SourceConfig
-from cdc_actors.errors import UnavailableError
-from cdc_actors.tasks import Checkpoints, Fences, SecretBox, TaskLog, TaskSpec, Who
+from cdc_actors.service.supervisor_actor import Supervisor
+from cdc_actors.service.task_actor import Stores, TaskActor
+from cdc_actors.store.checkpoints import Checkpoints
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.send_horizons import Fences
+from cdc_actors.tasks import TaskSpec, Who
 from cdc_actors.tasks.spec import ConnectParam
 from tests.support.books import Books, keys, wait_keys
 from tests.support.cdc import wait_until
@@ -50,7 +54,7 @@ def supervisor(
     source: EmbeddedMilvus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pykka.ActorRef[Supervisor]]:
     """Yield a supervisor, with a log of its own, whose tasks can be killed."""
-    monkeypatch.setattr("cdc_actors.actors.supervisor.TaskActor", Frail)
+    monkeypatch.setattr("cdc_actors.service.supervisor_actor.TaskActor", Frail)
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     secrets = SecretBox.open(tmp_path / "cdc.key", {})
     config = Config(

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_actors.changes import Delete, DropCollection, Insert, Position, Tick
+from cdc_actors.replication.memory_cost import total
 from cdc_actors.replication.order import ChannelOrder
-from cdc_actors.replication.weight import total
 from tests.support.changes import delete, insert
 
 CHANNEL = "dml_0"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cdc_actors.errors import FailureClass, TaskConflictError, UnknownTaskError
-from cdc_actors.tasks import Operation, TaskLog
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.tasks import Operation
 from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry, new_task
 
 IDS = st.integers(1, 4)

@@ -28,8 +28,10 @@ def main() -> None:
     # This folder's modules must not stand for the libraries that they are called after.
     sys.path = [each for each in sys.path if Path(each) != Path(__file__).parent]
     from cdc_actors.__main__ import main as serve  # noqa: PLC0415
+    from cdc_actors.store.checkpoints import Checkpoints  # noqa: PLC0415
+    from cdc_actors.store.event_log import TaskLog  # noqa: PLC0415
+    from cdc_actors.store.send_horizons import Fences  # noqa: PLC0415
     from cdc_actors.target.connection import Connection  # noqa: PLC0415
-    from cdc_actors.tasks import Checkpoints, Fences, TaskLog  # noqa: PLC0415
 
     wire(TaskLog, "save", lambda task: f"save {events(task)}")
     wire(Checkpoints, "save", lambda *_: "save Checkpoints")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import testing
 
-from cdc_actors.actors.views import Health, PositionView, Readiness, TaskView
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
-from cdc_actors.tasks.history import Entry, Page
+from cdc_actors.service.views import Health, PositionView, Readiness, TaskView
+from cdc_actors.store.history import Entry, Page
 from cdc_http import create_app
 from tests.support.tasks import checkpoint
 
 if TYPE_CHECKING:
     from cdc_actors.config.model import LogLevel
-    from cdc_actors.tasks.history import Moment
+    from cdc_actors.store.history import Moment
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 

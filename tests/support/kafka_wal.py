@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from cdc_actors.changes import Position
 from cdc_actors.config.queues import Kafka
 from cdc_actors.embedded.kafka import Silent
-from cdc_actors.source.wal.kafka import KafkaReader
+from cdc_actors.source.wal.kafka.reader import KafkaReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,9 +9,9 @@ from urllib.error import HTTPError
 import pulsar
 
 from cdc_actors.config.queues import Pulsar
-from cdc_actors.source.wal.pulsar import PulsarReader
-from cdc_actors.source.wal.pulsar_ids import entry_id, id_of, position_of
-from cdc_actors.source.wal.pulsar_link import CLIENT_LOG
+from cdc_actors.source.wal.pulsar.connection import CLIENT_LOG
+from cdc_actors.source.wal.pulsar.positions import entry_id, id_of, position_of
+from cdc_actors.source.wal.pulsar.reader import PulsarReader
 from tests.support.wal import eventually
 
 if TYPE_CHECKING:

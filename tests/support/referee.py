@@ -15,7 +15,7 @@ from pymilvus import MilvusClient
 
 from cdc_actors.changes import Delete, DropPartition, Insert
 from cdc_actors.source.decode import decode
-from cdc_actors.source.wal.natsmq import NatsReader
+from cdc_actors.source.wal.natsmq.reader import NatsReader
 from cdc_actors.target.columns import primary_keys
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rocksdict import DBCompressionType, Options, Rdict, WriteBatch
 
 from cdc_actors.config import Rocksmq, SourceConfig
 from cdc_actors.source.wal import open_reader
-from cdc_actors.source.wal.rockskeys import position_of
+from cdc_actors.source.wal.rocksmq.positions import position_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

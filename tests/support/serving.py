@@ -5,15 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from cdc_actors.actors.serving import Serving
-from cdc_actors.actors.work import Told
-from cdc_actors.source.catalog import IndexMeta, LoadMeta, ServingMeta
-from cdc_actors.source.catalog_meta import PartitionMeta
+from cdc_actors.pipeline.metadata.indexes_and_loads import Serving
+from cdc_actors.pipeline.work import Told
+from cdc_actors.source.catalog.client import IndexMeta, LoadMeta, ServingMeta
+from cdc_actors.source.catalog.model import PartitionMeta
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from cdc_actors.actors.work import Repeat
+    from cdc_actors.pipeline.work import Repeat
     from cdc_actors.tasks import CollectionEntry
 
 ID = 445

@@ -11,8 +11,9 @@ import nats
 
 from cdc_actors.config import Natsmq, SourceConfig
 from cdc_actors.errors import TransientError
-from cdc_actors.source.wal import MemoryLog, MemoryReader, WalReader, open_reader
-from cdc_actors.source.wal.sequence import position_of, sequence_of
+from cdc_actors.source.wal import WalReader, open_reader
+from cdc_actors.source.wal.natsmq.positions import position_of, sequence_of
+from tests.fakes.memory_log import MemoryLog, MemoryReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence

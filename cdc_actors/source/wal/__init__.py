@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError
 from cdc_actors.source.wal.base import WalReader
-from cdc_actors.source.wal.memory import MemoryLog, MemoryReader
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
-    from cdc_actors.memory import Account
+    from cdc_actors.memory_budget import Account
 
-__all__ = ["MemoryLog", "MemoryReader", "WalReader", "check_library", "open_reader"]
+__all__ = ["WalReader", "check_library", "open_reader"]
 
 _LIBRARIES = {"rocksmq": "rocksdict", "kafka": "confluent_kafka", "pulsar": "pulsar"}
 
@@ -42,22 +41,22 @@ def open_reader(source: SourceConfig, account: Account | None = None) -> WalRead
     """
     # Imported where used: each brings its queue's client library, most of them an extra.
     if source.natsmq is not None:
-        from cdc_actors.source.wal.natsmq import NatsReader  # noqa: PLC0415
+        from cdc_actors.source.wal.natsmq.reader import NatsReader  # noqa: PLC0415
 
         return NatsReader(source.natsmq.address, account)
     if source.rocksmq is not None:
         check_library("rocksmq")
-        from cdc_actors.source.wal.rocksmq import RocksReader  # noqa: PLC0415
+        from cdc_actors.source.wal.rocksmq.reader import RocksReader  # noqa: PLC0415
 
         return RocksReader(source.rocksmq.path)
     if source.kafka is not None:
         check_library("kafka")
-        from cdc_actors.source.wal.kafka import KafkaReader  # noqa: PLC0415
+        from cdc_actors.source.wal.kafka.reader import KafkaReader  # noqa: PLC0415
 
         return KafkaReader(source.kafka, account)
     if source.pulsar is not None:
         check_library("pulsar")
-        from cdc_actors.source.wal.pulsar import PulsarReader  # noqa: PLC0415
+        from cdc_actors.source.wal.pulsar.reader import PulsarReader  # noqa: PLC0415
 
         return PulsarReader(source.pulsar, account)
     raise OperatorError("sourceConfig has no message queue")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Record
     from cdc_actors.errors import CdcError
-    from cdc_actors.memory import Account
+    from cdc_actors.memory_budget import Account
 
 RECORD_OVERHEAD = 256
 """Bytes of memory that a record takes beside its payload, at most."""

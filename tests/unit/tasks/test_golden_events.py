@@ -16,11 +16,11 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from cdc_actors.errors import FailureClass
+from cdc_actors.store.event_log import event_mapper
 from cdc_actors.tasks import ConnectParam, Operation, Task, TaskEvent, TaskSpec
-from cdc_actors.tasks.log import event_mapper
 from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("task.*.json"))
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 EVENT_CLASSES = {

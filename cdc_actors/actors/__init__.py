@@ -1,1 +1,0 @@
-"""Who acts: the supervisor, and for each task its reader and appliers."""

@@ -1,0 +1,99 @@
+"""The physical channels that a stream reads, each once, and how far the log has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdc_actors.replication.order import ChannelOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdc_actors.changes import Change, Checkpoint, Position, Tick
+    from cdc_actors.pipeline.work_queue import Budget
+    from cdc_actors.replication.order import Window
+    from cdc_actors.source.wal.base import WalReader
+
+
+@dataclass(slots=True)
+class _Channel:
+    order: ChannelOrder
+    newest: Position | None
+    applied: int
+    behind: bool
+
+
+class Channels:
+    """Subscribes channels and puts each one's records in order. The reader's thread."""
+
+    def __init__(self, wal: WalReader, budget: Budget) -> None:
+        self._wal = wal
+        self._budget = budget
+        self._channels: dict[str, _Channel] = {}
+
+    def __contains__(self, channel: str) -> bool:
+        return channel in self._channels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._channels)
+
+    def subscribe(self, channel: str, start: Checkpoint | None) -> None:
+        """Read a channel from a checkpoint on, or from its oldest record.
+
+        Raises:
+            PositionLostError: The log no longer holds the checkpoint.
+        """
+        newest = self._wal.newest(channel)
+        behind = newest is not None and self._is_before(start, newest)
+        applied = start.tick if start else 0
+        self._channels[channel] = _Channel(
+            ChannelOrder(applied), newest, applied, behind
+        )
+        if start is None:
+            self._wal.subscribe(channel, None)
+        else:
+            self._wal.subscribe(channel, start.position, inclusive=start.inclusive)
+
+    def see(self, position: Position) -> bool:
+        """Notice that a channel has come to a position; tell if it was there before us."""
+        channel = self._channels[position.channel]
+        was_behind = channel.behind
+        if channel.behind and channel.newest:
+            channel.behind = not self._wal.reached(position, channel.newest)
+        return was_behind
+
+    def take(self, position: Position, change: Change | Tick) -> Window | None:
+        """Put one record in order; return the window that it releases, if any."""
+        self.see(position)
+        order = self._channels[position.channel].order
+        before = order.weight
+        window = order.add(position, change)
+        self._budget.hold(order.weight - before)
+        return window
+
+    def without_tick(self) -> set[str]:
+        """Return the channels that hold changes which wait for a tick."""
+        return {name for name, each in self._channels.items() if each.order.weight}
+
+    @property
+    def behind(self) -> bool:
+        """Whether any channel has not come to where its log ended at the start."""
+        return any(channel.behind for channel in self._channels.values())
+
+    def is_behind(self, channel: str) -> bool:
+        """Tell whether a channel has not come to where its log ended at the start."""
+        return self._channels[channel].behind
+
+    def tick(self, channel: str) -> int:
+        """Return up to which timestamp a channel is released; 0 if it is not read."""
+        return self._channels[channel].order.tick if channel in self._channels else 0
+
+    def applied(self, channel: str) -> int:
+        """Return up to which timestamp a channel was applied when it was subscribed."""
+        return self._channels[channel].applied if channel in self._channels else 0
+
+    def _is_before(self, start: Checkpoint | None, newest: Position) -> bool:
+        if start is None or not self._wal.reached(start.position, newest):
+            return True
+        return start.inclusive and self._wal.reached(newest, start.position)

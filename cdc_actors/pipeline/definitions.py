@@ -1,0 +1,38 @@
+"""What the catalog says of a collection, as the task and as the target know it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Definition
+from cdc_actors.tasks import CollectionEntry
+
+if TYPE_CHECKING:
+    from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.tasks import FullName
+
+
+def entry_of(meta: CollectionMeta) -> CollectionEntry:
+    """Return the task's entry of a collection that it does not have yet."""
+    return CollectionEntry(
+        collection_id=meta.id,
+        database=meta.database,
+        name=meta.name,
+        schema=meta.schema,
+        shards=tuple(meta.shards),
+        created=meta.created,
+        properties=dict(meta.properties),
+    )
+
+
+def definition_of(meta: CollectionMeta, there: FullName) -> Definition:
+    """Return what the target is to create under the name that it has for it."""
+    return Definition(
+        database=there[0],
+        name=there[1],
+        schema=meta.schema,
+        shards=meta.shards_num,
+        consistency_level=meta.consistency_level,
+        properties=dict(meta.properties),
+        partitions=tuple(p.name for p in meta.partitions.values()),
+    )

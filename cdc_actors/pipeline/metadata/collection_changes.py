@@ -1,0 +1,162 @@
+"""What the catalog tells of the collections of a task beside their rows.
+
+Milvus (2.3.5) logs no new partition, rename, alias or changed property; they are in the
+catalog with their times. What was told last is compared with what the catalog says now,
+so that a restart finds what happened meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import hybrid
+from cdc_actors.pipeline.work import CreatePartition, RecordOperation, Told
+from cdc_actors.tasks import (
+    ALTER_ALIAS,
+    CREATE_ALIAS,
+    DROP_ALIAS,
+    IMPORT,
+    RENAME_COLLECTION,
+    Operation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cdc_actors.pipeline.context import Stream
+    from cdc_actors.pipeline.metadata.indexes_and_loads import Serving
+    from cdc_actors.pipeline.pending import Parking
+    from cdc_actors.pipeline.router import Router
+    from cdc_actors.source.catalog.client import (
+        Aliases,
+        Catalog,
+        CollectionMeta,
+        ImportMeta,
+    )
+    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+
+
+class Follower:
+    """Parks what the catalog tells until its time has come. The reader's thread."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        router: Router,
+        parking: Parking,
+        catalog: Catalog,
+        serving: Serving,
+        spec: TaskSpec,
+    ) -> None:
+        self._stream = stream
+        self._router = router
+        self._parking = parking
+        self._catalog = catalog
+        self._serving = serving
+        self._spec = spec
+        self._partitions: set[int] = set()
+        self._names: dict[int, FullName] = {}
+        self._aliases: dict[FullName, int] = {}
+        self._since: dict[FullName, int] = {}
+        self._imports: set[int] = set()
+        self._new_imports: list[ImportMeta] = []
+
+    def restore(
+        self, entries: Iterable[CollectionEntry], aliases: Mapping[FullName, int]
+    ) -> None:
+        """Go on from what earlier runs brought to the target."""
+        self._aliases.update(aliases)
+        for entry in entries:
+            self._imports.update(entry.imports)
+            self._go_on_renaming(entry)
+
+    def see(self, meta: CollectionMeta) -> None:
+        """Park what is new of a collection that is there and selected, or known."""
+        for partition_id, partition in meta.partitions.items():
+            if partition_id not in self._partitions:
+                self._partitions.add(partition_id)
+                work = CreatePartition(partition.name, partition.created)
+                self._parking.add(work, partition.created, meta.id)
+        self._see_name(meta)
+        self._serving.see(meta)
+
+    def see_aliases(self, found: Aliases) -> None:
+        """Park what was done to aliases of the task's collections."""
+        ours = {
+            key: alias
+            for key, alias in found.items()
+            if self._aliases.get(key) == alias.collection_id
+            or self._takes(alias.collection_id)
+        }
+        for key in self._aliases.keys() - ours.keys():
+            gone = found[key].since if key in found else self._catalog.alias_ended(*key)
+            self._park_alias(DROP_ALIAS, key, self._aliases.pop(key), gone)
+        for key, alias in ours.items():
+            known = self._aliases.get(key)
+            if known != alias.collection_id:
+                self._aliases[key] = alias.collection_id
+                kind = ALTER_ALIAS if known else CREATE_ALIAS
+                self._park_alias(kind, key, alias.collection_id, alias.since)
+
+    def see_imports(self, found: Iterable[ImportMeta]) -> None:
+        """Notice rows that came past the log."""
+        for each in found:
+            if each.id not in self._imports:
+                self._imports.add(each.id)
+                self._new_imports.append(each)
+
+    def advance(self) -> None:
+        """Compare, or write down, what is of collections that have come to be known."""
+        self._serving.advance()
+        found, self._new_imports = self._new_imports, []
+        for each in found:
+            collection = self._router.get(each.collection_id)
+            if collection is not None:
+                operation = Operation(
+                    kind=IMPORT,
+                    timestamp=hybrid(each.created),
+                    database=collection.entry.database,
+                    name=collection.entry.name,
+                    collection_id=each.collection_id,
+                    detail={"import": each.id, "rows": each.rows},
+                )
+                self._stream.record(RecordOperation(operation))
+            elif not self._router.is_gone(each.collection_id):
+                self._new_imports.append(each)
+
+    def _go_on_renaming(self, entry: CollectionEntry) -> None:
+        """Have a rename finished that was under way when an earlier run ended."""
+        if entry.renaming is not None and not self._router.is_gone(entry.collection_id):
+            begun = entry.renaming
+            self._names[entry.collection_id] = begun.new_name
+            work = Told(RENAME_COLLECTION, begun.timestamp, begun.detail)
+            self._parking.add(work, begun.timestamp, entry.collection_id)
+
+    def _see_name(self, meta: CollectionMeta) -> None:
+        collection = self._router.get(meta.id)
+        if collection is None:
+            return
+        entry = collection.entry
+        now = meta.database, meta.name
+        if self._names.get(meta.id, (entry.database, entry.name)) != now:
+            self._names[meta.id] = now
+            detail = {"to_database": meta.database, "to_name": meta.name}
+            since = meta.names[-1].since if len(meta.names) > 1 else meta.altered
+            work = Told(RENAME_COLLECTION, since, detail)
+            self._parking.add(work, since, meta.id)
+
+    def _takes(self, collection_id: int) -> bool:
+        """Tell whether the task replicates a collection, or will."""
+        if self._router.knows(collection_id):
+            return not self._router.is_gone(collection_id)
+        meta = self._catalog.collection(collection_id)
+        return (
+            meta is not None
+            and meta.available
+            and self._spec.selects(meta.database, meta.name)
+        )
+
+    def _park_alias(self, kind: str, key: FullName, owner: int, timestamp: int) -> None:
+        """Never before what was told last: the catalog may have forgotten the time."""
+        since = self._since[key] = max(timestamp, self._since.get(key, 0))
+        self._parking.add(Told(kind, since, {"alias": key[1]}), since, owner, alias=key)

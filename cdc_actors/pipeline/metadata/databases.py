@@ -1,0 +1,126 @@
+"""Databases that come and go at the target as they do in the source's catalog.
+
+The log tells of them from Milvus 2.3.2 on, and for as long as it is kept also of those
+that are long gone; the catalog tells which there are, whatever the version.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import hybrid
+from cdc_actors.errors import OperatorError
+from cdc_actors.pipeline.work import BeginOperation, RecordOperation
+from cdc_actors.target.collections import drop_database, ensure_database
+from cdc_actors.tasks import (
+    CREATE_DATABASE,
+    DEFAULT_DATABASE,
+    DROP_DATABASE,
+    Operation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cdc_actors.pipeline.context import Stream
+    from cdc_actors.pipeline.router import Router
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import TaskSpec
+
+
+class Databases:
+    """Creates and drops the databases of one stream. The reader's thread.
+
+    Only those of which everything is selected. What was done is compared with what there
+    is now, so that a restart finds what happened meanwhile.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        router: Router,
+        target: Connection,
+        spec: TaskSpec,
+        known: Mapping[str, bool],
+    ) -> None:
+        """``known`` are those that earlier runs made; False: that may be half done."""
+        self._stream = stream
+        self._router = router
+        self._target = target
+        self._spec = spec
+        self._begun = set(known)
+        self._made = {name for name, made in known.items() if made}
+        self._there: set[str] = set()
+        self._gone: set[str] = set()
+
+    def see(self, found: Iterable[str]) -> None:
+        """Know which databases the source has now.
+
+        One that came and went between two looks may have been made with its collections.
+        """
+        self._there = set(filter(self._is_ours, found))
+        filled = filter(self._is_ours, self._router.databases())
+        self._gone = self._gone.union(self._begun, filled) - self._there
+
+    def advance(self) -> None:
+        """Create what is new, and drop what is gone and has no collections any more."""
+        for name in sorted(self._there - self._made):
+            self._create(name)
+        if self._gone:
+            for name in sorted(self._gone - self._router.databases()):
+                self._drop(name)
+
+    def _is_ours(self, name: str) -> bool:
+        return name != DEFAULT_DATABASE and self._spec.selects_database(name)
+
+    def _create(self, name: str) -> None:
+        operation = self._operation(CREATE_DATABASE, name)
+        self._begun.add(name)
+        self._made.add(name)
+        there = self._spec.target_database(name)
+        self._do(operation, lambda: ensure_database(self._target, there))
+
+    def _drop(self, name: str) -> None:
+        for each in (self._begun, self._made, self._gone):
+            each.discard(name)
+        operation = self._operation(DROP_DATABASE, name)
+        self._do(operation, lambda: self._drop_unless_shared(name))
+
+    def _drop_unless_shared(self, name: str) -> None:
+        """Drop it at the target unless others are there, too.
+
+        It is not even asked for: it could come between the steps of creating the first
+        collection that another database has there.
+        """
+        there = self._spec.target_database(name)
+        if self._router.is_shared(name):
+            raise OperatorError(
+                f"{there} at the target holds collections of other databases, too"
+            )
+        drop_database(self._target, there)
+
+    def _operation(self, kind: str, name: str) -> Operation:
+        """The catalog need not know when it was."""
+        wanted = {"db_name": self._spec.target_database(name)}
+        return Operation(
+            kind=kind,
+            timestamp=hybrid(time.time()),
+            database=name,
+            name="",
+            detail={"request": wanted},
+        )
+
+    def _do(self, operation: Operation, act: Callable[[], None]) -> None:
+        """Do it and write it down, or why not.
+
+        What may be half done must be known after a crash: the source may have undone it.
+        """
+        self._stream.record(BeginOperation(operation))
+        try:
+            act()
+        except OperatorError as refusal:
+            detail = operation.detail | {"refused": str(refusal)}
+            operation = replace(operation, detail=detail)
+        self._stream.record(RecordOperation(operation))

@@ -1,0 +1,97 @@
+"""Properties of collections: the catalog tells that they changed, the source's API how.
+
+Milvus 2.3.5 writes into its catalog what the properties were before they were last
+altered (seen live: etcd is one alteration behind DescribeCollection).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.pipeline.work import Told
+from cdc_actors.target.collections import describe
+from cdc_actors.target.connection import Connection
+from cdc_actors.tasks import ALTER_COLLECTION
+
+if TYPE_CHECKING:
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.pipeline.context import Stream
+    from cdc_actors.pipeline.pending import Parking
+    from cdc_actors.pipeline.router import Collection, Router
+    from cdc_actors.source.catalog.client import CollectionMeta
+
+RETRY_SECONDS = 10.0
+"""How long the source's API is left alone after it did not answer."""
+
+CONNECT_SECONDS = 2.0
+
+
+class Properties:
+    """Finds out which properties were altered. The reader's thread.
+
+    The log is read without the source's API: while that is away, only this waits.
+    """
+
+    def __init__(
+        self, stream: Stream, source: SourceConfig, router: Router, parking: Parking
+    ) -> None:
+        self._stream = stream
+        self._source = source
+        self._router = router
+        self._parking = parking
+        self._told: dict[int, dict[str, str]] = {}
+        self._waiting: dict[int, CollectionMeta] = {}
+        self._connection: Connection | None = None
+        self._not_before = 0.0
+
+    def see(self, meta: CollectionMeta) -> None:
+        """Have the properties looked up of a collection that was ever altered."""
+        if meta.altered > meta.created:
+            self._waiting[meta.id] = meta
+
+    def advance(self) -> None:
+        """Look up the properties of those whose time has come."""
+        if time.monotonic() < self._not_before:
+            return
+        for meta in list(self._waiting.values()):
+            collection = self._router.get(meta.id)
+            if self._router.is_gone(meta.id):
+                del self._waiting[meta.id]
+            elif collection and self._parking.is_due(collection, meta.altered):
+                try:
+                    self._compare(collection, meta)
+                except (TransientError, OperatorError):
+                    self._not_before = time.monotonic() + RETRY_SECONDS
+                    return
+                del self._waiting[meta.id]
+
+    def close(self) -> None:
+        """Close the connection to the source. Idempotent."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _compare(self, collection: Collection, meta: CollectionMeta) -> None:
+        """Give the collection what differs from what it was told last."""
+        there = describe(self._api(), meta.database, meta.name)
+        if there is None or there.collectionID != meta.id:
+            return
+        told = self._told.setdefault(meta.id, dict(collection.entry.properties))
+        now = {pair.key: pair.value for pair in there.properties}
+        changed = {key: value for key, value in now.items() if told.get(key) != value}
+        if changed:
+            told.update(changed)
+            work = Told(ALTER_COLLECTION, meta.altered, {"properties": changed})
+            self._router.give_told(collection, work)
+
+    def _api(self) -> Connection:
+        if self._connection is None:
+            source = self._source
+            self._connection = Connection(
+                source.uri,
+                source.token,
+                timeout=CONNECT_SECONDS,
+                given_up=self._stream.given_up,
+            )
+        return self._connection

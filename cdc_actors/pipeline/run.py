@@ -1,0 +1,73 @@
+"""One run of a task: its stream, the reader that feeds it, and how far it has come."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from cdc_actors.pipeline.context import Stream
+from cdc_actors.pipeline.reader_actor import Assignment, Reader
+from cdc_actors.pipeline.work import ReadOn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.memory_budget import Memory
+    from cdc_actors.pipeline.work import StreamProgressed
+
+STOP_SECONDS = 1.0
+"""How long a run may take to end before it is left behind, its requests cancelled."""
+
+_log = structlog.get_logger()
+
+
+class Run:
+    """Begins when it is made and ends once. The task actor's thread uses it."""
+
+    def __init__(
+        self,
+        number: int,
+        task: pykka.ActorRef[Any],
+        assignment: Assignment,
+        memory: Memory,
+    ) -> None:
+        self.number = number
+        self.progress: StreamProgressed | None = None
+        self._begun_at = time.monotonic()
+        self._stream = Stream(number, task, memory)
+        self._reader = Reader.start(self._stream, assignment)
+        self._reader.tell(ReadOn())
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._begun_at
+
+    @property
+    def rows(self) -> int:
+        """How many rows the target has confirmed."""
+        return self._stream.rows
+
+    def end(self) -> bool:
+        """Stop reading and applying; tell whether everything has come to its end."""
+        self._stream.stop()
+        try:
+            self._reader.stop(block=True, timeout=STOP_SECONDS)
+        except pykka.Timeout:
+            _log.warning("a stream is still opening; it ends by itself")
+            return False
+        finally:
+            self._stream.close()
+        return True
+
+    def checkpoints(self) -> Mapping[str, Checkpoint]:
+        """Return how far the target has come."""
+        return self._stream.checkpoints()
+
+    def sent(self) -> Mapping[str, int]:
+        """Return how far changes have been sent, by channel."""
+        return self._stream.sent

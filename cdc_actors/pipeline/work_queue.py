@@ -1,0 +1,87 @@
+"""The way of data between a reader and its appliers: bounded in bytes.
+
+Actors' mailboxes carry small control messages only; rows wait here.
+
+All that one run holds counts towards its part of the service's memory: what waits for a
+tick, at a barrier, for the drop of a collection's predecessor, for the applier, and for the
+target's answer. Who reads waits for room, but never for ever:
+
+- Work that an applier has comes to its end without anything more being read: the target
+  answers, or does not and the run fails. While there is some, waiting is safe.
+- Rows that wait for a tick, a barrier or a predecessor go on only when more of the log is
+  read, of the channels that have not come so far. When those rows alone fill the memory
+  and no applier has anything to do, exactly those channels are read on; the channels that
+  are ahead wait in the log.
+- If no channel is waited for either, what fills the memory is what was fetched ahead, or
+  another task's. Then reading on moves the former, and is one poll beyond the latter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cdc_actors.memory_budget import Account
+    from cdc_actors.pipeline.work import Work
+
+
+class Budget:
+    """What one run holds of the service's memory. Any thread may use it."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._lock = threading.Lock()
+        self._at_work = 0
+
+    @property
+    def at_work(self) -> int:
+        """How many items of work the appliers have."""
+        return self._at_work
+
+    def hold(self, size: int) -> None:
+        """Count bytes as held; never blocks: the reader asks ``wait`` before it reads."""
+        self._account.take(size)
+
+    def hand_over(self) -> None:
+        """Say that an applier has an item more to do."""
+        with self._lock:
+            self._at_work += 1
+
+    def let_go(self, size: int) -> None:
+        """Say that an applier is done with an item that held so many bytes."""
+        with self._lock:
+            self._at_work -= 1
+        self._account.give(size)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for room, as long as there is work that makes some; tell if there is."""
+        has_room = self._account.has_room
+        self._account.wait_for(lambda: has_room() or not self._at_work, timeout)
+        return has_room()
+
+    def close(self) -> None:
+        """Hold nothing any more. Idempotent."""
+        self._account.close()
+
+
+class Inbox:
+    """What one applier has to do, in order. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._items: deque[Work] = deque()
+        self._lock = threading.Lock()
+
+    def put(self, item: Work) -> bool:
+        """Add an item; tell whether the inbox was empty, so that somebody must be told."""
+        with self._lock:
+            self._items.append(item)
+            return len(self._items) == 1
+
+    def take(self) -> list[Work]:
+        """Return all that is there, oldest first, and forget it."""
+        with self._lock:
+            items = list(self._items)
+            self._items.clear()
+            return items

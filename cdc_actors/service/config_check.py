@@ -1,0 +1,113 @@
+"""Everything that a configuration names, connected to once: ``config check``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import PositionLostError, TransientError
+from cdc_actors.service.service import key_path, open_log
+from cdc_actors.service.source_checks import (
+    reach_api,
+    reach_queue,
+    reach_version,
+    tried,
+)
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.wal import open_reader
+from cdc_actors.store.secrets import SecretBox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from cdc_actors.config import Config, SourceConfig
+    from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.wal import WalReader
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of a configuration: whether it works, and what it or its failure says."""
+
+    part: str
+    ok: bool
+    words: str
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Try each part, one after another.
+
+    The store and its key are opened as the service opens them, so made if there are none.
+    """
+    source = config.source_config
+    parts: dict[str, Callable[[], str]] = {
+        "store": partial(_store, config),
+        "source api": partial(reach_api, source),
+        "source version": partial(reach_version, source),
+        "etcd": partial(_catalog, source),
+        "message queue": partial(_queue, source),
+        "channels": partial(_channels, source),
+    }
+    for name, part in parts.items():
+        yield Finding(name, *tried(part))
+
+
+def _store(config: Config) -> str:
+    SecretBox.open(key_path(config), os.environ)
+    with closing(open_log(config)) as log:
+        log.check()
+        return f"{config.meta_store_config.store_type}, {len(log.alive_ids())} tasks"
+
+
+def _catalog(source: SourceConfig) -> str:
+    with closing(Catalog(source.etcd)) as catalog:
+        found = catalog.snapshot()
+    count = sum(meta.available for meta in found.collections.values())
+    return f"{count} collections in {len(found.databases)} databases"
+
+
+def _queue(source: SourceConfig) -> str:
+    reach_queue(source)
+    sections = ("natsmq", "rocksmq", "kafka", "pulsar")
+    return next(name for name in sections if getattr(source, name) is not None)
+
+
+def _channels(source: SourceConfig) -> str:
+    """Tell which collections could be replicated from their beginnings on.
+
+    Raises:
+        TransientError: A channel of the catalog is not in the queue.
+        PositionLostError: The log does not reach back to a collection's beginning.
+    """
+    with closing(Catalog(source.etcd)) as catalog:
+        found = [c for c in catalog.snapshot().collections.values() if c.available]
+    channels = sorted({channel for meta in found for channel in meta.start_positions})
+    with open_reader(source) as reader:
+        missing = [channel for channel in channels if reader.newest(channel) is None]
+        if missing:
+            raise TransientError(
+                f"not in the message queue: {_some(missing)}; is it the queue of "
+                "this source?"
+            )
+        lost = [f"{c.database}.{c.name}" for c in found if not _is_whole(reader, c)]
+    if lost:
+        raise PositionLostError(
+            f"the log no longer holds the beginning of {_some(lost)}: a new task would "
+            "set them aside"
+        )
+    return f"{len(channels)} in use; the log holds every collection's beginning"
+
+
+def _is_whole(reader: WalReader, meta: CollectionMeta) -> bool:
+    starts = meta.start_positions.items()
+    return all(reader.holds(reader.position(channel, id_)) for channel, id_ in starts)
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first few of many names."""
+    given = list(names)
+    more = f" and {len(given) - 5} more" if len(given) > 5 else ""  # noqa: PLR2004
+    return ", ".join(given[:5]) + more

@@ -1,0 +1,264 @@
+"""The service as its API and its command line use it: messages to the supervisor."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from cdc_actors.errors import (
+    CdcError,
+    RequestError,
+    SourceRefusedError,
+    TargetRefusedError,
+    UnavailableError,
+    UnknownTaskError,
+)
+from cdc_actors.service.messages import (
+    CreateTask,
+    DeleteTask,
+    GetTask,
+    ListTasks,
+    PauseTask,
+    Rebuild,
+    ResumeTask,
+    Shutdown,
+)
+from cdc_actors.service.projection import past_view_of
+from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
+from cdc_actors.service.supervisor_actor import Supervisor
+from cdc_actors.service.task_record import Stores
+from cdc_actors.service.views import PositionView, Readiness
+from cdc_actors.store.audit.verify import verify
+from cdc_actors.store.checkpoints import Checkpoints
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.store.history import History
+from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.send_horizons import Fences
+from cdc_actors.target.connection import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cdc_actors.config import Config
+    from cdc_actors.config.model import LogLevel
+    from cdc_actors.service.views import TaskView
+    from cdc_actors.store.history import Moment, Page
+    from cdc_actors.tasks import TaskSpec, Who
+
+ANSWER_SECONDS = 5.0
+"""How long a request waits for the supervisor, and then for the task."""
+
+PROBES_AT_ONCE = 8
+"""How many creates may wait for their targets at a time; the API has more threads."""
+
+_logger = structlog.get_logger()
+_STARTING = "the service is starting, try again in a moment"
+
+
+class Service:
+    """Everything behind the API. Any thread may use it."""
+
+    def __init__(
+        self, config: Config, set_log_level: Callable[[LogLevel], None] = lambda _: None
+    ) -> None:
+        """``set_log_level`` says from which level on the process logs."""
+        self._config = config
+        self._source = SourceState({"service": "starting"})
+        self._supervisor: pykka.ActorRef[Supervisor] | None = None
+        self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
+        self._history: History | None = None
+        self._set_log_level = set_log_level
+
+    def start(self) -> None:
+        """Open the event log and begin to rebuild the tasks; does not wait for them.
+
+        Raises:
+            OperatorError: The log or the key to its secrets cannot be used.
+        """
+        secrets = SecretBox.open(key_path(self._config), os.environ)
+        self._log = open_log(self._config)
+        self._history = History(self._log)
+        self._checkpoints = Checkpoints(self._log)
+        stores = Stores(self._log, self._checkpoints, Fences(self._log), secrets)
+        self._supervisor = Supervisor.start(self._config, stores)
+        self._supervisor.tell(Rebuild())
+        SourceProbe.start(self._config.source_config, self._source)
+        if self._config.meta_store_config.verify_at_start:
+            # Beside all else: nobody is to wait for it, and nothing can be undone by it.
+            threading.Thread(target=_verify, args=[self._log], daemon=True).start()
+
+    def stop(self, timeout: float) -> None:
+        """End all work within ``timeout`` seconds and keep the checkpoints."""
+        if self._supervisor is None:
+            return
+        deadline = time.monotonic() + timeout
+        with suppress(pykka.Timeout):
+            answer: Any = self._supervisor.ask(Shutdown(), timeout=timeout)
+            for task in answer:
+                task.get(timeout=max(0.1, deadline - time.monotonic()))
+        # Whoever waits for a server that hangs is left behind: its thread is a daemon.
+        with suppress(pykka.Timeout):
+            for end in pykka.ActorRegistry.stop_all(block=False):
+                end.get(timeout=1)
+        self._log.close()
+
+    def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
+        """Create a task, once its target has been connected to; return its id.
+
+        Raises:
+            SourceRefusedError: The source is of a version that cannot be read.
+            TargetRefusedError: The target cannot be reached, or refuses.
+            TaskLimitError: There are too many tasks.
+        """
+        if task_id is not None and self._exists(task_id):
+            return task_id
+        if self._source.refusal:
+            raise SourceRefusedError(self._source.refusal)
+        self._try_target(spec)
+        return str(self._ask(CreateTask(task_id, spec, who)))
+
+    def list(self) -> list[TaskView]:
+        """Return every task, the oldest first."""
+        found: list[TaskView] = self._ask(ListTasks())
+        return found
+
+    def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
+        """Return one task, as it is or once was; UnknownTaskError if there is none."""
+        if as_of is not None:
+            return past_view_of(self._reading().task(task_id, as_of))
+        view: TaskView = self._ask(GetTask(task_id))
+        return view
+
+    def history(self, task_id: str, *, after: int, limit: int) -> Page:
+        """Return some of the events of a task, also of one that is deleted.
+
+        Read from the log in the caller's thread: the supervisor, which every request
+        goes through, must not wait for a long read, and the log is true without it.
+        """
+        return self._reading().page(task_id, after=after, limit=limit)
+
+    def positions(self, task_id: str) -> tuple[PositionView, ...]:
+        """Return up to where a task, or every one if ``task_id`` is empty, has come.
+
+        As saved, once a second and at a pause; nothing of a task that is not there.
+        """
+        self._reading()
+        wanted = [task_id] if task_id else [view.task_id for view in self.list()]
+        requests = self._config.source_config.replicate_chan
+        return tuple(
+            PositionView(
+                task_id=each, checkpoint=checkpoint, of_requests=channel == requests
+            )
+            for each in wanted
+            for channel, checkpoint in sorted(self._checkpoints.load(each).items())
+        )
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Log from this level on, until the next start."""
+        self._set_log_level(level)
+
+    def pause(self, task_id: str, who: Who) -> None:
+        """Pause a task; nothing more reaches the target once this returns."""
+        self._ask(PauseTask(task_id, who))
+
+    def resume(self, task_id: str, who: Who) -> None:
+        """Let a paused task go on."""
+        self._ask(ResumeTask(task_id, who))
+
+    def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:
+        """End a task for good; the target keeps what it has."""
+        try:
+            self._ask(DeleteTask(task_id, who))
+        except UnknownTaskError:
+            if not ignore_not_found:
+                raise
+
+    def readiness(self) -> Readiness:
+        """Tell whether the service can do its work, and what is missing."""
+        missing = dict(self._source.missing)
+        try:
+            self._ask(ListTasks())
+            self._log.check()
+        except RequestError as error:
+            missing["tasks"] = str(error)
+        return Readiness(ready=not missing, missing=missing)
+
+    def alive(self) -> bool:
+        """Tell whether the supervisor is there."""
+        return self._supervisor is not None and self._supervisor.is_alive()
+
+    def _exists(self, task_id: str) -> bool:
+        try:
+            self.get(task_id)
+        except UnknownTaskError:
+            return False
+        return True
+
+    def _reading(self) -> History:
+        if self._history is None:
+            raise UnavailableError(_STARTING)
+        return self._history
+
+    def _try_target(self, spec: TaskSpec) -> None:
+        if not self._probes.acquire(timeout=ANSWER_SECONDS):
+            raise UnavailableError("too many creates wait for their targets, try later")
+        try:
+            connect(spec.target, spec.token).close()
+        except CdcError as error:
+            raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
+        finally:
+            self._probes.release()
+
+    def _ask(self, message: object) -> Any:
+        """Ask the supervisor, and the task behind it if it passes the message on."""
+        if self._supervisor is None:
+            raise UnavailableError(_STARTING)
+        try:
+            answer = self._supervisor.ask(message, timeout=ANSWER_SECONDS)
+            if isinstance(answer, pykka.Future):
+                answer = answer.get(timeout=ANSWER_SECONDS)
+        except pykka.Timeout as error:
+            raise UnavailableError(
+                f"no answer within {ANSWER_SECONDS:.0f} seconds; whether it was done "
+                "will be seen: ask again"
+            ) from error
+        except pykka.ActorDeadError as error:
+            raise UnavailableError("the task is just starting again") from error
+        return answer
+
+
+def _verify(log: TaskLog) -> None:
+    try:
+        verdict = verify(log.database)
+    except CdcError as error:
+        _logger.warning("event log not verified", error=str(error))
+        return
+    if verdict.fits:
+        _logger.info("event log verified", head=str(verdict.head))
+    else:
+        _logger.error(
+            "event log is not the one that was written", misfit=verdict.misfit
+        )
+
+
+def open_log(config: Config) -> TaskLog:
+    """Open the configured event log."""
+    store = config.meta_store_config
+    if store.store_type == "postgres":
+        return TaskLog.postgres(store.postgres.url)
+    return TaskLog.sqlite(store.sqlite.path)
+
+
+def key_path(config: Config) -> Path:
+    """Return where the key to the log's secrets is, unless the environment has it."""
+    store = config.meta_store_config
+    if store.store_type == "postgres":
+        return Path("cdc-actors.key")
+    return Path(store.sqlite.path).with_suffix(".key")

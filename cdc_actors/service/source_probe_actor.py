@@ -1,0 +1,70 @@
+"""The actor that knows whether the source can be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from cdc_actors.service import backoff
+from cdc_actors.service.source_checks import reach_api, reach_etcd, reach_queue, tried
+
+if TYPE_CHECKING:
+    from cdc_actors.config import SourceConfig
+
+PROBE_SECONDS = 5.0
+
+VERSION = "source version"
+ETCD = "source etcd"
+_PARTS = {
+    "source api": reach_api,
+    ETCD: reach_etcd,
+    "source message queue": reach_queue,
+}
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What of the source cannot be reached, and why. Any thread may read it."""
+
+    missing: dict[str, str]
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can ever be replicated from the source, if that is known."""
+        return self.missing.get(VERSION, "")
+
+
+class SourceProbe(pykka.ThreadingActor):
+    """Tries the source's API, etcd and message queue again and again."""
+
+    use_daemon_thread = True
+
+    def __init__(self, source: SourceConfig, state: SourceState) -> None:
+        super().__init__()
+        self._source = source
+        self._state = state
+
+    def on_start(self) -> None:
+        """Begin to try."""
+        self.actor_ref.tell("try")
+
+    def on_receive(self, message: Any) -> None:
+        """Try each part of the source once."""
+        tries = {
+            name: tried(partial(part, self._source)) for name, part in _PARTS.items()
+        }
+        found = {name: words for name, (reached, words) in tries.items() if not reached}
+        reached, refusal = tries[ETCD]
+        if reached and refusal:
+            found[VERSION] = refusal
+        if found != self._state.missing:
+            log = _log.warning if found else _log.info
+            log("source not reached" if found else "source reached", missing=found)
+        self._state.missing = found
+        backoff.tell_later(self.actor_ref, message, PROBE_SECONDS)

@@ -1,0 +1,149 @@
+"""What is written down of one task: its events, its checkpoints, its fences."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from cdc_actors.errors import UnavailableError
+from cdc_actors.tasks import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.errors import CdcError
+    from cdc_actors.store.checkpoints import Checkpoints
+    from cdc_actors.store.event_log import TaskLog
+    from cdc_actors.store.secrets import SecretBox
+    from cdc_actors.store.send_horizons import Fences
+    from cdc_actors.tasks import Task
+
+SAVE_SECONDS = 1.0
+"""How often checkpoints are saved, at most; a pause and a stop save them, too."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where tasks keep what is true, and the key to their secrets."""
+
+    log: TaskLog
+    checkpoints: Checkpoints
+    fences: Fences
+    secrets: SecretBox
+
+
+class Ledger:
+    """One task as the stores have it. Its actor's thread alone uses it.
+
+    ``unrecorded`` is a failure that the stores have not taken, None once they take again.
+
+    Methods raise ``UnavailableError`` when a store does not answer.
+    """
+
+    def __init__(self, task: Task, stores: Stores) -> None:
+        self.task = task
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self._id = task.task_id
+        self._stores = stores
+        self.unrecorded: Failure | None = None
+        self._unclear = False
+        self._saved_at = 0.0
+
+    def refresh(self) -> None:
+        """Find out what became of a write that was not answered, if there was one.
+
+        Raises:
+            UnknownTaskError: It was the deletion, and it was done.
+        """
+        if self._unclear:
+            self.task = self._stores.log.load(self._id)
+            self._unclear = False
+
+    def record(self, command: Callable[[Task], None]) -> None:
+        """Run a command of the aggregate and make its events true.
+
+        ``task`` changes only once they are: nobody is ever shown what may not be so.
+        """
+        self.refresh()
+        draft = self.task.draft()
+        command(draft)
+        self._unclear = True
+        self._stores.log.save(draft)
+        self._unclear = False
+        self.unrecorded = None
+        self.task = draft
+
+    def load(self) -> None:
+        """Read the checkpoints of earlier runs."""
+        self.checkpoints = self._stores.checkpoints.load(self._id)
+
+    def fences(self) -> dict[str, int]:
+        """Read up to where earlier runs may have sent changes."""
+        return self._stores.fences.load(self._id)
+
+    def token(self) -> str:
+        """Return the target's token.
+
+        Raises:
+            OperatorError: The key is not the one that it was encrypted with.
+        """
+        return self._stores.secrets.decrypt(self.task.secret)
+
+    def save(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Save the checkpoints that have moved."""
+        moved = [
+            checkpoint
+            for checkpoint in checkpoints
+            if self.checkpoints.get(checkpoint.position.channel) != checkpoint
+        ]
+        if moved:
+            self._stores.checkpoints.save(self._id, moved)
+            self.checkpoints.update((c.position.channel, c) for c in moved)
+        self._saved_at = time.monotonic()
+
+    def save_now_and_then(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Save the checkpoints unless that was tried a moment ago.
+
+        If the store does not take them, what follows them goes on until its fence.
+        """
+        if time.monotonic() - self._saved_at <= SAVE_SECONDS:
+            return
+        try:
+            self.save(checkpoints)
+            self.unrecorded = None
+        except UnavailableError as error:
+            self._saved_at = time.monotonic()
+            self.miss(error, SAVE_SECONDS)
+
+    def miss(self, error: CdcError, wait: float) -> None:
+        """Keep, for the task's health, a failure that could not be written down."""
+        before = self.unrecorded
+        if before is None:
+            _log.warning("not written down", task_id=self._id, error=str(error))
+        now = datetime.now(UTC)
+        self.unrecorded = Failure(
+            error=str(error),
+            failure_class=error.failure_class,
+            attempt=before.attempt + 1 if before else 1,
+            next_try=now + timedelta(seconds=wait),
+            since=before.since if before else now,
+        )
+
+    def move_fences(self, sent: Mapping[str, int]) -> None:
+        """Set the fences of these channels."""
+        self._stores.fences.save(self._id, sent)
+
+    def clear(self) -> None:
+        """Forget the checkpoints and fences of a deleted task, if the store lets us."""
+        try:
+            self._stores.checkpoints.delete(self._id)
+            self._stores.fences.delete(self._id)
+        except UnavailableError as error:
+            _log.warning("checkpoints stay", task_id=self._id, error=str(error))

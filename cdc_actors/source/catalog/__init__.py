@@ -1,0 +1,1 @@
+"""The source's metadata, as it stands in its etcd."""

@@ -1,0 +1,104 @@
+"""Users, roles, privilege groups and grants as the catalog has them.
+
+Milvus (2.3 to 2.5) keeps them without times or snapshots: what they are now is all that
+can be known. Of a password there is a bcrypt hash only. Pure: bytes in, records out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pymilvus.grpc_gen import milvus_pb2
+
+from cdc_actors.errors import OperatorError
+
+if TYPE_CHECKING:
+    from cdc_actors.source.catalog.model import Pairs
+
+ACCESS = "root-coord/credential/"
+PRIVILEGE_GROUPS = "root-coord/privilege-group/"
+
+GROUP = "Group"
+"""The object type, of our own, of a grant of a privilege group."""
+
+Fact = tuple[str, ...]
+"""``("user", name)``, ``("role", name)``, ``("group", name)``, ``("member", group,
+privilege)``, ``("binding", user, role)`` or ``("grant", role, object type, database,
+object, privilege or group)``, as Milvus's API names them."""
+
+_PREFIX, _GROUP_PREFIX = "Privilege", "PrivilegeGroup"
+_FINGERPRINT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AccessMeta:
+    """Who may do what.
+
+    ``passwords`` has for each user a fingerprint that changes when the password does; it
+    cannot be turned back into the hash, nor that into the password.
+    """
+
+    facts: frozenset[Fact]
+    passwords: dict[str, str]
+
+
+def access(pairs: Pairs) -> AccessMeta:
+    """Return who may do what, from the pairs below ``ACCESS`` and ``PRIVILEGE_GROUPS``."""
+    rows = [
+        (key.removeprefix(ACCESS).split("/"), value)
+        for key, value in pairs
+        if key.startswith(ACCESS)
+    ]
+    privileges: dict[str, list[str]] = {}
+    for parts, _ in rows:
+        if parts[0] == "grantee-id":
+            privileges.setdefault(parts[1], []).append(parts[2])
+    facts = _groups(pairs)
+    passwords = {}
+    for parts, value in rows:
+        match parts:
+            case ["users", user]:
+                facts.add(("user", user))
+                passwords[user] = _fingerprint(user, value)
+            case ["roles", role]:
+                facts.add(("role", role))
+            case ["user-role-mapping", user, role]:
+                facts.add(("binding", user, role))
+            case ["grantee-privileges", role, kind, place]:
+                for privilege in privileges.get(value.decode(), ()):
+                    facts.add(_grant(role, kind, place, privilege))
+    return AccessMeta(frozenset(facts), passwords)
+
+
+def _groups(pairs: Pairs) -> set[Fact]:
+    """Return the groups that users have made, and what is in them (from 2.5 on)."""
+    facts: set[Fact] = set()
+    for key, value in pairs:
+        if key.startswith(PRIVILEGE_GROUPS):
+            group = milvus_pb2.PrivilegeGroupInfo.FromString(value)
+            facts.add(("group", group.group_name))
+            facts |= {("member", group.group_name, p.name) for p in group.privileges}
+    return facts
+
+
+def _grant(role: str, kind: str, place: str, privilege: str) -> Fact:
+    """Return what is granted; ``PrivilegeGroup`` stands before the name of a group."""
+    database, _, name = place.rpartition(".")
+    if privilege.startswith(_GROUP_PREFIX):
+        kind, own = GROUP, privilege.removeprefix(_GROUP_PREFIX)
+    else:
+        own = privilege.removeprefix(_PREFIX)
+    return ("grant", role, kind, database or "default", name, own)
+
+
+def _fingerprint(user: str, value: bytes) -> str:
+    try:
+        stored = json.loads(value)["encrypted_password"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OperatorError(
+            f"etcd holds no credential of Milvus 2.3 to 2.5 for the user {user}"
+        ) from error
+    return hashlib.sha256(f"{user}:{stored}".encode()).hexdigest()[:_FINGERPRINT]

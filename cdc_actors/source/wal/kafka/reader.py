@@ -1,0 +1,315 @@
+"""Reads Kafka, in which each physical channel is partition 0 of the topic of its name.
+
+A record's offset is the position (Milvus 2.3.5: ``pkg/mq/msgstream/mqwrapper/kafka``). Its
+text also names the topic's id: a topic that was deleted and made again is another one, even
+where it has grown longer than the position. Milvus's own positions do not name it.
+Fetching is librdkafka's; reading is by offset, with no consumer group and no commits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from confluent_kafka import KafkaError
+
+from cdc_actors.changes import Position, Record
+from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
+from cdc_actors.source.wal.kafka.client import PREFETCH_BYTES, Bounds, KafkaClient
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from types import TracebackType
+
+    from confluent_kafka import Message
+
+    from cdc_actors.config.queues import Kafka
+    from cdc_actors.memory_budget import Account
+
+_BYTES = 8
+_AT = "@"
+_SLICE = 0.2
+"""Seconds after which a waiting poll looks whether the reader was closed."""
+
+_LOOK_AGAIN = 1.0
+_CONFIRM = 3.0
+_STOP = 0.8
+_LOST = {
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001
+    KafkaError._LOG_TRUNCATION,  # noqa: SLF001
+    KafkaError.OFFSET_OUT_OF_RANGE,
+}
+_log = structlog.get_logger(__name__)
+
+
+class OffsetRecord(Record, frozen=True, gc=False):
+    """A record, its offset, and the id of its topic, empty if unknown."""
+
+    offset: int
+    topic_id: str
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return _position(self.channel, self.offset, self.topic_id)
+
+
+class KafkaReader:
+    """A ``WalReader`` of Kafka.
+
+    Connects when it is made.
+
+    Raises:
+        TransientError: No broker can be reached.
+        OperatorError: They refuse the login, or a setting is wrong.
+    """
+
+    def __init__(self, kafka: Kafka, account: Account | None = None) -> None:
+        """``account`` is what may be fetched ahead of the service's memory."""
+        if account is not None:
+            account.take(PREFETCH_BYTES)
+        self._client = KafkaClient(kafka)
+        self._turn = threading.Lock()
+        self._closing = False
+        self._open = True
+        self._attached: dict[str, int] = {}
+        self._topic_ids: dict[str, str] = {}
+        self._missing: set[str] = set()
+        self._look_at = 0.0
+        self._error: CdcError | None = None
+        try:
+            with self._using() as client:
+                client.topics()
+        except BaseException:
+            self.close()
+            raise
+
+    def subscribe(
+        self, channel: str, start: Position | None, *, inclusive: bool = True
+    ) -> None:
+        """Deliver ``channel`` from ``start`` on, or from the oldest record if None.
+
+        Raises:
+            ValueError: The channel is already subscribed to.
+        """
+        wanted = None if start is None else _next_offset(start, inclusive=inclusive)
+        with self._using() as client:
+            if channel in self._attached or channel in self._missing:
+                raise ValueError(f"{channel} is already subscribed to")
+            bounds = client.bounds(channel)
+            if start is not None and wanted is not None:
+                error = _lost(channel, wanted, bounds, _topic_id(start))
+                if error is not None:
+                    raise error
+            if bounds is None:
+                _log.info("kafka_topic_missing", topic=channel)
+                self._missing.add(channel)
+            else:
+                self._attach(channel, bounds, wanted)
+
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
+        """Return what has arrived; after an error, first what came before it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            with self._using():
+                self._client.deliver_only(channels)
+                records = self._take(max(0.0, min(_SLICE, left)))
+            if records or left <= 0:
+                return records
+
+    def oldest(self, channel: str) -> Position | None:
+        """Return the position of the oldest record kept, None if there is none."""
+        low, high, topic_id = self._bounds(channel)
+        return _position(channel, low, topic_id) if low < high else None
+
+    def newest(self, channel: str) -> Position | None:
+        """Return the position of the newest record, None if there is none."""
+        low, high, topic_id = self._bounds(channel)
+        return _position(channel, high - 1, topic_id) if low < high else None
+
+    def holds(self, start: Position, *, inclusive: bool = True) -> bool:
+        """Tell whether reading can begin at ``start`` without missing a record."""
+        wanted = _next_offset(start, inclusive=inclusive)
+        with self._using() as client:
+            bounds = client.bounds(start.channel)
+        return _lost(start.channel, wanted, bounds, _topic_id(start)) is None
+
+    def position(self, channel: str, message_id: bytes) -> Position:
+        """Return the position of an id as Milvus keeps it; see ``WalReader``."""
+        return _position(channel, int.from_bytes(message_id, "little"))
+
+    def reached(self, position: Position, mark: Position) -> bool:
+        """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
+        return _offset(position) >= _offset(mark)
+
+    def close(self) -> None:
+        """Stop within a second and release everything. Idempotent; any thread.
+
+        If another thread is in the middle of a call, that one closes as it leaves.
+        """
+        self._closing = True
+        if self._turn.acquire(timeout=_STOP):
+            self._leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _using(self) -> Iterator[KafkaClient]:
+        self._turn.acquire()
+        try:
+            if self._closing:
+                raise _closed()
+            yield self._client
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Give the turn back; whoever leaves last closes."""
+        try:
+            if self._closing and self._open:
+                self._open = False
+                self._client.close()
+        finally:
+            self._turn.release()
+
+    def _bounds(self, channel: str) -> Bounds:
+        with self._using() as client:
+            if client.failed is not None:
+                raise client.failed
+            return client.bounds(channel) or Bounds(0, 0, "")
+
+    def _attach(self, channel: str, bounds: Bounds, wanted: int | None) -> None:
+        offset = bounds.low if wanted is None else wanted
+        self._client.attach(channel, offset)
+        self._attached[channel] = offset
+        self._topic_ids[channel] = bounds.topic_id
+
+    def _take(self, timeout: float) -> list[Record]:
+        if self._error is not None:
+            raise self._error
+        self._look_for_missing()
+        records = self._records(self._client.take(timeout))
+        if self._error is None and self._client.doubted:
+            self._error = self._confirm_gone()
+        self._error = self._error or self._client.failed
+        if self._error is not None and not records:
+            raise self._error
+        return records
+
+    def _records(self, messages: Sequence[Message]) -> list[Record]:
+        """Return the records before the first error, and keep that one.
+
+        As few calls as can be: a record of a few bytes costs no more than these.
+        """
+        records: list[Record] = []
+        topic_ids = self._topic_ids
+        for message in messages:
+            # Never None: every message and error that comes is one of a partition.
+            channel: Any = message.topic()
+            if (error := message.error()) is not None:
+                self._error = self._failure(channel, error)
+                break
+            offset: Any = message.offset()
+            payload = message.value() or b""
+            records.append(OffsetRecord(channel, payload, offset, topic_ids[channel]))
+        return records
+
+    def _failure(self, channel: str, error: KafkaError) -> CdcError:
+        if error.code() not in _LOST:
+            return self._client.translate(error)
+        wanted = self._client.reached(channel, self._attached.get(channel, 0))
+        topic_id = self._topic_ids[channel]
+        known = _lost(channel, wanted, self._client.bounds(channel), topic_id)
+        return known or PositionLostError(f"{channel}: record {wanted}: {error.str()}")
+
+    def _confirm_gone(self) -> CdcError:
+        """Look again for a while: a broker that starts may not know its topics yet."""
+        deadline = time.monotonic() + _CONFIRM
+        while gone := self._attached.keys() - self._client.topics():
+            if self._closing or time.monotonic() > deadline:
+                return PositionLostError(f"{min(gone)}: its topic was deleted")
+            time.sleep(_SLICE)
+        return TransientError("Kafka did not know a topic for a moment")
+
+    def _look_for_missing(self) -> None:
+        """Attach what has come into being, once a second."""
+        if not self._missing or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_AGAIN
+        for channel in self._missing & self._client.topics():
+            bounds = self._client.bounds(channel)
+            if bounds is not None:
+                self._missing.discard(channel)
+                self._attach(channel, bounds, None)
+                _log.info("kafka_topic_found", topic=channel)
+
+
+def _closed() -> TransientError:
+    return TransientError("the reader of Kafka is closed")
+
+
+def _position(channel: str, offset: int, topic_id: str = "") -> Position:
+    text = f"{offset}{_AT}{topic_id}" if topic_id else str(offset)
+    return Position(channel, offset.to_bytes(_BYTES, "little", signed=True), text)
+
+
+def _topic_id(position: Position) -> str:
+    return position.text.partition(_AT)[2]
+
+
+def _offset(position: Position) -> int:
+    if len(position.id) != _BYTES:
+        raise OperatorError(
+            f"{position.channel}: the position {position.text} is not one of Kafka: "
+            "the task was made for a source with another message queue; create it anew"
+        )
+    return int.from_bytes(position.id, "little")
+
+
+def _next_offset(start: Position, *, inclusive: bool) -> int:
+    return _offset(start) + (not inclusive)
+
+
+def _lost(
+    channel: str, wanted: int, bounds: Bounds | None, topic_id: str
+) -> PositionLostError | None:
+    """Return the error if reading cannot begin at offset ``wanted``, None if it can.
+
+    ``topic_id`` is that of the topic which ``wanted`` was an offset of, empty if unknown.
+    """
+    if bounds is None:
+        return PositionLostError(
+            f"{channel}: its topic does not exist, so record {wanted} is gone"
+        )
+    low, high, found = bounds
+    if topic_id and found and found != topic_id:
+        return PositionLostError(
+            f"{channel}: record {wanted} was in the topic of id {topic_id}, which is gone: "
+            "its topic was made anew"
+        )
+    if wanted < low:
+        return PositionLostError(
+            f"{channel}: record {wanted} is no longer in the log, the oldest one kept "
+            f"is {low}: the topic's retention (retention.ms, retention.bytes) was faster"
+        )
+    if wanted > high:
+        return PositionLostError(
+            f"{channel}: the log ends before record {high}, so record {wanted} is gone: "
+            "its topic was made anew"
+        )
+    return None

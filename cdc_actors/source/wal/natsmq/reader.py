@@ -1,0 +1,216 @@
+"""Reads natsmq, the NATS JetStream server inside a Milvus.
+
+Each physical channel is a stream of the same name, each record one message, its number
+in the stream the position (Milvus 2.3.5: ``pkg/mq/msgstream/mqwrapper/nmq``). An event
+loop in a thread of the reader follows the streams; the methods hand over to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from cdc_actors.errors import CdcError, TransientError
+from cdc_actors.source.wal.buffer import RecordBuffer
+from cdc_actors.source.wal.natsmq.connection import JetStream
+from cdc_actors.source.wal.natsmq.positions import (
+    next_sequence,
+    position_of,
+    sequence_of,
+)
+from cdc_actors.source.wal.natsmq.puller import Follower, lost
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine
+    from types import TracebackType
+
+    from nats.js.api import StreamState
+
+    from cdc_actors.changes import Position, Record
+    from cdc_actors.memory_budget import Account
+
+_ANSWER = 5.0
+_STOP = 1.0
+_CANCEL_AGAIN = 0.1
+
+T = TypeVar("T")
+
+
+class NatsReader:
+    """A ``WalReader`` of natsmq.
+
+    Connects when it is made.
+
+    Args:
+        address: A URL ``nats://host:port``, perhaps with ``user:password@``.
+        account: What may be fetched ahead of the service's memory.
+
+    Raises:
+        TransientError: The server cannot be reached.
+        OperatorError: It refuses the login, or the address is not one.
+    """
+
+    def __init__(self, address: str, account: Account | None = None) -> None:
+        self._buffer = RecordBuffer(self._on_taken, account)
+        self._control = JetStream(address, self._fail)
+        self._followers: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
+        self._closed = False
+        self._stop = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run, name="natsmq-reader", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._call(self._control.connect())
+        except BaseException:
+            self.close()
+            raise
+
+    def subscribe(
+        self, channel: str, start: Position | None, *, inclusive: bool = True
+    ) -> None:
+        """Deliver ``channel`` from ``start`` on, or from the oldest record if None.
+
+        A position that is lost is found out here if the server can be asked, else by
+        ``poll``.
+
+        Raises:
+            ValueError: The channel is already subscribed to.
+        """
+        first = 0 if start is None else next_sequence(start, inclusive=inclusive)
+        self._call(self._subscribe(channel, first))
+
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
+        """Return what has arrived; after an error, first what came before it."""
+        return self._buffer.take(timeout, channels)
+
+    def oldest(self, channel: str) -> Position | None:
+        """Return the position of the oldest record kept, None if there is none."""
+        state = self._call(self._state(channel))
+        return position_of(channel, state.first_seq) if state else None
+
+    def newest(self, channel: str) -> Position | None:
+        """Return the position of the newest record, None if there is none."""
+        state = self._call(self._state(channel))
+        return position_of(channel, state.last_seq) if state else None
+
+    def holds(self, start: Position, *, inclusive: bool = True) -> bool:
+        """Tell whether reading can begin at ``start`` without missing a record."""
+        first = next_sequence(start, inclusive=inclusive)
+        info = self._call(self._control.stream(start.channel))
+        return lost(start.channel, first, info) is None
+
+    def position(self, channel: str, message_id: bytes) -> Position:
+        """Return the position of an id as Milvus keeps it; see ``WalReader``."""
+        return position_of(channel, int.from_bytes(message_id, "little"))
+
+    def reached(self, position: Position, mark: Position) -> bool:
+        """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
+        return sequence_of(position) >= sequence_of(mark)
+
+    def buffered(self, channel: str) -> int:
+        """Return the bytes fetched for a channel and not yet polled."""
+        return self._buffer.size(channel)
+
+    def close(self) -> None:
+        """Stop within a second and release everything. Idempotent; any thread."""
+        self._closed = True
+        self._buffer.close(_closed())
+        try:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        except RuntimeError:  # The loop is closed: somebody was faster.
+            return
+        self._thread.join(_STOP)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        await self._stop.wait()
+        followers = self._followers.values()
+        running = {task for _, task in followers}
+        while running:
+            # Not once: ``wait_for`` of Python 3.11, which nats-py uses, may swallow it.
+            self._cancel()
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN)
+        await asyncio.gather(*(follower.release() for follower, _ in followers))
+        await self._control.close()
+
+    async def _subscribe(self, channel: str, first: int) -> None:
+        if channel in self._followers:
+            raise ValueError(f"{channel} is already subscribed to")
+        if first:
+            error = lost(channel, first, await self._control.stream(channel))
+            if error is not None:
+                raise error
+        follower = Follower(self._control, channel, first, self._buffer, self._fail)
+        task = asyncio.create_task(follower.run())
+        task.add_done_callback(self._on_done)
+        self._followers[channel] = follower, task
+
+    async def _state(self, channel: str) -> StreamState | None:
+        info = await self._control.stream(channel)
+        return info.state if info and info.state.messages else None
+
+    def _call(self, work: Coroutine[None, None, T]) -> T:
+        if self._closed:
+            work.close()
+            raise _closed()
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # Closed this very moment.
+            work.close()
+            raise _closed() from None
+        try:
+            return future.result(_ANSWER)
+        except CancelledError:
+            raise _closed() from None
+        except TimeoutError as error:
+            future.cancel()
+            raise TransientError("natsmq: no answer in time") from error
+
+    def _fail(self, error: CdcError) -> None:
+        self._buffer.fail(error)
+        self._cancel()
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, CdcError):
+            self._fail(error)
+        elif error is not None:
+            # A mistake in the code must not look like a log in which nothing happens.
+            self._fail(TransientError(f"natsmq: {error!r}"))
+
+    def _cancel(self) -> None:
+        for _, task in self._followers.values():
+            task.cancel()
+
+    def _on_taken(self, channels: set[str]) -> None:
+        with suppress(RuntimeError):  # Closed meanwhile.
+            self._loop.call_soon_threadsafe(self._wake, channels)
+
+    def _wake(self, channels: set[str]) -> None:
+        for channel in channels:
+            self._followers[channel][0].wake()
+
+
+def _closed() -> TransientError:
+    return TransientError("the reader of natsmq is closed")

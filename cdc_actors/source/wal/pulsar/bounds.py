@@ -1,0 +1,117 @@
+"""What a topic of Pulsar holds: its oldest message, its newest, whether one is kept.
+
+The client's readers do not tell the numbers; they are found by opening one and reading
+the first message that comes, or by asking whether anything comes at or after an id.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pulsar import MessageId, PulsarException
+
+from cdc_actors.errors import PositionLostError
+from cdc_actors.source.wal.pulsar.positions import (
+    entry_id,
+    id_of,
+    place_of,
+    position_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pulsar import Reader
+
+    from cdc_actors.changes import Position
+    from cdc_actors.source.wal.pulsar.connection import PulsarLink
+
+
+class PulsarBounds:
+    """Answers about the topics behind a link, with its errors. Any thread."""
+
+    def __init__(self, link: PulsarLink) -> None:
+        self._link = link
+
+    def oldest(self, channel: str) -> Position | None:
+        """Return the position of the oldest message kept, None if there is none."""
+        return self._first(channel, MessageId.earliest)
+
+    def newest(self, channel: str) -> Position | None:
+        """Return the position of the newest message, None if there is none."""
+        newest = self._first(channel, MessageId.latest)
+        if newest is not None:
+            return newest
+        # Brokers before 2.8 do not lead a reader to the newest message.
+        oldest = self.oldest(channel)
+        return None if oldest is None else self._search(oldest)
+
+    def lost(self, start: Position) -> PositionLostError | None:
+        """Return the error if reading cannot begin at ``start``, None if it can.
+
+        The message there must be kept, also where reading begins after it: only then
+        nothing that follows it can have been removed, as Pulsar removes whole ledgers
+        from the beginning on. Ledger -1 is the beginning, entry -1 that of a ledger.
+        """
+        ledger, entry, batch = place_of(id_of(start))
+        if ledger < 0:
+            return None
+        oldest = self.oldest(start.channel)
+        if oldest is None and entry < 0:
+            return None
+        if oldest and place_of(id_of(oldest)) > (ledger, max(0, entry), batch):
+            return PositionLostError(
+                f"{start.channel}: message {start.text} is no longer in the log, the "
+                f"oldest one kept is {oldest.text}: the retention of the source's "
+                "Pulsar was faster"
+            )
+        if entry < 0 or self._reaches(start.channel, id_of(start)):
+            return None
+        return PositionLostError(
+            f"{start.channel}: the log ends before message {start.text}: its topic is "
+            "gone, was made anew, or has no message left"
+        )
+
+    def _first(self, channel: str, start: MessageId) -> Position | None:
+        with self._reader(channel, start) as reader:
+            if reader is None or not self._link.has_message(reader):
+                return None
+            return position_of(channel, self._link.read(reader).message_id())
+
+    def _reaches(self, channel: str, mark: MessageId) -> bool:
+        """Tell whether the newest message is the one at ``mark`` or comes after it."""
+        with self._reader(channel, mark) as reader:
+            return reader is not None and self._link.has_message(reader)
+
+    def _search(self, oldest: Position) -> Position:
+        channel = oldest.channel
+        first, entry, _ = place_of(id_of(oldest))
+        ledger = _last(first, lambda n: self._reaches(channel, entry_id(n, 0)))
+        low = entry if ledger == first else 0
+        last = _last(low, lambda n: self._reaches(channel, entry_id(ledger, n)))
+        return position_of(channel, entry_id(ledger, last))
+
+    @contextmanager
+    def _reader(self, channel: str, start: MessageId) -> Iterator[Reader | None]:
+        exists = self._link.exists(channel)
+        reader = self._link.open(channel, start, 1) if exists else None
+        try:
+            yield reader
+        finally:
+            if reader is not None:
+                with suppress(PulsarException):
+                    reader.close()
+
+
+def _last(low: int, holds: Callable[[int], bool]) -> int:
+    """Return the last number for which ``holds``, as it does for ``low``."""
+    step = 1
+    while holds(low + step):
+        low += step
+        step *= 2
+    while step > 1:
+        step //= 2
+        if holds(low + step):
+            low += step
+    return low

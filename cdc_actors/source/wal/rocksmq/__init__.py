@@ -1,0 +1,1 @@
+"""Milvus's RocksMQ: a RocksDB on the source's own disk."""

@@ -1,0 +1,157 @@
+"""The event log in PostgreSQL. Importing this needs psycopg."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
+
+from cdc_actors.errors import OperatorError, UnavailableError
+from cdc_actors.store.audit import hash_chain as chain
+from cdc_actors.store.database import EVENTS_TABLE, Database, reported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from eventsourcing.persistence import StoredEvent
+
+TIMEOUT_SECONDS = 5
+MAX_CONNECTIONS = 10
+
+# The library does not quote it everywhere.
+_SCHEMA = re.compile("[a-z_][a-z0-9_]*")
+
+# So that a server that has silently gone is noticed (libpq: Parameter Key Words).
+_KEEP_ALIVE = {
+    "connect_timeout": TIMEOUT_SECONDS,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 1000 * TIMEOUT_SECONDS,
+}
+
+
+class _Recorder(PostgresApplicationRecorder):
+    """Chains each event to those before it, and tries each call once.
+
+    The library's ten attempts would hold the caller for a minute, and would take an
+    event whose commit went through, but not the answer, for somebody else's.
+    """
+
+    names: dict[str, str]
+
+    insert_events = inspect.unwrap(PostgresApplicationRecorder.insert_events)
+    select_events = inspect.unwrap(PostgresApplicationRecorder.select_events)
+
+    def _fetch_ids_after_insert_events(
+        self,
+        curs: psycopg.Cursor[Any],
+        stored_events: Sequence[StoredEvent],
+        **_: Any,
+    ) -> Sequence[int] | None:
+        # The library has locked the table until the commit.
+        numbers = super()._fetch_ids_after_insert_events(curs, stored_events) or ()
+        chain.append(curs, self.names, numbers, stored_events)
+        return numbers
+
+
+class _Datastore(PostgresDatastore):
+    """Connections that give up in time and are tried before they are lent."""
+
+    def __init__(self, settings: dict[str, Any], schema: str) -> None:
+        super().__init__(
+            dbname=settings.pop("dbname", ""),
+            host=settings.pop("host", ""),
+            port=settings.pop("port", ""),
+            user=settings.pop("user", ""),
+            password=settings.pop("password", ""),
+            schema=schema,
+            connect_timeout=TIMEOUT_SECONDS,
+            lock_timeout=TIMEOUT_SECONDS,
+            idle_in_transaction_session_timeout=TIMEOUT_SECONDS,
+            max_overflow=MAX_CONNECTIONS - 1,
+            pre_ping=True,
+        )
+        # Else it waits ever longer between attempts, also after the server is back.
+        self.pool.reconnect_timeout = TIMEOUT_SECONDS
+        self.settings = cast("dict[str, Any]", self.pool.kwargs)
+        self.settings.update(_KEEP_ALIVE | settings)
+
+    def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
+        after_connect = super().after_connect_func()
+
+        def limit(connection: psycopg.Connection[Any]) -> None:
+            after_connect(connection)
+            connection.execute(f"SET statement_timeout = {1000 * TIMEOUT_SECONDS}")
+
+        return limit
+
+
+def open_postgres(url: str) -> Database:
+    """Connect to ``postgresql://user:password@host:port/database``.
+
+    Every parameter that libpq knows may follow in the query, such as ``sslmode``, and
+    ``schema``, an existing one to keep the tables in (``public`` if it is left out).
+
+    Raises:
+        OperatorError: The URL cannot be read.
+        UnavailableError: The server cannot be reached or refuses; in its words.
+    """
+    settings, schema = _parsed(url)
+    datastore = _Datastore(settings, schema)
+    try:
+        # The pool only says that it waited in vain, this says why.
+        psycopg.connect(**datastore.settings).close()
+        with reported():
+            recorder = _Recorder(datastore, events_table_name=EVENTS_TABLE)
+            recorder.names = _names(schema)
+            recorder.create_table()
+        database = Database(
+            recorder=recorder, datastore=datastore, names=recorder.names
+        )
+        database.write(chain.TABLE)
+    except psycopg.OperationalError as error:
+        datastore.close()
+        words = " ".join(str(error).split())
+        raise UnavailableError(f"the event log cannot answer: {words}") from error
+    except Exception:
+        datastore.close()
+        raise
+    return database
+
+
+def _names(schema: str) -> dict[str, str]:
+    return {
+        "events": f"{schema}.{EVENTS_TABLE}",
+        "hashes": f"{schema}.event_hashes",
+        "checkpoints": f"{schema}.checkpoints",
+        "fences": f"{schema}.fences",
+        "order": "notification_id",
+        "binary": "BYTEA",
+        "counter": "BIGINT",
+        "lock": "LOCK TABLE {events} IN EXCLUSIVE MODE",
+        "p": "%s",
+    }
+
+
+def _parsed(url: str) -> tuple[dict[str, Any], str]:
+    """Return libpq's parameters and the schema."""
+    try:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        schema = query.pop("schema", "public")
+        rest = urlunsplit(parts._replace(query=urlencode(query)))
+        if parts.scheme in {"postgresql", "postgres"} and _SCHEMA.fullmatch(schema):
+            return conninfo_to_dict(rest), schema
+    except (ValueError, psycopg.ProgrammingError):
+        pass  # Their words may repeat the URL, and with it the password.
+    raise OperatorError(
+        "the URL of the event log cannot be read; it must look like "
+        "postgresql://user:password@host:5432/database?sslmode=require&schema=name "
+        "with special characters as %XX, and a schema's name in lower case"
+    )

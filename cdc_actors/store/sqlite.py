@@ -1,0 +1,118 @@
+"""The event log in an SQLite file: what is committed survives a power cut."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from eventsourcing.persistence import ConnectionUnavailableError
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnectionPool,
+    SQLiteDatastore,
+)
+
+from cdc_actors.store.audit import hash_chain as chain
+from cdc_actors.store.database import EVENTS_TABLE, Database, reported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from eventsourcing.persistence import StoredEvent
+    from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
+
+LOCK_TIMEOUT_SECONDS = 2
+"""How long a write waits for a thread of this process, and again for another process:
+together less than a request waits for its answer, so that it can say why not."""
+
+_NAMES = {
+    "events": EVENTS_TABLE,
+    "hashes": "event_hashes",
+    "checkpoints": "checkpoints",
+    "fences": "fences",
+    "order": "rowid",
+    "binary": "BLOB",
+    "counter": "INTEGER",
+    "lock": "UPDATE {hashes} SET number = number WHERE FALSE",
+    "p": "?",
+}
+
+
+class _Pool(SQLiteConnectionPool):
+    """Connections in WAL mode (the library's choice) that sync at every commit."""
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()
+        cursor = connection.cursor()
+        # SQLite's default, unless whoever built it chose otherwise.
+        cursor.execute("PRAGMA synchronous=FULL")
+        # Only macOS knows a difference: its fsync leaves data in the drive's cache.
+        cursor.execute("PRAGMA fullfsync=ON")
+        return connection
+
+
+class _Datastore(SQLiteDatastore):
+    """Lends connections, one writer at a time.
+
+    The library's own lock for writers stays locked for ever if no connection can be had
+    afterwards, and a commit that fails leaves its transaction open in the pool.
+    """
+
+    def __init__(self, path: str) -> None:
+        uri = Path(path).absolute().as_uri()
+        super().__init__(uri)
+        self.pool = _Pool(db_name=uri, lock_timeout=LOCK_TIMEOUT_SECONDS)
+        self._writing = Lock()
+
+    @contextmanager
+    def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
+        if not commit:
+            with self._lent() as connection:
+                yield connection
+        elif self._writing.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            try:
+                with self._lent() as connection:
+                    yield connection
+            finally:
+                self._writing.release()
+        else:
+            raise ConnectionUnavailableError("another thread is writing")
+
+    @contextmanager
+    def _lent(self) -> Iterator[SQLiteConnection]:
+        connection = self.pool.get_connection()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self.pool.put_connection(connection)
+
+
+class _Recorder(SQLiteApplicationRecorder):
+    """Chains each event to those before it."""
+
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any
+    ) -> Sequence[int] | None:
+        # The insert comes first: from then on no other process can write.
+        numbers = super()._insert_events(c, stored_events) or ()
+        chain.append(c, _NAMES, numbers, stored_events)
+        return numbers
+
+
+def open_sqlite(path: str) -> Database:
+    """Open the file at ``path``, made if there is none.
+
+    Raises:
+        UnavailableError: The file cannot be opened or is no database.
+    """
+    datastore = _Datastore(path)
+    recorder = _Recorder(datastore, events_table_name=EVENTS_TABLE)
+    recorder.create_table_statements.append(chain.TABLE.format(**_NAMES))
+    with reported(f"the event log {path}"):
+        recorder.create_table()
+    return Database(recorder=recorder, datastore=datastore, names=_NAMES)

@@ -1,0 +1,165 @@
+"""What an operation that was done at the target changes in a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.tasks import model
+from cdc_actors.tasks.model import CollectionState
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks.model import Operation
+    from cdc_actors.tasks.task import Task
+
+SHOWN_REFUSALS = 10
+"""How many refused operations a task keeps to be shown, the newest; all are counted."""
+
+
+def begin(task: Task, operation: Operation) -> None:
+    """Note what may be half done from now on."""
+    match operation.kind:
+        case model.CREATE_DATABASE | model.DROP_DATABASE:
+            task.databases = {**task.databases, operation.database: False}
+        case model.CREATE_COLLECTION:
+            entry = operation.created_entry()
+            creating = replace(entry, state=CollectionState.CREATING)
+            task.collections[entry.collection_id] = creating
+        case model.DROP_COLLECTION:
+            _change(task, operation, state=CollectionState.DROPPING)
+        case model.RENAME_COLLECTION:
+            _change(task, operation, renaming=operation)
+        case _ if "request" in operation.detail:
+            _change(task, operation, serving=operation)
+
+
+def apply(task: Task, operation: Operation) -> None:
+    """Note what was done, or that the target or this version cannot do it."""
+    if operation.kind == model.UPDATE_CREDENTIAL:
+        user, fingerprint = operation.detail["user"], operation.detail["fingerprint"]
+        task.passwords = {**task.passwords, user: fingerprint}
+    if "request" in operation.detail:
+        _change(task, operation, serving=None)
+    if operation.refused:
+        _refuse(task, operation)
+    elif "access" in operation.detail:
+        _grant(task, operation)
+    elif operation.kind in _EFFECTS:
+        _EFFECTS[operation.kind](task, operation)
+
+
+def _refuse(task: Task, operation: Operation) -> None:
+    """Count it once, though a restart may have it refused again."""
+    if not any(_same(operation, each) for each in task.refusals):
+        task.refusals = (*task.refusals[1 - SHOWN_REFUSALS :], operation)
+        task.refused += 1
+
+
+def _same(one: Operation, other: Operation) -> bool:
+    """What the catalog has no time of has one of when it was seen."""
+    if {"access", "request"} & one.detail.keys():
+        return replace(one, timestamp=other.timestamp) == other
+    return one == other
+
+
+def _change(task: Task, operation: Operation, **changes: Any) -> None:
+    """Change the entry of the operation's collection, if the task has it."""
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry:
+        task.collections[entry.collection_id] = replace(entry, **changes)
+
+
+def _create_database(task: Task, operation: Operation) -> None:
+    task.databases = {**task.databases, operation.database: True}
+
+
+def _drop_database(task: Task, operation: Operation) -> None:
+    databases = task.databases.items()
+    task.databases = {n: made for n, made in databases if n != operation.database}
+
+
+def _create(task: Task, operation: Operation) -> None:
+    entry = operation.created_entry()
+    task.collections[entry.collection_id] = entry
+
+
+def _rename(task: Task, operation: Operation) -> None:
+    database, name = operation.new_name
+    _change(task, operation, database=database, name=name, renaming=None)
+
+
+def _drop(task: Task, operation: Operation) -> None:
+    """A dropped collection takes its aliases with it."""
+    dropped = operation.timestamp
+    _change(task, operation, state=CollectionState.DROPPED, dropped=dropped)
+    aliases = task.aliases.items()
+    task.aliases = {each: to for each, to in aliases if to != operation.collection_id}
+
+
+def _alter(task: Task, operation: Operation) -> None:
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry:
+        properties = {**entry.properties, **operation.detail["properties"]}
+        _change(task, operation, properties=properties)
+
+
+def _point_alias(task: Task, operation: Operation) -> None:
+    key = (operation.database, operation.detail["alias"])
+    aliases = {each: to for each, to in task.aliases.items() if each != key}
+    if operation.kind != model.DROP_ALIAS and operation.collection_id:
+        aliases[key] = operation.collection_id
+    task.aliases = aliases
+
+
+def _import(task: Task, operation: Operation) -> None:
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry:
+        imports = (*entry.imports, operation.detail["import"])
+        _change(task, operation, imports=imports)
+
+
+def _index(task: Task, operation: Operation) -> None:
+    """What a client asked for in the log has no id, and needs not be remembered."""
+    entry = task.collections.get(operation.collection_id or 0)
+    if entry and "index" in operation.detail:
+        index = operation.detail["index"]
+        others = {each: name for each, name in entry.indexes.items() if each != index}
+        if operation.kind == model.CREATE_INDEX:
+            others[index] = operation.detail["index_name"]
+        _change(task, operation, indexes=others)
+
+
+def _load(task: Task, operation: Operation) -> None:
+    _change(task, operation, loaded=operation.loaded)
+
+
+def _load_partitions(task: Task, operation: Operation) -> None:
+    """A client's request in the log does not say what is loaded in the end."""
+    if "whole" in operation.detail:
+        _load(task, operation)
+
+
+def _grant(task: Task, operation: Operation) -> None:
+    fact = frozenset([tuple(operation.detail["access"])])
+    removed = operation.detail["removed"]
+    task.access = task.access - fact if removed else task.access | fact
+
+
+_EFFECTS = {
+    model.CREATE_DATABASE: _create_database,
+    model.DROP_DATABASE: _drop_database,
+    model.CREATE_COLLECTION: _create,
+    model.DROP_COLLECTION: _drop,
+    model.RENAME_COLLECTION: _rename,
+    model.ALTER_COLLECTION: _alter,
+    model.CREATE_ALIAS: _point_alias,
+    model.ALTER_ALIAS: _point_alias,
+    model.DROP_ALIAS: _point_alias,
+    model.IMPORT: _import,
+    model.CREATE_INDEX: _index,
+    model.DROP_INDEX: _index,
+    model.LOAD_COLLECTION: _load,
+    model.RELEASE_COLLECTION: _load,
+    model.LOAD_PARTITIONS: _load_partitions,
+    model.RELEASE_PARTITIONS: _load_partitions,
+}

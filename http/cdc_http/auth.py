@@ -1,0 +1,93 @@
+"""Who calls: every request is somebody's before a resource sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import falcon
+import structlog
+
+from cdc_http.tokens import TokenRing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.config.auth import Role, Token
+
+_HOW = "send the header `Authorization: Bearer TOKEN`"
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request; ``token_name`` is None where no tokens are asked for."""
+
+    role: Role
+    token_name: str | None = None
+
+    def check(self, needed: Role, what: str) -> None:
+        """Refuse ``what`` if it needs a role that the caller has not.
+
+        Raises:
+            falcon.HTTPForbidden: It does.
+        """
+        if needed == "operator" and self.role != "operator":
+            raise falcon.HTTPForbidden(
+                description=f"the token {self.token_name} has the role {self.role}, "
+                f"and {what} needs the role {needed}"
+            )
+
+
+class Access:
+    """Middleware that puts the ``Caller`` into a request's context, or refuses it.
+
+    Without any tokens everybody is an operator. Resources that say they are ``open``
+    also serve requests without a token, whose caller is then None.
+    """
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        self._ring = TokenRing(tokens)
+
+    def process_resource(
+        self,
+        req: falcon.Request,
+        _resp: falcon.Response,
+        resource: Any,
+        _params: dict[str, Any],
+    ) -> None:
+        """Find out who calls."""
+        req.context.caller = self._caller(req, is_open=resource.open)
+
+    def _caller(self, req: falcon.Request, *, is_open: bool) -> Caller | None:
+        if not self._ring:
+            _refuse_web_pages(req)
+            return Caller("operator")
+        if req.auth is None:
+            if is_open:
+                return None
+            raise _unauthorized(req, f"a token is needed, {_HOW}")
+        scheme, _, text = req.auth.partition(" ")
+        token = self._ring.find(text.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise _unauthorized(req, f"the token is not one of this service, {_HOW}")
+        return Caller(token.role, token.name)
+
+
+def _refuse_web_pages(req: falcon.Request) -> None:
+    """Where nobody needs a token, no page in a browser of this machine may ask.
+
+    A page of whatever site can post to a loopback address; its browser then says which
+    site that is (the Fetch standard, "Origin"). Our own clients send no such header.
+    """
+    origin = req.get_header("Origin")
+    if origin is not None:
+        raise falcon.HTTPForbidden(
+            description=f"requests of web pages ({origin}) are refused without a token; "
+            "make one with `cdc-actors token create`"
+        )
+
+
+def _unauthorized(req: falcon.Request, why: str) -> falcon.HTTPUnauthorized:
+    _log.warning("request without a valid token", address=req.remote_addr)
+    return falcon.HTTPUnauthorized(description=why, challenges=["Bearer"])

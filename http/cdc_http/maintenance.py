@@ -1,0 +1,58 @@
+"""The requests ``position`` and ``maintenance``, as milvus-cdc has them."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, get_args
+
+from pymilvus.grpc_gen import msg_pb2
+
+from cdc_actors.changes import LOGICAL_BITS
+from cdc_actors.config.model import LogLevel
+from cdc_http.responses import Position, Positions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cdc_actors.service.views import PositionView
+
+_LEVELS: tuple[str, ...] = get_args(get_args(LogLevel)[0])
+
+
+def positions(views: Iterable[PositionView]) -> Positions:
+    """Return positions as the API shows them."""
+    found: tuple[list[Position], list[Position]] = [], []
+    for view in views:
+        found[view.of_requests].append(_position(view))
+    return Positions(positions=found[False], op_positions=found[True])
+
+
+def maintain(
+    operation: str, params: dict[str, Any], set_log_level: Callable[[Any], None]
+) -> str:
+    """Do an operation; return what became of it, in milvus-cdc's words."""
+    if operation != "set_log_level":
+        return f"unsupported operation: {operation}"
+    level = params.get("log_level")
+    if not level:
+        return "log_level is required"
+    if level not in _LEVELS:
+        return f"invalid log level: {level}, it is one of {', '.join(_LEVELS)}"
+    set_log_level(level)
+    return "set log level success"
+
+
+def _position(view: PositionView) -> Position:
+    checkpoint = view.checkpoint
+    at = checkpoint.position
+    message = msg_pb2.MsgPosition(
+        channel_name=at.channel, msgID=at.id, timestamp=checkpoint.tick
+    )
+    return Position(
+        task_id=view.task_id,
+        channel_name=at.channel,
+        position=at.text,
+        time=checkpoint.tick >> LOGICAL_BITS,
+        tt=checkpoint.tick,
+        msg_id=base64.b64encode(message.SerializeToString()).decode(),
+    )

@@ -1,0 +1,58 @@
+"""The service's memory is shared, bounded, and never all taken by others."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_actors.memory_budget import Memory
+
+LIMIT = 1000
+
+
+@given(
+    st.integers(1, 6),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 50)), max_size=200),
+)
+def test_whoever_has_room_stays_below_the_ceiling(
+    holders: int, requests: list[tuple[int, int]]
+) -> None:
+    """Together they hold the limit at most, and one read of each beyond."""
+    memory = Memory(LIMIT)
+    accounts = [memory.account(2.0) for _ in range(holders)]
+    for who, size in requests:
+        account = accounts[who % holders]
+        if account.has_room():
+            account.take(size)
+        assert memory.used == sum(each.held for each in accounts)
+        assert memory.used <= LIMIT + 50
+
+
+@pytest.mark.parametrize("hogs", [1, 3, 20])
+def test_there_is_always_room_for_one_that_begins(hogs: int) -> None:
+    """However many take all they may, a late one gets two thirds of what they left."""
+    memory = Memory(100 * LIMIT)
+    accounts = [memory.account(2.0) for _ in range(hogs)]
+    while any(account.has_room() for account in accounts):
+        for account in accounts:
+            if account.has_room():
+                account.take(1)
+    left = memory.limit - memory.used
+    assert left >= memory.limit / (2 * hogs + 1) - hogs
+    late = memory.account(2.0)
+    while late.has_room():
+        late.take(1)
+    assert late.held >= 2 * left // 3
+
+
+def test_what_was_closed_holds_nothing() -> None:
+    """What a thread that was left behind gives back later is not counted twice."""
+    memory = Memory(LIMIT)
+    account = memory.account(1.0)
+    account.take(10)
+    account.close()
+    account.give(10)
+    account.take(5)
+    account.close()
+    assert (memory.used, account.held) == (0, 0)

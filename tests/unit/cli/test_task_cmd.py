@@ -1,0 +1,400 @@
+"""``cdc-actors task`` and ``history`` on the real server, over tasks in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cdc_actors.cli.main import main
+from cdc_actors.config import load
+from cdc_actors.config.auth import Token
+from cdc_actors.errors import TaskLimitError, UnavailableError
+from cdc_http import Server, create_app
+from cdc_http.tokens import TokenRing
+from tests.support.http_service import FakeService, entry
+
+ID = "a" * 32
+CLI = Path(sys.executable).with_name("cdc-actors")
+
+
+@pytest.fixture
+def service():
+    """Return tasks in memory, and a history of three events."""
+    return FakeService(events=[entry(1, "created"), entry(2, "paused"), entry(3)])
+
+
+@pytest.fixture
+def url(service):
+    """Serve them, and yield where."""
+    server = Server(create_app(service), "127.0.0.1", 0)
+    server.start()
+    yield f"http://127.0.0.1:{server.address[1]}"
+    server.stop()
+
+
+@pytest.fixture
+def run(url):
+    """Return what runs a command against the server."""
+
+    def run_command(*arguments: str, status: int = 0, stdin: str | None = None) -> str:
+        result = CliRunner().invoke(main, [*arguments, "--url", url], input=stdin)
+        assert result.exit_code == status, result.output
+        return result.output
+
+    return run_command
+
+
+@pytest.fixture
+def task(run):
+    """Create a task and return its id."""
+    return run("task", "create", "--target", "http://h:1", "--collection", "*").strip()
+
+
+def created(service: FakeService):
+    """Return the specification of the last create."""
+    return next(each[2] for each in reversed(service.asked) if each[0] == "create")
+
+
+class TestTask:
+    """The commands that act on tasks."""
+
+    def test_create_by_options(self, run, service, tmp_path):
+        """Each option finds its place, and the token is no part of a command line."""
+        token = tmp_path / "token"
+        token.write_text("root:pl4nted\n")
+        names = ("--collection", "a", "--collection", "db.b", "--collection", "*.c")
+        told = run(
+            *("task", "create", "--target", "http://h:1", "--task-id", ID, *names),
+            *("--token-file", str(token), "--connect-timeout", "7"),
+        )
+        assert told == f"{ID}\n"
+        spec = created(service)
+        assert (spec.target.uri, spec.target.connect_timeout) == ("http://h:1", 7)
+        assert spec.token == "root:pl4nted"
+        assert spec.collection_infos == ("a",)
+        assert spec.db_collections == {"db": ("b",), "*": ("c",)}
+
+    @pytest.mark.parametrize("dump", [json.dumps, yaml.safe_dump])
+    def test_create_by_file(self, run, service, dump):
+        """A file has all that the API takes; an option goes before it."""
+        request = {
+            "milvus_connect_param": {"uri": "http://h:1", "token": "root:pl4nted"},
+            "db_collections": {"*": [{"name": "*"}]},
+        }
+        run("task", "create", "-f", "-", "--target", "http://h:2", stdin=dump(request))
+        spec = created(service)
+        assert (spec.target.uri, spec.token) == ("http://h:2", "root:pl4nted")
+        assert spec.db_collections == {"*": ("*",)}
+
+    @pytest.mark.parametrize("text", ["{", "- a", "nothing", "\x00"])
+    def test_create_by_a_wrong_file(self, run, text):
+        """What holds no request is refused in a line."""
+        told = run("task", "create", "-f", "-", stdin=text, status=1)
+        assert told.startswith("Error: <stdin>")
+        assert told.count("\n") == 1
+
+    def test_life(self, run, task, service):
+        """A task is listed, paused, resumed, shown and deleted; a pipe hears little."""
+        assert [
+            each["task_id"] for each in json.loads(run("task", "list", "-o", "json"))
+        ]
+        assert run("task", "pause", task) == ""
+        assert json.loads(run("task", "get", task, "-o", "json"))["state"] == "Paused"
+        assert run("task", "resume", task) == ""
+        assert (
+            yaml.safe_load(run("task", "get", task, "-o", "yaml"))["state"] == "Running"
+        )
+        assert run("task", "delete", task) == ""
+        assert "not found" in run("task", "delete", task, status=1)
+        assert run("task", "delete", task, "--ignore-not-found") == ""
+        assert run("task", "list").split() == [
+            "TASK",
+            "STATE",
+            "HEALTH",
+            "LAG",
+            "TARGET",
+        ]
+
+    def test_tables(self, run, task):
+        """People get a line for each task, and for each field of one."""
+        head, line = run("task", "list").splitlines()
+        assert head.split() == ["TASK", "STATE", "HEALTH", "LAG", "TARGET"]
+        assert line.split() == [task, "Running", "starting", "-", "http://h:1"]
+        fields = dict(
+            row.split(maxsplit=1) for row in run("task", "get", task).splitlines()
+        )
+        assert fields["milvus_connect_param.uri"] == "http://h:1"
+        assert fields["collection_infos.0.name"] == "*"
+        assert fields["lag_seconds"] == "-"
+
+    def test_get_of_the_past(self, run, task, service):
+        """A number or a time is passed on."""
+        run("task", "get", task, "--as-of", "2")
+        assert service.asked[-1] == ("get", task, 2)
+
+    def test_watch_on_a_pipe(self, run, task, service):
+        """A program hears of each change once, and the end of the task is status 1."""
+        running = service.tasks[task]
+        paused = replace(running, state="Paused")
+        looks = iter([running, running, paused, paused])
+        known = service.get
+        service.tasks.clear()
+        service.get = lambda *asked: next(looks, None) or known(*asked)
+        watch = ("task", "watch", task, "--interval", "0.1")
+        *lines, last = run(*watch, "-o", "json", status=1).splitlines()
+        assert [json.loads(line)["state"] for line in lines] == ["Running", "Paused"]
+        assert "not found" in last
+
+    def test_watch_on_a_terminal_ends_with_ctrl_c(self, url, task):
+        """A person sees one line that is kept up to date; Ctrl-C is status 130."""
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "rb", closefd=True) as screen:
+            process = subprocess.Popen(
+                [CLI, "task", "watch", task, "--url", url],
+                stdout=theirs,
+                stderr=theirs,
+                # Whoever runs the tests in the background may have it ignored.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            )
+            os.close(theirs)
+            try:
+                shown = b""
+                while b"rows applied" not in shown:
+                    shown += screen.read1(200)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(timeout=30) == 130
+            finally:
+                process.kill()
+                process.wait()
+        assert b"Running, starting, lag -, 0 rows applied" in shown
+
+
+class TestHistory:
+    """The command that tells what was done."""
+
+    def test_table(self, run):
+        """Each event is a line with all that an audit asks for."""
+        head, *rows = run("history", ID).splitlines()
+        assert head.split() == ["NUMBER", "TIME", "WHO", "WHAT", "[WHY]"]
+        assert len(rows) == 3
+        told = "1 2026-11-24T12:30:00Z client 192.0.2.7 created [asked by a client]"
+        assert rows[0].split() == told.split()
+
+    def test_json_and_yaml(self, run):
+        """Programs get all of it."""
+        told = json.loads(run("history", ID, "-o", "json"))
+        assert [each["number"] for each in told] == [1, 2, 3]
+        assert yaml.safe_load(run("history", ID, "-o", "yaml")) == told
+
+    def test_many_pages(self, run, service):
+        """A history that is longer than a page comes whole."""
+        service.events = [entry(number) for number in range(1, 2502)]
+        told = json.loads(run("history", ID, "-o", "json", "--after", "1"))
+        assert [each["number"] for each in told] == list(range(2, 2502))
+
+    @pytest.mark.parametrize("output", ["json", "yaml"])
+    def test_follow(self, run, service, output):
+        """Events come one by one, and the deletion ends it."""
+        timer = threading.Timer(0.5, service.events.append, [entry(4, "deleted")])
+        timer.start()
+        told = run("history", ID, "--follow", "--after", "1", "-o", output)
+        if output == "json":
+            events = [json.loads(line) for line in told.splitlines()]
+        else:
+            events = list(yaml.safe_load_all(told))
+        assert [each["number"] for each in events] == [2, 3, 4]
+
+    def test_diff(self, run, task, service):
+        """What differs between two moments is told, with status 3."""
+        past = dict.fromkeys((1, 2), service.tasks[task])
+        run("task", "pause", task)
+        past[2] = service.tasks[task]
+        service.get = lambda _, as_of: past[as_of]
+        told = run("history", task, "--diff", "1", "2", "-o", "json", status=3)
+        assert json.loads(told) == {
+            "state": {"from": "Running", "to": "Paused"},
+            "reason": {"from": None, "to": "manually paused"},
+        }
+        rows = run("history", task, "--diff", "1", "2", status=3).splitlines()
+        assert rows[0].split() == ["FIELD", "1", "2"]
+        assert rows[1].split() == ["state", "Running", "Paused"]
+        assert run("history", task, "--diff", "1", "1") == ""
+
+    def test_one_question_at_a_time(self, run):
+        """Questions that exclude each other are wrong usage."""
+        assert "Take one of" in run("history", ID, "--follow", "--as-of", "1", status=2)
+
+
+class TestTokens:
+    """Commands against a service that asks for tokens."""
+
+    @pytest.fixture
+    def asked(self, service):
+        """Serve with one token of a viewer; yield where, and the token."""
+        told = CliRunner().invoke(main, ["token", "create", "eye", "-o", "json"])
+        made = json.loads(told.stdout)
+        tokens = [msgspec.convert(made["settings"], Token)]
+        server = Server(create_app(service, tokens=tokens), "127.0.0.1", 0)
+        server.start()
+        yield f"http://127.0.0.1:{server.address[1]}", made["token"]
+        server.stop()
+
+    @pytest.mark.parametrize("way", ["option", "variable"])
+    def test_a_token_is_sent(self, asked, way):
+        """It comes from the option or the variable; a viewer may list and not create."""
+        url, token = asked
+        option = ["--token", token] if way == "option" else []
+        runner = CliRunner(env={"CDC_ACTORS_TOKEN": token} if not option else {})
+        listed = runner.invoke(main, ["task", "list", "--url", url, *option])
+        assert listed.exit_code == 0
+        create = ["task", "create", "--target", "http://h:1", "--collection", "*"]
+        refused = runner.invoke(main, [*create, "--url", url, *option])
+        assert refused.exit_code == 1
+        assert "needs the role operator" in refused.stderr
+        assert token not in refused.output
+
+    def test_without_a_token(self, asked):
+        """The service's words say what is missing."""
+        result = CliRunner().invoke(main, ["task", "list", "--url", asked[0]])
+        assert result.exit_code == 1
+        assert "a token is needed" in result.stderr
+
+    @pytest.mark.parametrize("token", ["a b", "a\nb", "ü"])
+    def test_what_is_no_token(self, token):
+        """It is wrong usage, and is not repeated."""
+        result = CliRunner().invoke(main, ["task", "list", "--token", token])
+        assert result.exit_code == 2
+        assert token not in result.stderr
+
+    def test_create_prints_what_the_settings_take(self, tmp_path):
+        """The printed lines of YAML are settings, and the token fits their hash."""
+        create = ["token", "create", "ops-1", "--role", "operator"]
+        told = CliRunner().invoke(main, create).stdout
+        token, _, text = told.partition("\n")
+        queue = "sourceConfig: {natsmq: {address: 'nats://h:1'}}\n"
+        path = tmp_path / "cdc.yaml"
+        path.write_text(queue + text[text.index("auth:") :])
+        tokens = load(path, {}, {}).config.auth.tokens
+        assert [(each.name, each.role) for each in tokens] == [("ops-1", "operator")]
+        assert TokenRing(tokens).find(token) == tokens[0]
+
+    @pytest.mark.parametrize("name", ["", "a.b", "a b", "ü", "a\n", "a" * 65])
+    def test_create_refuses_a_name(self, name):
+        """A name that the settings would not take is wrong usage."""
+        result = CliRunner().invoke(main, ["token", "create", name])
+        assert result.exit_code == 2
+        assert "letters, digits" in result.stderr
+
+
+class TestFailures:
+    """What a person reads when it does not work."""
+
+    @pytest.mark.parametrize("command", [["task", "list"], ["history", ID, "--follow"]])
+    def test_nobody_is_there(self, command):
+        """A service that does not answer is status 4 and one line."""
+        url = "http://127.0.0.1:1"
+        result = CliRunner().invoke(main, [*command, "--url", url])
+        assert result.exit_code == 4
+        assert result.stderr.startswith(
+            f"Error: the service at {url} does not answer: "
+        )
+        assert result.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("failure", "status"),
+        [(UnavailableError("starting"), 4), (TaskLimitError("too many"), 1)],
+    )
+    def test_refusals(self, run, service, failure, status):
+        """A refusal is told in the service's words; 503 means not ready."""
+        service.failure = failure
+        assert str(failure) in run("task", "list", status=status)
+
+    @pytest.mark.parametrize(
+        "url", ["localhost:8444", "ftp://h", "http://", "http://h:x"]
+    )
+    def test_malformed_url(self, url):
+        """A URL that is none is wrong usage."""
+        result = CliRunner().invoke(main, ["task", "list", "--url", url])
+        assert result.exit_code == 2
+        assert "is not a URL such as" in result.stderr
+
+    @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"code":200}'])
+    @pytest.mark.parametrize("status", [200, 404])
+    def test_somebody_else_is_there(self, body, status):
+        """Another server's answer is not taken for the service's."""
+
+        class Stranger(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Stranger)
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        result = CliRunner().invoke(main, ["task", "list", "--url", url])
+        server.server_close()
+        assert result.exit_code == 1
+        assert "is not cdc-actors" in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(url, task, shell):
+    """Each shell gets its script, and tasks are completed from the service."""
+    script = subprocess.run(
+        [CLI],
+        env={**os.environ, "_CDC_ACTORS_COMPLETE": f"{shell}_source"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "_CDC_ACTORS_COMPLETE" in script.stdout
+    words = f"cdc-actors task get --url {url} {task[:3]}"
+    asked = subprocess.run(
+        [CLI],
+        env={
+            **os.environ,
+            "_CDC_ACTORS_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": "5" if shell != "fish" else task[:3],
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert task in asked.stdout
+
+
+def test_completion_without_a_service():
+    """Where no service answers there is nothing to offer, and no error."""
+    asked = subprocess.run(
+        [CLI],
+        env={
+            **os.environ,
+            "_CDC_ACTORS_COMPLETE": "bash_complete",
+            "COMP_WORDS": "cdc-actors task get --url http://127.0.0.1:1 a",
+            "COMP_CWORD": "5",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (asked.stdout.strip(), asked.stderr) == ("", "")

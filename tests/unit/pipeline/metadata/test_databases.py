@@ -1,0 +1,129 @@
+"""Which databases are created and dropped at the target, whatever was done before."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from cdc_actors.pipeline.metadata.databases import Databases
+from cdc_actors.pipeline.work import BeginOperation
+from cdc_actors.tasks import TaskSpec
+from tests.support.tasks import SPEC, SUPERVISOR, new_task
+
+EVERYTHING = TaskSpec(target=SPEC.target, db_collections={"*": ("*",)})
+
+
+class Stage:
+    """A source's databases, a target's, and what the task writes down, over many runs.
+
+    ``dies_after`` is what the service does last: the target does it, the task does not
+    write it down.
+    """
+
+    def __init__(self) -> None:
+        self.task = new_task()
+        self.there = {"default"}
+        self.filled: set[str] = set()
+        self.asked: list[str] = []
+        self.dies_after = ""
+        self.start()
+
+    def start(self) -> None:
+        """Begin a run with what the task has written down."""
+        router = SimpleNamespace(
+            databases=lambda: self.filled, is_shared=lambda _name: False
+        )
+        self.databases = Databases(
+            SimpleNamespace(record=self.record),
+            router,
+            SimpleNamespace(call=self.call),
+            EVERYTHING,
+            self.task.databases,
+        )
+
+    def record(self, message: Any) -> None:
+        """As the stream does."""
+        begins = isinstance(message, BeginOperation)
+        if not begins and message.operation.kind == self.dies_after:
+            raise ConnectionError
+        write = self.task.begin_operation if begins else self.task.apply_operation
+        write(message.operation, who=SUPERVISOR, why="")
+
+    def call(self, method: str, request: Any, _database: str) -> Any:
+        """As the target does."""
+        if method == "ListDatabases":
+            return SimpleNamespace(db_names=sorted(self.there))
+        self.asked.append(f"{method} {request.db_name}")
+        change = self.there.add if method == "CreateDatabase" else self.there.remove
+        return change(request.db_name)
+
+    def look(self, *source: str) -> list[str]:
+        """See what the source has; return what the target is asked for that."""
+        self.asked.clear()
+        self.databases.see(["default", *source])
+        try:
+            self.databases.advance()
+        except ConnectionError:
+            self.dies_after = ""
+        return self.asked
+
+
+def test_they_come_and_go() -> None:
+    """What is new is created and what is gone is dropped, once, also over a restart."""
+    stage = Stage()
+    assert stage.look("a", "b") == ["CreateDatabase a", "CreateDatabase b"]
+    assert stage.look("a", "b") == []
+    stage.start()
+    assert stage.look("b", "c") == ["CreateDatabase c", "DropDatabase a"]
+    stage.start()
+    assert stage.look("b", "c") == []
+    assert stage.task.databases == {"b": True, "c": True}
+
+
+def test_one_that_has_collections_is_dropped_after_them() -> None:
+    """A drop waits for the collections, unless the database comes back meanwhile."""
+    stage = Stage()
+    stage.look("a")
+    stage.filled = {"a"}
+    assert stage.look() == []
+    assert stage.look("a") == []
+    assert stage.look() == []
+    stage.filled = set()
+    assert stage.look() == ["DropDatabase a"]
+
+
+def test_one_that_came_and_went_with_its_collections() -> None:
+    """What was only made with a collection goes, too, however often one looks between."""
+    stage = Stage()
+    stage.there.add("a")
+    stage.filled = {"a"}
+    assert stage.look() == []
+    stage.filled = set()
+    assert stage.look() == ["DropDatabase a"]
+
+
+def test_killed_before_the_creation_is_written_down() -> None:
+    """The next run creates it, or drops what the source has dropped meanwhile."""
+    for source, asked in ((("a",), []), ((), ["DropDatabase a"])):
+        stage = Stage()
+        stage.dies_after = "CreateDatabase"
+        assert stage.look("a") == ["CreateDatabase a"]
+        assert stage.task.databases == {"a": False}
+        stage.start()
+        assert stage.look(*source) == asked
+        assert stage.task.databases == dict.fromkeys(source, True)
+        assert stage.there == {"default", *source}
+
+
+def test_killed_before_the_drop_is_written_down() -> None:
+    """The next run writes it down, or creates what the source has created meanwhile."""
+    for source, asked in (((), []), (("a",), ["CreateDatabase a"])):
+        stage = Stage()
+        stage.look("a")
+        stage.dies_after = "DropDatabase"
+        assert stage.look() == ["DropDatabase a"]
+        assert stage.task.databases == {"a": False}
+        stage.start()
+        assert stage.look(*source) == asked
+        assert stage.task.databases == dict.fromkeys(source, True)
+        assert stage.there == {"default", *source}

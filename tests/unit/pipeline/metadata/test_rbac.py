@@ -1,0 +1,107 @@
+"""Who may do what at the source, asked of a target that knows all of Milvus 2.5."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymilvus.grpc_gen import milvus_pb2
+
+from cdc_actors.errors import OperatorError
+from cdc_actors.pipeline.metadata.rbac import Access
+from cdc_actors.source.catalog.rbac import AccessMeta
+from cdc_actors.tasks import NameMapping, TaskSpec
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from cdc_actors.tasks import Operation
+
+GRANT = ("grant", "r", "Group", "shop", "books", "readers")
+FACTS = frozenset(
+    {
+        ("role", "r"),
+        ("group", "readers"),
+        ("member", "readers", "Query"),
+        ("member", "readers", "Search"),
+        GRANT,
+    }
+)
+
+
+class Target:
+    """Takes what it is asked, and has no roles and groups; or it is older than groups."""
+
+    is_lite = False
+
+    def __init__(self, *, old: bool = False) -> None:
+        self.old = old
+        self.asked: list[Any] = []
+
+    def call(self, kind: str, request: Any, database: str) -> Any:
+        """Answer as Milvus does."""
+        assert database == "default"
+        if self.old and "PrivilegeGroup" in kind:
+            raise OperatorError(f"{kind} is not known here")
+        if kind == "SelectRole":
+            return milvus_pb2.SelectRoleResponse()
+        if kind == "ListPrivilegeGroups":
+            return milvus_pb2.ListPrivilegeGroupsResponse()
+        self.asked.append(request)
+        return None
+
+
+@pytest.fixture
+def records() -> list[Operation]:
+    """Return the list of what is written down."""
+    return []
+
+
+def access(
+    target: Target, records: list[Operation], known: frozenset[tuple[str, ...]]
+) -> Access:
+    """Return what follows, with what earlier runs brought."""
+    stream = SimpleNamespace(record=lambda message: records.append(message.operation))
+    mapping = (NameMapping(source_db="shop", target_db="store"),)
+    mapped = TaskSpec(
+        target=SPEC.target, db_collections={"*": ("*",)}, name_mapping=mapping
+    )
+    return Access(stream, target, mapped, known, {})
+
+
+def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
+    """It is made, filled and granted, under the target's names; and undone in reverse."""
+    target = Target()
+    follower = access(target, records, frozenset())
+    follower.see(AccessMeta(FACTS, {}))
+    role, group, *members, grant = target.asked
+    assert role.entity.name == "r"
+    assert group == milvus_pb2.CreatePrivilegeGroupRequest(group_name="readers")
+    assert [each.privileges[0].name for each in members] == ["Query", "Search"]
+    assert {each.group_name for each in members} == {"readers"}
+    assert (grant.role.name, grant.db_name, grant.collection_name) == (
+        "r",
+        "store",
+        "books",
+    )
+    assert grant.grantor.privilege.name == "readers"
+    assert grant.type == milvus_pb2.Grant
+    target.asked.clear()
+    follower.see(AccessMeta(frozenset({("role", "r")}), {}))
+    revoked, *taken, dropped = target.asked
+    assert (revoked.type, revoked.db_name) == (milvus_pb2.Revoke, "store")
+    assert {each.type for each in taken} == {milvus_pb2.RemovePrivilegesFromGroup}
+    assert dropped == milvus_pb2.DropPrivilegeGroupRequest(group_name="readers")
+    assert not any(each.refused for each in records)
+
+
+def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
+    """What it does not know is written down as refused; the rest is done."""
+    target = Target(old=True)
+    access(target, records, frozenset()).see(AccessMeta(FACTS, {}))
+    refused = [each.kind for each in records if each.refused]
+    assert refused == [
+        "CreatePrivilegeGroup",
+        "OperatePrivilegeGroup",
+        "OperatePrivilegeGroup",
+    ]

@@ -1,0 +1,63 @@
+"""What a task's health and lag say at a moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cdc_actors.service.health import STALL_SECONDS, Movement, as_of
+from cdc_actors.service.projection import view_of
+from tests.support.tasks import new_task
+
+NOW = 1_700_000_000.0
+RUNNING = replace(
+    view_of(new_task(), progress=None, rows=0, unrecorded=None), state="Running"
+)
+
+
+def seen(status: str, confirmed: float | None, *, heard: float, came_on: float):
+    """Return a view as of NOW."""
+    health = replace(RUNNING.health, status=status)
+    movement = Movement(NOW - heard, NOW - came_on)
+    return as_of(replace(RUNNING, health=health), confirmed, movement, NOW)
+
+
+@pytest.mark.parametrize("status", ["ok", "starting", "catching_up"])
+def test_a_task_that_stands_still_with_work_is_stalled(status: str) -> None:
+    """Its health says since when, and what does not answer; the lag grows on."""
+    shown = seen(status, NOW - 30, heard=0.1, came_on=STALL_SECONDS + 1)
+    assert shown.health.status == "stalled"
+    assert shown.health.since.timestamp() == NOW - STALL_SECONDS - 1
+    assert "the target" in (shown.health.error or "")
+    assert shown.lag_seconds == 30
+    silent = seen(status, NOW - 30, heard=25, came_on=25)
+    assert "the reader has not been heard of" in (silent.health.error or "")
+
+
+def test_a_task_without_collections_is_not_stalled() -> None:
+    """There is nothing to confirm: it is well, and its lag unknown."""
+    shown = seen("ok", None, heard=0.1, came_on=3600)
+    assert (shown.health.status, shown.lag_seconds) == ("ok", None)
+
+
+@pytest.mark.parametrize("status", ["retrying"])
+def test_a_known_failure_is_not_hidden(status: str) -> None:
+    """Why it is tried again matters more than that it stands still."""
+    assert seen(status, NOW - 99, heard=99, came_on=99).health.status == status
+
+
+def test_a_task_that_moves_but_lags_is_catching_up() -> None:
+    """What was confirmed is old, but it grows."""
+    assert seen("ok", NOW - 11, heard=0.1, came_on=0.2).health.status == "catching_up"
+    assert seen("ok", NOW - 1, heard=0.1, came_on=0.2).health.status == "ok"
+
+
+def test_movement_is_what_changes() -> None:
+    """A word that says nothing new is heard, but is no coming on."""
+    movement = Movement(0, 0)
+    movement.see("a", 1)
+    movement.see("a", 2)
+    assert (movement.heard, movement.came_on) == (2, 1)
+    movement.see("b", 3)
+    assert (movement.heard, movement.came_on) == (3, 3)
