@@ -156,7 +156,7 @@ class Unknown:
     timestamp: int
 
 
-TOLD_BY_CATALOG = frozenset(
+REPLICATED_FROM_CATALOG = frozenset(
     {
         "CreateDatabase",
         "DropDatabase",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Memory:
+class MemoryBudget:
     """The bytes that may be held, and those that are. Any thread may use it."""
 
     def __init__(self, limit: int) -> None:
@@ -28,9 +28,9 @@ class Memory:
         """How many bytes all accounts hold together."""
         return self._used
 
-    def account(self, share: float) -> Account:
+    def account(self, share: float) -> Quota:
         """Open an account that may hold ``share`` times what is free."""
-        return Account(self, share)
+        return Quota(self, share)
 
     def change(self, size: int) -> None:
         """Count so many bytes more, or fewer."""
@@ -45,14 +45,14 @@ class Memory:
             return self._changed.wait_for(condition, timeout)
 
 
-class Account:
+class Quota:
     """What one holder has of the memory. Any thread may use it.
 
     Taking never blocks and is never refused, for what has been read must go somewhere:
     who reads asks for room first.
     """
 
-    def __init__(self, memory: Memory, share: float) -> None:
+    def __init__(self, memory: MemoryBudget, share: float) -> None:
         self._memory = memory
         self._share = share
         self._held = 0

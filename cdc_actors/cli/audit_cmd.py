@@ -21,7 +21,7 @@ from cdc_actors.store.event_log import TaskLog, postgres_database
 from cdc_actors.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
-    from cdc_actors.store.audit.verify import Verdict
+    from cdc_actors.store.audit.verify import VerificationResult
     from cdc_actors.store.database import Database
 
 _DIFFERENT = 3
@@ -68,7 +68,7 @@ def verify_log(path: Path | None, head: str | None, output: str) -> None:
     click.get_current_context().exit(0 if verdict.fits else _DIFFERENT)
 
 
-def _tell(verdict: Verdict) -> None:
+def _tell(verdict: VerificationResult) -> None:
     if verdict.misfit:
         click.echo(f"Not the log that was written: {verdict.misfit}.")
         return

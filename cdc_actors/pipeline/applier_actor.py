@@ -12,24 +12,26 @@ import pykka
 
 from cdc_actors.changes import DropCollection, DropPartition, Insert, hybrid
 from cdc_actors.errors import OperatorError
-from cdc_actors.pipeline.work import (
-    AliasPointed,
-    BeginOperation,
-    CollectionEnded,
+from cdc_actors.pipeline.messages import (
+    AliasMoved,
+    CollectionDropped,
     CollectionRenamed,
-    CollectionStopped,
-    Create,
-    CreatePartition,
-    NameKept,
-    RecordOperation,
-    RecordSetAside,
-    Repeat,
-    Told,
+    CollectionSuspended,
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RenameRefused,
+)
+from cdc_actors.pipeline.work import (
+    CatalogOperation,
+    CreateCollectionWork,
+    CreatePartitionWork,
+    ForwardRequest,
     Work,
 )
-from cdc_actors.replication.barriers import Piece, Step
+from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.replication.fold import fold
-from cdc_actors.replication.memory_cost import total
+from cdc_actors.replication.memory_cost import total_cost
 from cdc_actors.target import aliases, collections, requests
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
@@ -43,8 +45,8 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.pipeline.work_queue import Inbox
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.work_queue import WorkQueue
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
 
@@ -65,9 +67,9 @@ class Applier(pykka.ThreadingActor):
     def __init__(
         self,
         entry: CollectionEntry,
-        stream: Stream,
+        context: RunContext,
         target: Connection,
-        inbox: Inbox,
+        queue: WorkQueue,
         reader: pykka.ActorRef[Any],
         spec: TaskSpec,
         *,
@@ -80,9 +82,9 @@ class Applier(pykka.ThreadingActor):
         super().__init__()
         self._entry = entry
         self._spec = spec
-        self._stream = stream
+        self._context = context
         self._target = target
-        self._inbox = inbox
+        self._queue = queue
         self._reader = reader
         self._call(entry.database, entry.name)
         self._entry = entry
@@ -93,7 +95,7 @@ class Applier(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> None:  # noqa: ARG002 - there is but one kind
         """Do all work that waits. Runs in the actor's own thread."""
-        self._stream.guard(self._work)
+        self._context.guard(self._work)
 
     def _call(self, database: str, name: str) -> None:
         """Know the collection by a name of the source's, and by that of the target."""
@@ -104,7 +106,7 @@ class Applier(pykka.ThreadingActor):
     def _work(self) -> None:
         try:
             self._finish_renaming()
-            while not self._stream.stopping and (items := self._inbox.take()):
+            while not self._context.stopping and (items := self._queue.take()):
                 self._open.update((id(item), item) for item in items)
                 self._apply(items)
             self._writer.drain()
@@ -117,7 +119,7 @@ class Applier(pykka.ThreadingActor):
             return
         for kind, group in groupby(items, key=self._kind):
             if isinstance(kind, bool):
-                self._apply_rows(group, again=kind)
+                self._apply_rows(group, may_exist=kind)
             else:
                 self._writer.drain()
                 for item in group:
@@ -125,42 +127,44 @@ class Applier(pykka.ThreadingActor):
 
     def _kind(self, item: Work) -> bool | type:
         """Rows go together as long as all or none of them may be there already."""
-        if isinstance(item, Piece):
-            return item.again or item.changes[0].timestamp <= self._entry.adopted_until
+        if isinstance(item, RowChunk):
+            return (
+                item.may_exist or item.changes[0].timestamp <= self._entry.adopted_until
+            )
         return type(item)
 
-    def _apply_rows(self, pieces: Iterable[Any], *, again: bool) -> None:
+    def _apply_rows(self, pieces: Iterable[Any], *, may_exist: bool) -> None:
         together = list(pieces)
         changes = list(chain.from_iterable(piece.changes for piece in together))
-        batch = fold(changes, self._writer.keys_of, again=again)
+        batch = fold(changes, self._writer.keys_of, may_exist=may_exist)
         self._writer.write(batch, lambda: self._applied(together))
 
-    def _applied(self, pieces: Iterable[Piece]) -> None:
+    def _applied(self, pieces: Iterable[RowChunk]) -> None:
         for piece in pieces:
             self._close(piece, rows_of(piece))
 
     def _operate(self, item: Any) -> None:
         match item:
-            case Told(detail={"alias": _}) if self._ended:
+            case CatalogOperation(detail={"alias": _}) if self._ended:
                 self._lose_alias(item)
             case _ if self._ended:
                 self._close(item)
-            case Create():
+            case CreateCollectionWork():
                 self._create(item)
-            case Repeat():
+            case ForwardRequest():
                 self._repeat(item)
-            case CreatePartition():
+            case CreatePartitionWork():
                 self._create_partition(item)
-            case Told(kind="RenameCollection"):
+            case CatalogOperation(kind="RenameCollection"):
                 self._rename(item)
-            case Told():
+            case CatalogOperation():
                 self._follow(item, item.kind)
-            case Step(operation=DropCollection()):
+            case BarrierOperation(operation=DropCollection()):
                 self._drop(item)
-            case Step(operation=DropPartition(partition=partition)):
+            case BarrierOperation(operation=DropPartition(partition=partition)):
                 self._drop_partition(item, partition)
 
-    def _create(self, work: Create) -> None:
+    def _create(self, work: CreateCollectionWork) -> None:
         """A collection that is there already may have any of the rows written so far."""
         if collections.create_collection(
             self._target, work.definition, self._begin_creation
@@ -168,50 +172,50 @@ class Applier(pykka.ThreadingActor):
             until = hybrid(time.time() + CLOCK_SKEW)
             self._entry = replace(self._entry, adopted_until=until)
         operation = Operation.create_collection(self._entry)
-        self._stream.record(RecordOperation(operation))
+        self._context.record(RecordOperationApplied(operation))
         self._exists = True
         self._close(work)
 
     def _begin_creation(self) -> None:
         """Whatever the target has by this name from now on is the task's."""
         operation = Operation.create_collection(self._entry)
-        self._stream.record(BeginOperation(operation))
+        self._context.record(RecordOperationStarted(operation))
 
-    def _drop(self, step: Step) -> None:
+    def _drop(self, step: BarrierOperation) -> None:
         """What has the name at the target, but is not of this task's making, stays.
 
         A drop need not wait for ticks: what the catalog told of the collection, or a client
         asked, may be given only afterwards, and has nothing left to be done to.
         """
         operation = Operation.drop_collection(self._entry, step.operation.timestamp)
-        self._stream.record(BeginOperation(operation))
+        self._context.record(RecordOperationStarted(operation))
         if self._exists:
             collections.drop_collection(self._target, *self._there)
         self._finish(operation, step)
         self._ended = True
-        self._reader.tell(CollectionEnded(self._entry.collection_id))
+        self._reader.tell(CollectionDropped(self._entry.collection_id))
 
-    def _drop_partition(self, step: Step, partition: str) -> None:
+    def _drop_partition(self, step: BarrierOperation, partition: str) -> None:
         collections.drop_partition(self._target, *self._there, partition)
         self._writer.forget_partition(partition)
         detail = {"partition": partition}
         self._finish(self._operation("DropPartition", step.operation, detail), step)
 
-    def _create_partition(self, work: CreatePartition) -> None:
+    def _create_partition(self, work: CreatePartitionWork) -> None:
         """Often it is there already: rows that came first needed it."""
         if self._writer.ensure_partition(work.name):
             detail = {"partition": work.name}
             operation = self._operation("CreatePartition", work, detail)
-            self._stream.record(RecordOperation(operation))
+            self._context.record(RecordOperationApplied(operation))
         self._close(work)
 
-    def _rename(self, work: Told) -> None:
+    def _rename(self, work: CatalogOperation) -> None:
         """Rows are written by name: what may be half done must be known after a crash."""
         if _new_name(work) != (self._entry.database, self._entry.name):
             loaded = self._exists and collections.is_loaded(self._target, *self._there)
             detail = work.detail | {"loaded": loaded}
             operation = self._operation(work.kind, work, detail)
-            self._stream.record(BeginOperation(operation))
+            self._context.record(RecordOperationStarted(operation))
             self._rename_to(operation)
         else:
             self._tell_name()
@@ -227,7 +231,7 @@ class Applier(pykka.ThreadingActor):
             new = self._spec.target_name(*operation.new_name)
             loaded = operation.detail["loaded"]
             collections.rename_collection(self._target, self._there, new, loaded=loaded)
-        self._stream.record(RecordOperation(operation))
+        self._context.record(RecordOperationApplied(operation))
         self._call(*operation.new_name)
         self._tell_name()
 
@@ -236,7 +240,7 @@ class Applier(pykka.ThreadingActor):
         name = self._entry.database, self._entry.name
         self._reader.tell(CollectionRenamed(self._entry.collection_id, *name))
 
-    def _follow(self, work: Told, kind: str) -> None:
+    def _follow(self, work: CatalogOperation, kind: str) -> None:
         """An operation that the target refuses is written down, and the rest goes on.
 
         The catalog tells the next run only what is to be in the end: what may be half done
@@ -245,7 +249,7 @@ class Applier(pykka.ThreadingActor):
         detail = dict(work.detail)
         if "request" in detail:
             operation = self._operation(kind, work, detail)
-            self._stream.record(BeginOperation(operation))
+            self._context.record(RecordOperationStarted(operation))
         try:
             self._follow_at_target(kind, detail)
         except OperatorError as refusal:
@@ -264,14 +268,14 @@ class Applier(pykka.ThreadingActor):
             case kind, {"request": wanted}:
                 requests.ask(self._target, kind, self._there, wanted)
 
-    def _tell_alias(self, work: Told, *, stands: bool) -> None:
+    def _tell_alias(self, work: CatalogOperation, *, stands: bool) -> None:
         """Let the next operation on the alias come."""
         if "alias" in work.detail:
             alias = self._there[0], work.detail["alias"]
             owner = self._entry.collection_id if stands else None
-            self._reader.tell(AliasPointed(alias, owner))
+            self._reader.tell(AliasMoved(alias, owner))
 
-    def _lose_alias(self, work: Told) -> None:
+    def _lose_alias(self, work: CatalogOperation) -> None:
         """An alias that was moved to what is gone goes on to stand for nothing."""
         if work.kind == ALTER_ALIAS:
             self._follow(work, DROP_ALIAS)
@@ -279,7 +283,7 @@ class Applier(pykka.ThreadingActor):
             self._close(work)
             self._tell_alias(work, stands=False)
 
-    def _repeat(self, work: Repeat) -> None:
+    def _repeat(self, work: ForwardRequest) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
         try:
             requests.repeat(self._target, work.request, self._there)
@@ -299,23 +303,27 @@ class Applier(pykka.ThreadingActor):
             detail=detail,
         )
 
-    def _finish(self, operation: Operation, work: Step | Repeat | Told) -> None:
-        self._stream.record(RecordOperation(operation))
+    def _finish(
+        self,
+        operation: Operation,
+        work: BarrierOperation | ForwardRequest | CatalogOperation,
+    ) -> None:
+        self._context.record(RecordOperationApplied(operation))
         self._close(work)
 
     def _close(self, work: Work, rows: int = 0) -> None:
         """Let go of work that is done, or that is not to be done."""
         del self._open[id(work)]
-        held = total(work.changes) if isinstance(work, Piece) else 0
-        self._stream.budget.let_go(held)
-        self._stream.release(work.marks, rows)
+        held = total_cost(work.changes) if isinstance(work, RowChunk) else 0
+        self._context.budget.let_go(held)
+        self._context.release(work.marks, rows)
 
     def _give_up_collection(self, error: OperatorError) -> None:
         """Set the collection aside; the others go on."""
         if not self._set_aside:
-            self._stream.record(RecordSetAside(self._entry, error))
+            self._context.record(RecordCollectionSetAside(self._entry, error))
             self._set_aside = True
-            self._reader.tell(CollectionStopped(self._entry.collection_id))
+            self._reader.tell(CollectionSuspended(self._entry.collection_id))
         self._writer.forget()
         self._skip(list(self._open.values()))
 
@@ -323,31 +331,31 @@ class Applier(pykka.ThreadingActor):
         """Do nothing but what gives up a name: no old rows stay, and it is free."""
         for item in items:
             match item:
-                case Step(operation=DropCollection()):
+                case BarrierOperation(operation=DropCollection()):
                     self._drop(item)
-                case Told(detail={"alias": _}) if self._ended:
+                case CatalogOperation(detail={"alias": _}) if self._ended:
                     self._lose_alias(item)
-                case Told() if not self._ended:
+                case CatalogOperation() if not self._ended:
                     self._skip_told(item)
                 case _:
                     self._close(item)
 
-    def _skip_told(self, work: Told) -> None:
+    def _skip_told(self, work: CatalogOperation) -> None:
         """A rename that the target refuses leaves the old name taken."""
         if work.kind == RENAME_COLLECTION:
             with suppress(OperatorError):
                 self._rename(work)
                 return
-            self._reader.tell(NameKept(self._entry.collection_id))
+            self._reader.tell(RenameRefused(self._entry.collection_id))
         self._close(work)
         self._tell_alias(work, stands=False)
 
 
-def _new_name(rename: Told) -> FullName:
+def _new_name(rename: CatalogOperation) -> FullName:
     return rename.detail["to_database"], rename.detail["to_name"]
 
 
-def rows_of(piece: Piece) -> int:
+def rows_of(piece: RowChunk) -> int:
     """Return how many rows a piece inserts or deletes."""
     return sum(
         change.rows if isinstance(change, Insert) else len(change.keys)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cdc_actors.changes import Change, Checkpoint, Position, Tick
-    from cdc_actors.pipeline.work_queue import Budget
+    from cdc_actors.pipeline.work_queue import RunBudget
     from cdc_actors.replication.order import Window
     from cdc_actors.source.wal.base import WalReader
 
@@ -27,7 +27,7 @@ class _Channel:
 class Channels:
     """Subscribes channels and puts each one's records in order. The reader's thread."""
 
-    def __init__(self, wal: WalReader, budget: Budget) -> None:
+    def __init__(self, wal: WalReader, budget: RunBudget) -> None:
         self._wal = wal
         self._budget = budget
         self._channels: dict[str, _Channel] = {}
@@ -67,14 +67,14 @@ class Channels:
         """Put one record in order; return the window that it releases, if any."""
         self.see(position)
         order = self._channels[position.channel].order
-        before = order.weight
+        before = order.memory_cost
         window = order.add(position, change)
-        self._budget.hold(order.weight - before)
+        self._budget.hold(order.memory_cost - before)
         return window
 
     def without_tick(self) -> set[str]:
         """Return the channels that hold changes which wait for a tick."""
-        return {name for name, each in self._channels.items() if each.order.weight}
+        return {name for name, each in self._channels.items() if each.order.memory_cost}
 
     @property
     def behind(self) -> bool:

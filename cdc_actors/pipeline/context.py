@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pykka
 
-from cdc_actors.changes import TOLD_BY_CATALOG
+from cdc_actors.changes import REPLICATED_FROM_CATALOG
 from cdc_actors.errors import CdcError, TransientError
-from cdc_actors.pipeline.work import RecordOperation, StreamFailed
-from cdc_actors.pipeline.work_queue import Budget
-from cdc_actors.replication.progress import Mark, Progress
+from cdc_actors.pipeline.messages import RecordOperationApplied, RunFailed
+from cdc_actors.pipeline.work_queue import RunBudget
+from cdc_actors.replication.progress import PendingCheckpoint, Progress
 from cdc_actors.tasks import Operation
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cdc_actors.changes import Checkpoint, Unknown
-    from cdc_actors.memory_budget import Memory
+    from cdc_actors.memory_budget import MemoryBudget
 
 IN_HAND = 2.0
 FETCHED_AHEAD = 0.125
@@ -38,12 +38,14 @@ RECORD_TIMEOUT = 30.0
 """Seconds that the event log may take to write one event."""
 
 
-class Stream:
+class RunContext:
     """Shared by the threads of one run of a task; every method is safe for any."""
 
-    def __init__(self, number: int, task: pykka.ActorRef[Any], memory: Memory) -> None:
+    def __init__(
+        self, number: int, task: pykka.ActorRef[Any], memory: MemoryBudget
+    ) -> None:
         self.number = number
-        self.budget = Budget(memory.account(IN_HAND))
+        self.budget = RunBudget(memory.account(IN_HAND))
         self.fetched_ahead = memory.account(FETCHED_AHEAD)
         self._task = task
         self._progress = Progress()
@@ -57,20 +59,20 @@ class Stream:
         with self._lock:
             self._progress.begin(channel, checkpoint)
 
-    def open_mark(self, channel: str, checkpoint: Checkpoint) -> Mark:
+    def open_mark(self, channel: str, checkpoint: Checkpoint) -> PendingCheckpoint:
         """Return the channel's next mark, held once."""
         with self._lock:
             mark = self._progress.open(channel, checkpoint)
             self._progress.hold(mark)
             return mark
 
-    def hold(self, mark: Mark) -> Mark:
+    def hold(self, mark: PendingCheckpoint) -> PendingCheckpoint:
         """Keep a mark busy once more, and return it."""
         with self._lock:
             self._progress.hold(mark)
         return mark
 
-    def release(self, marks: Iterable[Mark], rows: int = 0) -> None:
+    def release(self, marks: Iterable[PendingCheckpoint], rows: int = 0) -> None:
         """Say that a part of each mark is applied, with so many rows."""
         with self._lock:
             self._progress.release(marks)
@@ -135,7 +137,7 @@ class Stream:
 
     def record_unknown(self, change: Unknown) -> None:
         """Write down a message of the log that says what this version does not know."""
-        if change.kind in TOLD_BY_CATALOG:
+        if change.kind in REPLICATED_FROM_CATALOG:
             return
         operation = Operation(
             kind=change.kind,
@@ -144,7 +146,7 @@ class Stream:
             name="",
             detail={"refused": "this version does not know the operation"},
         )
-        self.record(RecordOperation(operation))
+        self.record(RecordOperationApplied(operation))
 
     def tell(self, message: object) -> None:
         """Send the task a message that needs no answer."""
@@ -170,4 +172,4 @@ class Stream:
             wrapped.__cause__ = error
             error = wrapped
         self.stop()
-        self.tell(StreamFailed(self.number, error))
+        self.tell(RunFailed(self.number, error))

@@ -6,23 +6,26 @@ import time
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import hybrid
-from cdc_actors.pipeline.work import RecordOperation, RecordSetAside
+from cdc_actors.pipeline.messages import (
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+)
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cdc_actors.errors import CdcError
-    from cdc_actors.pipeline.context import Stream
+    from cdc_actors.pipeline.context import RunContext
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.tasks import CollectionEntry
 
 
-class LeftOut:
+class ExcludedCollections:
     """The collections of one stream that never reach the target. The reader's thread."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._entries: dict[int, CollectionEntry] = {}
 
     def __contains__(self, collection_id: int) -> bool:
@@ -35,7 +38,7 @@ class LeftOut:
 
     def add(self, entry: CollectionEntry, error: CdcError) -> None:
         """Say why a collection is not replicated."""
-        self._stream.record(RecordSetAside(entry, error))
+        self._context.record(RecordCollectionSetAside(entry, error))
         self.restore(entry)
 
     def see_all(self, found: Mapping[int, CollectionMeta]) -> None:
@@ -53,4 +56,4 @@ class LeftOut:
         dropped = meta.altered if meta else hybrid(time.time())
         entry = self._entries.pop(collection_id)
         operation = Operation.drop_collection(entry, dropped)
-        self._stream.record(RecordOperation(operation))
+        self._context.record(RecordOperationApplied(operation))

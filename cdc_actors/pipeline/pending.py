@@ -12,18 +12,22 @@ import bisect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.pipeline.work import CreatePartition, Repeat, Told
+from cdc_actors.pipeline.work import (
+    CatalogOperation,
+    CreatePartitionWork,
+    ForwardRequest,
+)
 from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Mapping
 
     from cdc_actors.pipeline.channels import Channels
-    from cdc_actors.pipeline.context import Stream
+    from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.router import Collection, Router
     from cdc_actors.tasks import FullName
 
-Beside = Repeat | CreatePartition | Told
+Beside = ForwardRequest | CreatePartitionWork | CatalogOperation
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,11 @@ class _Parked:
         return {self.owner, self.alias} if self.alias else {self.owner}
 
 
-class Parking:
+class PendingOperations:
     """The operations of one stream that wait for their time. The reader's thread."""
 
-    def __init__(self, stream: Stream, router: Router, channels: Channels) -> None:
-        self._stream = stream
+    def __init__(self, context: RunContext, router: Router, channels: Channels) -> None:
+        self._context = context
         self._router = router
         self._channels = channels
         self._parked: list[_Parked] = []
@@ -69,7 +73,7 @@ class Parking:
             for each in self._parked
             if not (
                 each.owner == owner
-                and isinstance(each.work, Told)
+                and isinstance(each.work, CatalogOperation)
                 and each.work.kind in kinds
             )
         ]
@@ -105,12 +109,12 @@ class Parking:
         """Hand an operation on if its time has come; tell whether it is settled."""
         work, owner = parked.work, parked.owner
         if self._router.is_gone(owner):
-            self._stream.release(work.marks)
+            self._context.release(work.marks)
             return self._lose_alias(parked)
         collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):
             return False
-        if isinstance(work, Told):
+        if isinstance(work, CatalogOperation):
             return self._give_told(collection, work)
         self._router.give(collection, work)
         return True
@@ -118,14 +122,14 @@ class Parking:
     def _lose_alias(self, parked: _Parked) -> bool:
         """An alias that was moved to a collection which is gone stands for nothing."""
         work, alias = parked.work, parked.alias
-        if alias is None or not isinstance(work, Told):
+        if alias is None or not isinstance(work, CatalogOperation):
             return True
         holder = self._router.names.behind(*alias)
         if holder is None:
             return True
         return self._give_told(holder, replace(work, kind=DROP_ALIAS))
 
-    def _give_told(self, collection: Collection, work: Told) -> bool:
+    def _give_told(self, collection: Collection, work: CatalogOperation) -> bool:
         names = self._router.names
         if names.is_outdated(collection, work):
             return True
@@ -147,16 +151,16 @@ class Parking:
                 self._untied.add(owner)
                 database, name = collection.entry.database, collection.entry.name
                 detail = {"to_database": database, "to_name": f"{name}_{owner}"}
-                between = Told(RENAME_COLLECTION, work.timestamp, detail)
+                between = CatalogOperation(RENAME_COLLECTION, work.timestamp, detail)
                 self._router.give_told(collection, between)
                 return
 
     def _rename_held_up(
         self, parked: _Parked
-    ) -> tuple[int, tuple[Collection, Told]] | None:
+    ) -> tuple[int, tuple[Collection, CatalogOperation]] | None:
         """Return the collection and its rename if only a name is missing."""
         work, owner = parked.work, parked.owner
-        if not isinstance(work, Told) or work.kind != RENAME_COLLECTION:
+        if not isinstance(work, CatalogOperation) or work.kind != RENAME_COLLECTION:
             return None
         collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):
@@ -164,7 +168,7 @@ class Parking:
         return owner, (collection, work)
 
     def _comes_round(
-        self, owner: int, wants: Mapping[int, tuple[Collection, Told]]
+        self, owner: int, wants: Mapping[int, tuple[Collection, CatalogOperation]]
     ) -> bool:
         at = owner
         for _ in wants:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -13,26 +12,26 @@ import pykka
 from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request, Unknown
 from cdc_actors.errors import PositionLostError
 from cdc_actors.pipeline.channels import Channels
-from cdc_actors.pipeline.metadata.client_requests import BesideTheLog
-from cdc_actors.pipeline.metadata.collection_changes import Follower
-from cdc_actors.pipeline.metadata.databases import Databases
-from cdc_actors.pipeline.metadata.indexes_and_loads import Serving
-from cdc_actors.pipeline.metadata.name_history import Directory
-from cdc_actors.pipeline.metadata.properties import Properties
-from cdc_actors.pipeline.metadata.rbac import Access
-from cdc_actors.pipeline.pending import Parking
-from cdc_actors.pipeline.router import Router
-from cdc_actors.pipeline.work import (
-    AliasPointed,
-    CollectionEnded,
+from cdc_actors.pipeline.messages import (
+    AdvanceSendHorizons,
+    AliasMoved,
+    CollectionDropped,
     CollectionRenamed,
-    CollectionStopped,
-    MoveFence,
-    NameKept,
-    ReadingBegins,
-    ReadOn,
-    StreamProgressed,
+    CollectionSuspended,
+    RecordStarts,
+    RenameRefused,
+    RunProgressed,
+    TakeStep,
 )
+from cdc_actors.pipeline.metadata.client_requests import ClientRequests
+from cdc_actors.pipeline.metadata.collection_changes import CollectionChanges
+from cdc_actors.pipeline.metadata.databases import Databases
+from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
+from cdc_actors.pipeline.metadata.name_history import NameHistory
+from cdc_actors.pipeline.metadata.properties import Properties
+from cdc_actors.pipeline.metadata.rbac import RbacSync
+from cdc_actors.pipeline.pending import PendingOperations
+from cdc_actors.pipeline.router import Router
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import open_reader
@@ -43,17 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from cdc_actors.changes import Position, Record
-    from cdc_actors.config import SourceConfig
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.pipeline.reservations import TaskNames
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.source.catalog.client import (
         CatalogSnapshot,
         CatalogWatch,
         CollectionMeta,
-        Fact,
     )
     from cdc_actors.source.wal.base import WalReader
-    from cdc_actors.tasks import FullName, TaskSpec
 
 _OPENINGS = threading.BoundedSemaphore(16)
 """How many streams open at a time: each opening connects to three servers, and after a
@@ -65,27 +61,6 @@ FENCE_STEP = 5_000 << LOGICAL_BITS
 """How far a fence is moved ahead, as a hybrid timestamp: five seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What a reader is to do: from where, what, to where.
-
-    What follows the token comes from earlier runs. Between a channel's checkpoint and its
-    fence, changes may be at the target or not.
-    """
-
-    source: SourceConfig
-    spec: TaskSpec
-    token: str = field(repr=False)
-    names: TaskNames
-    databases: Mapping[str, bool]
-    entries: tuple[CollectionEntry, ...]
-    aliases: Mapping[FullName, int]
-    access: frozenset[Fact]
-    passwords: Mapping[str, str]
-    checkpoints: Mapping[str, Checkpoint]
-    fences: Mapping[str, int]
-
-
 class Reader(pykka.ThreadingActor):
     """Reads, decodes, orders and hands on, one step a message.
 
@@ -95,9 +70,9 @@ class Reader(pykka.ThreadingActor):
 
     use_daemon_thread = True
 
-    def __init__(self, stream: Stream, assignment: Assignment) -> None:
+    def __init__(self, context: RunContext, assignment: RunSpec) -> None:
         super().__init__()
-        self._stream = stream
+        self._context = context
         self._job = assignment
         self._open = ExitStack()
         self._opened = False
@@ -107,27 +82,27 @@ class Reader(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> None:
         """Take one step. Runs in the actor's own thread."""
         match message:
-            case ReadOn():
-                if not self._stream.stopping and self._stream.guard(self._step):
+            case TakeStep():
+                if not self._context.stopping and self._context.guard(self._step):
                     self.actor_ref.tell(message)
-            case CollectionEnded():
-                self._stream.guard(lambda: self._router.ended(message.collection_id))
+            case CollectionDropped():
+                self._context.guard(lambda: self._router.ended(message.collection_id))
             case CollectionRenamed():
                 name = message.database, message.name
                 renamed = message.collection_id
-                self._stream.guard(lambda: self._router.renamed(renamed, name))
-            case NameKept():
+                self._context.guard(lambda: self._router.renamed(renamed, name))
+            case RenameRefused():
                 kept = message.collection_id
-                self._stream.guard(lambda: self._router.kept(kept))
-            case AliasPointed():
+                self._context.guard(lambda: self._router.kept(kept))
+            case AliasMoved():
                 alias, owner = message.alias, message.collection_id
-                self._stream.guard(lambda: self._router.point(alias, owner))
-            case CollectionStopped():
-                self._stream.guard(lambda: self._router.stopped(message.collection_id))
+                self._context.guard(lambda: self._router.point(alias, owner))
+            case CollectionSuspended():
+                self._context.guard(lambda: self._router.stopped(message.collection_id))
 
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
-        self._stream.stop()
+        self._context.stop()
         appliers = self._router.appliers() if self._opened else []
         ends = [applier.stop(block=False) for applier in appliers]
         for end in ends:
@@ -140,14 +115,14 @@ class Reader(pykka.ThreadingActor):
         if not self._opened and not self._open_in_turn():
             return
         self._follow_catalog()
-        if self._stream.budget.wait(POLL_SECONDS):
+        if self._context.budget.wait(POLL_SECONDS):
             self._read(None)
-        elif not self._stream.budget.at_work:
+        elif not self._context.budget.at_work:
             awaited = self._router.awaited() | self._channels.without_tick()
             self._read(awaited or None)
         self._databases.advance()
-        self._parking.advance()
-        self._follower.advance()
+        self._pending.advance()
+        self._collection_changes.advance()
         self._properties.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
@@ -175,19 +150,19 @@ class Reader(pykka.ThreadingActor):
         many of them there are.
         """
         job = self._job
-        self._target = connect(job.spec.target, job.token, self._stream.given_up)
+        self._target = connect(job.spec.target, job.token, self._context.given_up)
         self._open.callback(self._target.close)
-        self._wal: WalReader = open_reader(job.source, self._stream.fetched_ahead)
+        self._wal: WalReader = open_reader(job.source, self._context.fetched_ahead)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
         self._open.callback(self._catalog.close)
-        self._channels = Channels(self._wal, self._stream.budget)
+        self._channels = Channels(self._wal, self._context.budget)
         self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)
         self._open.callback(self._watch.close)
         self._router = Router(
-            self._stream,
+            self._context,
             self._target,
             self._catalog,
             self._channels,
@@ -202,25 +177,29 @@ class Reader(pykka.ThreadingActor):
     def _open_beside(self) -> None:
         """Make ready what brings operations from beside the log."""
         job = self._job
-        stream, router, spec = self._stream, self._router, job.spec
+        context, router, spec = self._context, self._router, job.spec
         known = job.databases
-        self._databases = Databases(stream, router, self._target, spec, known)
-        self._parking = Parking(stream, router, self._channels)
+        self._databases = Databases(context, router, self._target, spec, known)
+        self._pending = PendingOperations(context, router, self._channels)
         catalog, requests = self._catalog, job.source.replicate_chan
-        serving = Serving(router, self._parking, self._channels, catalog, requests)
-        self._directory = Directory()
-        self._beside = BesideTheLog(
-            stream,
+        serving = IndexesAndLoads(
+            router, self._pending, self._channels, catalog, requests
+        )
+        self._name_history = NameHistory()
+        self._client_requests = ClientRequests(
+            context,
             router,
             serving,
             catalog,
-            self._directory,
+            self._name_history,
             spec,
         )
-        self._properties = Properties(stream, job.source, router, self._parking)
+        self._properties = Properties(context, job.source, router, self._pending)
         self._open.callback(self._properties.close)
-        self._follower = Follower(stream, router, self._parking, catalog, serving, spec)
-        self._access = Access(stream, self._target, spec, job.access, job.passwords)
+        self._collection_changes = CollectionChanges(
+            context, router, self._pending, catalog, serving, spec
+        )
+        self._rbac = RbacSync(context, self._target, spec, job.access, job.passwords)
 
     def _begin(self, snapshot: CatalogSnapshot) -> None:
         """Subscribe every channel and tell the task where each begins."""
@@ -229,27 +208,27 @@ class Reader(pykka.ThreadingActor):
                 self._subscribe(channel)
         for entry in self._job.entries:
             self._router.restore(entry)
-            self._directory.know(entry)
+            self._name_history.know(entry)
         self._router.names.restore(self._job.aliases)
-        self._follower.restore(self._job.entries, self._job.aliases)
+        self._collection_changes.restore(self._job.entries, self._job.aliases)
         self._databases.see(snapshot.databases.values())
         self._adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
             self._see(meta)
         self._router.left_out.see_all(snapshot.collections)
-        self._follower.see_aliases(snapshot.aliases)
-        self._follower.see_imports(snapshot.imports)
+        self._collection_changes.see_aliases(snapshot.aliases)
+        self._collection_changes.see_imports(snapshot.imports)
         self._see_access()
-        self._record_starts(self._stream.checkpoints(), "the stream opens")
+        self._record_starts(self._context.checkpoints(), "the stream opens")
 
     def _record_starts(self, starts: Mapping[str, Checkpoint], why: str) -> None:
         """A channel that a collection of the task uses is never without a checkpoint."""
-        self._stream.record(ReadingBegins(self._stream.number, starts, why))
+        self._context.record(RecordStarts(self._context.number, starts, why))
 
     def _subscribe(self, channel: str, start: Checkpoint | None = None) -> None:
         """Read a channel from ``start``, its last checkpoint, or its oldest record on."""
         checkpoint = start or self._job.checkpoints.get(channel)
-        self._stream.begin(channel, checkpoint)
+        self._context.begin(channel, checkpoint)
         self._channels.subscribe(channel, checkpoint)
 
     def _follow_catalog(self) -> None:
@@ -266,9 +245,9 @@ class Reader(pykka.ThreadingActor):
             elif meta is not None:
                 self._notice(meta)
         if changes.aliases:
-            self._follower.see_aliases(self._catalog.aliases())
+            self._collection_changes.see_aliases(self._catalog.aliases())
         if changes.imports:
-            self._follower.see_imports(self._catalog.imports())
+            self._collection_changes.see_imports(self._catalog.imports())
         if changes.access:
             self._see_access()
 
@@ -279,14 +258,14 @@ class Reader(pykka.ThreadingActor):
 
     def _see_access(self) -> None:
         if self._job.spec.enable_user_role:
-            self._access.see(self._catalog.access())
+            self._rbac.see(self._catalog.access())
 
     def _see(self, meta: CollectionMeta) -> None:
         """A collection that was selected once stays so, whatever it is called later."""
         selected = self._job.spec.selects(meta.database, meta.name)
         if meta.available and (selected or self._router.get(meta.id)):
-            self._directory.see(meta)
-            self._follower.see(meta)
+            self._name_history.see(meta)
+            self._collection_changes.see(meta)
             self._properties.see(meta)
 
     def _adopt(self, found: Iterable[CollectionMeta]) -> dict[str, Checkpoint]:
@@ -354,43 +333,45 @@ class Reader(pykka.ThreadingActor):
         if window is None:
             return
         channel = record.position.channel
-        mark = self._stream.open_mark(channel, window.checkpoint)
+        mark = self._context.open_mark(channel, window.checkpoint)
         if window.changes:
-            again = window.changes[0].timestamp <= self._job.fences.get(channel, 0)
+            may_exist = window.changes[0].timestamp <= self._job.fences.get(channel, 0)
             self._send(channel, window.changes[-1].timestamp)
-            self._router.route(channel, window, mark, again=again)
-        self._stream.release([mark])
+            self._router.route(channel, window, mark, may_exist=may_exist)
+        self._context.release([mark])
 
     def _send(self, channel: str, timestamp: int) -> None:
         """Move the channel's fence before anything beyond it is sent."""
         if timestamp > self._fences.get(channel, 0):
             fence = timestamp + FENCE_STEP
-            self._stream.record(MoveFence(self._stream.number, channel, fence))
+            self._context.record(
+                AdvanceSendHorizons(self._context.number, channel, fence)
+            )
             self._fences[channel] = fence
         earlier = self._job.fences.get(channel, 0)
-        self._stream.note_sent(channel, max(timestamp, earlier))
+        self._context.note_sent(channel, max(timestamp, earlier))
 
     def _take_request(self, position: Position, change: Any) -> None:
         behind = self._channels.see(position)
-        mark = self._stream.open_mark(position.channel, Checkpoint(position, False, 0))
+        mark = self._context.open_mark(position.channel, Checkpoint(position, False, 0))
         match change:
             case Request():
-                self._beside.add(change, mark, behind=behind)
+                self._client_requests.add(change, mark, behind=behind)
             case Unknown():
-                self._stream.record_unknown(change)
-        self._stream.release([mark])
+                self._context.record_unknown(change)
+        self._context.release([mark])
 
     def _report(self) -> None:
         self._reported = time.monotonic()
-        checkpoints = self._stream.checkpoints()
+        checkpoints = self._context.checkpoints()
         ticks = [checkpoints[c].tick for c in self._router.live_channels()]
-        self._stream.tell(
-            StreamProgressed(
-                self._stream.number,
+        self._context.tell(
+            RunProgressed(
+                self._context.number,
                 checkpoints,
                 min(ticks) if ticks and all(ticks) else None,
-                self._stream.rows,
+                self._context.rows,
                 self._channels.behind,
-                self._parking.waits(),
+                self._pending.waits(),
             )
         )

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     Key = tuple[str, FullName]
 
 
-class TargetNames:
+class NameReservations:
     """The names that all tasks of the service hold. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[Key, str] = {}
 
-    def of(self, task_id: str, target: str) -> TaskNames:
+    def of(self, task_id: str, target: str) -> TaskReservations:
         """Return one task's view of them; ``target`` is the target's address."""
-        return TaskNames(self, task_id, target)
+        return TaskReservations(self, task_id, target)
 
     def take(self, key: Key, task_id: str) -> str:
         """Hold a name for a task unless it is held; return the id of who holds it."""
@@ -48,10 +48,10 @@ class TargetNames:
             self._held = {k: who for k, who in self._held.items() if who != task_id}
 
 
-class TaskNames:
+class TaskReservations:
     """The names at one target as one task takes and frees them. Any thread may use it."""
 
-    def __init__(self, names: TargetNames, task_id: str, target: str) -> None:
+    def __init__(self, names: NameReservations, task_id: str, target: str) -> None:
         self._names = names
         self._task_id = task_id
         self._target = target

@@ -25,12 +25,13 @@ from cdc_actors.changes import (
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.pipeline.applier_actor import Applier
 from cdc_actors.pipeline.definitions import definition_of, entry_of
-from cdc_actors.pipeline.left_out import LeftOut
-from cdc_actors.pipeline.target_names import OwnNames
-from cdc_actors.pipeline.work import Create, Told, Work, WorkArrived
-from cdc_actors.pipeline.work_queue import Inbox
-from cdc_actors.replication.barriers import Lanes, Piece, Step
-from cdc_actors.replication.memory_cost import total
+from cdc_actors.pipeline.left_out import ExcludedCollections
+from cdc_actors.pipeline.messages import WorkArrived
+from cdc_actors.pipeline.target_names import TargetNames
+from cdc_actors.pipeline.work import CatalogOperation, CreateCollectionWork, Work
+from cdc_actors.pipeline.work_queue import WorkQueue
+from cdc_actors.replication.barriers import BarrierOperation, RowChunk, ShardBarriers
+from cdc_actors.replication.memory_cost import total_cost
 from cdc_actors.tasks import CollectionEntry, CollectionState
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Change
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.channels import Channels
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.pipeline.reservations import TaskNames
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.replication.order import Window
-    from cdc_actors.replication.progress import Mark
+    from cdc_actors.replication.progress import PendingCheckpoint
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import FullName, TaskSpec
@@ -58,11 +59,11 @@ class Collection:
     """One collection of the stream: its lanes, and the applier once there is work."""
 
     entry: CollectionEntry
-    lanes: Lanes
+    lanes: ShardBarriers
     exists: bool
     waits_for: set[int | FullName] = field(default_factory=set)
     backlog: list[Work] = field(default_factory=list)
-    inbox: Inbox = field(default_factory=Inbox)
+    queue: WorkQueue = field(default_factory=WorkQueue)
     applier: ActorRef[Any] | None = None
 
     @property
@@ -76,15 +77,15 @@ class Router:
 
     def __init__(
         self,
-        stream: Stream,
+        context: RunContext,
         target: Connection,
         catalog: Catalog,
         channels: Channels,
         spec: TaskSpec,
-        names: TaskNames,
+        names: TaskReservations,
         reader: ActorRef[Any],
     ) -> None:
-        self._stream = stream
+        self._context = context
         self._target = target
         self._catalog = catalog
         self._channels = channels
@@ -95,8 +96,8 @@ class Router:
         self._gone: set[int] = set()
         self._kept: set[int] = set()
         self._passed_over: set[int] = set()
-        self.names = OwnNames(spec, names, self._collections)
-        self.left_out = LeftOut(stream)
+        self.names = TargetNames(spec, names, self._collections)
+        self.left_out = ExcludedCollections(context)
 
     def restore(self, entry: CollectionEntry) -> None:
         """Know a collection from an earlier run; its channels are subscribed already."""
@@ -171,11 +172,13 @@ class Router:
         """Return the appliers started so far."""
         return [c.applier for c in self._collections.values() if c.applier is not None]
 
-    def route(self, channel: str, window: Window, mark: Mark, *, again: bool) -> None:
+    def route(
+        self, channel: str, window: Window, mark: PendingCheckpoint, *, may_exist: bool
+    ) -> None:
         """Give every change of a window to its collection; ``mark`` is held for each."""
         for key, run in groupby(window.changes, key=_run_key):
             if isinstance(key, int):
-                self._rows(channel, key, run, mark, again=again)
+                self._rows(channel, key, run, mark, may_exist=may_exist)
             else:
                 for change in run:
                     self._operation(channel, change, mark)
@@ -184,7 +187,7 @@ class Router:
         """Give a collection an operation from beside the log."""
         self._deliver(collection, [work])
 
-    def give_told(self, collection: Collection, work: Told) -> None:
+    def give_told(self, collection: Collection, work: CatalogOperation) -> None:
         """Give a collection what the catalog told of."""
         self.names.take(collection, work)
         self.give(collection, work)
@@ -222,9 +225,9 @@ class Router:
     def _discard(self, items: Iterable[Work]) -> None:
         """Let go of what has not been handed over."""
         for item in items:
-            if isinstance(item, Piece):
-                self._stream.budget.hold(-total(item.changes))
-            self._stream.release(item.marks)
+            if isinstance(item, RowChunk):
+                self._context.budget.hold(-total_cost(item.changes))
+            self._context.release(item.marks)
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias of the target stands for; if for nothing, it is free."""
@@ -242,9 +245,9 @@ class Router:
         channel: str,
         collection_id: int,
         run: Iterable[Change],
-        mark: Mark,
+        mark: PendingCheckpoint,
         *,
-        again: bool,
+        may_exist: bool,
     ) -> None:
         if not self.knows(collection_id):
             self._create(collection_id, mark)
@@ -254,11 +257,11 @@ class Router:
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
         if not collection.lanes.matters(channel, rows[0]):
             return
-        piece = Piece(rows, (self._stream.hold(mark),), again)
-        self._stream.budget.hold(total(rows))
+        piece = RowChunk(rows, (self._context.hold(mark),), may_exist)
+        self._context.budget.hold(total_cost(rows))
         self._deliver(collection, collection.lanes.add(channel, piece))
 
-    def _operation(self, channel: str, change: Change, mark: Mark) -> None:
+    def _operation(self, channel: str, change: Change, mark: PendingCheckpoint) -> None:
         match change:
             case CreateCollection():
                 if not self.knows(change.collection):
@@ -266,17 +269,20 @@ class Router:
             case DropCollection() | DropPartition():
                 self._barrier(channel, change, mark)
             case Unknown():
-                self._stream.record_unknown(change)
+                self._context.record_unknown(change)
 
     def _barrier(
-        self, channel: str, change: DropCollection | DropPartition, mark: Mark
+        self,
+        channel: str,
+        change: DropCollection | DropPartition,
+        mark: PendingCheckpoint,
     ) -> None:
         collection = self._collections.get(change.collection)
         if collection is not None and collection.lanes.matters(channel, change):
-            step = Step(change, (self._stream.hold(mark),))
+            step = BarrierOperation(change, (self._context.hold(mark),))
             self._deliver(collection, collection.lanes.add(channel, step))
 
-    def _create(self, collection_id: int, mark: Mark) -> None:
+    def _create(self, collection_id: int, mark: PendingCheckpoint) -> None:
         """Replicate a collection from here on, if the catalog has it.
 
         Each channel says CreateCollection, and the first one counts. After a restart a
@@ -299,7 +305,7 @@ class Router:
             return
         collection = self._add(entry, exists=False)
         definition = definition_of(meta, self.names.there(entry))
-        create = Create(definition, (self._stream.hold(mark),))
+        create = CreateCollectionWork(definition, (self._context.hold(mark),))
         self._deliver(collection, [create])
 
     def _go_on_creating(self, entry: CollectionEntry) -> None:
@@ -310,12 +316,14 @@ class Router:
             return
         live = replace(entry, state=CollectionState.LIVE)
         definition = definition_of(meta, self.names.there(entry))
-        self._deliver(self._add(live, exists=False), [Create(definition, ())])
+        self._deliver(
+            self._add(live, exists=False), [CreateCollectionWork(definition, ())]
+        )
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
         waits_for = self.names.holders(entry)
-        collection = Collection(entry, Lanes(applied), exists, waits_for)
+        collection = Collection(entry, ShardBarriers(applied), exists, waits_for)
         self._collections[entry.collection_id] = collection
         return collection
 
@@ -363,17 +371,17 @@ class Router:
             collection.backlog.extend(items)
             return
         for item in items:
-            self._stream.budget.hand_over()
-            if collection.inbox.put(item):
+            self._context.budget.hand_over()
+            if collection.queue.put(item):
                 self._applier(collection).tell(WorkArrived())
 
     def _applier(self, collection: Collection) -> ActorRef[Any]:
         if collection.applier is None:
             collection.applier = Applier.start(
                 collection.entry,
-                self._stream,
+                self._context,
                 self._target,
-                collection.inbox,
+                collection.queue,
                 self._reader,
                 self._spec,
                 exists=collection.exists,

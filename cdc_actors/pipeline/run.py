@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import structlog
 
-from cdc_actors.pipeline.context import Stream
-from cdc_actors.pipeline.reader_actor import Assignment, Reader
-from cdc_actors.pipeline.work import ReadOn
+from cdc_actors.pipeline.context import RunContext
+from cdc_actors.pipeline.messages import TakeStep
+from cdc_actors.pipeline.reader_actor import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cdc_actors.changes import Checkpoint
-    from cdc_actors.memory_budget import Memory
-    from cdc_actors.pipeline.work import StreamProgressed
+    from cdc_actors.memory_budget import MemoryBudget
+    from cdc_actors.pipeline.messages import RunProgressed
+    from cdc_actors.pipeline.run_spec import RunSpec
 
 STOP_SECONDS = 1.0
 """How long a run may take to end before it is left behind, its requests cancelled."""
@@ -32,15 +33,15 @@ class Run:
         self,
         number: int,
         task: pykka.ActorRef[Any],
-        assignment: Assignment,
-        memory: Memory,
+        assignment: RunSpec,
+        memory: MemoryBudget,
     ) -> None:
         self.number = number
-        self.progress: StreamProgressed | None = None
+        self.progress: RunProgressed | None = None
         self._begun_at = time.monotonic()
-        self._stream = Stream(number, task, memory)
-        self._reader = Reader.start(self._stream, assignment)
-        self._reader.tell(ReadOn())
+        self._context = RunContext(number, task, memory)
+        self._reader = Reader.start(self._context, assignment)
+        self._reader.tell(TakeStep())
 
     @property
     def age(self) -> float:
@@ -50,24 +51,24 @@ class Run:
     @property
     def rows(self) -> int:
         """How many rows the target has confirmed."""
-        return self._stream.rows
+        return self._context.rows
 
     def end(self) -> bool:
         """Stop reading and applying; tell whether everything has come to its end."""
-        self._stream.stop()
+        self._context.stop()
         try:
             self._reader.stop(block=True, timeout=STOP_SECONDS)
         except pykka.Timeout:
             _log.warning("a stream is still opening; it ends by itself")
             return False
         finally:
-            self._stream.close()
+            self._context.close()
         return True
 
     def checkpoints(self) -> Mapping[str, Checkpoint]:
         """Return how far the target has come."""
-        return self._stream.checkpoints()
+        return self._context.checkpoints()
 
     def sent(self) -> Mapping[str, int]:
         """Return how far changes have been sent, by channel."""
-        return self._stream.sent
+        return self._context.sent

@@ -9,20 +9,20 @@ from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.pipeline.reservations import TaskNames
+    from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.pipeline.router import Collection
-    from cdc_actors.pipeline.work import Told
+    from cdc_actors.pipeline.work import CatalogOperation
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
 
 
-class OwnNames:
+class TargetNames:
     """The names that one stream has at the target. The reader's thread."""
 
     def __init__(
         self,
         spec: TaskSpec,
-        shared: TaskNames,
+        shared: TaskReservations,
         collections: Mapping[int, Collection],
     ) -> None:
         """``shared`` are all tasks' names, ``collections`` the router's."""
@@ -75,7 +75,7 @@ class OwnNames:
             return holder
         return self._aliases.get(holder, self._moving.get(holder))
 
-    def is_free_for(self, collection: Collection, work: Told) -> bool:
+    def is_free_for(self, collection: Collection, work: CatalogOperation) -> bool:
         """Tell whether the name at the target that an operation is about can be had.
 
         No other collection may have it, nor an alias or another task the new name of a
@@ -93,7 +93,7 @@ class OwnNames:
             return True
         return name not in self._aliases and self._shared.take(name) is None
 
-    def holder_for(self, collection: Collection, work: Told) -> int | None:
+    def holder_for(self, collection: Collection, work: CatalogOperation) -> int | None:
         """Return the other collection that has the name which an operation gives."""
         name = self._name_of(collection, work)
         if name is None or work.kind == DROP_ALIAS:
@@ -102,7 +102,7 @@ class OwnNames:
         found = [each for each in others if self.there(each) == name]
         return found[0].collection_id if found else None
 
-    def held_elsewhere(self, collection: Collection, work: Told) -> str:
+    def held_elsewhere(self, collection: Collection, work: CatalogOperation) -> str:
         """Say which other task has the name that a rename is to give, if one has."""
         name = self._name_of(collection, work)
         task_id = self._shared.held_by_another(name) if name else None
@@ -112,7 +112,7 @@ class OwnNames:
             f"{'.'.join(name)} at the target, which a collection of task {task_id} is"
         )
 
-    def is_outdated(self, collection: Collection, work: Told) -> bool:
+    def is_outdated(self, collection: Collection, work: CatalogOperation) -> bool:
         """Tell whether a newer collection has been given the name meanwhile."""
         holder = self._collections.get(self.holder_for(collection, work) or 0)
         return holder is not None and holder.entry.created > work.timestamp
@@ -137,7 +137,7 @@ class OwnNames:
         if not self.alike(entry):
             self._shared.free(self.there(entry))
 
-    def take(self, collection: Collection, work: Told) -> None:
+    def take(self, collection: Collection, work: CatalogOperation) -> None:
         """Know that an operation that gives a name, or an alias, is under way."""
         name = self._name_of(collection, work)
         if name is not None:
@@ -165,7 +165,9 @@ class OwnNames:
                 return collection
         return None
 
-    def _name_of(self, collection: Collection, work: Told) -> FullName | None:
+    def _name_of(
+        self, collection: Collection, work: CatalogOperation
+    ) -> FullName | None:
         if work.kind == RENAME_COLLECTION:
             to = work.detail["to_database"], work.detail["to_name"]
             return self._spec.target_name(*to)

@@ -23,14 +23,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdc_actors.memory_budget import Account
+    from cdc_actors.memory_budget import Quota
     from cdc_actors.pipeline.work import Work
 
 
-class Budget:
+class RunBudget:
     """What one run holds of the service's memory. Any thread may use it."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Quota) -> None:
         self._account = account
         self._lock = threading.Lock()
         self._at_work = 0
@@ -66,7 +66,7 @@ class Budget:
         self._account.close()
 
 
-class Inbox:
+class WorkQueue:
     """What one applier has to do, in order. Any thread may use it."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from cdc_actors.changes import Delete, DropCollection, DropPartition, Insert
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.replication.progress import Mark
+    from cdc_actors.replication.progress import PendingCheckpoint
 
 Barrier = DropCollection | DropPartition
 Dropped = tuple[int, int | None]
@@ -28,32 +28,34 @@ Dropped = tuple[int, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class RowChunk:
     """A collection's part of a window.
 
-    ``again`` tells that the target may have parts of it from an earlier run.
+    ``may_exist`` tells that the target may have parts of it from an earlier run.
     """
 
     changes: tuple[Insert | Delete, ...]
-    marks: tuple[Mark, ...]
-    again: bool
+    marks: tuple[PendingCheckpoint, ...]
+    may_exist: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BarrierOperation:
     """An operation that every channel has come to."""
 
     operation: Barrier
-    marks: tuple[Mark, ...]
+    marks: tuple[PendingCheckpoint, ...]
 
 
-class Lanes:
+class ShardBarriers:
     """One collection's channels, in step at barriers. Pure."""
 
     def __init__(self, applied: Mapping[str, int]) -> None:
         """Begin with each channel applied up to a tick from before."""
         self._applied = dict(applied)
-        self._lanes: dict[str, deque[Piece | Step]] = {c: deque() for c in applied}
+        self._lanes: dict[str, deque[RowChunk | BarrierOperation]] = {
+            c: deque() for c in applied
+        }
         self._said: dict[str, set[Dropped]] = {c: set() for c in applied}
 
     def matters(self, channel: str, change: Insert | Delete | Barrier) -> bool:
@@ -66,17 +68,19 @@ class Lanes:
             return False
         return not isinstance(change, Barrier) or _dropped(change) not in said
 
-    def add(self, channel: str, item: Piece | Step) -> list[Piece | Step]:
+    def add(
+        self, channel: str, item: RowChunk | BarrierOperation
+    ) -> list[RowChunk | BarrierOperation]:
         """Take the next item of ``channel``; return what may go on now, in order."""
-        if isinstance(item, Step):
+        if isinstance(item, BarrierOperation):
             self._said[channel].add(_dropped(item.operation))
         self._lanes[channel].append(item)
-        ready: list[Piece | Step] = []
+        ready: list[RowChunk | BarrierOperation] = []
         while self._advance(ready):
             pass
         return ready
 
-    def waiting(self) -> list[Piece | Step]:
+    def waiting(self) -> list[RowChunk | BarrierOperation]:
         """Return what has been taken and may not go on yet."""
         return [item for lane in self._lanes.values() for item in lane]
 
@@ -91,15 +95,15 @@ class Lanes:
         """Return the channels that wait at no barrier."""
         return {channel for channel, lane in self._lanes.items() if not lane}
 
-    def _advance(self, ready: list[Piece | Step]) -> bool:
+    def _advance(self, ready: list[RowChunk | BarrierOperation]) -> bool:
         moved = False
         for lane in self._lanes.values():
-            while lane and isinstance(lane[0], Piece):
+            while lane and isinstance(lane[0], RowChunk):
                 ready.append(lane.popleft())
                 moved = True
         return self._join(ready) or moved
 
-    def _join(self, ready: list[Piece | Step]) -> bool:
+    def _join(self, ready: list[RowChunk | BarrierOperation]) -> bool:
         """Let the oldest barrier through if every channel has come to it.
 
         A partition goes before its collection, whichever way the channels say it.
@@ -112,26 +116,26 @@ class Lanes:
             return False
         joined = [self._lanes[channel].popleft() for channel in here]
         marks = tuple(mark for step in joined for mark in step.marks)
-        ready.append(Step(first.operation, marks))
+        ready.append(BarrierOperation(first.operation, marks))
         return True
 
-    def _first_step(self) -> Step | None:
+    def _first_step(self) -> BarrierOperation | None:
         waiting = [lane[0] for lane in self._lanes.values() if lane]
-        steps = [step for step in waiting if isinstance(step, Step)]
+        steps = [step for step in waiting if isinstance(step, BarrierOperation)]
         return min(steps, key=_rank, default=None)
 
-    def _passed(self, channel: str, step: Step) -> bool:
+    def _passed(self, channel: str, step: BarrierOperation) -> bool:
         collection, partition = _dropped(step.operation)
         ended = partition is not None and (collection, None) in self._said[channel]
         return ended or self._applied[channel] >= step.operation.timestamp
 
 
-def _rank(step: Step) -> tuple[bool, int]:
+def _rank(step: BarrierOperation) -> tuple[bool, int]:
     return isinstance(step.operation, DropCollection), step.operation.timestamp
 
 
-def _same(item: Piece | Step, step: Step) -> bool:
-    if not isinstance(item, Step):
+def _same(item: RowChunk | BarrierOperation, step: BarrierOperation) -> bool:
+    if not isinstance(item, BarrierOperation):
         return False
     return _dropped(item.operation) == _dropped(step.operation)
 

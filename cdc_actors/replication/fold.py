@@ -4,7 +4,7 @@ A target asked for deletes first and inserts second ends as one that applied eve
 in order, provided that each row which a later delete of the stretch removes is left out.
 Two inserts of a key without a delete between them stay two, as at the source.
 
-Applied ``again`` (after a restart, when parts may be there already), the keys of the
+Applied ``may_exist`` (after a restart, when parts may be there already), the keys of the
 inserts are deleted first too.
 """
 
@@ -22,12 +22,12 @@ def fold(
     changes: Iterable[Insert | Delete],
     keys_of: Callable[[Insert], Sequence[Key]],
     *,
-    again: bool = False,
+    may_exist: bool = False,
 ) -> Batch:
     """Fold changes, given in the order they happened, into one batch. Pure.
 
     ``keys_of`` reads an insert's primary keys; it is called only where a delete of the
-    stretch, or ``again``, asks for them.
+    stretch, or ``may_exist``, asks for them.
     """
     deleted: dict[str, dict[Key, None]] = {}
     kept: list[Rows] = []
@@ -36,7 +36,7 @@ def fold(
             deleted.setdefault(change.partition, {}).update(dict.fromkeys(change.keys))
         elif rows := _survivors(change, keys_of, deleted):
             kept.append(rows)
-    if again:
+    if may_exist:
         _delete_kept(kept, keys_of, deleted)
     return Batch({p: tuple(keys) for p, keys in deleted.items()}, tuple(reversed(kept)))
 

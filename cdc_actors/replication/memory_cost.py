@@ -22,7 +22,7 @@ KEY_BYTES = 128
 """Bytes that one deleted key takes beside its text, here and in folding."""
 
 
-def weight(change: Change) -> int:
+def memory_cost(change: Change) -> int:
     """Return the bytes that a change takes from decoding to the target's answer."""
     match change:
         case Insert():
@@ -33,6 +33,6 @@ def weight(change: Change) -> int:
     return OVERHEAD
 
 
-def total(changes: Iterable[Change]) -> int:
+def total_cost(changes: Iterable[Change]) -> int:
     """Return the bytes that changes take together."""
-    return sum(map(weight, changes))
+    return sum(map(memory_cost, changes))

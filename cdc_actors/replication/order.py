@@ -23,7 +23,7 @@ from cdc_actors.changes import (
     Position,
     Tick,
 )
-from cdc_actors.replication.memory_cost import total, weight
+from cdc_actors.replication.memory_cost import memory_cost, total_cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ class ChannelOrder:
         return self._tick
 
     @property
-    def weight(self) -> int:
+    def memory_cost(self) -> int:
         """How many bytes the changes take that are held."""
         return self._weight
 
@@ -77,7 +77,7 @@ class ChannelOrder:
         if change.timestamp <= self._applied:
             return None
         self._held.append(_Held(position, change))
-        self._weight += weight(change)
+        self._weight += memory_cost(change)
         if isinstance(change, DropCollection):
             return self._close(position, change.collection)
         return None
@@ -98,7 +98,7 @@ class ChannelOrder:
         changes = tuple(
             held.change for held in sorted(ready, key=lambda held: held.rank)
         )
-        self._weight -= total(changes)
+        self._weight -= total_cost(changes)
         if self._held:
             checkpoint = Checkpoint(self._held[0].position, True, self._tick)
         else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Mark:
+class PendingCheckpoint:
     """One checkpoint of a channel, and how many parts up to it are not applied yet."""
 
     channel: str
@@ -29,7 +29,7 @@ class Progress:
     """The marks of all channels of a task. Pure; the caller guards it between threads."""
 
     def __init__(self) -> None:
-        self._open: dict[str, deque[Mark]] = {}
+        self._open: dict[str, deque[PendingCheckpoint]] = {}
         self._done: dict[str, Checkpoint] = {}
 
     def begin(self, channel: str, checkpoint: Checkpoint | None) -> None:
@@ -38,17 +38,17 @@ class Progress:
         if checkpoint is not None:
             self._done[channel] = checkpoint
 
-    def open(self, channel: str, checkpoint: Checkpoint) -> Mark:
+    def open(self, channel: str, checkpoint: Checkpoint) -> PendingCheckpoint:
         """Add the next mark of ``channel``; hold it before settling."""
-        mark = Mark(channel, checkpoint)
+        mark = PendingCheckpoint(channel, checkpoint)
         self._open[channel].append(mark)
         return mark
 
-    def hold(self, mark: Mark) -> None:
+    def hold(self, mark: PendingCheckpoint) -> None:
         """Keep ``mark`` busy once more."""
         mark.busy += 1
 
-    def release(self, marks: Iterable[Mark]) -> None:
+    def release(self, marks: Iterable[PendingCheckpoint]) -> None:
         """Say that one part of each mark is applied (or need not be)."""
         for mark in marks:
             mark.busy -= 1

@@ -21,7 +21,7 @@ _MOVING = frozenset({"ok", "starting", "catching_up"})
 
 
 @dataclass(slots=True)
-class Movement:
+class ProgressMonitor:
     """When a task was last heard of, and when it last came on. Seconds since 1970."""
 
     heard: float
@@ -36,7 +36,7 @@ class Movement:
 
 
 def as_of(
-    view: TaskView, confirmed: float | None, movement: Movement, now: float
+    view: TaskView, confirmed: float | None, monitor: ProgressMonitor, now: float
 ) -> TaskView:
     """Return the view with the lag and the health of a moment; all in seconds since 1970.
 
@@ -47,11 +47,11 @@ def as_of(
         return view
     lag = None if confirmed is None else max(0.0, round(now - confirmed, 3))
     health = view.health
-    still = now - movement.came_on
+    still = now - monitor.came_on
     idle = health.status == "ok" and confirmed is None
     if health.status in _MOVING and still > STALL_SECONDS and not idle:
-        since = datetime.fromtimestamp(movement.came_on, UTC)
-        error = _what_hangs(now - movement.heard, still)
+        since = datetime.fromtimestamp(monitor.came_on, UTC)
+        error = _what_hangs(now - monitor.heard, still)
         health = replace(health, status="stalled", since=since, error=error)
     elif health.status == "ok" and lag is not None and lag > BEHIND_SECONDS:
         health = replace(health, status="catching_up")

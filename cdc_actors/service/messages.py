@@ -73,7 +73,7 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAfterTasks:
+class CheckTasks:
     """To the supervisor, from its timer: bring back task actors that died."""
 
 
@@ -86,7 +86,7 @@ class ViewChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskGone:
+class TaskEnded:
     """From a task: it is deleted."""
 
     task_id: str
@@ -98,7 +98,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class TryAgain:
+class RetryRun:
     """To a task, from its timer: begin again after the failure of a stream."""
 
-    stream: int
+    run_number: int

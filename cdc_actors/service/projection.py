@@ -19,7 +19,7 @@ from cdc_actors.tasks import ANY, TaskState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.pipeline.work import StreamProgressed
+    from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.service.views import HealthStatus
     from cdc_actors.tasks import CollectionEntry, Operation, Task
     from cdc_actors.tasks.state import Failure
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def view_of(
     task: Task,
     *,
-    progress: StreamProgressed | None,
+    progress: RunProgressed | None,
     rows: int,
     unrecorded: Failure | None,
 ) -> TaskView:
@@ -110,7 +110,7 @@ def past_view_of(task: Task) -> TaskView:
 
 
 def _health(
-    task: Task, progress: StreamProgressed | None, unrecorded: Failure | None
+    task: Task, progress: RunProgressed | None, unrecorded: Failure | None
 ) -> Health:
     failure = unrecorded or task.failure
     return Health(
@@ -124,7 +124,7 @@ def _health(
 
 
 def _status(
-    task: Task, progress: StreamProgressed | None, unrecorded: Failure | None
+    task: Task, progress: RunProgressed | None, unrecorded: Failure | None
 ) -> HealthStatus:
     if task.state is TaskState.PAUSED:
         gave_up = task.failure is not None and task.failure.next_try is None

@@ -40,7 +40,7 @@ from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.history import History
 from cdc_actors.store.secrets import SecretBox
-from cdc_actors.store.send_horizons import Fences
+from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.target.connection import connect
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Service:
         self._log = open_log(self._config)
         self._history = History(self._log)
         self._checkpoints = Checkpoints(self._log)
-        stores = Stores(self._log, self._checkpoints, Fences(self._log), secrets)
+        stores = Stores(self._log, self._checkpoints, SendHorizons(self._log), secrets)
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
         SourceProbe.start(self._config.source_config, self._source)

@@ -26,23 +26,23 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.memory_budget import Memory
-from cdc_actors.pipeline.reservations import TargetNames
+from cdc_actors.memory_budget import MemoryBudget
+from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.service import backoff
-from cdc_actors.service.health import Movement, as_of
+from cdc_actors.service.health import ProgressMonitor, as_of
 from cdc_actors.service.messages import (
+    CheckTasks,
     CreateTask,
     DeleteTask,
     GetTask,
     Launch,
     ListTasks,
-    LookAfterTasks,
     PauseTask,
     Rebuild,
     RebuildSome,
     ResumeTask,
     Shutdown,
-    TaskGone,
+    TaskEnded,
     ViewChanged,
 )
 from cdc_actors.service.projection import view_of
@@ -53,7 +53,7 @@ from cdc_actors.tasks import CollectionState, Task, TaskState, Who, claim
 
 if TYPE_CHECKING:
     from cdc_actors.config import Config
-    from cdc_actors.pipeline.reservations import TaskNames
+    from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.service.task_record import Stores
     from cdc_actors.service.views import TaskView
     from cdc_actors.tasks import TaskSpec
@@ -79,7 +79,7 @@ class _Known:
 
     ref: pykka.ActorRef[TaskActor] | None
     view: TaskView
-    movement: Movement
+    monitor: ProgressMonitor
     confirmed: float | None = None
     revived_at: float | None = None
 
@@ -93,9 +93,9 @@ class Supervisor(pykka.ThreadingActor):
         super().__init__()
         self._config = config
         self._stores = stores
-        self._memory = Memory(config.max_memory_bytes)
+        self._memory = MemoryBudget(config.max_memory_bytes)
         self._tasks: dict[str, _Known] = {}
-        self._names = TargetNames()
+        self._names = NameReservations()
         self._rebuilt = False
         self._attempts = 0
         self._deaths: Counter[str] = Counter()
@@ -106,12 +106,12 @@ class Supervisor(pykka.ThreadingActor):
         match message:
             case ViewChanged():
                 self._view_changed(message)
-            case TaskGone():
+            case TaskEnded():
                 self._tasks.pop(message.task_id, None)
                 self._names.free_all(message.task_id)
             case Rebuild() | RebuildSome():
                 self._rebuild(message)
-            case LookAfterTasks():
+            case CheckTasks():
                 self._look_after_tasks()
             case Shutdown():
                 return self._shut_down()
@@ -176,7 +176,7 @@ class Supervisor(pykka.ThreadingActor):
         ref.tell(Launch())
         return ref
 
-    def _names_of(self, task: Task) -> TaskNames:
+    def _names_of(self, task: Task) -> TaskReservations:
         """Return the names that a task has at its target, with all of them taken."""
         names = self._names.of(task.task_id, address(task.spec.target.uri))
         for entry in task.collections.values():
@@ -187,7 +187,7 @@ class Supervisor(pykka.ThreadingActor):
     def _know(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
         view = view_of(task, progress=None, rows=0, unrecorded=None)
         now = time.time()
-        self._tasks[task.task_id] = _Known(ref, view, Movement(now, now))
+        self._tasks[task.task_id] = _Known(ref, view, ProgressMonitor(now, now))
 
     def _find(self, task_id: str, unknown: str) -> _Known:
         if task_id not in self._tasks:
@@ -196,7 +196,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _shown(self, known: _Known) -> TaskView:
         """Return the view with the lag and the health of this moment."""
-        return as_of(known.view, known.confirmed, known.movement, time.time())
+        return as_of(known.view, known.confirmed, known.monitor, time.time())
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)
@@ -204,7 +204,7 @@ class Supervisor(pykka.ThreadingActor):
             known.view, known.confirmed = message.view, message.confirmed
             view = message.view
             mark = (message.confirmed, view.rows_applied, view.health.status)
-            known.movement.see(mark, time.time())
+            known.monitor.see(mark, time.time())
 
     def _rebuild(self, message: Rebuild | RebuildSome) -> None:
         """Start a few tasks of the log, then hear what was asked, then go on.
@@ -233,7 +233,7 @@ class Supervisor(pykka.ThreadingActor):
             return
         self._rebuilt = True
         _log.info("tasks rebuilt", tasks=len(self._tasks))
-        backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+        backoff.tell_later(self.actor_ref, CheckTasks(), LOOK_SECONDS)
 
     def _loaded(self, task_id: str) -> Task:
         """Return a task of the log, its secret encrypted with the newest key."""
@@ -255,7 +255,7 @@ class Supervisor(pykka.ThreadingActor):
             due = known.revived_at
             if due is not None and due <= time.time() and not self._stopping:
                 self._bring_back(task_id, known)
-        backoff.tell_later(self.actor_ref, LookAfterTasks(), LOOK_SECONDS)
+        backoff.tell_later(self.actor_ref, CheckTasks(), LOOK_SECONDS)
 
     def _mourn(self, task_id: str, known: _Known) -> None:
         self._deaths[task_id] += 1

@@ -20,30 +20,30 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.pipeline.reader_actor import Assignment
-from cdc_actors.pipeline.run import Run
-from cdc_actors.pipeline.work import (
-    BeginOperation,
-    MoveFence,
-    ReadingBegins,
-    RecordOperation,
-    RecordSetAside,
-    StreamFailed,
-    StreamProgressed,
+from cdc_actors.pipeline.messages import (
+    AdvanceSendHorizons,
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RecordStarts,
+    RunFailed,
+    RunProgressed,
 )
+from cdc_actors.pipeline.run import Run
+from cdc_actors.pipeline.run_spec import RunSpec
 from cdc_actors.service import backoff
 from cdc_actors.service.messages import (
     DeleteTask,
     Launch,
     PauseTask,
     ResumeTask,
+    RetryRun,
     Shutdown,
-    TaskGone,
-    TryAgain,
+    TaskEnded,
     ViewChanged,
 )
 from cdc_actors.service.projection import view_of
-from cdc_actors.service.task_record import Ledger, Stores
+from cdc_actors.service.task_record import Stores, TaskRecord
 from cdc_actors.tasks import TaskState, Who
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
-    from cdc_actors.memory_budget import Memory
-    from cdc_actors.pipeline.reservations import TaskNames
+    from cdc_actors.memory_budget import MemoryBudget
+    from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.tasks import Task
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
@@ -76,12 +76,12 @@ class TaskActor(pykka.ThreadingActor):
         task: Task,
         stores: Stores,
         source: SourceConfig,
-        names: TaskNames,
-        memory: Memory,
+        names: TaskReservations,
+        memory: MemoryBudget,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
-        self._ledger = Ledger(task, stores)
+        self._stored = TaskRecord(task, stores)
         self._id = task.task_id
         self._source = source
         self._names = names
@@ -105,15 +105,15 @@ class TaskActor(pykka.ThreadingActor):
                 self._resume(message.who)
             case DeleteTask():
                 self._delete(message.who)
-            case BeginOperation():
-                self._begin_operation(message)
-            case RecordOperation():
+            case RecordOperationStarted():
+                self._start_operation(message)
+            case RecordOperationApplied():
                 self._apply_operation(message)
-            case RecordSetAside():
+            case RecordCollectionSetAside():
                 self._set_aside(message)
-            case ReadingBegins():
+            case RecordStarts():
                 self._reading_begins(message)
-            case MoveFence():
+            case AdvanceSendHorizons():
                 self._move_fence(message)
             case Shutdown():
                 self._end_run()
@@ -130,11 +130,11 @@ class TaskActor(pykka.ThreadingActor):
             match message:
                 case Launch():
                     self._launch()
-                case StreamProgressed():
+                case RunProgressed():
                     self._progressed(message)
-                case StreamFailed():
+                case RunFailed():
                     self._stream_failed(message)
-                case TryAgain():
+                case RetryRun():
                     self._try_again(message)
         except CdcError as error:
             _log.warning("event log", task_id=self._id, error=str(error))
@@ -143,12 +143,12 @@ class TaskActor(pykka.ThreadingActor):
 
     def _launch(self) -> None:
         self._show()
-        if self._ledger.task.state is TaskState.RUNNING:
+        if self._stored.task.state is TaskState.RUNNING:
             self._begin_run()
 
     def _pause(self, who: Who) -> None:
         self._refresh()
-        if self._ledger.task.state is TaskState.PAUSED:
+        if self._stored.task.state is TaskState.PAUSED:
             raise TaskConflictError(f"the task has paused, task_id: {self._id}")
         checkpoints = self._end_run()
         try:
@@ -182,36 +182,36 @@ class TaskActor(pykka.ThreadingActor):
     def _refresh(self) -> None:
         """Act on an unanswered write that turns out to have been done after all."""
         try:
-            self._ledger.refresh()
+            self._stored.refresh()
         except UnknownTaskError:
             self._vanish()
             raise
-        if self._ledger.task.state is TaskState.PAUSED:
+        if self._stored.task.state is TaskState.PAUSED:
             self._end_run()
 
     def _vanish(self) -> None:
         self._end_run()
-        self._supervisor.tell(TaskGone(self._id))
-        self._ledger.clear()
+        self._supervisor.tell(TaskEnded(self._id))
+        self._stored.clear()
         self.stop()
 
     # What the stream reports.
 
-    def _begin_operation(self, message: BeginOperation) -> None:
+    def _start_operation(self, message: RecordOperationStarted) -> None:
         self._record(
-            lambda task: task.begin_operation(
+            lambda task: task.start_operation(
                 message.operation, who=_SERVICE, why="the source did it"
             )
         )
 
-    def _apply_operation(self, message: RecordOperation) -> None:
+    def _apply_operation(self, message: RecordOperationApplied) -> None:
         self._record(
             lambda task: task.apply_operation(
                 message.operation, who=_SERVICE, why="the source did it"
             )
         )
 
-    def _set_aside(self, message: RecordSetAside) -> None:
+    def _set_aside(self, message: RecordCollectionSetAside) -> None:
         self._record(
             lambda task: task.set_aside(
                 message.entry,
@@ -222,31 +222,31 @@ class TaskActor(pykka.ThreadingActor):
             )
         )
 
-    def _reading_begins(self, message: ReadingBegins) -> None:
-        if self._current(message.stream):
-            self._ledger.save(message.starts.values())
+    def _reading_begins(self, message: RecordStarts) -> None:
+        if self._current(message.run_number):
+            self._stored.save(message.starts.values())
             starts = list(message.starts.values())
             self._record(lambda task: task.start(starts, who=_SERVICE, why=message.why))
 
-    def _move_fence(self, message: MoveFence) -> None:
-        if self._current(message.stream):
-            self._ledger.move_fences({message.channel: message.sent})
+    def _move_fence(self, message: AdvanceSendHorizons) -> None:
+        if self._current(message.run_number):
+            self._stored.move_fences({message.channel: message.sent})
 
-    def _progressed(self, message: StreamProgressed) -> None:
-        run = self._current(message.stream)
+    def _progressed(self, message: RunProgressed) -> None:
+        run = self._current(message.run_number)
         if run is None:
             return
         run.progress = message
-        if self._ledger.task.failure and run.age > SETTLED_SECONDS:
+        if self._stored.task.failure and run.age > SETTLED_SECONDS:
             self._record(lambda task: task.recover(who=_SERVICE, why="it moves again"))
         if run.age > HEALTHY_SECONDS:
             self._attempts = 0
         self._confirmed = message.confirmed
-        self._ledger.save_now_and_then(message.checkpoints.values())
+        self._stored.save_now_and_then(message.checkpoints.values())
         self._show()
 
-    def _stream_failed(self, message: StreamFailed) -> None:
-        if self._current(message.stream):
+    def _stream_failed(self, message: RunFailed) -> None:
+        if self._current(message.run_number):
             self._end_run()
             self._failed(message.error)
 
@@ -279,11 +279,11 @@ class TaskActor(pykka.ThreadingActor):
                 why="the stream failed",
             ),
         )
-        backoff.tell_later(self.actor_ref, TryAgain(self._number), wait)
+        backoff.tell_later(self.actor_ref, RetryRun(self._number), wait)
 
     def _stand_still(self, error: CdcError) -> None:
         """Wait for the operator; a failure that cannot be written down is tried again."""
-        checkpoints = list(self._ledger.checkpoints.values())
+        checkpoints = list(self._stored.checkpoints.values())
 
         def fail_and_pause(task: Task) -> None:
             task.fail(
@@ -299,16 +299,16 @@ class TaskActor(pykka.ThreadingActor):
 
         wait = backoff.delay(self._attempts)
         if not self._try_to_record(error, wait, fail_and_pause):
-            backoff.tell_later(self.actor_ref, TryAgain(self._number), wait)
+            backoff.tell_later(self.actor_ref, RetryRun(self._number), wait)
 
-    def _try_again(self, message: TryAgain) -> None:
+    def _try_again(self, message: RetryRun) -> None:
         try:
             self._refresh()
         except UnavailableError as error:
             self._failed(error)
             return
-        running = self._ledger.task.state is TaskState.RUNNING
-        if message.stream == self._number and self._run is None and running:
+        running = self._stored.task.state is TaskState.RUNNING
+        if message.run_number == self._number and self._run is None and running:
             self._begin_run()
 
     # The run.
@@ -323,22 +323,22 @@ class TaskActor(pykka.ThreadingActor):
             self._failed(error)
         self._show()
 
-    def _assignment(self) -> Assignment:
-        ledger = self._ledger
-        ledger.refresh()
-        ledger.load()
-        return Assignment(
+    def _assignment(self) -> RunSpec:
+        stored = self._stored
+        stored.refresh()
+        stored.load()
+        return RunSpec(
             source=self._source,
-            spec=ledger.task.spec,
-            token=ledger.token(),
+            spec=stored.task.spec,
+            token=stored.token(),
             names=self._names,
-            databases=ledger.task.databases,
-            entries=tuple(ledger.task.collections.values()),
-            aliases=ledger.task.aliases,
-            access=ledger.task.access,
-            passwords=ledger.task.passwords,
-            checkpoints=dict(ledger.checkpoints),
-            fences=ledger.fences(),
+            databases=stored.task.databases,
+            entries=tuple(stored.task.collections.values()),
+            aliases=stored.task.aliases,
+            access=stored.task.access,
+            passwords=stored.task.passwords,
+            checkpoints=dict(stored.checkpoints),
+            fences=stored.fences(),
         )
 
     def _end_run(self) -> list[Checkpoint]:
@@ -348,14 +348,14 @@ class TaskActor(pykka.ThreadingActor):
             ended = run.end()
             self._rows_before += run.rows
             try:
-                self._ledger.save(run.checkpoints().values())
+                self._stored.save(run.checkpoints().values())
                 if ended:
-                    self._ledger.move_fences(run.sent())
+                    self._stored.move_fences(run.sent())
             except UnavailableError as error:
                 _log.warning(
                     "checkpoints not saved", task_id=self._id, error=str(error)
                 )
-        return list(self._ledger.checkpoints.values())
+        return list(self._stored.checkpoints.values())
 
     def _current(self, number: int) -> Run | None:
         """Return the run of that number, unless it has ended."""
@@ -364,7 +364,7 @@ class TaskActor(pykka.ThreadingActor):
     # Writing down.
 
     def _record(self, command: Callable[[Task], None]) -> None:
-        self._ledger.record(command)
+        self._stored.record(command)
         self._show()
 
     def _try_to_record(
@@ -375,7 +375,7 @@ class TaskActor(pykka.ThreadingActor):
             self._record(command)
         except CdcError as unrecorded:
             _log.error("failure not recorded", error=str(unrecorded))
-            self._ledger.miss(error, wait)
+            self._stored.miss(error, wait)
             self._show()
             return False
         return True
@@ -383,10 +383,10 @@ class TaskActor(pykka.ThreadingActor):
     def _show(self) -> None:
         progress = self._run.progress if self._run else None
         view = view_of(
-            self._ledger.task,
+            self._stored.task,
             progress=progress,
             rows=self._rows_before + (progress.rows if progress else 0),
-            unrecorded=self._ledger.unrecorded,
+            unrecorded=self._stored.unrecorded,
         )
         at = seconds(self._confirmed) if self._confirmed else None
         self._supervisor.tell(ViewChanged(view, at))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdc_actors.store.checkpoints import Checkpoints
     from cdc_actors.store.event_log import TaskLog
     from cdc_actors.store.secrets import SecretBox
-    from cdc_actors.store.send_horizons import Fences
+    from cdc_actors.store.send_horizons import SendHorizons
     from cdc_actors.tasks import Task
 
 SAVE_SECONDS = 1.0
@@ -35,11 +35,11 @@ class Stores:
 
     log: TaskLog
     checkpoints: Checkpoints
-    fences: Fences
+    fences: SendHorizons
     secrets: SecretBox
 
 
-class Ledger:
+class TaskRecord:
     """One task as the stores have it. Its actor's thread alone uses it.
 
     ``unrecorded`` is a failure that the stores have not taken, None once they take again.

@@ -27,7 +27,7 @@ _LOAD = "SELECT channel, sent FROM {fences} WHERE task_id = {p}"
 _DELETE = "DELETE FROM {fences} WHERE task_id = {p}"
 
 
-class Fences:
+class SendHorizons:
     """The fences of all tasks. Any thread may use it.
 
     Every method raises ``UnavailableError``, in the database's words, if that is away,

@@ -21,7 +21,7 @@ FIRST = 1.0
 """Seconds between the refusal that shows that there is a limit and the next request."""
 
 
-class Pace:
+class RateLimiter:
     """The rate of one collection's requests. Pure; times are in seconds, from anywhere."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from pymilvus.grpc_gen import milvus_pb2
 if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
-Fact = tuple[str, ...]
+RbacRule = tuple[str, ...]
 
 _GROUP = "Group"
 _PASSWORD_BYTES = 24
@@ -25,7 +25,7 @@ _REQUESTS = {
 }
 
 
-def request_name(fact: Fact, *, remove: bool) -> str:
+def request_name(fact: RbacRule, *, remove: bool) -> str:
     """Return what the request is called that makes a fact true, or untrue.
 
     Groups are granted with a request of their own (Milvus 2.5).
@@ -35,7 +35,7 @@ def request_name(fact: Fact, *, remove: bool) -> str:
     return _REQUESTS[fact[0]][remove]
 
 
-def add(target: Connection, fact: Fact) -> None:
+def add(target: Connection, fact: RbacRule) -> None:
     """Make a fact of ``source.catalog_access`` true.
 
     A new user gets a password that nobody knows.
@@ -56,7 +56,7 @@ def add(target: Connection, fact: Fact) -> None:
             _operate(target, fact, remove=False)
 
 
-def remove(target: Connection, fact: Fact) -> None:
+def remove(target: Connection, fact: RbacRule) -> None:
     """Make a fact untrue."""
     match fact:
         case "user", user:
@@ -72,13 +72,13 @@ def remove(target: Connection, fact: Fact) -> None:
             _operate(target, fact, remove=True)
 
 
-def _operate(target: Connection, fact: Fact, *, remove: bool) -> None:
+def _operate(target: Connection, fact: RbacRule, *, remove: bool) -> None:
     """Bind a role, grant, or put a privilege into a group; or take it back."""
     request = _request(fact, int(remove))
     target.call(request_name(fact, remove=remove), request, "default")
 
 
-def _request(fact: Fact, kind: int) -> Any:
+def _request(fact: RbacRule, kind: int) -> Any:
     match fact:
         case "binding", user, role:
             return milvus_pb2.OperateUserRoleRequest(

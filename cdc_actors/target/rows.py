@@ -19,7 +19,7 @@ from cdc_actors.changes import Rows
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
 from cdc_actors.target.lite import keys_in_partition
-from cdc_actors.target.rate_limiter import Pace
+from cdc_actors.target.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +66,7 @@ class RowWriter:
         self._computed = collections.computed_fields(parsed)
         self._partitions: set[str] | None = None
         self._in_flight: deque[_Flight] = deque()
-        self._pace = Pace()
+        self._pace = RateLimiter()
         self._limit = 1 if target.is_lite else IN_FLIGHT
 
     def keys_of(self, insert: Insert) -> Sequence[Key]:

@@ -190,7 +190,7 @@ class Task(Aggregate):
             raise TaskConflictError(f"the task has not failed, task_id: {self.task_id}")
         self._trigger(events.TaskRecovered, who=who, why=why)
 
-    def begin_operation(self, operation: Operation, *, who: Who, why: str) -> None:
+    def start_operation(self, operation: Operation, *, who: Who, why: str) -> None:
         """Record that ``operation`` may from now on be half done at the target.
 
         A paused task may still finish what was under way, so that this, like

@@ -8,7 +8,7 @@ import falcon
 import structlog
 
 from cdc_actors.errors import RequestError
-from cdc_http.auth import Access
+from cdc_http.auth import AuthMiddleware
 from cdc_http.events import EventsResource
 from cdc_http.handlers import Operations
 from cdc_http.openapi import OpenApiResource
@@ -42,7 +42,7 @@ def create_app(
     request.
     """
     app = falcon.App(middleware=_MethodCheck())
-    app.add_middleware(Access(tokens))
+    app.add_middleware(AuthMiddleware(tokens))
     operations = Operations(service, max_name_length).by_type
     app.add_route("/cdc", CdcResource(operations, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))

@@ -39,7 +39,7 @@ class Caller:
             )
 
 
-class Access:
+class AuthMiddleware:
     """Middleware that puts the ``Caller`` into a request's context, or refuses it.
 
     Without any tokens everybody is an operator. Resources that say they are ``open``

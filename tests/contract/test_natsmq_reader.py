@@ -14,7 +14,11 @@ import pytest
 from cdc_actors.changes import Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.natsmq.connection import JetStream
-from cdc_actors.source.wal.natsmq.puller import FRAME_BYTES, PREFETCH_BYTES, Follower
+from cdc_actors.source.wal.natsmq.puller import (
+    FRAME_BYTES,
+    PREFETCH_BYTES,
+    StreamPuller,
+)
 from cdc_actors.source.wal.natsmq.reader import NatsReader
 from tests.support.wal import (
     DEADLINE,
@@ -229,7 +233,7 @@ def test_a_mistake_in_the_code_is_no_silence(
     def fail(*_: object) -> None:
         raise KeyError("mistake")
 
-    monkeypatch.setattr(Follower, where, fail)
+    monkeypatch.setattr(StreamPuller, where, fail)
     natsmq.append(channel, numbered(1))
     with natsmq.reader() as reader:
         reader.subscribe(channel, None)

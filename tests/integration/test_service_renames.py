@@ -114,7 +114,7 @@ def test_killed_in_the_middle_of_a_rename(scenario: Scenario) -> None:
     )
     with closing(TaskLog.sqlite(str(scenario.cdc.folder / "cdc.db"))) as log:
         task = log.load(scenario.task)
-        task.begin_operation(begun, who=Who(kind="supervisor"), why="the source did it")
+        task.start_operation(begun, who=Who(kind="supervisor"), why="the source did it")
         log.save(task)
     Books(scenario.client, "tomes").insert(range(20, 30))
     books.create().insert(range(3))

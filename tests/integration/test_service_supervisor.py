@@ -24,7 +24,7 @@ from cdc_actors.service.task_actor import Stores, TaskActor
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
-from cdc_actors.store.send_horizons import Fences
+from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import TaskSpec, Who
 from cdc_actors.tasks.spec import ConnectParam
 from tests.support.books import Books, keys, wait_keys
@@ -64,7 +64,7 @@ def supervisor(
             natsmq=Natsmq(address=source.nats_address),
         )
     )
-    stores = Stores(log, Checkpoints(log), Fences(log), secrets)
+    stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
     ref = Supervisor.start(config, stores)
     ref.ask(Rebuild())
     yield ref

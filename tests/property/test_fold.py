@@ -106,7 +106,7 @@ def test_applied_again_nothing_is_doubled(changes: list, done: int, saved: int) 
     one_by_one(expected, unique)
     actual: Rows = Counter()
     one_by_one(actual, unique[:done])
-    as_batch(actual, fold(unique[saved:], keys_of, again=True))
+    as_batch(actual, fold(unique[saved:], keys_of, may_exist=True))
     assert {row[:2] for row in actual} == {row[:2] for row in expected}
     assert max(actual.values(), default=1) == 1
 

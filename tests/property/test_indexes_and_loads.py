@@ -18,13 +18,13 @@ from tests.support.serving import ID, Server, Source, Stage
 from tests.support.tasks import SUPERVISOR, entry, new_task
 
 if TYPE_CHECKING:
-    from cdc_actors.pipeline.work import Told
+    from cdc_actors.pipeline.work import CatalogOperation
 
 FIELDS = st.sampled_from(["vector", "title"])
 SOME = st.none() | st.sets(st.integers(1, 3), min_size=1)
 
 
-def operation(work: Told) -> Operation:
+def operation(work: CatalogOperation) -> Operation:
     """Return what is written down of what the catalog told of."""
     return Operation(
         kind=work.kind,
@@ -54,10 +54,10 @@ class Looks(RuleBasedStateMachine):
         """Write down what was done."""
         self.task.apply_operation(operation, who=SUPERVISOR, why="")
 
-    def do(self, work: Told) -> None:
+    def do(self, work: CatalogOperation) -> None:
         """As the applier does, but for writing down that it is done."""
         begun = operation(work)
-        self.task.begin_operation(begun, who=SUPERVISOR, why="")
+        self.task.start_operation(begun, who=SUPERVISOR, why="")
         self.target.do(work)
 
     def start(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_actors.memory_budget import Memory
+from cdc_actors.memory_budget import MemoryBudget
 
 LIMIT = 1000
 
@@ -19,7 +19,7 @@ def test_whoever_has_room_stays_below_the_ceiling(
     holders: int, requests: list[tuple[int, int]]
 ) -> None:
     """Together they hold the limit at most, and one read of each beyond."""
-    memory = Memory(LIMIT)
+    memory = MemoryBudget(LIMIT)
     accounts = [memory.account(2.0) for _ in range(holders)]
     for who, size in requests:
         account = accounts[who % holders]
@@ -32,7 +32,7 @@ def test_whoever_has_room_stays_below_the_ceiling(
 @pytest.mark.parametrize("hogs", [1, 3, 20])
 def test_there_is_always_room_for_one_that_begins(hogs: int) -> None:
     """However many take all they may, a late one gets two thirds of what they left."""
-    memory = Memory(100 * LIMIT)
+    memory = MemoryBudget(100 * LIMIT)
     accounts = [memory.account(2.0) for _ in range(hogs)]
     while any(account.has_room() for account in accounts):
         for account in accounts:
@@ -48,7 +48,7 @@ def test_there_is_always_room_for_one_that_begins(hogs: int) -> None:
 
 def test_what_was_closed_holds_nothing() -> None:
     """What a thread that was left behind gives back later is not counted twice."""
-    memory = Memory(LIMIT)
+    memory = MemoryBudget(LIMIT)
     account = memory.account(1.0)
     account.take(10)
     account.close()

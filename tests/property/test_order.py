@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_actors.changes import Delete, DropCollection, Insert, Position, Tick
-from cdc_actors.replication.memory_cost import total
+from cdc_actors.replication.memory_cost import total_cost
 from cdc_actors.replication.order import ChannelOrder
 from tests.support.changes import delete, insert
 
@@ -82,8 +82,8 @@ def test_the_weight_is_that_of_what_is_held(log: list) -> None:
         held += [] if isinstance(message, Tick) else [message]
         gone = {id(change) for change in (window.changes if window else ())}
         held = [change for change in held if id(change) not in gone]
-        assert order.weight == total(held)
-    assert order.weight == 0
+        assert order.memory_cost == total_cost(held)
+    assert order.memory_cost == 0
 
 
 def test_a_drop_releases_its_collection_without_a_tick() -> None:

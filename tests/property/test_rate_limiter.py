@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc_actors.target.rate_limiter import FIRST, LONGEST, LOWEST, RISE, Pace
+from cdc_actors.target.rate_limiter import FIRST, LONGEST, LOWEST, RISE, RateLimiter
 
 SECONDS = 300.0
 
@@ -34,7 +34,7 @@ def test_most_of_the_limit_is_used_and_few_requests_are_refused(
     limit: int, size: int
 ) -> None:
     """Over five minutes at least half of the limit goes through, and refusals are rare."""
-    pace, limiter = Pace(), Limiter(limit)
+    pace, limiter = RateLimiter(), Limiter(limit)
     now, taken, refused = 0.0, 0, 0
     while now < SECONDS:
         now += pace.wait(size, now) + 0.001
@@ -53,7 +53,7 @@ def test_waits_are_bounded_and_the_rate_moves_as_told(
     answers: list[tuple[bool, float]],
 ) -> None:
     """A refusal never raises the rate, being taken adds to it; no wait is for ever."""
-    pace, now = Pace(), 0.0
+    pace, now = RateLimiter(), 0.0
     for was_taken, passed in answers:
         now += passed
         before = pace.rate
@@ -70,5 +70,5 @@ def test_waits_are_bounded_and_the_rate_moves_as_told(
 
 def test_without_a_refusal_nothing_is_held_back() -> None:
     """A target without limits gets everything at once."""
-    pace = Pace()
+    pace = RateLimiter()
     assert [pace.wait(1 << 30, 0.0) for _ in range(9)] == [0.0] * 9

@@ -145,7 +145,7 @@ class TaskMachine(RuleBasedStateMachine):
             topic, command = "task.operation_applied", self.task.apply_operation
             changes = {"state": "dropped", "dropped": timestamp}
         else:
-            topic, command = "task.operation_started", self.task.begin_operation
+            topic, command = "task.operation_started", self.task.start_operation
             changes = {"state": "dropping"}
         accepted = self.does(topic, lambda: command(operation, who=SUPERVISOR, why=""))
         if accepted and number in self.model["collections"]:

@@ -30,12 +30,12 @@ def main() -> None:
     from cdc_actors.__main__ import main as serve  # noqa: PLC0415
     from cdc_actors.store.checkpoints import Checkpoints  # noqa: PLC0415
     from cdc_actors.store.event_log import TaskLog  # noqa: PLC0415
-    from cdc_actors.store.send_horizons import Fences  # noqa: PLC0415
+    from cdc_actors.store.send_horizons import SendHorizons  # noqa: PLC0415
     from cdc_actors.target.connection import Connection  # noqa: PLC0415
 
     wire(TaskLog, "save", lambda task: f"save {events(task)}")
     wire(Checkpoints, "save", lambda *_: "save Checkpoints")
-    wire(Fences, "save", lambda *_: "save Fences")
+    wire(SendHorizons, "save", lambda *_: "save Fences")
     wire(Connection, "call", lambda method, *_: f"call {method}")
     wire(Connection, "begin_insert", lambda *_: "begin Insert")
     wire(Connection, "finish", lambda _answer, method: f"answer {method}")

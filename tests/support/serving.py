@@ -5,15 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from cdc_actors.pipeline.metadata.indexes_and_loads import Serving
-from cdc_actors.pipeline.work import Told
-from cdc_actors.source.catalog.client import IndexMeta, LoadMeta, ServingMeta
+from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
+from cdc_actors.pipeline.work import CatalogOperation
+from cdc_actors.source.catalog.client import IndexAndLoadState, IndexMeta, LoadMeta
 from cdc_actors.source.catalog.model import PartitionMeta
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from cdc_actors.pipeline.work import Repeat
+    from cdc_actors.pipeline.work import ForwardRequest
     from cdc_actors.tasks import CollectionEntry
 
 ID = 445
@@ -61,7 +61,7 @@ class Server:
         self.loaded -= self.partitions if some is None else some
         self.whole &= bool(self.loaded)
 
-    def do(self, work: Told) -> None:
+    def do(self, work: CatalogOperation) -> None:
         """Do what the catalog told of."""
         wanted = work.detail["request"]
         some = {int(name) for name in wanted.get("partition_names", ())}
@@ -107,7 +107,7 @@ class Source(Server):
         found = {each: PartitionMeta(str(each), each) for each in self.partitions}
         return SimpleNamespace(id=ID, partitions=found)
 
-    def serving(self, _known: object) -> dict[int, ServingMeta]:
+    def serving(self, _known: object) -> dict[int, IndexAndLoadState]:
         """As the catalog does."""
         indexes = tuple(
             IndexMeta(
@@ -129,7 +129,7 @@ class Source(Server):
             whole=self.whole,
             partitions=frozenset(self.loaded) if named else frozenset(),
         )
-        return {ID: ServingMeta(indexes, load if self.loaded else None)}
+        return {ID: IndexAndLoadState(indexes, load if self.loaded else None)}
 
 
 class Stage:
@@ -140,28 +140,28 @@ class Stage:
 
     def __init__(self, source: Source, entry: CollectionEntry) -> None:
         self.source = source
-        self.told: list[Told | Repeat] = []
+        self.told: list[CatalogOperation | ForwardRequest] = []
         self.tick = 1 << 60
         self.behind = False
         known = SimpleNamespace(entry=entry, channels=("c",))
         router = SimpleNamespace(get=lambda _id: known, is_gone=lambda _id: False)
-        parking = SimpleNamespace(
+        pending = SimpleNamespace(
             add=lambda work, _since, _id: self.told.append(work),
             take_back=self._take_back,
         )
         channels = SimpleNamespace(
             tick=lambda _channel: self.tick, is_behind=lambda _channel: self.behind
         )
-        self.serving = Serving(router, parking, channels, source, "requests")
+        self.serving = IndexesAndLoads(router, pending, channels, source, "requests")
 
     def _take_back(self, _id: int, kinds: Container[str]) -> None:
         self.told = [
             each
             for each in self.told
-            if not (isinstance(each, Told) and each.kind in kinds)
+            if not (isinstance(each, CatalogOperation) and each.kind in kinds)
         ]
 
-    def look(self) -> list[Told | Repeat]:
+    def look(self) -> list[CatalogOperation | ForwardRequest]:
         """Compare; return all that was asked and is not done yet."""
         self.serving.see(self.source.meta())
         self.serving.advance()

@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.pipeline.work import Repeat
+from cdc_actors.pipeline.work import ForwardRequest
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Request
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.pipeline.metadata.indexes_and_loads import Serving
-    from cdc_actors.pipeline.metadata.name_history import Directory
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
+    from cdc_actors.pipeline.metadata.name_history import NameHistory
     from cdc_actors.pipeline.router import Router
-    from cdc_actors.replication.progress import Mark
+    from cdc_actors.replication.progress import PendingCheckpoint
     from cdc_actors.source.catalog.client import Catalog
     from cdc_actors.tasks import TaskSpec
 
 
-class BesideTheLog:
+class ClientRequests:
     """Finds out which collections a request is about. The reader's thread."""
 
     def __init__(
         self,
-        stream: Stream,
+        context: RunContext,
         router: Router,
-        serving: Serving,
+        serving: IndexesAndLoads,
         catalog: Catalog,
-        directory: Directory,
+        name_history: NameHistory,
         spec: TaskSpec,
     ) -> None:
-        self._stream = stream
+        self._context = context
         self._router = router
         self._catalog = catalog
-        self._directory = directory
-        self._serving = serving
+        self._name_history = name_history
+        self._indexes_and_loads = serving
         self._spec = spec
 
-    def add(self, request: Request, mark: Mark, *, behind: bool) -> None:
+    def add(self, request: Request, mark: PendingCheckpoint, *, behind: bool) -> None:
         """Park a request; ``mark`` is held for as long as the request waits."""
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
             if found is not None:
-                work = Repeat(request, (self._stream.hold(mark),))
-                self._serving.park(work, found)
+                work = ForwardRequest(request, (self._context.hold(mark),))
+                self._indexes_and_loads.park(work, found)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.
@@ -54,5 +54,5 @@ class BesideTheLog:
         if not behind:
             meta = self._catalog.find(request.database, name)
             if meta is not None and self._spec.selects(meta.database, meta.name):
-                self._directory.see(meta)
-        return self._directory.holder(request.database, name, request.timestamp)
+                self._name_history.see(meta)
+        return self._name_history.holder(request.database, name, request.timestamp)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import hybrid
-from cdc_actors.pipeline.work import CreatePartition, RecordOperation, Told
+from cdc_actors.pipeline.messages import RecordOperationApplied
+from cdc_actors.pipeline.work import CatalogOperation, CreatePartitionWork
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     CREATE_ALIAS,
@@ -23,9 +24,9 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.pipeline.metadata.indexes_and_loads import Serving
-    from cdc_actors.pipeline.pending import Parking
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
+    from cdc_actors.pipeline.pending import PendingOperations
     from cdc_actors.pipeline.router import Router
     from cdc_actors.source.catalog.client import (
         Aliases,
@@ -36,23 +37,23 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
 
 
-class Follower:
+class CollectionChanges:
     """Parks what the catalog tells until its time has come. The reader's thread."""
 
     def __init__(
         self,
-        stream: Stream,
+        context: RunContext,
         router: Router,
-        parking: Parking,
+        pending: PendingOperations,
         catalog: Catalog,
-        serving: Serving,
+        serving: IndexesAndLoads,
         spec: TaskSpec,
     ) -> None:
-        self._stream = stream
+        self._context = context
         self._router = router
-        self._parking = parking
+        self._pending = pending
         self._catalog = catalog
-        self._serving = serving
+        self._indexes_and_loads = serving
         self._spec = spec
         self._partitions: set[int] = set()
         self._names: dict[int, FullName] = {}
@@ -75,10 +76,10 @@ class Follower:
         for partition_id, partition in meta.partitions.items():
             if partition_id not in self._partitions:
                 self._partitions.add(partition_id)
-                work = CreatePartition(partition.name, partition.created)
-                self._parking.add(work, partition.created, meta.id)
+                work = CreatePartitionWork(partition.name, partition.created)
+                self._pending.add(work, partition.created, meta.id)
         self._see_name(meta)
-        self._serving.see(meta)
+        self._indexes_and_loads.see(meta)
 
     def see_aliases(self, found: Aliases) -> None:
         """Park what was done to aliases of the task's collections."""
@@ -107,7 +108,7 @@ class Follower:
 
     def advance(self) -> None:
         """Compare, or write down, what is of collections that have come to be known."""
-        self._serving.advance()
+        self._indexes_and_loads.advance()
         found, self._new_imports = self._new_imports, []
         for each in found:
             collection = self._router.get(each.collection_id)
@@ -120,7 +121,7 @@ class Follower:
                     collection_id=each.collection_id,
                     detail={"import": each.id, "rows": each.rows},
                 )
-                self._stream.record(RecordOperation(operation))
+                self._context.record(RecordOperationApplied(operation))
             elif not self._router.is_gone(each.collection_id):
                 self._new_imports.append(each)
 
@@ -129,8 +130,8 @@ class Follower:
         if entry.renaming is not None and not self._router.is_gone(entry.collection_id):
             begun = entry.renaming
             self._names[entry.collection_id] = begun.new_name
-            work = Told(RENAME_COLLECTION, begun.timestamp, begun.detail)
-            self._parking.add(work, begun.timestamp, entry.collection_id)
+            work = CatalogOperation(RENAME_COLLECTION, begun.timestamp, begun.detail)
+            self._pending.add(work, begun.timestamp, entry.collection_id)
 
     def _see_name(self, meta: CollectionMeta) -> None:
         collection = self._router.get(meta.id)
@@ -142,8 +143,8 @@ class Follower:
             self._names[meta.id] = now
             detail = {"to_database": meta.database, "to_name": meta.name}
             since = meta.names[-1].since if len(meta.names) > 1 else meta.altered
-            work = Told(RENAME_COLLECTION, since, detail)
-            self._parking.add(work, since, meta.id)
+            work = CatalogOperation(RENAME_COLLECTION, since, detail)
+            self._pending.add(work, since, meta.id)
 
     def _takes(self, collection_id: int) -> bool:
         """Tell whether the task replicates a collection, or will."""
@@ -159,4 +160,6 @@ class Follower:
     def _park_alias(self, kind: str, key: FullName, owner: int, timestamp: int) -> None:
         """Never before what was told last: the catalog may have forgotten the time."""
         since = self._since[key] = max(timestamp, self._since.get(key, 0))
-        self._parking.add(Told(kind, since, {"alias": key[1]}), since, owner, alias=key)
+        self._pending.add(
+            CatalogOperation(kind, since, {"alias": key[1]}), since, owner, alias=key
+        )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.changes import hybrid
 from cdc_actors.errors import OperatorError
-from cdc_actors.pipeline.work import BeginOperation, RecordOperation
+from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
 from cdc_actors.target.collections import drop_database, ensure_database
 from cdc_actors.tasks import (
     CREATE_DATABASE,
@@ -24,7 +24,7 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cdc_actors.pipeline.context import Stream
+    from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.router import Router
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
@@ -39,14 +39,14 @@ class Databases:
 
     def __init__(
         self,
-        stream: Stream,
+        context: RunContext,
         router: Router,
         target: Connection,
         spec: TaskSpec,
         known: Mapping[str, bool],
     ) -> None:
         """``known`` are those that earlier runs made; False: that may be half done."""
-        self._stream = stream
+        self._context = context
         self._router = router
         self._target = target
         self._spec = spec
@@ -117,10 +117,10 @@ class Databases:
 
         What may be half done must be known after a crash: the source may have undone it.
         """
-        self._stream.record(BeginOperation(operation))
+        self._context.record(RecordOperationStarted(operation))
         try:
             act()
         except OperatorError as refusal:
             detail = operation.detail | {"refused": str(refusal)}
             operation = replace(operation, detail=detail)
-        self._stream.record(RecordOperation(operation))
+        self._context.record(RecordOperationApplied(operation))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import LOGICAL_BITS
-from cdc_actors.pipeline.work import Repeat, Told
+from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
 from cdc_actors.source.versions import REQUESTS_SINCE
 from cdc_actors.tasks import (
     CREATE_INDEX,
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdc_actors.pipeline.channels import Channels
-    from cdc_actors.pipeline.pending import Parking
+    from cdc_actors.pipeline.pending import PendingOperations
     from cdc_actors.pipeline.router import Router
-    from cdc_actors.source.catalog.client import Catalog, CollectionMeta, ServingMeta
+    from cdc_actors.source.catalog.client import (
+        Catalog,
+        CollectionMeta,
+        IndexAndLoadState,
+    )
     from cdc_actors.source.versions import Version
     from cdc_actors.tasks import Operation
 
@@ -49,7 +53,7 @@ _LOADS = _OF_ALL | {LOAD_PARTITIONS, RELEASE_PARTITIONS}
 
 
 @dataclass(slots=True)
-class _Told:
+class _AppliedState:
     """What a collection has been told, or was told by earlier runs."""
 
     collection_id: int
@@ -61,27 +65,27 @@ class _Told:
     since: int = 0
 
 
-class Serving:
+class IndexesAndLoads:
     """Indexes and loads of the collections of one stream. The reader's thread."""
 
     def __init__(
         self,
         router: Router,
-        parking: Parking,
+        pending: PendingOperations,
         channels: Channels,
         catalog: Catalog,
         requests: str,
     ) -> None:
         """``requests`` is the channel of clients' requests."""
         self._router = router
-        self._parking = parking
+        self._pending = pending
         self._channels = channels
         self._catalog = catalog
         self._requests = requests
         self._version: Version = ()
         self._not_before = 0.0
         self._seen: dict[int, CollectionMeta] = {}
-        self._told: dict[int, _Told] = {}
+        self._told: dict[int, _AppliedState] = {}
         self._asked: dict[int, Loaded | None] = {}
         self._asked_at: dict[int, int] = {}
 
@@ -89,14 +93,14 @@ class Serving:
         """Have it looked up what the catalog has of a collection now."""
         self._seen[meta.id] = meta
 
-    def park(self, work: Repeat, owner: int) -> None:
+    def park(self, work: ForwardRequest, owner: int) -> None:
         """Park a client's request on a collection.
 
         If it loads or releases a collection, what is so of single partitions comes after;
         what the catalog told of them before this was known is out of date.
         """
         request = work.request
-        self._parking.add(work, request.timestamp, owner)
+        self._pending.add(work, request.timestamp, owner)
         latest = max(self._asked_at.get(owner, 0), request.timestamp)
         self._asked_at[owner] = latest
         if request.kind not in _OF_ALL:
@@ -104,7 +108,7 @@ class Serving:
         then = Loaded(whole=True) if request.kind == LOAD_COLLECTION else None
         self._asked[owner] = then
         if told := self._told.get(owner):
-            self._parking.take_back(owner, _LOADS)
+            self._pending.take_back(owner, _LOADS)
             told.loaded = then
             told.since = max(told.since, latest)
             self._tell_partitions(told)
@@ -139,14 +143,14 @@ class Serving:
             self._version = self._catalog.version()
         return bool(self._version) and not self._channels.is_behind(self._requests)
 
-    def _compare(self, meta: CollectionMeta, found: ServingMeta) -> None:
+    def _compare(self, meta: CollectionMeta, found: IndexAndLoadState) -> None:
         collection = self._router.get(meta.id)
         if collection is None:
             return
         entry = collection.entry
         loaded = self._asked.get(meta.id, entry.loaded)
         if meta.id not in self._told:
-            self._told[meta.id] = _Told(meta.id, dict(entry.indexes), loaded)
+            self._told[meta.id] = _AppliedState(meta.id, dict(entry.indexes), loaded)
             self._go_on(self._told[meta.id], entry.serving)
         told = self._told[meta.id]
         told.names = {each: part.name for each, part in meta.partitions.items()}
@@ -160,7 +164,7 @@ class Serving:
         else:
             self._tell_all(told, found)
 
-    def _go_on(self, told: _Told, begun: Operation | None) -> None:
+    def _go_on(self, told: _AppliedState, begun: Operation | None) -> None:
         """Have that finished which was under way when an earlier run ended.
 
         A load that a client has asked for since, or a release, comes after it.
@@ -177,7 +181,7 @@ class Serving:
         else:
             told.loaded = begun.loaded
 
-    def _tell_all(self, told: _Told, found: ServingMeta) -> None:
+    def _tell_all(self, told: _AppliedState, found: IndexAndLoadState) -> None:
         """An index can be dropped only while nothing is loaded."""
         now = {index.id: index for index in found.indexes}
         dropped = {i: name for i, name in told.indexes.items() if i not in now}
@@ -209,7 +213,7 @@ class Serving:
             self._tell(told, LOAD_COLLECTION, Loaded(whole=True))
         self._tell_partitions(told)
 
-    def _tell_partitions(self, told: _Told) -> None:
+    def _tell_partitions(self, told: _AppliedState) -> None:
         """Load and release single ones; a client's request does the rest.
 
         Without one: the last of the partitions that are loaded is released.
@@ -234,7 +238,7 @@ class Serving:
 
     def _tell(
         self,
-        told: _Told,
+        told: _AppliedState,
         kind: str,
         then: Loaded | None,
         names: Iterable[str] = (),
@@ -250,12 +254,12 @@ class Serving:
         self._park(told, kind, detail)
         told.loaded = then
 
-    def _park(self, told: _Told, kind: str, detail: dict[str, Any]) -> None:
-        work = Told(kind, told.since, detail)
-        self._parking.add(work, told.since, told.collection_id)
+    def _park(self, told: _AppliedState, kind: str, detail: dict[str, Any]) -> None:
+        work = CatalogOperation(kind, told.since, detail)
+        self._pending.add(work, told.since, told.collection_id)
 
 
-def _loaded(found: ServingMeta, partitions: Iterable[int]) -> Loaded | None:
+def _loaded(found: IndexAndLoadState, partitions: Iterable[int]) -> Loaded | None:
     load = found.load
     if load is None:
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import CollectionEntry
 
 
-class Directory:
+class NameHistory:
     """The names of the collections of one stream over time. The reader's thread."""
 
     def __init__(self) -> None:

@@ -10,15 +10,15 @@ import time
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError, TransientError
-from cdc_actors.pipeline.work import Told
+from cdc_actors.pipeline.work import CatalogOperation
 from cdc_actors.target.collections import describe
 from cdc_actors.target.connection import Connection
 from cdc_actors.tasks import ALTER_COLLECTION
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.pipeline.pending import Parking
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.pending import PendingOperations
     from cdc_actors.pipeline.router import Collection, Router
     from cdc_actors.source.catalog.client import CollectionMeta
 
@@ -35,12 +35,16 @@ class Properties:
     """
 
     def __init__(
-        self, stream: Stream, source: SourceConfig, router: Router, parking: Parking
+        self,
+        context: RunContext,
+        source: SourceConfig,
+        router: Router,
+        pending: PendingOperations,
     ) -> None:
-        self._stream = stream
+        self._context = context
         self._source = source
         self._router = router
-        self._parking = parking
+        self._pending = pending
         self._told: dict[int, dict[str, str]] = {}
         self._waiting: dict[int, CollectionMeta] = {}
         self._connection: Connection | None = None
@@ -59,7 +63,7 @@ class Properties:
             collection = self._router.get(meta.id)
             if self._router.is_gone(meta.id):
                 del self._waiting[meta.id]
-            elif collection and self._parking.is_due(collection, meta.altered):
+            elif collection and self._pending.is_due(collection, meta.altered):
                 try:
                     self._compare(collection, meta)
                 except (TransientError, OperatorError):
@@ -82,7 +86,9 @@ class Properties:
         changed = {key: value for key, value in now.items() if told.get(key) != value}
         if changed:
             told.update(changed)
-            work = Told(ALTER_COLLECTION, meta.altered, {"properties": changed})
+            work = CatalogOperation(
+                ALTER_COLLECTION, meta.altered, {"properties": changed}
+            )
             self._router.give_told(collection, work)
 
     def _api(self) -> Connection:
@@ -92,6 +98,6 @@ class Properties:
                 source.uri,
                 source.token,
                 timeout=CONNECT_SECONDS,
-                given_up=self._stream.given_up,
+                given_up=self._context.given_up,
             )
         return self._connection

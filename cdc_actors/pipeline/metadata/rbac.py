@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import hybrid
 from cdc_actors.errors import OperatorError
-from cdc_actors.pipeline.work import RecordOperation
+from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.source.catalog.rbac import GROUP
 from cdc_actors.target import rbac as access
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
@@ -15,8 +15,8 @@ from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.pipeline.context import Stream
-    from cdc_actors.source.catalog.client import AccessMeta, Fact
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.source.catalog.client import RbacMeta, RbacRule
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
 
@@ -24,7 +24,7 @@ _BUILT_IN = {("user", "root"), ("role", "admin"), ("role", "public")}
 _ORDER = ("user", "role", "group", "member", "binding", "grant")
 
 
-class Access:
+class RbacSync:
     """Follows who may do what, for a task that asks for it. The reader's thread.
 
     What the source never had is left alone at the target. A password cannot be had from
@@ -33,21 +33,21 @@ class Access:
 
     def __init__(
         self,
-        stream: Stream,
+        context: RunContext,
         target: Connection,
         spec: TaskSpec,
-        known: frozenset[Fact],
+        known: frozenset[RbacRule],
         passwords: Mapping[str, str],
     ) -> None:
         """``known`` and ``passwords`` are what earlier runs brought or told."""
-        self._stream = stream
+        self._context = context
         self._target = target
         self._spec = spec
         self._known = known
         self._passwords = dict(passwords)
         self._told = False
 
-    def see(self, found: AccessMeta) -> None:
+    def see(self, found: RbacMeta) -> None:
         """Do what makes the difference between then and now."""
         if self._target.is_lite:
             self._tell_lite()
@@ -63,7 +63,7 @@ class Access:
                 self._passwords[user] = fingerprint
                 self._tell_password(user, fingerprint)
 
-    def _do(self, fact: Fact, *, remove: bool) -> None:
+    def _do(self, fact: RbacRule, *, remove: bool) -> None:
         detail: dict[str, Any] = {"access": list(fact), "removed": remove}
         act = access.remove if remove else access.add
         try:
@@ -96,9 +96,9 @@ class Access:
         operation = Operation(
             kind=kind, timestamp=now, database="", name=name, detail=detail
         )
-        self._stream.record(RecordOperation(operation))
+        self._context.record(RecordOperationApplied(operation))
 
-    def _there(self, fact: Fact) -> Fact:
+    def _there(self, fact: RbacRule) -> RbacRule:
         """Return the fact with the names that the target has."""
         if fact[0] != "grant":
             return fact
@@ -108,6 +108,6 @@ class Access:
         return ("grant", role, kind, database, name, privilege)
 
 
-def _rank(fact: Fact) -> tuple[int, Fact]:
+def _rank(fact: RbacRule) -> tuple[int, RbacRule]:
     """What others need comes first: users, roles and groups, then what binds them."""
     return _ORDER.index(fact[0]), fact

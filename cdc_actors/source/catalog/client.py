@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import history
 from cdc_actors.source.catalog import model as meta
-from cdc_actors.source.catalog.etcd import Access, EtcdClient
+from cdc_actors.source.catalog.etcd import EtcdClient, EtcdConfig
 from cdc_actors.source.catalog.history import NameSince
 from cdc_actors.source.catalog.model import (
     AliasMeta,
@@ -23,8 +23,8 @@ from cdc_actors.source.catalog.model import (
 from cdc_actors.source.catalog.rbac import (
     ACCESS,
     PRIVILEGE_GROUPS,
-    AccessMeta,
-    Fact,
+    RbacMeta,
+    RbacRule,
     access,
 )
 from cdc_actors.source.versions import refuse_unsupported
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from cdc_actors.source.versions import Version
 
 __all__ = [
-    "AccessMeta",
     "AliasMeta",
     "Aliases",
     "Catalog",
@@ -45,12 +44,13 @@ __all__ = [
     "CatalogSnapshot",
     "CatalogWatch",
     "CollectionMeta",
-    "Fact",
     "ImportMeta",
+    "IndexAndLoadState",
     "IndexMeta",
     "LoadMeta",
     "NameSince",
-    "ServingMeta",
+    "RbacMeta",
+    "RbacRule",
 ]
 
 Aliases = dict[tuple[str, str], AliasMeta]
@@ -92,7 +92,7 @@ class CatalogSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ServingMeta:
+class IndexAndLoadState:
     """What makes a collection searchable: the indexes in existence, and its load."""
 
     indexes: tuple[IndexMeta, ...] = ()
@@ -180,7 +180,9 @@ class Catalog:
         refuse_unsupported(found)
         return found
 
-    def serving(self, found: Mapping[int, CollectionMeta]) -> dict[int, ServingMeta]:
+    def serving(
+        self, found: Mapping[int, CollectionMeta]
+    ) -> dict[int, IndexAndLoadState]:
         """Return what makes these collections searchable now, by their ids."""
         own = f"{next(iter(found))}" if len(found) == 1 else ""
         kinds = (meta.INDEXES, meta.COLLECTION_LOADS, meta.PARTITION_LOADS)
@@ -191,7 +193,7 @@ class Catalog:
             if not index.deleted:
                 made.setdefault(index.collection_id, []).append(index)
         return {
-            each: ServingMeta(tuple(made.get(each, ())), loaded.get(each))
+            each: IndexAndLoadState(tuple(made.get(each, ())), loaded.get(each))
             for each in found
         }
 
@@ -219,7 +221,7 @@ class Catalog:
         """Return the bulk imports that brought rows and are not forgotten yet."""
         return meta.imports(self._read(meta.IMPORTS, 0))
 
-    def access(self) -> AccessMeta:
+    def access(self) -> RbacMeta:
         """Return which users and roles there are now, and what they may do."""
         return access([*self._read(ACCESS, 0), *self._read(PRIVILEGE_GROUPS, 0)])
 
@@ -367,8 +369,8 @@ def _indexes(
             yield meta.index(pair, names)
 
 
-def _access(etcd: Etcd) -> Access:
-    return Access(
+def _access(etcd: Etcd) -> EtcdConfig:
+    return EtcdConfig(
         endpoints=tuple(etcd.address),
         username=etcd.username if etcd.enable_auth else "",
         password=etcd.password,

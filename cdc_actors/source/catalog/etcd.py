@@ -36,7 +36,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class EtcdConfig:
     """How to reach an etcd: ``endpoints`` are ``host:port``, with or without a scheme.
 
     Without ``username`` there is no login. The paths name PEM files; ``ca`` empty stands
@@ -67,7 +67,7 @@ class EtcdClient:
     each, and ``OperatorError`` when etcd refuses the login or the reading.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: EtcdConfig) -> None:
         self._access = access
         self._at = 0
         self._token = ""
@@ -264,7 +264,7 @@ def _cancelled(answer: etcd_pb2.WatchResponse) -> CdcError:
     return OperatorError(f"etcd refuses the watch: {answer.cancel_reason}")
 
 
-def _credentials(access: Access) -> grpc.ChannelCredentials:
+def _credentials(access: EtcdConfig) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
         root_certificates=_pem(access.ca),
         private_key=_pem(access.key),

@@ -24,7 +24,7 @@ PRIVILEGE_GROUPS = "root-coord/privilege-group/"
 GROUP = "Group"
 """The object type, of our own, of a grant of a privilege group."""
 
-Fact = tuple[str, ...]
+RbacRule = tuple[str, ...]
 """``("user", name)``, ``("role", name)``, ``("group", name)``, ``("member", group,
 privilege)``, ``("binding", user, role)`` or ``("grant", role, object type, database,
 object, privilege or group)``, as Milvus's API names them."""
@@ -34,18 +34,18 @@ _FINGERPRINT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class AccessMeta:
+class RbacMeta:
     """Who may do what.
 
     ``passwords`` has for each user a fingerprint that changes when the password does; it
     cannot be turned back into the hash, nor that into the password.
     """
 
-    facts: frozenset[Fact]
+    facts: frozenset[RbacRule]
     passwords: dict[str, str]
 
 
-def access(pairs: Pairs) -> AccessMeta:
+def access(pairs: Pairs) -> RbacMeta:
     """Return who may do what, from the pairs below ``ACCESS`` and ``PRIVILEGE_GROUPS``."""
     rows = [
         (key.removeprefix(ACCESS).split("/"), value)
@@ -70,12 +70,12 @@ def access(pairs: Pairs) -> AccessMeta:
             case ["grantee-privileges", role, kind, place]:
                 for privilege in privileges.get(value.decode(), ()):
                     facts.add(_grant(role, kind, place, privilege))
-    return AccessMeta(frozenset(facts), passwords)
+    return RbacMeta(frozenset(facts), passwords)
 
 
-def _groups(pairs: Pairs) -> set[Fact]:
+def _groups(pairs: Pairs) -> set[RbacRule]:
     """Return the groups that users have made, and what is in them (from 2.5 on)."""
-    facts: set[Fact] = set()
+    facts: set[RbacRule] = set()
     for key, value in pairs:
         if key.startswith(PRIVILEGE_GROUPS):
             group = milvus_pb2.PrivilegeGroupInfo.FromString(value)
@@ -84,7 +84,7 @@ def _groups(pairs: Pairs) -> set[Fact]:
     return facts
 
 
-def _grant(role: str, kind: str, place: str, privilege: str) -> Fact:
+def _grant(role: str, kind: str, place: str, privilege: str) -> RbacRule:
     """Return what is granted; ``PrivilegeGroup`` stands before the name of a group."""
     database, _, name = place.rpartition(".")
     if privilege.startswith(_GROUP_PREFIX):

@@ -10,7 +10,7 @@ from cdc_actors.source.wal.base import WalReader
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
-    from cdc_actors.memory_budget import Account
+    from cdc_actors.memory_budget import Quota
 
 __all__ = ["WalReader", "check_library", "open_reader"]
 
@@ -30,7 +30,7 @@ def check_library(queue: str) -> None:
         )
 
 
-def open_reader(source: SourceConfig, account: Account | None = None) -> WalReader:
+def open_reader(source: SourceConfig, account: Quota | None = None) -> WalReader:
     """Connect to the message queue of the source.
 
     ``account`` is what it may fetch ahead of the service's memory.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Record
     from cdc_actors.errors import CdcError
-    from cdc_actors.memory_budget import Account
+    from cdc_actors.memory_budget import Quota
 
 RECORD_OVERHEAD = 256
 """Bytes of memory that a record takes beside its payload, at most."""
@@ -40,7 +40,7 @@ class RecordBuffer:
     """
 
     def __init__(
-        self, taken: Callable[[set[str]], None], account: Account | None
+        self, taken: Callable[[set[str]], None], account: Quota | None
     ) -> None:
         self._taken = taken
         self._account = account

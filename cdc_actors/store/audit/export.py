@@ -18,7 +18,7 @@ from cdc_actors.store.audit.hash_chain import PAGE, Link
 from cdc_actors.store.audit.verify import Auditor, Head, Record, count, head_of, records
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.database import reported
-from cdc_actors.store.send_horizons import Fences
+from cdc_actors.store.send_horizons import SendHorizons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -130,7 +130,7 @@ def _lines(log: TaskLog) -> Iterator[_Line]:
 
 def _places(log: TaskLog) -> Iterator[_Place]:
     Checkpoints(log)
-    Fences(log)
+    SendHorizons(log)
     for table, kind in _PLACES.items():
         for row in log.database.read(f"SELECT * FROM {table}"):  # noqa: S608
             yield msgspec.convert(dict(row), kind, strict=False)
@@ -146,7 +146,7 @@ def import_log(log: TaskLog, lines: Iterable[bytes]) -> Head:
             or were changed, or some are missing.
     """
     Checkpoints(log)
-    Fences(log)
+    SendHorizons(log)
     names = log.database.names
     with reported(), log.database.datastore.transaction(commit=True) as cursor:
         cursor.execute(names["lock"].format(**names))

@@ -76,7 +76,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class VerificationResult:
     """What a verification found.
 
     ``fits`` says whether every event is there as it was written, and ``misfit`` names
@@ -129,9 +129,9 @@ class Auditor:
             )
         return None
 
-    def verdict(self, misfit: str | None) -> Verdict:
+    def verdict(self, misfit: str | None) -> VerificationResult:
         """Return what was found."""
-        return Verdict(
+        return VerificationResult(
             fits=misfit is None,
             head=self.head,
             misfit=misfit,
@@ -171,7 +171,7 @@ def verify(
     database: Database,
     expected: Head | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> Verdict:
+) -> VerificationResult:
     """Compare every event with its hashes, while others may go on writing.
 
     ``expected`` is a head of this log from earlier. ``progress`` hears now and then of
@@ -182,7 +182,9 @@ def verify(
     """
     events = count(database)
     if events and not database.read(ANY_HASH):
-        return Verdict(fits=False, head=Head(0, Chain().log), unsealed=events)
+        return VerificationResult(
+            fits=False, head=Head(0, Chain().log), unsealed=events
+        )
     auditor = Auditor(expected)
     for seen, record in enumerate(records(database), 1):
         if misfit := auditor.see(record):

@@ -10,17 +10,16 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import DropCollection, Request
 from cdc_actors.pipeline.applier_actor import Applier
-from cdc_actors.pipeline.work import (
-    AliasPointed,
-    BeginOperation,
-    CollectionEnded,
-    RecordOperation,
-    Repeat,
-    Told,
+from cdc_actors.pipeline.messages import (
+    AliasMoved,
+    CollectionDropped,
+    RecordOperationApplied,
+    RecordOperationStarted,
     WorkArrived,
 )
-from cdc_actors.pipeline.work_queue import Inbox
-from cdc_actors.replication.barriers import Step
+from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
+from cdc_actors.pipeline.work_queue import WorkQueue
+from cdc_actors.replication.barriers import BarrierOperation
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     CREATE_ALIAS,
@@ -34,11 +33,11 @@ from tests.support.tasks import SPEC, entry
 if TYPE_CHECKING:
     from cdc_actors.pipeline.work import Work
 
-DROP = Step(DropCollection(445, 8, "a"), ())
+DROP = BarrierOperation(DropCollection(445, 8, "a"), ())
 LATE = [
-    Told(RENAME_COLLECTION, 5, {"to_database": "default", "to_name": "b"}),
-    Told(CREATE_ALIAS, 6, {"alias": "a"}),
-    Repeat(Request("Flush", 7, "default", ("a",), b""), ()),
+    CatalogOperation(RENAME_COLLECTION, 5, {"to_database": "default", "to_name": "b"}),
+    CatalogOperation(CREATE_ALIAS, 6, {"alias": "a"}),
+    ForwardRequest(Request("Flush", 7, "default", ("a",), b""), ()),
 ]
 
 
@@ -47,10 +46,10 @@ class Stage:
 
     def __init__(self, state: CollectionState) -> None:
         self.asked: list[tuple[str, str]] = []
-        self.recorded: list[BeginOperation | RecordOperation] = []
+        self.recorded: list[RecordOperationStarted | RecordOperationApplied] = []
         self.told: list[object] = []
-        self._inbox = Inbox()
-        stream = SimpleNamespace(
+        self._queue = WorkQueue()
+        context = SimpleNamespace(
             stopping=False,
             guard=lambda step: step(),
             record=self.recorded.append,
@@ -63,7 +62,7 @@ class Stage:
         known = entry(445, state=state, schema=schema)
         target = SimpleNamespace(is_lite=False, call=self._call)
         self._applier = Applier(
-            known, stream, target, self._inbox, reader, SPEC, exists=False
+            known, context, target, self._queue, reader, SPEC, exists=False
         )
 
     def _call(self, method: str, request: Any, _database: str) -> None:
@@ -72,7 +71,7 @@ class Stage:
     def give(self, *items: Work) -> list[str]:
         """Let it do some work; return the kinds of what it began and did."""
         for item in items:
-            self._inbox.put(item)
+            self._queue.put(item)
         self._applier.on_receive(WorkArrived())
         return [each.operation.kind for each in self.recorded]
 
@@ -84,8 +83,11 @@ def test_nothing_is_done_to_a_collection_that_was_dropped(
     """What was told before the drop and is given after it leaves no trace."""
     stage = Stage(state)
     assert stage.give(DROP, *LATE) == [DROP_COLLECTION, DROP_COLLECTION]
-    assert [type(each) for each in stage.recorded] == [BeginOperation, RecordOperation]
-    assert stage.told == [CollectionEnded(445), AliasPointed(("default", "a"), None)]
+    assert [type(each) for each in stage.recorded] == [
+        RecordOperationStarted,
+        RecordOperationApplied,
+    ]
+    assert stage.told == [CollectionDropped(445), AliasMoved(("default", "a"), None)]
     assert stage.asked == []
 
 
@@ -93,7 +95,7 @@ def test_nothing_is_done_to_a_collection_that_was_dropped(
 def test_alias_that_is_moved_to_what_was_dropped(state: CollectionState) -> None:
     """It does not go on to stand at the target for what it stood for."""
     stage = Stage(state)
-    kinds = stage.give(DROP, Told(ALTER_ALIAS, 6, {"alias": "a"}))
+    kinds = stage.give(DROP, CatalogOperation(ALTER_ALIAS, 6, {"alias": "a"}))
     assert kinds == [DROP_COLLECTION, DROP_COLLECTION, DROP_ALIAS]
     assert stage.asked == [("DropAlias", "a")]
-    assert stage.told == [CollectionEnded(445), AliasPointed(("default", "a"), None)]
+    assert stage.told == [CollectionDropped(445), AliasMoved(("default", "a"), None)]

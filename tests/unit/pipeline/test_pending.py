@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdc_actors.pipeline.pending import Parking
-from cdc_actors.pipeline.reservations import TargetNames
+from cdc_actors.pipeline.pending import PendingOperations
+from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.router import Collection
-from cdc_actors.pipeline.target_names import OwnNames
-from cdc_actors.pipeline.work import Told
-from cdc_actors.replication.barriers import Lanes
+from cdc_actors.pipeline.target_names import TargetNames
+from cdc_actors.pipeline.work import CatalogOperation
+from cdc_actors.replication.barriers import ShardBarriers
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     CREATE_ALIAS,
@@ -31,15 +31,15 @@ class Stage:
         """Begin with collections by name, with their ids, which are their times, too."""
         self.tick = 0
         self.gone: set[int] = set()
-        self.given: list[tuple[int, Told]] = []
+        self.given: list[tuple[int, CatalogOperation]] = []
         self.collections = {
             number: _known(n, number) for n, number in collections.items()
         }
-        shared = TargetNames().of("task", "target")
-        self.names = OwnNames(SPEC, shared, self.collections)
+        shared = NameReservations().of("task", "target")
+        self.names = TargetNames(SPEC, shared, self.collections)
         channels = SimpleNamespace(tick=lambda _channel: self.tick)
-        stream = SimpleNamespace(release=lambda _marks: None)
-        self.parking = Parking(stream, self, channels)
+        context = SimpleNamespace(release=lambda _marks: None)
+        self.pending = PendingOperations(context, self, channels)
 
     def get(self, collection_id: int) -> Collection | None:
         """As the router does."""
@@ -49,7 +49,7 @@ class Stage:
         """As the router does."""
         return collection_id in self.gone
 
-    def give_told(self, collection: Collection, work: Told) -> None:
+    def give_told(self, collection: Collection, work: CatalogOperation) -> None:
         """As the router does, but for the applier."""
         self.names.take(collection, work)
         self.given.append((collection.entry.collection_id, work))
@@ -58,18 +58,20 @@ class Stage:
         """Let the log come to a tick; return the owner, kind and name that were given."""
         self.tick = tick
         self.given.clear()
-        self.parking.advance()
+        self.pending.advance()
         return [(owner, work.kind, _name(work)) for owner, work in self.given]
 
     def rename(self, owner: int, to: str, timestamp: int) -> None:
         """Park a rename."""
         detail = {"to_database": "default", "to_name": to}
-        self.parking.add(Told(RENAME_COLLECTION, timestamp, detail), timestamp, owner)
+        self.pending.add(
+            CatalogOperation(RENAME_COLLECTION, timestamp, detail), timestamp, owner
+        )
 
     def alias(self, kind: str, owner: int, alias: str, timestamp: int) -> None:
         """Park an operation on an alias."""
-        work = Told(kind, timestamp, {"alias": alias})
-        self.parking.add(work, timestamp, owner, alias=("default", alias))
+        work = CatalogOperation(kind, timestamp, {"alias": alias})
+        self.pending.add(work, timestamp, owner, alias=("default", alias))
 
     def is_called(self, owner: int, name: str) -> None:
         """Hear that a rename is done."""
@@ -86,10 +88,10 @@ def _known(name: str, number: int) -> Collection:
         shards=(f"{CHANNEL}_{number}v0",),
         created=number,
     )
-    return Collection(entry, Lanes({}), exists=True)
+    return Collection(entry, ShardBarriers({}), exists=True)
 
 
-def _name(work: Told) -> str:
+def _name(work: CatalogOperation) -> str:
     return work.detail.get("to_name") or work.detail["alias"]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from cdc_actors.memory_budget import Memory
-from cdc_actors.pipeline.work_queue import Budget
+from cdc_actors.memory_budget import MemoryBudget
+from cdc_actors.pipeline.work_queue import RunBudget
 
 
 def test_full_memory_is_waited_for_while_there_is_work() -> None:
     """The reader goes on as soon as an applier has let go of enough."""
-    budget = Budget(Memory(100).account(1.0))
+    budget = RunBudget(MemoryBudget(100).account(1.0))
     budget.hold(60)
     budget.hand_over()
     assert not budget.wait(0.01)
@@ -22,7 +22,7 @@ def test_full_memory_is_waited_for_while_there_is_work() -> None:
 
 def test_full_memory_without_work_is_not_waited_for() -> None:
     """What waits for more of the log does not go by waiting: told at once."""
-    budget = Budget(Memory(100).account(1.0))
+    budget = RunBudget(MemoryBudget(100).account(1.0))
     budget.hold(60)
     assert not budget.wait(3600)
     assert budget.at_work == 0

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from cdc_actors.changes import Checkpoint, DropCollection, DropPartition, Position
-from cdc_actors.replication.barriers import Lanes, Piece, Step
+from cdc_actors.replication.barriers import BarrierOperation, RowChunk, ShardBarriers
 from cdc_actors.replication.progress import Progress
 from tests.support.changes import insert
 
 
-def piece(stamp: int) -> Piece:
-    return Piece((insert(stamp),), (), again=False)
+def piece(stamp: int) -> RowChunk:
+    return RowChunk((insert(stamp),), (), may_exist=False)
 
 
-def step(stamp: int, partition: int = 1) -> Step:
-    return Step(DropPartition(1, stamp, "p", partition), ())
+def step(stamp: int, partition: int = 1) -> BarrierOperation:
+    return BarrierOperation(DropPartition(1, stamp, "p", partition), ())
 
 
-def drop(stamp: int) -> Step:
-    return Step(DropCollection(1, stamp, "c"), ())
+def drop(stamp: int) -> BarrierOperation:
+    return BarrierOperation(DropCollection(1, stamp, "c"), ())
 
 
 def test_rows_pass_until_a_barrier() -> None:
     """Rows go through at once; behind a barrier they wait for the other channel."""
-    lanes = Lanes({"a": 0, "b": 0})
+    lanes = ShardBarriers({"a": 0, "b": 0})
     first, behind, other = piece(1), piece(9), piece(3)
     assert lanes.add("a", first) == [first]
     assert lanes.add("a", step(5)) == []
@@ -34,7 +34,7 @@ def test_rows_pass_until_a_barrier() -> None:
 
 def test_the_channels_that_a_barrier_waits_for_are_known() -> None:
     """Those that have not come to it, and have not passed it in an earlier run."""
-    lanes = Lanes({"a": 0, "b": 0, "c": 6, "d": 0})
+    lanes = ShardBarriers({"a": 0, "b": 0, "c": 6, "d": 0})
     assert lanes.awaited() == set()
     lanes.add("a", step(5))
     assert lanes.awaited() == {"b", "d"}
@@ -47,7 +47,7 @@ def test_the_channels_that_a_barrier_waits_for_are_known() -> None:
 
 def test_barriers_run_in_their_order() -> None:
     """Two barriers in a row are each joined, one after the other."""
-    lanes = Lanes({"a": 0, "b": 0})
+    lanes = ShardBarriers({"a": 0, "b": 0})
     lanes.add("a", step(5, 1))
     lanes.add("a", step(7, 2))
     assert lanes.add("b", step(5, 1)) == [step(5, 1)]
@@ -56,7 +56,7 @@ def test_barriers_run_in_their_order() -> None:
 
 def test_a_channel_past_the_barrier_is_not_waited_for() -> None:
     """After a restart, a channel applied beyond a barrier does not say it again."""
-    lanes = Lanes({"a": 0, "b": 6})
+    lanes = ShardBarriers({"a": 0, "b": 6})
     assert lanes.add("a", step(5)) == [step(5)]
 
 
@@ -69,9 +69,11 @@ def test_a_joined_barrier_holds_the_marks_of_all() -> None:
         progress.begin(channel, None)
         marks[channel] = progress.open(channel, at[channel])
         progress.hold(marks[channel])
-    lanes = Lanes({"a": 0, "b": 0})
-    lanes.add("a", Step(DropPartition(1, 5, "p", 1), (marks["a"],)))
-    (joined,) = lanes.add("b", Step(DropPartition(1, 5, "p", 1), (marks["b"],)))
+    lanes = ShardBarriers({"a": 0, "b": 0})
+    lanes.add("a", BarrierOperation(DropPartition(1, 5, "p", 1), (marks["a"],)))
+    (joined,) = lanes.add(
+        "b", BarrierOperation(DropPartition(1, 5, "p", 1), (marks["b"],))
+    )
     assert progress.checkpoints() == {}
     progress.release(joined.marks)
     assert progress.checkpoints() == at
@@ -79,7 +81,7 @@ def test_a_joined_barrier_holds_the_marks_of_all() -> None:
 
 def test_a_drop_that_was_begun_twice_runs_once() -> None:
     """Milvus said it to one channel, then again to both: nothing waits for ever."""
-    lanes = Lanes({"a": 0, "b": 0})
+    lanes = ShardBarriers({"a": 0, "b": 0})
     assert lanes.add("a", drop(5)) == []
     assert not lanes.matters("a", drop(9).operation)
     assert lanes.matters("b", drop(9).operation)
@@ -88,7 +90,7 @@ def test_a_drop_that_was_begun_twice_runs_once() -> None:
 
 def test_nothing_matters_behind_the_collections_drop() -> None:
     """Rows and drops that a channel says of a collection it has dropped are left out."""
-    lanes = Lanes({"a": 0, "b": 0})
+    lanes = ShardBarriers({"a": 0, "b": 0})
     lanes.add("a", drop(5))
     assert not lanes.matters("a", insert(4))
     assert not lanes.matters("a", step(6).operation)
@@ -97,7 +99,7 @@ def test_nothing_matters_behind_the_collections_drop() -> None:
 
 def test_a_partition_of_the_same_name_is_another_one() -> None:
     """A partition that was dropped, created and dropped again is dropped twice."""
-    lanes = Lanes({"a": 0})
+    lanes = ShardBarriers({"a": 0})
     assert lanes.add("a", step(5, 1)) == [step(5, 1)]
     assert not lanes.matters("a", step(6, 1).operation)
     assert lanes.matters("a", step(7, 2).operation)
@@ -106,7 +108,7 @@ def test_a_partition_of_the_same_name_is_another_one() -> None:
 
 def test_a_partition_does_not_wait_for_a_channel_that_dropped_the_collection() -> None:
     """The channel that says only the collection's drop says no other one any more."""
-    lanes = Lanes({"a": 0, "b": 0})
+    lanes = ShardBarriers({"a": 0, "b": 0})
     assert lanes.add("b", drop(7)) == []
     assert lanes.add("a", step(9)) == [step(9)]
     assert lanes.add("a", drop(10)) == [drop(7)]

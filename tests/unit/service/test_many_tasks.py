@@ -16,7 +16,7 @@ from cdc_actors.service.task_record import Stores
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
-from cdc_actors.store.send_horizons import Fences
+from cdc_actors.store.send_horizons import SendHorizons
 from tests.support.tasks import CLIENT, new_task
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_requests_are_answered_while_tasks_are_read(
     secrets = SecretBox.open(tmp_path / "cdc.key", {})
     queue = Natsmq(address="nats://127.0.0.1:1")
     config = Config(source_config=SourceConfig(natsmq=queue))
-    stores = Stores(log, Checkpoints(log), Fences(log), secrets)
+    stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
     ref = Supervisor.start(config, stores)
     ref.tell(Rebuild())
     try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cdc_actors.service.health import STALL_SECONDS, Movement, as_of
+from cdc_actors.service.health import STALL_SECONDS, ProgressMonitor, as_of
 from cdc_actors.service.projection import view_of
 from tests.support.tasks import new_task
 
@@ -19,8 +19,8 @@ RUNNING = replace(
 def seen(status: str, confirmed: float | None, *, heard: float, came_on: float):
     """Return a view as of NOW."""
     health = replace(RUNNING.health, status=status)
-    movement = Movement(NOW - heard, NOW - came_on)
-    return as_of(replace(RUNNING, health=health), confirmed, movement, NOW)
+    monitor = ProgressMonitor(NOW - heard, NOW - came_on)
+    return as_of(replace(RUNNING, health=health), confirmed, monitor, NOW)
 
 
 @pytest.mark.parametrize("status", ["ok", "starting", "catching_up"])
@@ -55,9 +55,9 @@ def test_a_task_that_moves_but_lags_is_catching_up() -> None:
 
 def test_movement_is_what_changes() -> None:
     """A word that says nothing new is heard, but is no coming on."""
-    movement = Movement(0, 0)
-    movement.see("a", 1)
-    movement.see("a", 2)
-    assert (movement.heard, movement.came_on) == (2, 1)
-    movement.see("b", 3)
-    assert (movement.heard, movement.came_on) == (3, 3)
+    monitor = ProgressMonitor(0, 0)
+    monitor.see("a", 1)
+    monitor.see("a", 2)
+    assert (monitor.heard, monitor.came_on) == (2, 1)
+    monitor.see("b", 3)
+    assert (monitor.heard, monitor.came_on) == (3, 3)

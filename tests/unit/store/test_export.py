@@ -13,7 +13,7 @@ from cdc_actors.store.audit.verify import head_of, verify
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
-from cdc_actors.store.send_horizons import Fences
+from cdc_actors.store.send_horizons import SendHorizons
 from tests.support.tasks import SUPERVISOR, checkpoint, new_task
 
 SAYS = {"who": SUPERVISOR, "why": "test"}
@@ -56,7 +56,7 @@ def filled(log: TaskLog, tmp_path) -> TaskLog:
     tasks[0].delete("over", [], **SAYS)
     log.save(tasks[0])
     Checkpoints(log).save(tasks[1].task_id, [checkpoint("a", 5), checkpoint("b", 6)])
-    Fences(log).save(tasks[1].task_id, {"a": 7})
+    SendHorizons(log).save(tasks[1].task_id, {"a": 7})
     return log
 
 
@@ -71,7 +71,7 @@ def test_there_and_everything(opened, tmp_path, source, target):
     for task_id in log.alive_ids():
         assert copy.load(task_id) == log.load(task_id)
         assert Checkpoints(copy).load(task_id) == Checkpoints(log).load(task_id)
-        assert Fences(copy).load(task_id) == Fences(log).load(task_id)
+        assert SendHorizons(copy).load(task_id) == SendHorizons(log).load(task_id)
     secret = copy.load(copy.alive_ids()[0]).secret
     box = SecretBox.open(tmp_path / "cdc.key", {})
     assert box.decrypt(secret) == "root:pl4nted"

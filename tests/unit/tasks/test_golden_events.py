@@ -52,7 +52,7 @@ def every_event() -> dict[str, TaskEvent]:
     task.start([checkpoint("dml_0", 3)], **says)
     drop = Operation.drop_collection(entry(), 2000)
     task.apply_operation(Operation.create_collection(entry()), **says)
-    task.begin_operation(drop, **says)
+    task.start_operation(drop, **says)
     task.set_aside(entry(), "schema differs", FailureClass.OPERATOR, **says)
     next_try = NOW + timedelta(seconds=2)
     task.fail("away", FailureClass.TRANSIENT, next_try=next_try, **says)

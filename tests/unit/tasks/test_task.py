@@ -137,7 +137,7 @@ def test_paused_task_does_not_move(command):
         lambda task: task.resume(**SAYS),
         fail,
         lambda task: task.recover(**SAYS),
-        lambda task: task.begin_operation(
+        lambda task: task.start_operation(
             Operation.drop_collection(entry(), 1), **SAYS
         ),
         lambda task: task.apply_operation(Operation.create_collection(entry()), **SAYS),
@@ -159,12 +159,12 @@ def test_deleted_task_is_unknown(command):
 def test_collection_from_create_to_drop():
     """Creating, live, dropping, dropped: what has begun, and what is done."""
     task = new_task()
-    task.begin_operation(Operation.create_collection(entry(5)), **SAYS)
+    task.start_operation(Operation.create_collection(entry(5)), **SAYS)
     assert task.collections == {5: entry(5, state=CollectionState.CREATING)}
     task.apply_operation(Operation.create_collection(entry(5)), **SAYS)
     assert task.collections == {5: entry(5)}
     drop = Operation.drop_collection(entry(5), 2000)
-    task.begin_operation(drop, **SAYS)
+    task.start_operation(drop, **SAYS)
     assert task.collections[5].state is CollectionState.DROPPING
     task.apply_operation(drop, **SAYS)
     assert task.collections == {
@@ -204,7 +204,7 @@ def test_other_operations_leave_the_collections(operation):
     task = new_task()
     task.apply_operation(Operation.create_collection(entry()), **SAYS)
     before = dict(task.collections)
-    task.begin_operation(operation, **SAYS)
+    task.start_operation(operation, **SAYS)
     task.apply_operation(operation, **SAYS)
     assert task.collections == before
     assert task.pending_events[-1].operation == operation

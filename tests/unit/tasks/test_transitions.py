@@ -36,7 +36,7 @@ RENAME = told("RenameCollection", to_database="d2", to_name="n2", loaded=True)
 def test_rename_that_has_begun_is_known() -> None:
     """After a crash between its beginning and its end, the rename can be finished."""
     task = task_with()
-    task.begin_operation(RENAME, who=SUPERVISOR, why="because")
+    task.start_operation(RENAME, who=SUPERVISOR, why="because")
     found = task.collections[entry().collection_id]
     assert found == replace(entry(), renaming=RENAME)
     task.apply_operation(RENAME, who=SUPERVISOR, why="because")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cdc_actors.config.queues import Kafka
-    from cdc_actors.memory_budget import Account
+    from cdc_actors.memory_budget import Quota
 
 _BYTES = 8
 _AT = "@"
@@ -67,7 +67,7 @@ class KafkaReader:
         OperatorError: They refuse the login, or a setting is wrong.
     """
 
-    def __init__(self, kafka: Kafka, account: Account | None = None) -> None:
+    def __init__(self, kafka: Kafka, account: Quota | None = None) -> None:
         """``account`` is what may be fetched ahead of the service's memory."""
         if account is not None:
             account.take(PREFETCH_BYTES)

@@ -93,7 +93,7 @@ def _sequence(reply: str) -> int:
     return int(tokens[5] if len(tokens) == _PLAIN_TOKENS else tokens[7])
 
 
-class Follower:
+class StreamPuller:
     """Brings the records of one stream into the buffer. Lives in the reader's loop.
 
     Args:

@@ -21,7 +21,7 @@ from cdc_actors.source.wal.natsmq.positions import (
     position_of,
     sequence_of,
 )
-from cdc_actors.source.wal.natsmq.puller import Follower, lost
+from cdc_actors.source.wal.natsmq.puller import StreamPuller, lost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nats.js.api import StreamState
 
     from cdc_actors.changes import Position, Record
-    from cdc_actors.memory_budget import Account
+    from cdc_actors.memory_budget import Quota
 
 _ANSWER = 5.0
 _STOP = 1.0
@@ -53,10 +53,10 @@ class NatsReader:
         OperatorError: It refuses the login, or the address is not one.
     """
 
-    def __init__(self, address: str, account: Account | None = None) -> None:
+    def __init__(self, address: str, account: Quota | None = None) -> None:
         self._buffer = RecordBuffer(self._on_taken, account)
         self._control = JetStream(address, self._fail)
-        self._followers: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
+        self._followers: dict[str, tuple[StreamPuller, asyncio.Task[None]]] = {}
         self._closed = False
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -161,7 +161,7 @@ class NatsReader:
             error = lost(channel, first, await self._control.stream(channel))
             if error is not None:
                 raise error
-        follower = Follower(self._control, channel, first, self._buffer, self._fail)
+        follower = StreamPuller(self._control, channel, first, self._buffer, self._fail)
         task = asyncio.create_task(follower.run())
         task.add_done_callback(self._on_done)
         self._followers[channel] = follower, task

@@ -53,7 +53,7 @@ _GRACE = 3.0
 _log = structlog.get_logger(__name__)
 
 
-class Follower:
+class TopicPuller:
     """Brings the messages of one topic into the buffer.
 
     Args:

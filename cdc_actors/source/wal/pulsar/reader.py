@@ -15,7 +15,7 @@ from cdc_actors.source.wal.buffer import RecordBuffer
 from cdc_actors.source.wal.pulsar.bounds import PulsarBounds
 from cdc_actors.source.wal.pulsar.connection import PulsarLink
 from cdc_actors.source.wal.pulsar.positions import id_of, place_of, position_of
-from cdc_actors.source.wal.pulsar.puller import Follower
+from cdc_actors.source.wal.pulsar.puller import TopicPuller
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Record
     from cdc_actors.config import Pulsar
-    from cdc_actors.memory_budget import Account
+    from cdc_actors.memory_budget import Quota
 
 _STOP = 0.8
 
@@ -40,10 +40,10 @@ class PulsarReader:
         OperatorError: It refuses the login, or a setting is wrong.
     """
 
-    def __init__(self, config: Pulsar, account: Account | None = None) -> None:
+    def __init__(self, config: Pulsar, account: Quota | None = None) -> None:
         """``account`` is what may be fetched ahead of the service's memory."""
         self._buffer = RecordBuffer(self._on_taken, account)
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, TopicPuller] = {}
         self._closed = False
         self._link = PulsarLink(config)
         self._bounds = PulsarBounds(self._link)
@@ -68,7 +68,7 @@ class PulsarReader:
         error = None if start is None else self._bounds.lost(start)
         if error is not None:
             raise error
-        follower = Follower(
+        follower = TopicPuller(
             self._link, self._bounds, self._buffer, channel, start, inclusive=inclusive
         )
         self._followers[channel] = follower

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from cdc_actors.pipeline.messages import RecordOperationStarted
 from cdc_actors.pipeline.metadata.databases import Databases
-from cdc_actors.pipeline.work import BeginOperation
 from cdc_actors.tasks import TaskSpec
 from tests.support.tasks import SPEC, SUPERVISOR, new_task
 
@@ -43,10 +43,10 @@ class Stage:
 
     def record(self, message: Any) -> None:
         """As the stream does."""
-        begins = isinstance(message, BeginOperation)
+        begins = isinstance(message, RecordOperationStarted)
         if not begins and message.operation.kind == self.dies_after:
             raise ConnectionError
-        write = self.task.begin_operation if begins else self.task.apply_operation
+        write = self.task.start_operation if begins else self.task.apply_operation
         write(message.operation, who=SUPERVISOR, why="")
 
     def call(self, method: str, request: Any, _database: str) -> Any:

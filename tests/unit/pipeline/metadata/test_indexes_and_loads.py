@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdc_actors.changes import Request
-from cdc_actors.pipeline.work import Repeat, Told
+from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
 from cdc_actors.tasks import (
     CREATE_INDEX,
     LOAD_COLLECTION,
@@ -40,11 +40,11 @@ def stage(source: Source, version: tuple[int, ...], **earlier: object) -> Stage:
     return Stage(source, entry(ID, **earlier))
 
 
-def asked(works: list[Told | Repeat]) -> list[tuple[str, object]]:
+def asked(works: list[CatalogOperation | ForwardRequest]) -> list[tuple[str, object]]:
     """Return the kinds, and what the catalog's are asked with."""
     return [
         (work.kind, work.detail["request"])
-        if isinstance(work, Told)
+        if isinstance(work, CatalogOperation)
         else (work.request.kind, None)
         for work in works
     ]
@@ -95,7 +95,7 @@ def test_half_of_an_exchange_of_partitions() -> None:
 def test_what_was_under_way_is_done_first(source: Source) -> None:
     """Whatever became of it before the kill, it is so once it is done again."""
     source.release()
-    begun = done(Told(LOAD_COLLECTION, 5, {"request": LOAD, "whole": True}))
+    begun = done(CatalogOperation(LOAD_COLLECTION, 5, {"request": LOAD, "whole": True}))
     indexes = {1: "vector"}
     asks = stage(source, WITHOUT_REQUESTS, indexes=indexes, serving=begun).look()
     assert asked(asks) == [(LOAD_COLLECTION, LOAD), (RELEASE_COLLECTION, {})]
@@ -106,7 +106,9 @@ def test_what_was_under_way_when_a_client_asked_for_more() -> None:
     source = Source()
     source.create_index("vector", "FLAT")
     source.load()
-    begun = done(Told(RELEASE_COLLECTION, 5, {"request": {}, "whole": False}))
+    begun = done(
+        CatalogOperation(RELEASE_COLLECTION, 5, {"request": {}, "whole": False})
+    )
     later = stage(source, WITH_REQUESTS, indexes={1: "vector"}, serving=begun)
     ask(later, LOAD_COLLECTION, 50)
     assert asked(later.look()) == [(LOAD_COLLECTION, None)]
@@ -117,7 +119,7 @@ def some(*partitions: int) -> Loaded:
     return Loaded(whole=False, partitions=frozenset(partitions))
 
 
-def done(work: Told) -> Operation:
+def done(work: CatalogOperation) -> Operation:
     """Return what is written down of an operation."""
     where = {"database": "default", "name": "c", "collection_id": ID}
     return Operation(kind=work.kind, timestamp=1, detail=work.detail, **where)
@@ -152,7 +154,7 @@ def test_a_request_that_comes_after_what_it_did(source: Source) -> None:
 def ask(stage: Stage, kind: str, timestamp: int) -> None:
     """Read in the log what a client asked."""
     request = Request(kind, timestamp, "default", ("c",), b"")
-    stage.serving.park(Repeat(request, ()), ID)
+    stage.serving.park(ForwardRequest(request, ()), ID)
 
 
 def test_nothing_before_the_version_is_known(source: Source) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from cdc_actors.pipeline.metadata.name_history import Directory
+from cdc_actors.pipeline.metadata.name_history import NameHistory
 from cdc_actors.source.catalog.client import NameSince
 from cdc_actors.tasks import CollectionEntry
 
@@ -17,22 +17,22 @@ def seen(collection_id: int, *names: tuple[int, str]) -> SimpleNamespace:
 
 def test_name_of_several_in_turn() -> None:
     """A name that was given up and taken again leads to whoever had it at the time."""
-    directory = Directory()
-    directory.see(seen(1, (10, "a"), (20, "b")))
-    directory.see(seen(2, (30, "a"), (40, "c")))
+    name_history = NameHistory()
+    name_history.see(seen(1, (10, "a"), (20, "b")))
+    name_history.see(seen(2, (30, "a"), (40, "c")))
     asked = [(9, "a"), (10, "a"), (19, "a"), (20, "a"), (20, "b"), (30, "a"), (41, "c")]
-    found = [directory.holder("default", name, at) for at, name in asked]
+    found = [name_history.holder("default", name, at) for at, name in asked]
     assert found == [None, 1, 1, None, 1, 2, 2]
-    assert directory.holder("other", "a", 15) is None
+    assert name_history.holder("other", "a", 15) is None
 
 
 def test_earlier_names_are_kept() -> None:
     """What the catalog forgets, and what an earlier run knew, is not lost."""
-    directory = Directory()
-    directory.know(
+    name_history = NameHistory()
+    name_history.know(
         CollectionEntry(collection_id=1, database="default", name="a", created=10)
     )
-    directory.see(seen(1, (20, "b")))
-    directory.see(seen(1, (30, "c")))
-    found = [directory.holder("default", n, at) for at, n in ((15, "a"), (25, "b"))]
+    name_history.see(seen(1, (20, "b")))
+    name_history.see(seen(1, (30, "c")))
+    found = [name_history.holder("default", n, at) for at, n in ((15, "a"), (25, "b"))]
     assert found == [1, 1]

@@ -9,8 +9,8 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.pipeline.metadata.rbac import Access
-from cdc_actors.source.catalog.rbac import AccessMeta
+from cdc_actors.pipeline.metadata.rbac import RbacSync
+from cdc_actors.source.catalog.rbac import RbacMeta
 from cdc_actors.tasks import NameMapping, TaskSpec
 from tests.support.tasks import SPEC
 
@@ -59,21 +59,21 @@ def records() -> list[Operation]:
 
 def access(
     target: Target, records: list[Operation], known: frozenset[tuple[str, ...]]
-) -> Access:
+) -> RbacSync:
     """Return what follows, with what earlier runs brought."""
-    stream = SimpleNamespace(record=lambda message: records.append(message.operation))
+    context = SimpleNamespace(record=lambda message: records.append(message.operation))
     mapping = (NameMapping(source_db="shop", target_db="store"),)
     mapped = TaskSpec(
         target=SPEC.target, db_collections={"*": ("*",)}, name_mapping=mapping
     )
-    return Access(stream, target, mapped, known, {})
+    return RbacSync(context, target, mapped, known, {})
 
 
 def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     """It is made, filled and granted, under the target's names; and undone in reverse."""
     target = Target()
     follower = access(target, records, frozenset())
-    follower.see(AccessMeta(FACTS, {}))
+    follower.see(RbacMeta(FACTS, {}))
     role, group, *members, grant = target.asked
     assert role.entity.name == "r"
     assert group == milvus_pb2.CreatePrivilegeGroupRequest(group_name="readers")
@@ -87,7 +87,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     assert grant.grantor.privilege.name == "readers"
     assert grant.type == milvus_pb2.Grant
     target.asked.clear()
-    follower.see(AccessMeta(frozenset({("role", "r")}), {}))
+    follower.see(RbacMeta(frozenset({("role", "r")}), {}))
     revoked, *taken, dropped = target.asked
     assert (revoked.type, revoked.db_name) == (milvus_pb2.Revoke, "store")
     assert {each.type for each in taken} == {milvus_pb2.RemovePrivilegesFromGroup}
@@ -98,7 +98,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
 def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
     """What it does not know is written down as refused; the rest is done."""
     target = Target(old=True)
-    access(target, records, frozenset()).see(AccessMeta(FACTS, {}))
+    access(target, records, frozenset()).see(RbacMeta(FACTS, {}))
     refused = [each.kind for each in records if each.refused]
     assert refused == [
         "CreatePrivilegeGroup",

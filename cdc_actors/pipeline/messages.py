@@ -1,0 +1,128 @@
+"""What the actors of one running task tell each other.
+
+Commands are in the imperative, events in the past. Those to the task that write something
+down are asked, and answered once it is durable; all others are told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.errors import CdcError
+    from cdc_actors.tasks import CollectionEntry, FullName, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class WorkArrived:
+    """To an applier: its inbox is no longer empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeStep:
+    """To a reader, from itself: take the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDropped:
+    """To a reader: the collection's drop is done at the target."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRenamed:
+    """To a reader: the collection has another name, here and at the target."""
+
+    collection_id: int
+    database: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenameRefused:
+    """To a reader: the target does not give the collection, set aside, another name."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMoved:
+    """To a reader: an alias of the target stands for the collection, or for none."""
+
+    alias: FullName
+    collection_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSuspended:
+    """To a reader: the collection is set aside; nothing of it is to be sent any more."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOperationStarted:
+    """To a task: write down that an operation begins; answered when that is durable."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOperationApplied:
+    """To a task: write down that an operation is done; answered when that is durable."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCollectionSetAside:
+    """To a task: write down that a collection cannot go on, and why."""
+
+    entry: CollectionEntry
+    error: CdcError
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStarts:
+    """To a task: channels are read from these checkpoints on; answered when durable."""
+
+    run_number: int
+    starts: Mapping[str, Checkpoint]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceSendHorizons:
+    """To a task: a channel's changes up to ``sent`` may now reach the target."""
+
+    run_number: int
+    channel: str
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgressed:
+    """To a task: where the stream is. ``confirmed`` is a hybrid timestamp, or None.
+
+    ``waits`` says by collection id why what the source did to some is not done yet.
+    """
+
+    run_number: int
+    checkpoints: Mapping[str, Checkpoint]
+    confirmed: int | None
+    rows: int
+    behind: bool
+    waits: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """To a task: a reader or an applier of the stream cannot go on."""
+
+    run_number: int
+    error: CdcError

@@ -1,0 +1,36 @@
+"""What one run of a task begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.source.catalog.client import RbacRule
+    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What a reader is to do: from where, what, to where.
+
+    What follows the token comes from earlier runs. Between a channel's checkpoint and its
+    fence, changes may be at the target or not.
+    """
+
+    source: SourceConfig
+    spec: TaskSpec
+    token: str = field(repr=False)
+    names: TaskReservations
+    databases: Mapping[str, bool]
+    entries: tuple[CollectionEntry, ...]
+    aliases: Mapping[FullName, int]
+    access: frozenset[RbacRule]
+    passwords: Mapping[str, str]
+    checkpoints: Mapping[str, Checkpoint]
+    fences: Mapping[str, int]
