@@ -224,13 +224,14 @@ class IndexesAndLoads:
             self._tell(told, RELEASE_COLLECTION, None)
         elif now is not None and now.whole == (before is not None and before.whole):
             had = before.partitions if before else empty
-            more, fewer = LOAD_PARTITIONS, RELEASE_PARTITIONS
+            more, fewer = now.partitions - had, had - now.partitions
+            # Loads come first: with its last loaded partition a collection is released.
+            loads, between, releases = more, had | now.partitions, fewer
             if now.whole:
-                more, fewer = fewer, more
-            between = Loaded(now.whole, had | now.partitions)
+                loads, between, releases = fewer, had & now.partitions, more
             for kind, some, then in (
-                (more, now.partitions - had, between),
-                (fewer, had - now.partitions, now),
+                (LOAD_PARTITIONS, loads, Loaded(now.whole, between)),
+                (RELEASE_PARTITIONS, releases, now),
             ):
                 if names := [told.names[each] for each in some if each in told.names]:
                     self._tell(told, kind, then, names)

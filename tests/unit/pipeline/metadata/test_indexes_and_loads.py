@@ -92,6 +92,15 @@ def test_half_of_an_exchange_of_partitions() -> None:
     assert stage(source, WITHOUT_REQUESTS, **all_of_it).look() == []
 
 
+def test_the_one_released_partition_is_another(source: Source) -> None:
+    """It is loaded before the other is released: a collection without any is released."""
+    done = {"indexes": {1: "vector"}, "loaded": Loaded(True, frozenset({1}))}
+    assert asked(stage(source, WITHOUT_REQUESTS, **done).look()) == [
+        (LOAD_PARTITIONS, {**LOAD, "partition_names": ["1"]}),
+        (RELEASE_PARTITIONS, RELEASE_2),
+    ]
+
+
 def test_what_was_under_way_is_done_first(source: Source) -> None:
     """Whatever became of it before the kill, it is so once it is done again."""
     source.release()
