@@ -25,11 +25,11 @@ class MemoryBudget:
 
     @property
     def used(self) -> int:
-        """How many bytes all accounts hold together."""
+        """How many bytes all quotas hold together."""
         return self._used
 
-    def account(self, share: float) -> Quota:
-        """Open an account that may hold ``share`` times what is free."""
+    def quota(self, share: float) -> Quota:
+        """Open a quota that may hold ``share`` times what is free."""
         return Quota(self, share)
 
     def change(self, size: int) -> None:
@@ -45,10 +45,34 @@ class MemoryBudget:
             return self._changed.wait_for(condition, timeout)
 
 
-class Quota:
-    """What one holder has of the memory. Any thread may use it.
+class MemoryHold:
+    """Bytes that something keeps counted until it releases them.
 
-    Taking never blocks and is never refused, for what has been read must go somewhere:
+    What keeps the bytes carries the hold: one thread at a time uses it.
+    """
+
+    __slots__ = ("_quota", "size")
+
+    def __init__(self, quota: Quota, size: int) -> None:
+        self._quota = quota
+        self.size = 0
+        self.resize(size)
+
+    def resize(self, size: int) -> None:
+        """Keep ``size`` bytes counted from now on."""
+        if size != self.size:
+            self._quota.change(size - self.size)
+            self.size = size
+
+    def release(self) -> None:
+        """Count nothing any more. Idempotent."""
+        self.resize(0)
+
+
+class Quota:
+    """The part of the memory that one holder may use. Any thread may use it.
+
+    Holding never blocks and is never refused, for what has been read must go somewhere:
     who reads asks for room first.
     """
 
@@ -64,17 +88,17 @@ class Quota:
         """How many bytes are held."""
         return self._held
 
-    def take(self, size: int) -> None:
-        """Count bytes as held."""
+    def hold(self, size: int) -> MemoryHold:
+        """Count bytes as held until what is returned is released."""
+        return MemoryHold(self, size)
+
+    def change(self, size: int) -> None:
+        """Count so many bytes more, or fewer; nothing once it is closed."""
         with self._lock:
             if self._closed:
                 return
             self._held += size
         self._memory.change(size)
-
-    def give(self, size: int) -> None:
-        """Count bytes as let go."""
-        self.take(-size)
 
     def has_room(self) -> bool:
         """Tell whether more may be read."""

@@ -31,7 +31,6 @@ from cdc_actors.pipeline.work import (
 )
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.replication.fold import fold
-from cdc_actors.replication.memory_cost import total_cost
 from cdc_actors.target import aliases, collections, requests
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
@@ -314,8 +313,9 @@ class Applier(pykka.ThreadingActor):
     def _close(self, work: Work, rows: int = 0) -> None:
         """Let go of work that is done, or that is not to be done."""
         del self._open[id(work)]
-        held = total_cost(work.changes) if isinstance(work, RowChunk) else 0
-        self._context.budget.let_go(held)
+        self._context.budget.work_done()
+        if isinstance(work, RowChunk):
+            work.memory.release()
         self._context.release(work.marks, rows)
 
     def _give_up_collection(self, error: OperatorError) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cdc_actors.changes import Change, Checkpoint, Position, Tick
+    from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.pipeline.work_queue import RunBudget
     from cdc_actors.replication.order import Window
     from cdc_actors.source.wal.base import WalReader
@@ -22,6 +23,7 @@ class _Channel:
     newest: Position | None
     applied: int
     behind: bool
+    memory: MemoryHold
 
 
 class Channels:
@@ -48,7 +50,7 @@ class Channels:
         behind = newest is not None and self._is_before(start, newest)
         applied = start.tick if start else 0
         self._channels[channel] = _Channel(
-            ChannelOrder(applied), newest, applied, behind
+            ChannelOrder(applied), newest, applied, behind, self._budget.hold(0)
         )
         if start is None:
             self._wal.subscribe(channel, None)
@@ -66,10 +68,9 @@ class Channels:
     def take(self, position: Position, change: Change | Tick) -> Window | None:
         """Put one record in order; return the window that it releases, if any."""
         self.see(position)
-        order = self._channels[position.channel].order
-        before = order.memory_cost
-        window = order.add(position, change)
-        self._budget.hold(order.memory_cost - before)
+        channel = self._channels[position.channel]
+        window = channel.order.add(position, change)
+        channel.memory.resize(channel.order.memory_cost)
         return window
 
     def without_tick(self) -> set[str]:

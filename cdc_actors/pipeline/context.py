@@ -45,8 +45,8 @@ class RunContext:
         self, number: int, task: pykka.ActorRef[Any], memory: MemoryBudget
     ) -> None:
         self.number = number
-        self.budget = RunBudget(memory.account(IN_HAND))
-        self.fetched_ahead = memory.account(FETCHED_AHEAD)
+        self.budget = RunBudget(memory.quota(IN_HAND))
+        self.fetched_ahead = memory.quota(FETCHED_AHEAD)
         self._task = task
         self._progress = Progress()
         self._lock = threading.Lock()

@@ -226,7 +226,7 @@ class Router:
         """Let go of what has not been handed over."""
         for item in items:
             if isinstance(item, RowChunk):
-                self._context.budget.hold(-total_cost(item.changes))
+                item.memory.release()
             self._context.release(item.marks)
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
@@ -257,8 +257,8 @@ class Router:
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
         if not collection.lanes.matters(channel, rows[0]):
             return
-        piece = RowChunk(rows, (self._context.hold(mark),), may_exist)
-        self._context.budget.hold(total_cost(rows))
+        memory = self._context.budget.hold(total_cost(rows))
+        piece = RowChunk(rows, (self._context.hold(mark),), may_exist, memory)
         self._deliver(collection, collection.lanes.add(channel, piece))
 
     def _operation(self, channel: str, change: Change, mark: PendingCheckpoint) -> None:
@@ -371,7 +371,7 @@ class Router:
             collection.backlog.extend(items)
             return
         for item in items:
-            self._context.budget.hand_over()
+            self._context.budget.work_added()
             if collection.queue.put(item):
                 self._applier(collection).tell(WorkArrived())
 

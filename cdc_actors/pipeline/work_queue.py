@@ -23,15 +23,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdc_actors.memory_budget import Quota
+    from cdc_actors.memory_budget import MemoryHold, Quota
     from cdc_actors.pipeline.work import Work
 
 
 class RunBudget:
     """What one run holds of the service's memory. Any thread may use it."""
 
-    def __init__(self, account: Quota) -> None:
-        self._account = account
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
         self._lock = threading.Lock()
         self._at_work = 0
 
@@ -40,30 +40,29 @@ class RunBudget:
         """How many items of work the appliers have."""
         return self._at_work
 
-    def hold(self, size: int) -> None:
+    def hold(self, size: int) -> MemoryHold:
         """Count bytes as held; never blocks: the reader asks ``wait`` before it reads."""
-        self._account.take(size)
+        return self._quota.hold(size)
 
-    def hand_over(self) -> None:
-        """Say that an applier has an item more to do."""
+    def work_added(self) -> None:
+        """Count one item more that an applier has to do."""
         with self._lock:
             self._at_work += 1
 
-    def let_go(self, size: int) -> None:
-        """Say that an applier is done with an item that held so many bytes."""
+    def work_done(self) -> None:
+        """Count one item less that an applier has to do."""
         with self._lock:
             self._at_work -= 1
-        self._account.give(size)
 
     def wait(self, timeout: float) -> bool:
         """Wait for room, as long as there is work that makes some; tell if there is."""
-        has_room = self._account.has_room
-        self._account.wait_for(lambda: has_room() or not self._at_work, timeout)
+        has_room = self._quota.has_room
+        self._quota.wait_for(lambda: has_room() or not self._at_work, timeout)
         return has_room()
 
     def close(self) -> None:
         """Hold nothing any more. Idempotent."""
-        self._account.close()
+        self._quota.close()
 
 
 class WorkQueue:

@@ -20,6 +20,7 @@ from cdc_actors.changes import Delete, DropCollection, DropPartition, Insert
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.replication.progress import PendingCheckpoint
 
 Barrier = DropCollection | DropPartition
@@ -31,12 +32,14 @@ Dropped = tuple[int, int | None]
 class RowChunk:
     """A collection's part of a window.
 
-    ``may_exist`` tells that the target may have parts of it from an earlier run.
+    ``may_exist`` tells that the target may have parts of it from an earlier run;
+    ``memory`` is released by whoever has the chunk when it is done with.
     """
 
     changes: tuple[Insert | Delete, ...]
     marks: tuple[PendingCheckpoint, ...]
     may_exist: bool
+    memory: MemoryHold
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ def test_whoever_has_room_stays_below_the_ceiling(
 ) -> None:
     """Together they hold the limit at most, and one read of each beyond."""
     memory = MemoryBudget(LIMIT)
-    accounts = [memory.account(2.0) for _ in range(holders)]
+    quotas = [memory.quota(2.0) for _ in range(holders)]
     for who, size in requests:
-        account = accounts[who % holders]
-        if account.has_room():
-            account.take(size)
-        assert memory.used == sum(each.held for each in accounts)
+        quota = quotas[who % holders]
+        if quota.has_room():
+            quota.hold(size)
+        assert memory.used == sum(each.held for each in quotas)
         assert memory.used <= LIMIT + 50
 
 
@@ -33,26 +33,38 @@ def test_whoever_has_room_stays_below_the_ceiling(
 def test_there_is_always_room_for_one_that_begins(hogs: int) -> None:
     """However many take all they may, a late one gets two thirds of what they left."""
     memory = MemoryBudget(100 * LIMIT)
-    accounts = [memory.account(2.0) for _ in range(hogs)]
-    while any(account.has_room() for account in accounts):
-        for account in accounts:
-            if account.has_room():
-                account.take(1)
+    quotas = [memory.quota(2.0) for _ in range(hogs)]
+    while any(quota.has_room() for quota in quotas):
+        for quota in quotas:
+            if quota.has_room():
+                quota.hold(1)
     left = memory.limit - memory.used
     assert left >= memory.limit / (2 * hogs + 1) - hogs
-    late = memory.account(2.0)
+    late = memory.quota(2.0)
     while late.has_room():
-        late.take(1)
+        late.hold(1)
     assert late.held >= 2 * left // 3
+
+
+def test_a_hold_is_released_once() -> None:
+    """However often it is released, and resized between, the rest stays counted."""
+    memory = MemoryBudget(LIMIT)
+    quota = memory.quota(1.0)
+    kept, released = quota.hold(3), quota.hold(10)
+    released.resize(4)
+    assert (memory.used, quota.held) == (7, 7)
+    released.release()
+    released.release()
+    assert (memory.used, quota.held, kept.size) == (3, 3, 3)
 
 
 def test_what_was_closed_holds_nothing() -> None:
     """What a thread that was left behind gives back later is not counted twice."""
     memory = MemoryBudget(LIMIT)
-    account = memory.account(1.0)
-    account.take(10)
-    account.close()
-    account.give(10)
-    account.take(5)
-    account.close()
-    assert (memory.used, account.held) == (0, 0)
+    quota = memory.quota(1.0)
+    hold = quota.hold(10)
+    quota.close()
+    hold.release()
+    quota.hold(5)
+    quota.close()
+    assert (memory.used, quota.held) == (0, 0)

@@ -30,10 +30,10 @@ def check_library(queue: str) -> None:
         )
 
 
-def open_reader(source: SourceConfig, account: Quota | None = None) -> WalReader:
+def open_reader(source: SourceConfig, quota: Quota | None = None) -> WalReader:
     """Connect to the message queue of the source.
 
-    ``account`` is what it may fetch ahead of the service's memory.
+    ``quota`` is what it may fetch ahead of the service's memory.
 
     Raises:
         TransientError: It cannot be reached.
@@ -43,7 +43,7 @@ def open_reader(source: SourceConfig, account: Quota | None = None) -> WalReader
     if source.natsmq is not None:
         from cdc_actors.source.wal.natsmq.reader import NatsReader  # noqa: PLC0415
 
-        return NatsReader(source.natsmq.address, account)
+        return NatsReader(source.natsmq.address, quota)
     if source.rocksmq is not None:
         check_library("rocksmq")
         from cdc_actors.source.wal.rocksmq.reader import RocksReader  # noqa: PLC0415
@@ -53,10 +53,10 @@ def open_reader(source: SourceConfig, account: Quota | None = None) -> WalReader
         check_library("kafka")
         from cdc_actors.source.wal.kafka.reader import KafkaReader  # noqa: PLC0415
 
-        return KafkaReader(source.kafka, account)
+        return KafkaReader(source.kafka, quota)
     if source.pulsar is not None:
         check_library("pulsar")
         from cdc_actors.source.wal.pulsar.reader import PulsarReader  # noqa: PLC0415
 
-        return PulsarReader(source.pulsar, account)
+        return PulsarReader(source.pulsar, quota)
     raise OperatorError("sourceConfig has no message queue")

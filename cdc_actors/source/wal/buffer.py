@@ -36,14 +36,12 @@ class RecordBuffer:
     Args:
         taken: Called by the polling thread with the channels that it has taken records
             of. Whoever waits for room has some there, or need not wait.
-        account: What the records may take of the memory, None for no common bound.
+        quota: What the records may take of the memory, None for no common bound.
     """
 
-    def __init__(
-        self, taken: Callable[[set[str]], None], account: Quota | None
-    ) -> None:
+    def __init__(self, taken: Callable[[set[str]], None], quota: Quota | None) -> None:
         self._taken = taken
-        self._account = account
+        self._quota = quota
         self._changed = threading.Condition()
         self._batches: deque[_Batch] = deque()
         self._sizes: defaultdict[str, int] = defaultdict(int)
@@ -86,7 +84,7 @@ class RecordBuffer:
         what was read of the others cannot go on.
         """
         size = self.size(channel)
-        common = self._account is None or self._account.has_room()
+        common = self._quota is None or self._quota.has_room()
         return size == 0 or (common and size <= at_most)
 
     def take(
@@ -127,5 +125,5 @@ class RecordBuffer:
 
     def _count(self, channel: str, size: int) -> None:
         self._sizes[channel] += size
-        if self._account is not None:
-            self._account.take(size)
+        if self._quota is not None:
+            self._quota.change(size)

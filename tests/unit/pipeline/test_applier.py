@@ -54,7 +54,7 @@ class Stage:
             guard=lambda step: step(),
             record=self.recorded.append,
             release=lambda _marks, _rows=0: None,
-            budget=SimpleNamespace(let_go=lambda _size: None),
+            budget=SimpleNamespace(work_done=lambda: None),
         )
         reader = SimpleNamespace(tell=self.told.append)
         key = schema_pb2.FieldSchema(name="id", fieldID=100, is_primary_key=True)

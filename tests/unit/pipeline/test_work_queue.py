@@ -10,11 +10,11 @@ from cdc_actors.pipeline.work_queue import RunBudget
 
 def test_full_memory_is_waited_for_while_there_is_work() -> None:
     """The reader goes on as soon as an applier has let go of enough."""
-    budget = RunBudget(MemoryBudget(100).account(1.0))
-    budget.hold(60)
-    budget.hand_over()
+    budget = RunBudget(MemoryBudget(100).quota(1.0))
+    hold = budget.hold(60)
+    budget.work_added()
     assert not budget.wait(0.01)
-    timer = threading.Timer(0.05, budget.let_go, (60,))
+    timer = threading.Timer(0.05, hold.release)
     timer.start()
     assert budget.wait(10)
     timer.join()
@@ -22,7 +22,7 @@ def test_full_memory_is_waited_for_while_there_is_work() -> None:
 
 def test_full_memory_without_work_is_not_waited_for() -> None:
     """What waits for more of the log does not go by waiting: told at once."""
-    budget = RunBudget(MemoryBudget(100).account(1.0))
+    budget = RunBudget(MemoryBudget(100).quota(1.0))
     budget.hold(60)
     assert not budget.wait(3600)
     assert budget.at_work == 0

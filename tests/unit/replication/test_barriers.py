@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from cdc_actors.changes import Checkpoint, DropCollection, DropPartition, Position
+from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk, ShardBarriers
 from cdc_actors.replication.progress import Progress
 from tests.support.changes import insert
 
 
 def piece(stamp: int) -> RowChunk:
-    return RowChunk((insert(stamp),), (), may_exist=False)
+    memory = MemoryBudget(1).quota(1.0).hold(0)
+    return RowChunk((insert(stamp),), (), may_exist=False, memory=memory)
 
 
 def step(stamp: int, partition: int = 1) -> BarrierOperation:

@@ -67,10 +67,10 @@ class KafkaReader:
         OperatorError: They refuse the login, or a setting is wrong.
     """
 
-    def __init__(self, kafka: Kafka, account: Quota | None = None) -> None:
-        """``account`` is what may be fetched ahead of the service's memory."""
-        if account is not None:
-            account.take(PREFETCH_BYTES)
+    def __init__(self, kafka: Kafka, quota: Quota | None = None) -> None:
+        """``quota`` is what may be fetched ahead of the service's memory."""
+        if quota is not None:
+            quota.hold(PREFETCH_BYTES)
         self._client = KafkaClient(kafka)
         self._turn = threading.Lock()
         self._closing = False

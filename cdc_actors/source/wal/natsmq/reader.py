@@ -46,15 +46,15 @@ class NatsReader:
 
     Args:
         address: A URL ``nats://host:port``, perhaps with ``user:password@``.
-        account: What may be fetched ahead of the service's memory.
+        quota: What may be fetched ahead of the service's memory.
 
     Raises:
         TransientError: The server cannot be reached.
         OperatorError: It refuses the login, or the address is not one.
     """
 
-    def __init__(self, address: str, account: Quota | None = None) -> None:
-        self._buffer = RecordBuffer(self._on_taken, account)
+    def __init__(self, address: str, quota: Quota | None = None) -> None:
+        self._buffer = RecordBuffer(self._on_taken, quota)
         self._control = JetStream(address, self._fail)
         self._followers: dict[str, tuple[StreamPuller, asyncio.Task[None]]] = {}
         self._closed = False

@@ -40,9 +40,9 @@ class PulsarReader:
         OperatorError: It refuses the login, or a setting is wrong.
     """
 
-    def __init__(self, config: Pulsar, account: Quota | None = None) -> None:
-        """``account`` is what may be fetched ahead of the service's memory."""
-        self._buffer = RecordBuffer(self._on_taken, account)
+    def __init__(self, config: Pulsar, quota: Quota | None = None) -> None:
+        """``quota`` is what may be fetched ahead of the service's memory."""
+        self._buffer = RecordBuffer(self._on_taken, quota)
         self._followers: dict[str, TopicPuller] = {}
         self._closed = False
         self._link = PulsarLink(config)
