@@ -1,7 +1,20 @@
 """Service, source and target are killed again and again under a random load.
 
 The short form runs with the other tests; ``--kills 100`` is the long one. It prints what
-stands in the README's table.
+stands below.
+
+python -m pytest -n 0 -s --kills 100 tests/chaos/test_everything_dies.py
+
+gave, with kills of service, source and target, rows compared, then those lost, doubled and
+different, and the seconds from a kill to the next confirmed row:
+
+    seed 11                  100, 5, 15    2,899   0, 0, 0   p50 1.6, p99 3.5
+    seed 12, busy machine    100, 11, 6    3,296   0, 0, 0   p50 4.4, p99 9.7
+
+A Milvus 2.3.5 that is killed may itself forget: with seed 1742303183 (100, 6, 8 kills) the
+target answered with 22 rows too many, whose deletes it had acknowledged and which stood in
+its own log; by the logs both sides held the same 1,950 rows. So where the answers differ,
+the logs of both are compared.
 """
 
 from __future__ import annotations
