@@ -1,6 +1,6 @@
 """The service is killed at every point between event, target call and checkpoint.
 
-python -m pytest -n 0 -s --all-points tests/chaos/test_crash_points.py
+    python -m pytest -n 0 -s --all-points tests/chaos/test_crash_points.py
 
 ended with equal rows after each of 70 points.
 """

@@ -3,7 +3,7 @@
 The short form runs with the other tests; ``--kills 100`` is the long one. It prints what
 stands below.
 
-python -m pytest -n 0 -s --kills 100 tests/chaos/test_everything_dies.py
+    python -m pytest -n 0 -s --kills 100 tests/chaos/test_everything_dies.py
 
 gave, with kills of service, source and target, rows compared, then those lost, doubled and
 different, and the seconds from a kill to the next confirmed row:

@@ -1,6 +1,6 @@
 """The ways to target, queue and etcd break again and again under a random load.
 
-python -m pytest -n 0 -s --kills 30 tests/chaos/test_random_faults.py
+    python -m pytest -n 0 -s --kills 30 tests/chaos/test_random_faults.py
 
 ended with equal rows for seeds 1 to 6, 180 faults in all.
 """

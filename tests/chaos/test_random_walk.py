@@ -4,7 +4,7 @@ The short form runs with the other tests; ``--thorough`` is the long one. Hypoth
 the walks; it does not shrink them, for real servers never do the same twice in the same
 time. What a walk did is in the message of its failure.
 
-python -m pytest -n 0 -s --thorough tests/chaos/test_random_walk.py
+    python -m pytest -n 0 -s --thorough tests/chaos/test_random_walk.py
 
 ended with equal sides after each walk: to Milvus Lite with seed 503, 9 walks, 558 steps and 69
 kills; to a Milvus with seed 501, 11 walks, 630 steps and 48 kills.
