@@ -2,8 +2,8 @@
 
     python -m pytest -n 0 --kills 10 --thorough tests/chaos/test_crash.py
 
-ended with equal rows in 8 of 8 runs from a source on Pulsar to a Milvus, 5 of 5 on Kafka and
-5 of 5 on RocksMQ, with another seed each.
+ended with equal rows in 8 of 8 runs from a source on Pulsar to a Milvus, 5 of 5 on Kafka
+and 5 of 5 on RocksMQ, with another seed each.
 """
 
 from __future__ import annotations

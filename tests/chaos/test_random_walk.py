@@ -6,8 +6,8 @@ time. What a walk did is in the message of its failure.
 
     python -m pytest -n 0 -s --thorough tests/chaos/test_random_walk.py
 
-ended with equal sides after each walk: to Milvus Lite with seed 503, 9 walks, 558 steps and 69
-kills; to a Milvus with seed 501, 11 walks, 630 steps and 48 kills.
+ended with equal sides after each walk: to Milvus Lite with seed 503, 9 walks, 558 steps
+and 69 kills; to a Milvus with seed 501, 11 walks, 630 steps and 48 kills.
 """
 
 from __future__ import annotations
