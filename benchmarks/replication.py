@@ -28,7 +28,7 @@ from cdc_actors.embedded.kafka import EmbeddedKafka
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.embedded.pulsar import EmbeddedPulsar
-from cdc_actors.grpc_options import PATIENT
+from cdc_actors.grpc_options import NO_KEEPALIVE
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
@@ -263,7 +263,9 @@ def main() -> None:
         target = stack.enter_context(kinds[args.target](folder / "target"))
         cdc = stack.enter_context(Cdc(folder / "cdc", source))
         clients = [
-            MilvusClient(server.uri, timeout=120, dedicated=True, grpc_options=PATIENT)
+            MilvusClient(
+                server.uri, timeout=120, dedicated=True, grpc_options=NO_KEEPALIVE
+            )
             for server in (source, target)
         ]
         task = cdc.create(target.uri)

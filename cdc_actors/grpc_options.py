@@ -4,5 +4,5 @@ Servers with gRPC's own limits, Milvus Lite among them, hang up on a ping every 
 ("Too many pings"). Calls have deadlines instead.
 """
 
-PATIENT = {"grpc.keepalive_time_ms": 2**31 - 1}
+NO_KEEPALIVE = {"grpc.keepalive_time_ms": 2**31 - 1}
 """``grpc_options`` for pymilvus."""

@@ -110,7 +110,7 @@ class Api:
                 f"the service at {self._url} does not answer: {error or 'cut off'}"
             ) from error
         except (ValueError, LookupError, TypeError) as error:
-            raise self._stranger() from error
+            raise self._not_our_service() from error
         finally:
             connection.close()
 
@@ -120,7 +120,7 @@ class Api:
             return UnavailableError(message)
         return OperatorError(message)
 
-    def _stranger(self) -> OperatorError:
+    def _not_our_service(self) -> OperatorError:
         return OperatorError(f"what answers at {self._url} is not cdc-actors")
 
 

@@ -12,8 +12,9 @@ from pymilvus import MilvusClient
 from pymilvus.client.types import LoadState
 from pymilvus.exceptions import ConnectError, MilvusException
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import CdcError, OperatorError, TransientError
-from cdc_actors.grpc_options import PATIENT
+from cdc_actors.grpc_options import NO_KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class Endpoint:
 
     def databases(self) -> list[str]:
         """Return the names of its databases."""
-        with Server(self, "default") as server, server.errors():
+        with Server(self, DEFAULT_DATABASE) as server, server.errors():
             return list(server.client.list_databases(timeout=CALL_TIMEOUT))
 
 
@@ -72,7 +73,7 @@ class Server:
                 db_name=database,
                 timeout=CONNECT_TIMEOUT,
                 dedicated=True,
-                grpc_options=PATIENT,
+                grpc_options=NO_KEEPALIVE,
             )
         try:
             self.is_lite = self._version().startswith("milvus_lite")

@@ -146,7 +146,7 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         expected = KEYS["address"].expected
         yield f"address ({origins['address']}) must be {expected}"
     else:
-        yield from _open_doors(config.auth, host, origins)
+        yield from _access_conflicts(config.auth, host, origins)
     if bool(config.tls.cert_path) != bool(config.tls.key_path):
         yield "tls needs both of certPath and keyPath, or neither"
     store = config.meta_store_config
@@ -162,7 +162,9 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
 
 
-def _open_doors(auth: Auth, host: str, origins: Mapping[str, str]) -> Iterator[str]:
+def _access_conflicts(
+    auth: Auth, host: str, origins: Mapping[str, str]
+) -> Iterator[str]:
     """Say where others than the operator could get in, or tokens are confused."""
     names = Counter(token.name for token in auth.tokens)
     twice = [name for name, number in names.items() if number > 1]

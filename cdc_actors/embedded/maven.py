@@ -17,8 +17,8 @@ from cdc_actors.errors import OperatorError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PATIENCE = 900.0
-_ANSWER = 60.0
+_FETCH_TIMEOUT = 900.0
+_ANSWER_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Artifact:
             [java, "-version"],
             capture_output=True,
             text=True,
-            timeout=_ANSWER,
+            timeout=_ANSWER_TIMEOUT,
             check=False,
         )
         match = re.search(r'version "(\d+)', answer.stderr)
@@ -84,7 +84,7 @@ class Artifact:
             *("-DincludeScope=runtime", f"-DoutputDirectory={folder}"),
         ]
         try:
-            run(command, log=folder / "maven.log", timeout=_PATIENCE)
+            run(command, log=folder / "maven.log", timeout=_FETCH_TIMEOUT)
         except OperatorError as error:
             what = f"{self.name} {self.version}"
             raise OperatorError(f"{what} cannot be fetched: {error}") from error

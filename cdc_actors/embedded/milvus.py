@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.binaries import MilvusBinaries
 
-_ANSWER = 2.0
+_ANSWER_TIMEOUT = 2.0
 
 
 class EmbeddedMilvus(EmbeddedServer):
@@ -107,5 +107,5 @@ class EmbeddedMilvus(EmbeddedServer):
         }
 
     def _is_ready(self) -> bool:
-        healthy = body_at(self.ports["metrics"], "/healthz", _ANSWER)
+        healthy = body_at(self.ports["metrics"], "/healthz", _ANSWER_TIMEOUT)
         return b"OK" in healthy and super()._is_ready()

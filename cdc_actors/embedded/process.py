@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_PATIENCE = 5.0
+_STOP_TIMEOUT = 5.0
 _LOG_TAIL = 4_096
 # Linux kills the child when the *thread* that started it ends. This one ends last.
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-starter")
@@ -83,7 +83,7 @@ class ServerProcess:
             return
         self._child.send_signal(request)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(_PATIENCE)
+            self._child.wait(_STOP_TIMEOUT)
         self.kill()
 
     def kill(self) -> None:

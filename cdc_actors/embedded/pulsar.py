@@ -59,7 +59,7 @@ _OPENED = (
     "java.management/sun.management",
     "jdk.management/com.sun.management.internal",
 )
-_ANSWER = 20.0
+_ANSWER_TIMEOUT = 20.0
 
 
 class EmbeddedPulsar(JavaServer):
@@ -108,4 +108,7 @@ class EmbeddedPulsar(JavaServer):
         return _SETTINGS.format(host=HOST, folder=self.folder, **ports)
 
     def _is_ready(self) -> bool:
-        return body_at(self.ports["web"], "/admin/v2/brokers/health", _ANSWER) == b"ok"
+        return (
+            body_at(self.ports["web"], "/admin/v2/brokers/health", _ANSWER_TIMEOUT)
+            == b"ok"
+        )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _POLL = 0.05
-_ANSWER = 2.0
+_ANSWER_TIMEOUT = 2.0
 
 
 class EmbeddedServer(ABC):
@@ -117,7 +117,7 @@ class EmbeddedServer(ABC):
             stub = milvus_pb2_grpc.MilvusServiceStub(channel)
             request = milvus_pb2.ShowCollectionsRequest()
             try:
-                answer = stub.ShowCollections(request, timeout=_ANSWER)
+                answer = stub.ShowCollections(request, timeout=_ANSWER_TIMEOUT)
             except grpc.RpcError:
                 return False
         return bool(answer.status.code == 0)

@@ -44,10 +44,11 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cdc_actors.changes import FullName
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.work_queue import WorkQueue
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
 CLOCK_SKEW = 300.0
@@ -265,7 +266,7 @@ class Applier(pykka.ThreadingActor):
             case "AlterCollection", {"properties": properties}:
                 collections.alter_collection(self._target, *self._there, properties)
             case kind, {"request": wanted}:
-                requests.ask(self._target, kind, self._there, wanted)
+                requests.issue(self._target, kind, self._there, wanted)
 
     def _tell_alias(self, work: CatalogOperation, *, stands: bool) -> None:
         """Let the next operation on the alias come."""
@@ -285,7 +286,7 @@ class Applier(pykka.ThreadingActor):
     def _repeat(self, work: ForwardRequest) -> None:
         """An operation that the target refuses is written down, and the rest goes on."""
         try:
-            requests.repeat(self._target, work.request, self._there)
+            requests.forward(self._target, work.request, self._there)
             detail: dict[str, Any] = {}
         except OperatorError as refusal:
             detail = {"refused": str(refusal)}

@@ -112,7 +112,7 @@ class RunContext:
         self.budget.close()
         self.fetched_ahead.close()
 
-    def given_up(self) -> bool:
+    def cancelled(self) -> bool:
         """Tell whether even requests under way have had their time."""
         return self._stop_at is not None and time.monotonic() > self._stop_at + GRACE
 
@@ -125,7 +125,7 @@ class RunContext:
         """
         answer = self._task.ask(message, block=False)
         deadline = time.monotonic() + RECORD_TIMEOUT
-        while not self.given_up() and time.monotonic() < deadline:
+        while not self.cancelled() and time.monotonic() < deadline:
             try:
                 answer.get(timeout=GRACE)
             except pykka.Timeout:

@@ -8,8 +8,8 @@ from cdc_actors.changes import Definition
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import FullName
     from cdc_actors.source.catalog.client import CollectionMeta
-    from cdc_actors.tasks import FullName
 
 
 def entry_of(meta: CollectionMeta) -> CollectionEntry:

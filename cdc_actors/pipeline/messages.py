@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import CdcError
-    from cdc_actors.tasks import CollectionEntry, FullName, Operation
+    from cdc_actors.tasks import CollectionEntry, Operation
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Mapping
 
+    from cdc_actors.changes import FullName
     from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.router import Collection, Router
-    from cdc_actors.tasks import FullName
 
 Beside = ForwardRequest | CreatePartitionWork | CatalogOperation
 

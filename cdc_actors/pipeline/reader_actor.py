@@ -150,7 +150,7 @@ class Reader(pykka.ThreadingActor):
         many of them there are.
         """
         job = self._job
-        self._target = connect(job.spec.target, job.token, self._context.given_up)
+        self._target = connect(job.spec.target, job.token, self._context.cancelled)
         self._open.callback(self._target.close)
         self._wal: WalReader = open_reader(job.source, self._context.fetched_ahead)
         self._open.callback(self._wal.close)

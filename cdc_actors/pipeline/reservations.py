@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdc_actors.tasks import FullName
+    from cdc_actors.changes import FullName
 
     Key = tuple[str, FullName]
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
-    from cdc_actors.changes import Change
+    from cdc_actors.changes import Change, FullName
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from cdc_actors.replication.progress import PendingCheckpoint
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import FullName, TaskSpec
+    from cdc_actors.tasks import TaskSpec
 
 
 _KEPT = "a collection that the target does not rename"

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName, RbacRule
     from cdc_actors.config import SourceConfig
     from cdc_actors.pipeline.reservations import TaskReservations
-    from cdc_actors.source.catalog.client import RbacRule
-    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

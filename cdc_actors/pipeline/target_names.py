@@ -9,11 +9,12 @@ from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cdc_actors.changes import FullName
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.pipeline.router import Collection
     from cdc_actors.pipeline.work import CatalogOperation
     from cdc_actors.source.catalog.client import CollectionMeta
-    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
 class TargetNames:

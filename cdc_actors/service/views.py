@@ -7,8 +7,7 @@ from datetime import datetime  # noqa: TC003 - whoever encodes evaluates the ann
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from cdc_actors.changes import Checkpoint
-    from cdc_actors.tasks.names import FullName
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.tasks.spec import TaskSpec
 
 HealthStatus = Literal[

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, msg_pb2
 
 from cdc_actors.changes import (
+    DEFAULT_DATABASE,
     Change,
     CreateCollection,
     Delete,
@@ -128,7 +129,7 @@ def _request(kind: str) -> Callable[[bytes], Request]:
         return Request(
             kind=kind,
             timestamp=_stamp(message),
-            database=message.db_name or "default",
+            database=message.db_name or DEFAULT_DATABASE,
             collections=tuple(getattr(message, "collection_names", ())) or (name,),
             payload=payload,
         )

@@ -1,4 +1,4 @@
-"""Aliases at the target. Everything may be asked twice."""
+"""Aliases at the target. Every call is idempotent."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 _NOT_FOUND = 1600
-_TRIES = 3
+_ATTEMPTS = 3
 
 
 def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
-    """Make an alias stand for a collection, whatever it stood for before.
+    """Point an alias at a collection, whatever it pointed at before.
 
-    What it stood for may be dropped at the same time by another task, and the alias with
-    it: between the two requests it comes to be free.
+    Another task may drop that collection, and the alias with it, at the same time: then
+    the alias exists for the first request and is free at the second, or the reverse.
     """
     names = {"db_name": database, "collection_name": name, "alias": alias}
     create = milvus_pb2.CreateAliasRequest(**names)
     alter = milvus_pb2.AlterAliasRequest(**names)
-    with target.aliases:
-        for _ in range(_TRIES):
+    with target.alias_lock:
+        for _ in range(_ATTEMPTS):
             try:
                 target.call("CreateAlias", create, database)
             except TargetRefusal as refusal:
-                in_the_way = refusal
+                create_refusal = refusal
             else:
                 return
             with suppress(TargetRefusal):
                 target.call("AlterAlias", alter, database)
                 return
-    # There is no such alias: what is in its way is what the other answer says.
-    raise in_the_way
+    # The alias does not exist, so the answer to its creation names the obstacle.
+    raise create_refusal
 
 
 def drop_alias(target: Connection, database: str, alias: str) -> None:

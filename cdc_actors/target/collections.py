@@ -1,7 +1,6 @@
 """Databases, collections and partitions at the target.
 
-Everything here may be asked twice: what is there already is left as it is, what is gone
-already stays gone.
+Every call is idempotent: what exists already is left as it is, what is gone stays gone.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.connection import TargetRefusal
@@ -17,85 +17,83 @@ from cdc_actors.target.connection import TargetRefusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cdc_actors.changes import Definition
+    from cdc_actors.changes import Definition, FullName
     from cdc_actors.target.connection import Connection
 
-FullName = tuple[str, str]
-"""A database and a collection in it."""
-
-_LOADS = 5
-_OPENING = 0.5
-"""How often a collection is loaded that others open meanwhile, and seconds they take."""
+_LOAD_ATTEMPTS = 5
+_LOAD_CHECK_DELAY = 0.5
+"""Seconds after which a load is checked: Milvus Lite may have lost it by then."""
 
 _NOT_FOUND = frozenset({100, 200, 800})
 
 
 def ensure_database(target: Connection, name: str) -> None:
-    """Create the database unless it is there, or comes to be there meanwhile.
+    """Create the database unless it exists.
 
-    A client's own request and the first collections of the database may come at once.
+    A client's own request and the first collections of the database may create it at the
+    same time.
     """
     if name in _databases(target):
         return
     request = milvus_pb2.CreateDatabaseRequest(db_name=name)
     try:
-        target.call("CreateDatabase", request, "default")
+        target.call("CreateDatabase", request, DEFAULT_DATABASE)
     except TargetRefusal:
         if name not in _databases(target):
             raise
 
 
 def drop_database(target: Connection, name: str) -> None:
-    """Drop the database if it is there."""
+    """Drop the database if it exists."""
     if name in _databases(target):
         request = milvus_pb2.DropDatabaseRequest(db_name=name)
-        target.call("DropDatabase", request, "default")
+        target.call("DropDatabase", request, DEFAULT_DATABASE)
 
 
 def _databases(target: Connection) -> set[str]:
     request = milvus_pb2.ListDatabasesRequest()
-    return set(target.call("ListDatabases", request, "default").db_names)
+    return set(target.call("ListDatabases", request, DEFAULT_DATABASE).db_names)
 
 
 def create_collection(
     target: Connection, definition: Definition, begin: Callable[[], None]
 ) -> bool:
-    """Create the collection as the source has it; return whether it was there before.
+    """Create the collection as the source has it; return whether it existed before.
 
     ``begin`` is called before the target is asked to create anything by this name.
     Keys that the source generated are replicated as they are, so the target's field is
     not auto-id: an ordinary Milvus refuses given values for one that is.
 
     Raises:
-        OperatorError: It is there with another schema, field by field, or the target
+        OperatorError: It exists with another schema, field by field, or the target
             cannot hold it.
     """
     ensure_database(target, definition.database)
     wanted = _target_schema(definition)
-    there = describe(target, definition.database, definition.name)
-    if there is not None:
-        _compare(wanted, there.schema, f"{definition.database}.{definition.name}")
+    existing = describe(target, definition.database, definition.name)
+    if existing is not None:
+        _compare(wanted, existing.schema, f"{definition.database}.{definition.name}")
     else:
         begin()
         target.call(
             "CreateCollection", _create_request(definition, wanted), definition.database
         )
         _insist_on_functions(target, definition, wanted)
-    return there is not None
+    return existing is not None
 
 
 def _insist_on_functions(target: Connection, definition: Definition, made: Any) -> None:
     """Undo a creation that left the functions out: Milvus before 2.5 passes them over."""
     if not made.functions:
         return
-    there = definition.database, definition.name
-    shown = describe(target, *there)
-    if shown is not None and shown.schema.functions:
+    name = definition.database, definition.name
+    created = describe(target, *name)
+    if created is not None and created.schema.functions:
         return
-    drop_collection(target, *there)
+    drop_collection(target, *name)
     raise OperatorError(
         f"the target, Milvus {target.version}, knows no functions, and "
-        f"{'.'.join(there)} has some: Milvus has them from 2.5 on"
+        f"{'.'.join(name)} has some: Milvus has them from 2.5 on"
     )
 
 
@@ -145,9 +143,9 @@ def _load(target: Connection, database: str, name: str) -> None:
     once those are answered.
     """
     request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
-    for _ in range(_LOADS):
+    for _ in range(_LOAD_ATTEMPTS):
         target.call("LoadCollection", request, database)
-        target.wait(_OPENING)
+        target.wait(_LOAD_CHECK_DELAY)
         if is_loaded(target, database, name):
             return
     raise TransientError(f"the target does not keep {database}.{name} loaded")
@@ -171,15 +169,15 @@ def alter_collection(
 
 
 def drop_collection(target: Connection, database: str, name: str) -> None:
-    """Drop the collection if it is there, its aliases first: newer Milvus insist.
+    """Drop the collection if it exists, its aliases first: newer Milvus insists on that.
 
     An alias that is moved to another collection at the same time must not go with it.
     """
-    with target.aliases:
-        there = describe(target, database, name)
-        if there is None:
+    with target.alias_lock:
+        existing = describe(target, database, name)
+        if existing is None:
             return
-        for alias in there.aliases:
+        for alias in existing.aliases:
             drop_alias(target, database, alias)
     request = milvus_pb2.DropCollectionRequest(db_name=database, collection_name=name)
     target.call("DropCollection", request, database)
@@ -261,9 +259,9 @@ def _pairs(properties: Mapping[str, str]) -> list[Any]:
     return [common_pb2.KeyValuePair(key=k, value=v) for k, v in properties.items()]
 
 
-def _compare(wanted: Any, there: Any, name: str) -> None:
+def _compare(wanted: Any, existing: Any, name: str) -> None:
     """Refuse to write into a collection of another shape."""
-    ours, theirs = _shape(wanted), _shape(there)
+    ours, theirs = _shape(wanted), _shape(existing)
     differences = [
         f"{part}: source {ours.get(part, 'has none')}, "
         f"target {theirs.get(part, 'has none')}"

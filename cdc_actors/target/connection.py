@@ -23,7 +23,7 @@ from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
-from cdc_actors.grpc_options import PATIENT
+from cdc_actors.grpc_options import NO_KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 CALL_TIMEOUT = 30.0
 """Seconds that one request may take; a large insert included."""
 
-_GLANCE = 0.05
-"""Seconds after which a waiting call looks whether it has been given up."""
+_POLL_INTERVAL = 0.05
+"""Seconds after which a waiting call looks whether it has been cancelled."""
 
-_PAUSES = (0.5, 1.0, 2.0, 4.0)
+_RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before an operation that came too soon for the target is asked again."""
 
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
@@ -79,7 +79,7 @@ class TargetRefusal(OperatorError):  # noqa: N818 - what it is, not that it is w
 class Connection:
     """A connection to one Milvus. Any thread may use it.
 
-    Whoever moves aliases, or drops those of a collection, holds ``aliases`` meanwhile.
+    ``alias_lock`` is held while aliases are moved, or those of a collection dropped.
     """
 
     def __init__(
@@ -90,26 +90,26 @@ class Connection:
         *,
         timeout: float = 10,
         name: str = "the target",
-        given_up: Callable[[], bool] = lambda: False,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Connect within ``timeout`` seconds. ``name`` is what errors call the server.
 
-        Calls that wait are cancelled, with TransientError, once ``given_up()`` is true.
+        Calls that wait are cancelled, with TransientError, once ``cancelled()`` is true.
 
         Raises:
             TransientError: There is no answer.
             OperatorError: The target refuses the login or the settings are wrong.
         """
         self.uri = uri
-        self.aliases = threading.Lock()
+        self.alias_lock = threading.Lock()
         self._name = name
-        self._given_up = given_up
+        self._cancelled = cancelled
         try:
             self._handler = GrpcHandler(
                 address=address(uri),
                 token=token,
                 secure=urlsplit(uri).scheme == "https",
-                grpc_options=PATIENT,
+                grpc_options=NO_KEEPALIVE,
                 **(tls or {}),
             )
         except (OSError, ValueError, MilvusException) as error:
@@ -139,7 +139,7 @@ class Connection:
             OperatorError: The target refuses; a TargetRefusal where Milvus says why.
         """
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
-        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+        pauses = chain(_RETRY_DELAYS, repeat(_RETRY_DELAYS[-1]))
         while True:
             answer = stub.future(
                 request, timeout=timeout, metadata=(("dbname", database),)
@@ -167,25 +167,25 @@ class Connection:
         """Wait for an answer and return it; raises as ``call`` does."""
         while True:
             try:
-                result = answer.result(timeout=_GLANCE)
+                result = answer.result(timeout=_POLL_INTERVAL)
                 break
             except grpc.FutureTimeoutError:
-                if self._given_up():
+                if self._cancelled():
                     answer.cancel()
             except grpc.FutureCancelledError as error:
-                raise TransientError(f"{method} was given up") from error
+                raise TransientError(f"{method} was cancelled") from error
             except grpc.RpcError as error:
                 raise rpc_error(error, method) from error
         check(getattr(result, "status", result), method, lite=self.is_lite)
         return result
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, with TransientError if it is given up meanwhile."""
+        """Let time pass, with TransientError if the connection is cancelled."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self._given_up():
-                raise TransientError("waiting for the target's limit was given up")
-            time.sleep(min(left, _GLANCE))
+            if self._cancelled():
+                raise TransientError("the wait for the target was cancelled")
+            time.sleep(min(left, _POLL_INTERVAL))
 
     def close(self) -> None:
         """Close the connection; requests under way fail. Idempotent."""
@@ -209,7 +209,7 @@ class Connection:
 
 
 def connect(
-    param: Any, token: str, given_up: Callable[[], bool] = lambda: False
+    param: Any, token: str, cancelled: Callable[[], bool] = lambda: False
 ) -> Connection:
     """Connect to a task's target, ``param`` being its connection parameters."""
     return Connection(
@@ -217,7 +217,7 @@ def connect(
         token,
         tls_arguments(param),
         timeout=param.connect_timeout,
-        given_up=given_up,
+        cancelled=cancelled,
     )
 
 

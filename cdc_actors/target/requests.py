@@ -1,4 +1,4 @@
-"""Operations that the source's clients asked for, asked again at the target.
+"""Requests of the source's clients, forwarded to the target.
 
 The replicate channel holds the very request messages; they are sent as they are, without
 the source's message header and with the names that the target has.
@@ -15,33 +15,34 @@ from cdc_actors.target import lite
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.changes import Request
-    from cdc_actors.target.collections import FullName
+    from cdc_actors.changes import FullName, Request
     from cdc_actors.target.connection import Connection
 
 
-def repeat(target: Connection, request: Request, there: FullName) -> None:
-    """Ask the target what the source was asked of a collection; ``there`` is its name.
+def forward(target: Connection, request: Request, target_name: FullName) -> None:
+    """Forward a client's request to the collection that the target calls ``target_name``.
 
     Raises:
         TransientError: The target is away or overloaded.
         OperatorError: It refuses; an operation repeated after a restart may be refused
             because it is done already.
     """
-    _send(target, request.kind, message_for(request, *there))
+    _send(target, request.kind, message_for(request, *target_name))
 
 
-def ask(
-    target: Connection, kind: str, there: FullName, wanted: Mapping[str, Any]
+def issue(
+    target: Connection, kind: str, target_name: FullName, arguments: Mapping[str, Any]
 ) -> None:
-    """Ask the target what no client's request in the log asks; ``wanted`` is the rest.
+    """Issue a request of our own: one that the catalog shows and the log does not have.
 
-    Raises as ``repeat`` does.
+    ``arguments`` are its members beside the names.
+
+    Raises as ``forward`` does.
     """
-    database, collection = there
+    database, collection = target_name
     message_class = getattr(milvus_pb2, f"{kind}Request")
     names = {"db_name": database, "collection_name": collection}
-    _send(target, kind, message_class(**names, **wanted))
+    _send(target, kind, message_class(**names, **arguments))
 
 
 def _send(target: Connection, kind: str, message: Any) -> None:

@@ -66,7 +66,7 @@ class RowWriter:
         self._computed = collections.computed_fields(parsed)
         self._partitions: set[str] | None = None
         self._in_flight: deque[_Flight] = deque()
-        self._pace = RateLimiter()
+        self._limiter = RateLimiter()
         self._limit = 1 if target.is_lite else IN_FLIGHT
 
     def keys_of(self, insert: Insert) -> Sequence[Key]:
@@ -130,7 +130,7 @@ class RowWriter:
             flight.done()
 
     def _send(self, request: bytes) -> grpc.Future:
-        self._target.wait(self._pace.wait(len(request), time.monotonic()))
+        self._target.wait(self._limiter.delay(len(request), time.monotonic()))
         return self._target.begin_insert(request, self._database)
 
     def _finish(self, answer: grpc.Future, request: bytes) -> None:
@@ -142,12 +142,12 @@ class RowWriter:
                 self._slow_down(len(request), refusal)
                 answer = self._send(request)
             else:
-                self._pace.taken()
+                self._limiter.on_success()
                 return
 
     def _slow_down(self, size: int, refusal: RateLimitError) -> None:
-        self._pace.refused(size, time.monotonic())
-        _log.info("target_limits_rate", rate=self._pace.rate, words=str(refusal))
+        self._limiter.on_rejected(size, time.monotonic())
+        _log.info("target_limits_rate", rate=self._limiter.rate, words=str(refusal))
 
     def _open_answers(self) -> int:
         return sum(flight.answer is not None for flight in self._in_flight)
@@ -172,10 +172,10 @@ class RowWriter:
         for chunk in _chunks(keys):
             request = self._delete_request(partition, chunk)
             if self._target.is_lite and self._is_one_of_several(partition):
-                there = keys_in_partition(self._target, request, self._key_field.name)
-                if not there:
+                present = keys_in_partition(self._target, request, self._key_field.name)
+                if not present:
                     continue
-                request = self._delete_request(partition, there)
+                request = self._delete_request(partition, present)
             self._call_delete(request)
 
     def _delete_request(
@@ -194,13 +194,13 @@ class RowWriter:
     def _call_delete(self, request: milvus_pb2.DeleteRequest) -> None:
         size = len(request.expr)
         while True:
-            self._target.wait(self._pace.wait(size, time.monotonic()))
+            self._target.wait(self._limiter.delay(size, time.monotonic()))
             try:
                 self._target.call("Delete", request, self._database)
             except RateLimitError as refusal:
                 self._slow_down(size, refusal)
             else:
-                self._pace.taken()
+                self._limiter.on_success()
                 return
 
     def _has_partition(self, partition: str) -> bool:

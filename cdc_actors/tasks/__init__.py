@@ -41,7 +41,7 @@ from cdc_actors.tasks.model import (
     Loaded,
     Operation,
 )
-from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
+from cdc_actors.tasks.names import ANY, NameMapping
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
@@ -54,7 +54,6 @@ __all__ = [
     "CREATE_COLLECTION",
     "CREATE_DATABASE",
     "CREATE_INDEX",
-    "DEFAULT_DATABASE",
     "DROP_ALIAS",
     "DROP_COLLECTION",
     "DROP_DATABASE",
@@ -71,7 +70,6 @@ __all__ = [
     "CollectionState",
     "ConnectParam",
     "Failure",
-    "FullName",
     "Loaded",
     "NameMapping",
     "Operation",

@@ -18,7 +18,7 @@ from cdc_actors.tasks.names import covers, meet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cdc_actors.tasks.names import FullName
+    from cdc_actors.changes import FullName
     from cdc_actors.tasks.spec import TaskSpec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     OperationApplied,
@@ -19,7 +20,6 @@ from cdc_actors.tasks.events import (
     TaskResumed,
     TaskStarted,
 )
-from cdc_actors.tasks.names import DEFAULT_DATABASE
 from cdc_actors.tasks.spec import TaskSpec
 
 

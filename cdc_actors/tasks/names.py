@@ -13,11 +13,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ANY = "*"
-DEFAULT_DATABASE = "default"
+    from cdc_actors.changes import FullName
 
-FullName = tuple[str, str]
-"""A database and a collection in it, or a pattern of such."""
+ANY = "*"
 
 
 class NameMapping(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import msgspec
 
+from cdc_actors.changes import DEFAULT_DATABASE, FullName
 from cdc_actors.tasks import names
-from cdc_actors.tasks.names import ANY, DEFAULT_DATABASE, FullName, NameMapping
+from cdc_actors.tasks.names import ANY, NameMapping
 
 
 class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):

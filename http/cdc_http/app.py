@@ -10,7 +10,7 @@ import structlog
 from cdc_actors.errors import RequestError
 from cdc_http.auth import AuthMiddleware
 from cdc_http.events import EventsResource
-from cdc_http.handlers import Operations
+from cdc_http.handlers import RequestHandlers
 from cdc_http.openapi import OpenApiResource
 from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
 from cdc_http.responses import write_error
@@ -43,10 +43,10 @@ def create_app(
     """
     app = falcon.App(middleware=_MethodCheck())
     app.add_middleware(AuthMiddleware(tokens))
-    operations = Operations(service, max_name_length).by_type
-    app.add_route("/cdc", CdcResource(operations, max_body_bytes))
+    handlers = RequestHandlers(service, max_name_length).by_type
+    app.add_route("/cdc", CdcResource(handlers, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
-    app.add_route("/openapi.json", OpenApiResource(operations))
+    app.add_route("/openapi.json", OpenApiResource(handlers))
     app.add_route("/livez", LivezResource(service))
     app.add_route("/readyz", ReadyzResource(service))
     app.add_error_handler(Exception, _on_unexpected)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from itertools import chain
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cdc_http.requests import BufferConfig, CollectionInfo, CreateRequest
-
-_TASK_ID = re.compile(
-    r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
-)
 
 
 def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
@@ -51,24 +45,6 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     )
     check_mapping(spec)
     return spec
-
-
-def new_task_id(given: str | None) -> str | None:
-    """Return a client's own id for a new task as 32 hex digits, None for none."""
-    if given is None:
-        return None
-    if not _TASK_ID.fullmatch(given):
-        raise InvalidRequestError(
-            "task_id is not 32 hex digits or a UUID, leave it out to be given one"
-        )
-    return UUID(given).hex
-
-
-def known_task_id(given: str) -> str:
-    """Return the id of a task that should exist in the form in which tasks have it."""
-    if not given:
-        raise InvalidRequestError("task_id is empty")
-    return UUID(given).hex if _TASK_ID.fullmatch(given) else given
 
 
 def _check_downstream(request: CreateRequest) -> None:

@@ -9,11 +9,11 @@ import falcon
 import msgspec
 
 from cdc_actors.errors import RequestError, UnavailableError
-from cdc_http.create import known_task_id
 from cdc_http.request_body import convert
 from cdc_http.requests import EventsQuery
 from cdc_http.responses import write_json
 from cdc_http.server import STOPPING
+from cdc_http.task_ids import known_task_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 NDJSON = "application/x-ndjson"
 
-FOLLOWERS = 4
+MAX_EVENT_STREAMS = 4
 """How many may follow at a time: each keeps one of the server's threads."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """How often a follower looks for new events. An empty line says that there are none."""
 
 
@@ -38,7 +38,7 @@ class EventsResource:
 
     def __init__(self, service: TaskService) -> None:
         self._service = service
-        self._followers = threading.BoundedSemaphore(FOLLOWERS)
+        self._streams = threading.BoundedSemaphore(MAX_EVENT_STREAMS)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, task_id: str) -> None:
         """Answer with a page of events, or follow them."""
@@ -56,12 +56,14 @@ class EventsResource:
     def _follow(
         self, req: falcon.Request, resp: falcon.Response, page: Page, after: int
     ) -> None:
-        if not self._followers.acquire(blocking=False):
-            raise UnavailableError(f"{FOLLOWERS} clients follow already, try later")
+        if not self._streams.acquire(blocking=False):
+            raise UnavailableError(
+                f"{MAX_EVENT_STREAMS} clients follow already, try later"
+            )
         stopping = req.env.get(STOPPING) or threading.Event()
         resp.content_type = NDJSON
-        resp.stream = _Stream(
-            self._followed(page, after, stopping), self._followers.release
+        resp.stream = _EventStream(
+            self._followed(page, after, stopping), self._streams.release
         )
 
     def _followed(
@@ -77,7 +79,7 @@ class EventsResource:
                 after = page.events[-1].number
                 if page.events[-1].event == "deleted":
                     return
-            if stopping.wait(0 if page.more else LOOK_SECONDS):
+            if stopping.wait(0 if page.more else POLL_SECONDS):
                 return
             try:
                 page = self._service.history(page.task_id, after=after, limit=100)
@@ -85,7 +87,7 @@ class EventsResource:
                 return
 
 
-class _Stream:
+class _EventStream:
     """An answer without an end. The server closes it, also where it never began."""
 
     def __init__(self, lines: Generator[bytes], release: Callable[[], None]) -> None:

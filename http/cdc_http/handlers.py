@@ -5,11 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdc_actors.store.history import Page, moment_of
-from cdc_http import maintenance as upkeep
-from cdc_http import requests as wire
-from cdc_http import responses as answers
-from cdc_http.create import known_task_id, new_task_id, spec_of
-from cdc_http.responses import task_object
+from cdc_http import maintenance
+from cdc_http.create import spec_of
+from cdc_http.requests import (
+    CreateRequest,
+    DeleteRequest,
+    GetRequest,
+    HistoryRequest,
+    ListRequest,
+    MaintenanceRequest,
+    PositionRequest,
+    RequestObject,
+    TaskRequest,
+)
+from cdc_http.responses import (
+    CreateResponse,
+    EmptyResponse,
+    GetResponse,
+    ListResponse,
+    MaintenanceResponse,
+    PositionResponse,
+    task_object,
+)
+from cdc_http.task_ids import known_task_id, new_task_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +37,7 @@ if TYPE_CHECKING:
     from cdc_http.service import TaskService
 
 
-class Operation(NamedTuple):
+class RequestHandler(NamedTuple):
     """One type of request.
 
     The role it needs, the shape of its ``request_data``, the shape of the answer's
@@ -27,84 +45,95 @@ class Operation(NamedTuple):
     """
 
     role: Role
-    shape: type[wire.Wire]
-    answer: type[Any]
-    act: Callable[[Any, Who], Any]
+    request: type[RequestObject]
+    response: type[Any]
+    handle: Callable[[Any, Who], Any]
 
 
-class Operations:
+class RequestHandlers:
     """The request types by name."""
 
     def __init__(self, service: TaskService, max_name_length: int) -> None:
         self._service = service
         self._max_name_length = max_name_length
         self.by_type = {
-            "create": Operation(
-                "operator", wire.CreateRequest, answers.Created, self._create
-            ),
-            "delete": Operation(
-                "operator", wire.DeleteRequest, answers.Done, self._delete
-            ),
-            "get": Operation("viewer", wire.GetRequest, answers.Got, self._get),
-            "history": Operation("viewer", wire.HistoryRequest, Page, self._history),
-            "list": Operation("viewer", wire.ListRequest, answers.Listed, self._list),
-            "maintenance": Operation(
+            "create": RequestHandler(
                 "operator",
-                wire.MaintenanceRequest,
-                answers.Maintained,
+                CreateRequest,
+                CreateResponse,
+                self._create,
+            ),
+            "delete": RequestHandler(
+                "operator",
+                DeleteRequest,
+                EmptyResponse,
+                self._delete,
+            ),
+            "get": RequestHandler("viewer", GetRequest, GetResponse, self._get),
+            "history": RequestHandler("viewer", HistoryRequest, Page, self._history),
+            "list": RequestHandler("viewer", ListRequest, ListResponse, self._list),
+            "maintenance": RequestHandler(
+                "operator",
+                MaintenanceRequest,
+                MaintenanceResponse,
                 self._maintenance,
             ),
-            "position": Operation(
-                "viewer", wire.PositionRequest, answers.Positions, self._position
+            "position": RequestHandler(
+                "viewer",
+                PositionRequest,
+                PositionResponse,
+                self._position,
             ),
-            "pause": Operation("operator", wire.TaskRequest, answers.Done, self._pause),
-            "resume": Operation(
-                "operator", wire.TaskRequest, answers.Done, self._resume
+            "pause": RequestHandler(
+                "operator", TaskRequest, EmptyResponse, self._pause
+            ),
+            "resume": RequestHandler(
+                "operator", TaskRequest, EmptyResponse, self._resume
             ),
         }
 
-    def _create(self, request: wire.CreateRequest, who: Who) -> answers.Created:
+    def _create(self, request: CreateRequest, who: Who) -> CreateResponse:
         task_id = new_task_id(request.task_id)
         spec = spec_of(request, self._max_name_length)
-        return answers.Created(task_id=self._service.create(task_id, spec, who))
+        return CreateResponse(task_id=self._service.create(task_id, spec, who))
 
-    def _list(self, _request: wire.ListRequest, _who: Who) -> answers.Listed:
-        return answers.Listed(tasks=[task_object(v) for v in self._service.list()])
+    def _list(self, _request: ListRequest, _who: Who) -> ListResponse:
+        return ListResponse(tasks=[task_object(v) for v in self._service.list()])
 
-    def _get(self, request: wire.GetRequest, _who: Who) -> answers.Got:
+    def _get(self, request: GetRequest, _who: Who) -> GetResponse:
         as_of = request.as_of
         moment = moment_of(as_of) if isinstance(as_of, str) else as_of
         view = self._service.get(known_task_id(request.task_id), moment)
         task = task_object(view)
-        return answers.Got(manual=task, task=task)
+        return GetResponse(manual=task, task=task)
 
-    def _history(self, request: wire.HistoryRequest, _who: Who) -> Page:
+    def _history(self, request: HistoryRequest, _who: Who) -> Page:
         return self._service.history(
             known_task_id(request.task_id), after=request.after, limit=request.limit
         )
 
-    def _position(self, request: wire.PositionRequest, _who: Who) -> answers.Positions:
-        return upkeep.positions(self._service.positions(request.task_id))
+    def _position(self, request: PositionRequest, _who: Who) -> PositionResponse:
+        return maintenance.positions(self._service.positions(request.task_id))
 
     def _maintenance(
-        self, request: wire.MaintenanceRequest, _who: Who
-    ) -> answers.Maintained:
+        self, request: MaintenanceRequest, _who: Who
+    ) -> MaintenanceResponse:
         level = self._service.set_log_level
-        state = upkeep.maintain(request.operation, request.params, level)
-        return answers.Maintained(state=state)
+        state = maintenance.maintain(request.operation, request.params, level)
+        return MaintenanceResponse(state=state)
 
-    def _pause(self, request: wire.TaskRequest, who: Who) -> answers.Done:
+    def _pause(self, request: TaskRequest, who: Who) -> EmptyResponse:
         self._service.pause(known_task_id(request.task_id), who)
-        return answers.Done()
+        return EmptyResponse()
 
-    def _resume(self, request: wire.TaskRequest, who: Who) -> answers.Done:
+    def _resume(self, request: TaskRequest, who: Who) -> EmptyResponse:
         self._service.resume(known_task_id(request.task_id), who)
-        return answers.Done()
+        return EmptyResponse()
 
-    def _delete(self, request: wire.DeleteRequest, who: Who) -> answers.Done:
+    def _delete(self, request: DeleteRequest, who: Who) -> EmptyResponse:
         self._service.delete(
             known_task_id(request.task_id),
             who,
             ignore_not_found=request.ignore_not_found,
         )
-        return answers.Done()
+        return EmptyResponse()

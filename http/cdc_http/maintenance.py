@@ -9,7 +9,7 @@ from pymilvus.grpc_gen import msg_pb2
 
 from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.config.model import LogLevel
-from cdc_http.responses import Position, Positions
+from cdc_http.responses import Position, PositionResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _LEVELS: tuple[str, ...] = get_args(get_args(LogLevel)[0])
 
 
-def positions(views: Iterable[PositionView]) -> Positions:
+def positions(views: Iterable[PositionView]) -> PositionResponse:
     """Return positions as the API shows them."""
     found: tuple[list[Position], list[Position]] = [], []
     for view in views:
         found[view.of_requests].append(_position(view))
-    return Positions(positions=found[False], op_positions=found[True])
+    return PositionResponse(positions=found[False], op_positions=found[True])
 
 
 def maintain(

@@ -13,13 +13,13 @@ from cdc_actors.tasks.names import ANY, NameMapping, meet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdc_actors.tasks.names import FullName
+    from cdc_actors.changes import FullName
     from cdc_actors.tasks.spec import TaskSpec
-    from cdc_http import requests as wire
+    from cdc_http import requests
 
 
 def mapping_of(
-    given: Sequence[wire.NameMapping], limit: int
+    given: Sequence[requests.NameMapping], limit: int
 ) -> tuple[NameMapping, ...]:
     """Return the entries as the task has them; names have at most ``limit`` characters.
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from importlib.metadata import version
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from cdc_actors.store.history import Entry, Page
 from cdc_http.requests import EventsQuery
-from cdc_http.responses import Alive, Error, Ready, write_json
+from cdc_http.responses import Error, LivezResponse, ReadyzResponse, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import falcon
 
-    from cdc_http.handlers import Operation
+    from cdc_http.handlers import RequestHandler
 
 _REFERENCE = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -25,8 +26,8 @@ _LINES = "application/x-ndjson"
 _ERRORS_OF_ALL = (401, 500, 503)
 _ERRORS_OF_REQUESTS = (400, 403, 404, 409, 413, 415, 422, 429)
 _ABOUT = (
-    "Keeps one Milvus equal to another. Members of a request that are null count as "
-    "left out. A token is needed only where the settings have tokens."
+    "Keeps one Milvus equal to another. A member of a request that is null counts as "
+    "left out. A token is needed only if the settings have tokens."
 )
 
 
@@ -36,27 +37,31 @@ class OpenApiResource:
     methods: ClassVar = ("GET",)
     open: ClassVar = True
 
-    def __init__(self, operations: Mapping[str, Operation]) -> None:
-        self._document = document(operations)
+    def __init__(self, handlers: Mapping[str, RequestHandler]) -> None:
+        self._document = document(handlers)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the document."""
         write_json(resp, 200, self._document)
 
 
-def document(operations: Mapping[str, Operation]) -> dict[str, Any]:
+def document(handlers: Mapping[str, RequestHandler]) -> dict[str, Any]:
     """Return the description of the API with these types of requests."""
-    shapes = {
-        each for kind in operations.values() for each in (kind.shape, kind.answer)
+    messages = {
+        each
+        for handler in handlers.values()
+        for each in (handler.request, handler.response)
     }
-    # In one order, whatever the order of a set is this time.
-    ordered = sorted(shapes, key=lambda shape: shape.__name__)
-    extra = (Alive, Entry, Error, EventsQuery, Page, Ready)
+    # A set has no order of its own, and the document is to be the same each time.
+    ordered = sorted(messages, key=lambda each: each.__name__)
+    extra = (LivezResponse, Entry, Error, EventsQuery, Page, ReadyzResponse)
     refs, components = msgspec.json.schema_components(
         [*ordered, *extra], ref_template=_REFERENCE
     )
     ref = dict(zip([*ordered, *extra], refs, strict=True))
     query = components.pop(EventsQuery.__name__)
+    for component in components.values():
+        component["description"] = cleandoc(component["description"])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,19 +70,7 @@ def document(operations: Mapping[str, Operation]) -> dict[str, Any]:
             "description": _ABOUT,
         },
         "security": [{}, {"token": []}],
-        "paths": {
-            "/cdc": {"post": _cdc(operations, ref)},
-            "/cdc/tasks/{task_id}/events": {"get": _events(query, ref)},
-            "/livez": {"get": _health("livez", ref[Alive], ref[Alive], 500)},
-            "/readyz": {"get": _readyz(ref)},
-            "/openapi.json": {
-                "get": {
-                    "operationId": "openapi",
-                    "summary": "This document.",
-                    "responses": {"200": _answer("It.", {"type": "object"})},
-                }
-            },
-        },
+        "paths": _paths(handlers, query, ref),
         "components": {
             "schemas": dict(sorted(components.items())),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -85,25 +78,55 @@ def document(operations: Mapping[str, Operation]) -> dict[str, Any]:
     }
 
 
-def _cdc(operations: Mapping[str, Operation], ref: Mapping[Any, Any]) -> dict[str, Any]:
-    requests = [
+def _paths(
+    handlers: Mapping[str, RequestHandler],
+    query: dict[str, Any],
+    ref: Mapping[Any, Any],
+) -> dict[str, Any]:
+    return {
+        "/cdc": {"post": _cdc(handlers, ref)},
+        "/cdc/tasks/{task_id}/events": {"get": _events(query, ref)},
+        "/livez": {
+            "get": _health("livez", ref[LivezResponse], ref[LivezResponse], 500)
+        },
+        "/readyz": {"get": _readyz(ref)},
+        "/openapi.json": {
+            "get": {
+                "operationId": "openapi",
+                "summary": "The description of this API.",
+                "responses": {
+                    "200": _answer("The OpenAPI document.", {"type": "object"})
+                },
+            }
+        },
+    }
+
+
+def _cdc(
+    handlers: Mapping[str, RequestHandler], ref: Mapping[Any, Any]
+) -> dict[str, Any]:
+    bodies = [
         _object(
             ["request_type"],
             request_type={"const": kind},
-            request_data=ref[operation.shape],
+            request_data=ref[handler.request],
         )
-        for kind, operation in operations.items()
+        for kind, handler in handlers.items()
     ]
-    answers = list({id(o.answer): ref[o.answer] for o in operations.values()}.values())
+    responses = list(
+        {id(each.response): ref[each.response] for each in handlers.values()}.values()
+    )
     return {
         "operationId": "cdc",
-        "summary": "Everything that is done with tasks, told apart by request_type.",
+        "summary": "Creates, shows and changes tasks; request_type says what to do.",
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": {"oneOf": requests}}},
+            "content": {_JSON: {"schema": {"oneOf": bodies}}},
         },
         "responses": {
-            "200": _answer("It was done.", _success({"anyOf": answers})),
+            "200": _answer(
+                "The request was carried out.", _success({"anyOf": responses})
+            ),
             **_errors((*_ERRORS_OF_REQUESTS, *_ERRORS_OF_ALL), ref),
         },
     }
@@ -122,11 +145,11 @@ def _events(query: dict[str, Any], ref: Mapping[Any, Any]) -> dict[str, Any]:
             for name, schema in query["properties"].items()
         ),
     ]
-    success = _answer("Some events, or each as a line.", _success(ref[Page]))
+    success = _answer("A page of events, or one event a line.", _success(ref[Page]))
     success["content"][_LINES] = {"schema": ref[Entry]}
     return {
         "operationId": "events",
-        "summary": "The events of a task, also while they happen.",
+        "summary": "Returns the events of a task; with `follow` also new ones.",
         "parameters": parameters,
         "responses": {
             "200": success,
@@ -135,20 +158,22 @@ def _events(query: dict[str, Any], ref: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _health(name: str, well: Any, ill: Any, status: int) -> dict[str, Any]:
+def _health(name: str, healthy: Any, unhealthy: Any, status: int) -> dict[str, Any]:
     return {
         "operationId": name,
-        "summary": "For probes; needs no token.",
+        "summary": "For probes. Needs no token.",
         "responses": {
-            "200": _answer("All is well.", well),
-            str(status): _answer("It is not.", ill),
+            "200": _answer("Healthy.", healthy),
+            str(status): _answer("Unhealthy.", unhealthy),
         },
     }
 
 
 def _readyz(ref: Mapping[Any, Any]) -> dict[str, Any]:
-    # Where the supervisor does not answer there is nothing but an error.
-    return _health("readyz", ref[Ready], {"anyOf": [ref[Ready], ref[Error]]}, 503)
+    # If the supervisor does not answer, there is only an error.
+    return _health(
+        "readyz", ref[ReadyzResponse], {"anyOf": [ref[ReadyzResponse], ref[Error]]}, 503
+    )
 
 
 def _success(data: Any) -> dict[str, Any]:

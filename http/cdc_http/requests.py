@@ -13,56 +13,61 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object of a request."""
+class RequestObject(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """An object inside a request."""
 
 
-class Envelope(Wire, frozen=True):
-    """What every request is wrapped in."""
+class Envelope(RequestObject, frozen=True):
+    """The body of every request to ``/cdc``."""
 
     request_type: str = ""
     request_data: Any = {}
 
 
-class ListRequest(Wire, frozen=True):
-    """``list`` asks for nothing more."""
+class ListRequest(RequestObject, frozen=True):
+    """The data of ``list``, which has no members."""
 
 
-class TaskRequest(Wire, frozen=True):
-    """``pause`` and ``resume`` name a task."""
+class TaskRequest(RequestObject, frozen=True):
+    """The data of ``pause`` and ``resume``: the task."""
 
     task_id: str = ""
 
 
-class GetRequest(Wire, frozen=True):
-    """``get`` names a task, and the number of an event or a time to see it as of."""
+class GetRequest(RequestObject, frozen=True):
+    """The data of ``get``: the task, and the event or time as of which to show it.
+
+    ``as_of`` is the number of an event, or a time in ISO 8601.
+    """
 
     task_id: str = ""
     as_of: Number | str | None = None
 
 
-class HistoryRequest(Wire, frozen=True):
-    """``history`` names a task, and which of its events to tell."""
+class HistoryRequest(RequestObject, frozen=True):
+    """The data of ``history``: the task, and which of its events to return."""
 
     task_id: str = ""
     after: Number = 0
     limit: Limit = 100
 
 
-class PositionRequest(Wire, frozen=True):
-    """``position`` names a task, or none for all."""
+class PositionRequest(RequestObject, frozen=True):
+    """The data of ``position``: the task; an empty ``task_id`` means all tasks."""
 
     task_id: str = ""
 
 
-class MaintenanceRequest(Wire, frozen=True):
-    """``maintenance`` names an operation, and what that needs."""
+class MaintenanceRequest(RequestObject, frozen=True):
+    """The data of ``maintenance``: an operation and its parameters."""
 
     operation: str = ""
     params: dict[str, Any] = {}
 
 
-class EventsQuery(Wire, frozen=True):
+class EventsQuery(RequestObject, frozen=True):
     """The query of ``GET /cdc/tasks/{id}/events``."""
 
     after: Number = 0
@@ -70,15 +75,15 @@ class EventsQuery(Wire, frozen=True):
     follow: bool = False
 
 
-class DeleteRequest(Wire, frozen=True):
-    """``delete`` names a task, and may call it a success that there is none."""
+class DeleteRequest(RequestObject, frozen=True):
+    """The data of ``delete``: the task, and whether its absence counts as success."""
 
     task_id: str = ""
     ignore_not_found: bool = False
 
 
-class DialConfig(Wire, frozen=True):
-    """TLS towards the target; the files are on the machine of this service."""
+class DialConfig(RequestObject, frozen=True):
+    """TLS settings for the target. The paths are files on the machine of this service."""
 
     server_name: str = ""
     server_pem_path: str = ""
@@ -88,8 +93,8 @@ class DialConfig(Wire, frozen=True):
     channel_num: int = 0
 
 
-class MilvusConnectParam(Wire, frozen=True):
-    """Where the target is and how to log in; ``uri`` and ``token`` take precedence."""
+class MilvusConnectParam(RequestObject, frozen=True):
+    """The address of the target and the login. ``uri`` and ``token`` take precedence."""
 
     uri: str = ""
     token: str = ""
@@ -104,7 +109,7 @@ class MilvusConnectParam(Wire, frozen=True):
     connect_timeout: int = 0
 
 
-class Sasl(Wire, frozen=True):
+class Sasl(RequestObject, frozen=True):
     """The login of a Kafka target."""
 
     username: str = ""
@@ -113,8 +118,8 @@ class Sasl(Wire, frozen=True):
     security_protocol: str = ""
 
 
-class KafkaConnectParam(Wire, frozen=True):
-    """A Kafka target."""
+class KafkaConnectParam(RequestObject, frozen=True):
+    """A Kafka target, which this version does not support."""
 
     address: str = ""
     topic: str = ""
@@ -122,44 +127,44 @@ class KafkaConnectParam(Wire, frozen=True):
     sasl: Sasl = Sasl()
 
 
-class CollectionInfo(Wire, frozen=True):
-    """One collection, or all of them as ``*``."""
+class CollectionInfo(RequestObject, frozen=True):
+    """The name of a collection; ``*`` stands for all."""
 
     name: str = ""
     positions: dict[str, str] = {}
     use_start_position: bool = False
 
 
-class ChannelInfo(Wire, frozen=True):
-    """The channel of replicated operations and where to start in it."""
+class ChannelInfo(RequestObject, frozen=True):
+    """The channel of clients' requests and the position to start from."""
 
     name: str = ""
     position: str = ""
 
 
-class ExtraInfo(Wire, frozen=True):
-    """What else to replicate."""
+class ExtraInfo(RequestObject, frozen=True):
+    """What to replicate beside collections."""
 
     enable_user_role: bool = False
 
 
-class BufferConfig(Wire, frozen=True):
-    """Checked by milvus-cdc and never used."""
+class BufferConfig(RequestObject, frozen=True):
+    """Settings that milvus-cdc checks and never uses; they have no effect here."""
 
     period: int = 0
     size: int = 0
 
 
-class NameMapping(Wire, frozen=True):
-    """Names that differ at the target."""
+class NameMapping(RequestObject, frozen=True):
+    """The names that a database and its collections have at the target."""
 
     source_db: str = ""
     target_db: str = ""
     collection_mapping: dict[str, str] = {}
 
 
-class CreateRequest(Wire, frozen=True):
-    """``create``: from which collections to which target."""
+class CreateRequest(RequestObject, frozen=True):
+    """The data of ``create``: what to replicate, and to which target."""
 
     task_id: str | None = None
     milvus_connect_param: MilvusConnectParam = MilvusConnectParam()

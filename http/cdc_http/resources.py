@@ -10,7 +10,7 @@ from cdc_actors.errors import InvalidRequestError, RequestError
 from cdc_actors.tasks.state import Who
 from cdc_http.request_body import convert, read_json
 from cdc_http.requests import Envelope
-from cdc_http.responses import Alive, Ready, write_error, write_json
+from cdc_http.responses import LivezResponse, ReadyzResponse, write_error, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import falcon
 
     from cdc_http.auth import Caller
-    from cdc_http.handlers import Operation
+    from cdc_http.handlers import RequestHandler
     from cdc_http.service import TaskService
 
 
@@ -29,9 +29,9 @@ class CdcResource:
     open: ClassVar = False
 
     def __init__(
-        self, operations: Mapping[str, Operation], max_body_bytes: int
+        self, handlers: Mapping[str, RequestHandler], max_body_bytes: int
     ) -> None:
-        self._operations = operations
+        self._handlers = handlers
         self._max_body_bytes = max_body_bytes
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -39,25 +39,25 @@ class CdcResource:
         body = read_json(req, self._max_body_bytes)
         envelope = convert(body, Envelope, "fail to unmarshal the request")
         kind = envelope.request_type
-        operation = self._find(kind)
+        handler = self._find(kind)
         caller: Caller = req.context.caller
-        caller.check(operation.role, f"the {kind} request")
+        caller.check(handler.role, f"the {kind} request")
         failure = f"fail to decode the {kind} request"
-        request = convert(envelope.request_data, operation.shape, failure)
+        request = convert(envelope.request_data, handler.request, failure)
         who = Who(kind="client", address=req.remote_addr, token_name=caller.token_name)
         try:
-            data = operation.act(request, who)
+            data = handler.handle(request, who)
         except RequestError as error:
             message = f"fail to handle the {kind} request, error: {error}"
             write_error(resp, error.status, message)
         else:
             write_json(resp, 200, {"code": 200, "data": data})
 
-    def _find(self, kind: str) -> Operation:
+    def _find(self, kind: str) -> RequestHandler:
         try:
-            return self._operations[kind]
+            return self._handlers[kind]
         except KeyError:
-            kinds = ", ".join(sorted(self._operations))
+            kinds = ", ".join(sorted(self._handlers))
             raise InvalidRequestError(
                 f"invalid 'request_type' param, can be set [{kinds}]"
             ) from None
@@ -75,7 +75,7 @@ class LivezResource:
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 or 500."""
         alive = self._service.alive()
-        write_json(resp, 200 if alive else 500, Alive(alive=alive))
+        write_json(resp, 200 if alive else 500, LivezResponse(alive=alive))
 
 
 class ReadyzResource:
@@ -96,5 +96,5 @@ class ReadyzResource:
         # What is missing has addresses and errors in it: nothing for strangers.
         told = not readiness.ready and req.context.caller is not None
         missing = readiness.missing if told else UNSET
-        answer = Ready(ready=readiness.ready, missing=missing)
+        answer = ReadyzResponse(ready=readiness.ready, missing=missing)
         write_json(resp, 200 if readiness.ready else 503, answer)

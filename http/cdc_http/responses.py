@@ -1,4 +1,4 @@
-"""The answers of the API as JSON, field by field."""
+"""The responses of the API as JSON, field by field."""
 
 from __future__ import annotations
 
@@ -20,49 +20,53 @@ if TYPE_CHECKING:
 _MAX_MESSAGE = 2000
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An object of an answer."""
+class ResponseObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object inside a response."""
 
 
-class Error(Answer, frozen=True):
-    """What was wrong; ``code`` is the HTTP status."""
+class Error(ResponseObject, frozen=True):
+    """Why a request failed. ``code`` is the HTTP status."""
 
     code: int
     message: str
 
 
-class Target(Answer, frozen=True):
-    """Where a target is, never how to log in."""
+class Target(ResponseObject, frozen=True):
+    """The address of a target, without its login."""
 
     uri: str
     connect_timeout: int
 
 
-class Named(Answer, frozen=True):
-    """A collection by its name, or all of them as ``*``."""
+class Named(ResponseObject, frozen=True):
+    """The name of a collection; ``*`` stands for all."""
 
     name: str
 
 
-class Excluded(Answer, frozen=True):
-    """Collections that another task has."""
+class Excluded(ResponseObject, frozen=True):
+    """Collections that another task of the same target replicates."""
 
     database: str
     name: str
 
 
-class Database(Answer, frozen=True):
-    """A database and what the target calls it; ``whole``: created and dropped there."""
+class Database(ResponseObject, frozen=True):
+    """A database and its name at the target.
+
+    ``whole`` says whether the task also creates and drops the database there.
+    """
 
     name: str
     target_name: str
     whole: bool
 
 
-class Collection(Answer, frozen=True):
-    """A collection: where it stands, and why if it was set aside, or waits for a name.
+class Collection(ResponseObject, frozen=True):
+    """A collection and its state.
 
-    ``resync_needed`` says why rows of it are missing at the target, if some are.
+    ``reason`` says why it was set aside, or why it waits for its name at the target.
+    ``resync_needed`` says why rows of it are missing at the target, if any are.
     """
 
     database: str
@@ -75,17 +79,17 @@ class Collection(Answer, frozen=True):
     resync_needed: str | None
 
 
-class RefusedOperations(Answer, frozen=True):
-    """How many operations the target refused, and the newest of them."""
+class RefusedOperations(ResponseObject, frozen=True):
+    """The number of operations that the target refused, and the newest of them."""
 
     count: int
     newest: list[Refusal]
 
 
-class Task(Answer, frozen=True):
-    """A task as milvus-cdc shows one, with what we say beside it.
+class Task(ResponseObject, frozen=True):
+    """A task, with the members that milvus-cdc shows and our own.
 
-    ``as_of`` is there where the past was asked for: the number of an event.
+    ``as_of`` is the number of the event as of which a past state is shown.
     """
 
     task_id: str
@@ -107,30 +111,30 @@ class Task(Answer, frozen=True):
     as_of: int | UnsetType = UNSET
 
 
-class Created(Answer, frozen=True):
-    """The task that was created, or was there already."""
+class CreateResponse(ResponseObject, frozen=True):
+    """The task that was created, or that existed already."""
 
     task_id: str
 
 
-class Listed(Answer, frozen=True):
-    """Every task, the oldest first."""
+class ListResponse(ResponseObject, frozen=True):
+    """All tasks, the oldest first."""
 
     tasks: list[Task]
 
 
-class Got(Answer, frozen=True):
-    """One task, twice: milvus-cdc's manual says Task, its own clients read task."""
+class GetResponse(ResponseObject, frozen=True):
+    """One task, under two names: milvus-cdc's manual says Task, its clients read task."""
 
     manual: Task = msgspec.field(name="Task")
     task: Task
 
 
-class Position(Answer, frozen=True):
-    """Up to where a channel has been brought to the target.
+class Position(ResponseObject, frozen=True):
+    """The position up to which a channel is applied at the target.
 
-    ``position`` is for people, ``msg_id`` Milvus's own (base64 of a ``MsgPosition``);
-    ``time`` is in milliseconds since 1970, ``tt`` a hybrid timestamp.
+    ``position`` is for people; ``msg_id`` is Milvus's own, the base64 of a
+    ``MsgPosition``. ``time`` is in milliseconds since 1970, ``tt`` a hybrid timestamp.
     """
 
     task_id: str
@@ -141,10 +145,10 @@ class Position(Answer, frozen=True):
     msg_id: str
 
 
-class Positions(Answer, frozen=True):
-    """Positions in the source's log: of rows, and of clients' requests.
+class PositionResponse(ResponseObject, frozen=True):
+    """Positions in the source's log, of rows and of clients' requests.
 
-    ``target_positions`` is milvus-cdc's; an ordinary target has none.
+    ``target_positions`` is a member of milvus-cdc's; here it is always empty.
     """
 
     positions: list[Position]
@@ -152,31 +156,31 @@ class Positions(Answer, frozen=True):
     target_positions: list[Position] = []
 
 
-class Maintained(Answer, frozen=True):
-    """What became of it, in words: milvus-cdc always says so with success."""
+class MaintenanceResponse(ResponseObject, frozen=True):
+    """The result of the operation, in words."""
 
     state: str = msgspec.field(name="State")
 
 
-class Done(Answer, frozen=True):
-    """It is done."""
+class EmptyResponse(ResponseObject, frozen=True):
+    """An empty object: the request was carried out."""
 
 
-class Alive(Answer, frozen=True):
+class LivezResponse(ResponseObject, frozen=True):
     """Whether the supervisor works."""
 
     alive: bool
 
 
-class Ready(Answer, frozen=True):
-    """Whether the service can do its work, and what is missing by name."""
+class ReadyzResponse(ResponseObject, frozen=True):
+    """Whether the service can do its work, and what is missing, by name."""
 
     ready: bool
     missing: dict[str, str] | UnsetType = UNSET
 
 
 def write_json(response: falcon.Response, status: int, value: Any) -> None:
-    """Make ``value`` the answer. Times become RFC 3339, NaN becomes null."""
+    """Make ``value`` the response. Times become RFC 3339, NaN becomes null."""
     response.status = status
     response.content_type = "application/json"
     try:
@@ -187,7 +191,7 @@ def write_json(response: falcon.Response, status: int, value: Any) -> None:
 
 
 def write_error(response: falcon.Response, status: int, message: str) -> None:
-    """Make ``{"code", "message"}`` the answer; the code repeats the status."""
+    """Make ``{"code", "message"}`` the response; the code repeats the status."""
     if len(message) > _MAX_MESSAGE:
         message = f"{message[:_MAX_MESSAGE]}..."
     # A path or a peer's words may hold what UTF-8 cannot.

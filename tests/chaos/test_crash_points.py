@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
-IN_SHORT = 5
+DEFAULT_POINTS = 5
 """How many of the points a run takes that was not asked for all of them."""
 
 TARGET_SECONDS = 60
 
-TOLD_AGAIN = 3
+MAX_REPEATS = 3
 """How many stories a point may need: some are passed only if changes come one by one."""
 
 
-class Story:
+class Scenario:
     """Something of everything, told again and again with other names."""
 
     def __init__(self, client: MilvusClient) -> None:
@@ -123,7 +123,7 @@ def test_rows_are_equal_after_a_kill_at_each_point(
         closing(emptied(source)) as client,
         Cdc(tmp_path, source, program=program) as cdc,
     ):
-        story = Story(client)
+        scenario = Scenario(client)
         killed = Killed(cdc, target_lite.uri)
         for point in ("before save TaskCreated", "after save TaskCreated"):
             killed.arm(point)
@@ -131,26 +131,26 @@ def test_rows_are_equal_after_a_kill_at_each_point(
             killed.wait_dead(point)
         assert killed.create() == 200
         for _ in range(2):
-            story.tell()
+            scenario.tell()
             killed.pause_and_resume()
             wait_equal(source, target_lite, timeout=TARGET_SECONDS)
         points = [each for each in killed.points() if "TaskCreated" not in each]
         chosen = (
             points
             if pytestconfig.getoption("--all-points")
-            else (random.Random(seed).sample(points, IN_SHORT))
+            else (random.Random(seed).sample(points, DEFAULT_POINTS))
         )
         for point in chosen:
             killed.arm(point)
-            for _ in range(TOLD_AGAIN):
-                story.tell()
+            for _ in range(MAX_REPEATS):
+                scenario.tell()
                 killed.pause_and_resume()
                 wait_equal(
                     source, target_lite, timeout=TARGET_SECONDS, or_else=killed.is_dead
                 )
                 if killed.is_dead():
                     break
-                story.revise()
+                scenario.revise()
             killed.wait_dead(f"{point}, seed {seed}")
             if cdc.get(killed.task)["state"] == "Paused":
                 cdc.ask("resume", task_id=killed.task)

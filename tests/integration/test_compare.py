@@ -14,7 +14,7 @@ from pymilvus.client.types import LoadState
 from cdc_actors.compare import CollectionReport, Kind, Report, compare
 from cdc_actors.embedded.ports import PortBlock
 from cdc_actors.errors import TransientError
-from cdc_actors.grpc_options import PATIENT
+from cdc_actors.grpc_options import NO_KEEPALIVE
 from tests.support.workload import Workload
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def fill(client: MilvusClient, schema: CollectionSchema = SCHEMA) -> None:
 @pytest.fixture(scope="module")
 def original(source: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
     """Yield the source with the collection ``BOOKS``."""
-    client = MilvusClient(source.uri, timeout=60, dedicated=True, grpc_options=PATIENT)
+    client = MilvusClient(
+        source.uri, timeout=60, dedicated=True, grpc_options=NO_KEEPALIVE
+    )
     client.drop_collection(BOOKS)
     fill(client)
     yield source
@@ -94,7 +96,7 @@ def original(source: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
 def copy(target_lite: EmbeddedLite) -> Iterator[MilvusClient]:
     """Yield a client of a Milvus Lite that has the same ``BOOKS``, to tamper with."""
     client = MilvusClient(
-        target_lite.uri, timeout=60, dedicated=True, grpc_options=PATIENT
+        target_lite.uri, timeout=60, dedicated=True, grpc_options=NO_KEEPALIVE
     )
     client.drop_collection(BOOKS)
     fill(client)
@@ -249,7 +251,7 @@ def test_a_database_at_one_side_is_named(
         db_name="other",
         timeout=60,
         dedicated=True,
-        grpc_options=PATIENT,
+        grpc_options=NO_KEEPALIVE,
     )
     other.create_collection("lonely", schema=SCHEMA)
     found = compare(
@@ -296,7 +298,7 @@ def database_with_tales(
     server: EmbeddedMilvus | EmbeddedLite, database: str
 ) -> Iterator[None]:
     """Have a database with one collection, ``tales``, for a while."""
-    there = {"timeout": 60, "dedicated": True, "grpc_options": PATIENT}
+    there = {"timeout": 60, "dedicated": True, "grpc_options": NO_KEEPALIVE}
     with closing(MilvusClient(server.uri, **there)) as client:
         client.create_database(database)
         with closing(MilvusClient(server.uri, db_name=database, **there)) as inside:
@@ -364,7 +366,7 @@ def real(
 ) -> Iterator[tuple[MilvusClient, MilvusClient]]:
     """Yield clients of two Milvus with the same collection ``bits`` of several pages."""
     clients = [
-        MilvusClient(server.uri, timeout=60, dedicated=True, grpc_options=PATIENT)
+        MilvusClient(server.uri, timeout=60, dedicated=True, grpc_options=NO_KEEPALIVE)
         for server in (source, target_milvus)
     ]
     for client in clients:

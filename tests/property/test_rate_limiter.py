@@ -5,12 +5,18 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc_actors.target.rate_limiter import FIRST, LONGEST, LOWEST, RISE, RateLimiter
+from cdc_actors.target.rate_limiter import (
+    FIRST_DELAY,
+    INCREASE,
+    LONGEST_DELAY,
+    LOWEST_RATE,
+    RateLimiter,
+)
 
 SECONDS = 300.0
 
 
-class Limiter:
+class TokenBucket:
     """A token bucket that takes a request as long as it is not empty, as Milvus does."""
 
     def __init__(self, rate: float) -> None:
@@ -34,18 +40,18 @@ def test_most_of_the_limit_is_used_and_few_requests_are_refused(
     limit: int, size: int
 ) -> None:
     """Over five minutes at least half of the limit goes through, and refusals are rare."""
-    pace, limiter = RateLimiter(), Limiter(limit)
+    limiter, target = RateLimiter(), TokenBucket(limit)
     now, taken, refused = 0.0, 0, 0
     while now < SECONDS:
-        now += pace.wait(size, now) + 0.001
-        if limiter.takes(size, now):
-            pace.taken()
+        now += limiter.delay(size, now) + 0.001
+        if target.takes(size, now):
+            limiter.on_success()
             taken += size
         else:
-            pace.refused(size, now)
+            limiter.on_rejected(size, now)
             refused += 1
-    assert taken >= min(limit * SECONDS / 2, size * SECONDS / LONGEST / 2)
-    assert refused <= SECONDS / FIRST
+    assert taken >= min(limit * SECONDS / 2, size * SECONDS / LONGEST_DELAY / 2)
+    assert refused <= SECONDS / FIRST_DELAY
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 3)), max_size=100))
@@ -53,22 +59,22 @@ def test_waits_are_bounded_and_the_rate_moves_as_told(
     answers: list[tuple[bool, float]],
 ) -> None:
     """A refusal never raises the rate, being taken adds to it; no wait is for ever."""
-    pace, now = RateLimiter(), 0.0
+    limiter, now = RateLimiter(), 0.0
     for was_taken, passed in answers:
         now += passed
-        before = pace.rate
-        assert 0 <= pace.wait(1 << 20, now) <= LONGEST + 1e-6
+        before = limiter.rate
+        assert 0 <= limiter.delay(1 << 20, now) <= LONGEST_DELAY + 1e-6
         if was_taken:
-            pace.taken()
-            assert pace.rate == (None if before is None else before + RISE)
+            limiter.on_success()
+            assert limiter.rate == (None if before is None else before + INCREASE)
         else:
-            pace.refused(1 << 20, now)
-            assert pace.rate is not None
-            assert pace.rate >= LOWEST
-            assert before is None or pace.rate <= max(before, LOWEST)
+            limiter.on_rejected(1 << 20, now)
+            assert limiter.rate is not None
+            assert limiter.rate >= LOWEST_RATE
+            assert before is None or limiter.rate <= max(before, LOWEST_RATE)
 
 
 def test_without_a_refusal_nothing_is_held_back() -> None:
     """A target without limits gets everything at once."""
-    pace = RateLimiter()
-    assert [pace.wait(1 << 30, 0.0) for _ in range(9)] == [0.0] * 9
+    limiter = RateLimiter()
+    assert [limiter.delay(1 << 30, 0.0) for _ in range(9)] == [0.0] * 9

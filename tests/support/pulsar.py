@@ -28,7 +28,7 @@ tokenSecretKey=data:;base64,{secret}
 anonymousUserRole=anonymous
 """
 _SECRET = b"the key that signs the tokens of the tests"
-_ANSWER = 20.0
+_ANSWER_TIMEOUT = 20.0
 
 
 class PulsarBroker(EmbeddedPulsar):
@@ -61,7 +61,7 @@ class PulsarBroker(EmbeddedPulsar):
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=_ANSWER) as answer:
+        with urllib.request.urlopen(request, timeout=_ANSWER_TIMEOUT) as answer:
             text = answer.read()
         return json.loads(text) if text.startswith((b"[", b"{")) else text
 

@@ -9,7 +9,7 @@ from pymilvus import MilvusClient
 
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
-from cdc_actors.grpc_options import PATIENT
+from cdc_actors.grpc_options import NO_KEEPALIVE
 from tests.support.kafka import KafkaBroker
 from tests.support.pulsar import PulsarBroker
 
@@ -113,7 +113,9 @@ def emptied() -> Iterator[Callable[[EmbeddedMilvus | EmbeddedLite], MilvusClient
 
 def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
     """Drop every database, collection and alias of ``server``; return a client."""
-    client = MilvusClient(server.uri, timeout=30, dedicated=True, grpc_options=PATIENT)
+    client = MilvusClient(
+        server.uri, timeout=30, dedicated=True, grpc_options=NO_KEEPALIVE
+    )
     for database in client.list_databases():
         _empty_database(server, database)
         if database != "default":
@@ -123,7 +125,11 @@ def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
 
 def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> None:
     client = MilvusClient(
-        server.uri, db_name=database, timeout=30, dedicated=True, grpc_options=PATIENT
+        server.uri,
+        db_name=database,
+        timeout=30,
+        dedicated=True,
+        grpc_options=NO_KEEPALIVE,
     )
     for collection in client.list_collections():
         found = client.list_aliases(collection_name=collection, db_name=database)

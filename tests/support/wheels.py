@@ -16,7 +16,7 @@ from cdc_actors.embedded.cache import cached
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PATIENCE = 900
+_INSTALL_TIMEOUT = 900
 
 
 def milvus_of(version: str) -> MilvusBinaries:
@@ -36,7 +36,7 @@ def _fetch(version: str, folder: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=_INSTALL_TIMEOUT,
         check=False,
     )
     if fetched.returncode:

@@ -131,12 +131,12 @@ def _run(
         with ExitStack() as stack:
             try:
                 # Here, not above: it loads what --help must not wait for.
-                from cdc_actors.cli.demo.story import Cast, Story  # noqa: PLC0415
+                from cdc_actors.cli.demo.scenario import DemoScenario, DemoSettings  # noqa: PLC0415
 
-                story = Story(stack, place(stack), Cast(**chosen))
-                status = 0 if story.run() else _DIFFERENT
+                scenario = DemoScenario(stack, place(stack), DemoSettings(**chosen))
+                status = 0 if scenario.run() else _DIFFERENT
                 if stay:
-                    story.invite()
+                    scenario.invite()
                     threading.Event().wait()
             except Interrupted:
                 click.echo("\nEnding all that it started.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
-_ANSWER = 15.0
+_ANSWER_TIMEOUT = 15.0
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -89,7 +89,7 @@ class ServiceProcess(EmbeddedServer):
 
     def _call(self, method: str, path: str, text: str | None = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(
-            HOST, self.ports["api"], timeout=_ANSWER
+            HOST, self.ports["api"], timeout=_ANSWER_TIMEOUT
         )
         try:
             connection.request(method, path, text, _JSON)

@@ -12,7 +12,7 @@ from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.grpc_options import PATIENT
+from cdc_actors.grpc_options import NO_KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +92,7 @@ class Writer:
         self._rng = Random()  # noqa: S311 - no secrets
         with _errors("source"):
             self._client = MilvusClient(
-                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=PATIENT
+                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=NO_KEEPALIVE
             )
         hnsw = {"index_type": "HNSW", "params": {"M": 8, "efConstruction": 64}}
         self._collections = (
@@ -175,7 +175,7 @@ class Reader:
     def __init__(self, uri: str) -> None:
         with _errors("target"):
             self._client = MilvusClient(
-                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=PATIENT
+                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=NO_KEEPALIVE
             )
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cdc_actors.changes import FullName
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.pending import PendingOperations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         CollectionMeta,
         ImportMeta,
     )
-    from cdc_actors.tasks import CollectionEntry, FullName, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
 class CollectionChanges:

@@ -10,13 +10,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import hybrid
+from cdc_actors.changes import DEFAULT_DATABASE, hybrid
 from cdc_actors.errors import OperatorError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
 from cdc_actors.target.collections import drop_database, ensure_database
 from cdc_actors.tasks import (
     CREATE_DATABASE,
-    DEFAULT_DATABASE,
     DROP_DATABASE,
     Operation,
 )

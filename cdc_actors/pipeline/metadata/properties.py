@@ -98,6 +98,6 @@ class Properties:
                 source.uri,
                 source.token,
                 timeout=CONNECT_SECONDS,
-                given_up=self._context.given_up,
+                cancelled=self._context.cancelled,
             )
         return self._connection

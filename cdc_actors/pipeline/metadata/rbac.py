@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import hybrid
+from cdc_actors.changes import PRIVILEGE_GROUP, hybrid
 from cdc_actors.errors import OperatorError
 from cdc_actors.pipeline.messages import RecordOperationApplied
-from cdc_actors.source.catalog.rbac import GROUP
 from cdc_actors.target import rbac as access
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cdc_actors.changes import RbacRule
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.source.catalog.client import RbacMeta, RbacRule
+    from cdc_actors.source.catalog.client import RbacMeta
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
 
@@ -103,7 +103,7 @@ class RbacSync:
         if fact[0] != "grant":
             return fact
         _, role, kind, database, name, privilege = fact
-        if kind in {"Collection", GROUP}:
+        if kind in {"Collection", PRIVILEGE_GROUP}:
             database, name = self._spec.target_name(database, name)
         return ("grant", role, kind, database, name, privilege)
 

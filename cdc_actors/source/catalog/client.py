@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import history
 from cdc_actors.source.catalog import model as meta
@@ -24,7 +25,6 @@ from cdc_actors.source.catalog.rbac import (
     ACCESS,
     PRIVILEGE_GROUPS,
     RbacMeta,
-    RbacRule,
     access,
 )
 from cdc_actors.source.versions import refuse_unsupported
@@ -50,7 +50,6 @@ __all__ = [
     "LoadMeta",
     "NameSince",
     "RbacMeta",
-    "RbacRule",
 ]
 
 Aliases = dict[tuple[str, str], AliasMeta]
@@ -336,7 +335,7 @@ class CatalogWatch:
 
 def _homes(databases: dict[int, str]) -> Iterator[tuple[str, str]]:
     """Yield where the collections of each database are kept, and its name."""
-    yield meta.COLLECTIONS_BEFORE_DATABASES, meta.DEFAULT_DATABASE
+    yield meta.COLLECTIONS_BEFORE_DATABASES, DEFAULT_DATABASE
     for database_id, name in databases.items():
         yield f"{meta.COLLECTIONS}{database_id}/", name
 

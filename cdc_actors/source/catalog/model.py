@@ -37,7 +37,6 @@ PARTITION_LOADS = "querycoord-partition-loadinfo/"
 IMPORTS = "importtask/"
 SESSIONS = "session/"
 
-DEFAULT_DATABASE = "default"
 # What Milvus writes in place of a value when it removes a key that has snapshots.
 TOMBSTONE = b"\xe2\x9b\xbc"
 _FIRST_USER_FIELD = 100

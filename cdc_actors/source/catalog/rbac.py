@@ -13,21 +13,15 @@ from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2
 
+from cdc_actors.changes import DEFAULT_DATABASE, PRIVILEGE_GROUP
 from cdc_actors.errors import OperatorError
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import RbacRule
     from cdc_actors.source.catalog.model import Pairs
 
 ACCESS = "root-coord/credential/"
 PRIVILEGE_GROUPS = "root-coord/privilege-group/"
-
-GROUP = "Group"
-"""The object type, of our own, of a grant of a privilege group."""
-
-RbacRule = tuple[str, ...]
-"""``("user", name)``, ``("role", name)``, ``("group", name)``, ``("member", group,
-privilege)``, ``("binding", user, role)`` or ``("grant", role, object type, database,
-object, privilege or group)``, as Milvus's API names them."""
 
 _PREFIX, _GROUP_PREFIX = "Privilege", "PrivilegeGroup"
 _FINGERPRINT = 16
@@ -88,10 +82,10 @@ def _grant(role: str, kind: str, place: str, privilege: str) -> RbacRule:
     """Return what is granted; ``PrivilegeGroup`` stands before the name of a group."""
     database, _, name = place.rpartition(".")
     if privilege.startswith(_GROUP_PREFIX):
-        kind, own = GROUP, privilege.removeprefix(_GROUP_PREFIX)
+        kind, own = PRIVILEGE_GROUP, privilege.removeprefix(_GROUP_PREFIX)
     else:
         own = privilege.removeprefix(_PREFIX)
-    return ("grant", role, kind, database or "default", name, own)
+    return ("grant", role, kind, database or DEFAULT_DATABASE, name, own)
 
 
 def _fingerprint(user: str, value: bytes) -> str:

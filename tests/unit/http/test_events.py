@@ -11,7 +11,7 @@ from falcon import testing
 
 from cdc_actors.errors import UnavailableError, UnknownTaskError
 from cdc_http import create_app
-from cdc_http.events import FOLLOWERS
+from cdc_http.events import MAX_EVENT_STREAMS
 from cdc_http.server import STOPPING
 from tests.support.http_service import Api, FakeService, entry, error_of
 
@@ -146,7 +146,7 @@ def test_only_so_many_follow(api):
     """Too many are told to try later; whoever leaves makes room, read or not."""
     app = create_app(api.service)
     streams = []
-    for _ in range(FOLLOWERS):
+    for _ in range(MAX_EVENT_STREAMS):
         environ = testing.create_environ(PATH, query_string="follow=true")
         streams.append(app(environ, lambda *_: None))
     client = testing.TestClient(app)

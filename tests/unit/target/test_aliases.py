@@ -16,7 +16,7 @@ class Aliases:
     """A target whose alias goes away after the first request, or is a collection."""
 
     def __init__(self, *, goes: bool) -> None:
-        self.aliases = Lock()
+        self.alias_lock = Lock()
         self.there = True
         self._goes = goes
         self.owner = ""
@@ -47,7 +47,7 @@ class Moving:
     """A target whose alias another thread moves as soon as nobody holds the aliases."""
 
     def __init__(self) -> None:
-        self.aliases = Lock()
+        self.alias_lock = Lock()
         self.stands = {"read": "books"}
         self.moved = False
 
@@ -62,13 +62,13 @@ class Moving:
             case "DescribeCollection":
                 name = request.collection_name
                 found = [alias for alias, of in self.stands.items() if of == name]
-                if not self.aliases.locked():
+                if not self.alias_lock.locked():
                     self.move()
                 return milvus_pb2.DescribeCollectionResponse(aliases=found)
             case "CreateAlias" if request.alias in self.stands:
                 raise TargetRefusal("it is there", 1)
             case "CreateAlias" | "AlterAlias":
-                assert self.aliases.locked()
+                assert self.alias_lock.locked()
                 self.stands[request.alias] = request.collection_name
             case "DropAlias":
                 del self.stands[request.alias]

@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.maven import JavaServer
     from cdc_actors.embedded.server import EmbeddedServer
 
-_START = 120.0
-_PATIENCE = 60.0
-_SETTLE = 20.0
-_POLL = 0.1
-_CONNECT = 10
+_START_TIMEOUT = 120.0
+_STALL_TIMEOUT = 60.0
+_SETTLE_TIMEOUT = 20.0
+_POLL_INTERVAL = 0.1
+_CONNECT_TIMEOUT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cast:
+class DemoSettings:
     """What a demo is made of.
 
     The source's message queue is ``mq``; kafka and pulsar run at ``broker``, or are
@@ -53,30 +53,30 @@ class Cast:
     broker: str
 
 
-class Story:
+class DemoScenario:
     """One run: servers with their data in ``folder``, which ``stack`` closes.
 
     Used by one thread.
     """
 
-    def __init__(self, stack: ExitStack, folder: Path, cast: Cast) -> None:
-        """Raise OperatorError where something is missing that ``cast`` needs."""
+    def __init__(self, stack: ExitStack, folder: Path, settings: DemoSettings) -> None:
+        """Raise OperatorError where something is missing that ``settings`` needs."""
         logs.configure("error")
         self._screen = Screen()
         self._stack = stack
         self._folder = folder
-        self._rows = cast.rows
+        self._rows = settings.rows
         self._rows_there = 0
-        self._broker = own_broker(cast.mq, cast.broker, folder / "broker")
+        self._broker = own_broker(settings.mq, settings.broker, folder / "broker")
         # Of a broker that others use, too, only what nobody else has.
-        channels = f"demo-{uuid4().hex[:8]}" if cast.broker else "by-dev"
+        channels = f"demo-{uuid4().hex[:8]}" if settings.broker else "by-dev"
         self._source = EmbeddedMilvus(
             folder / "source",
-            mq=cast.mq,
-            broker=self._broker.address if self._broker else cast.broker,
+            mq=settings.mq,
+            broker=self._broker.address if self._broker else settings.broker,
             channels=channels,
         )
-        lite = cast.target == "lite"
+        lite = settings.target == "lite"
         self._target: EmbeddedServer = (EmbeddedLite if lite else EmbeddedMilvus)(
             folder / "target"
         )
@@ -131,7 +131,7 @@ class Story:
         self._start_one("target", version(self._package), self._target)
         self._start_one("service", version("cdc-actors"), self._service)
         with self._screen.step("task") as step:
-            connect = {"uri": self._target.uri, "connect_timeout": _CONNECT}
+            connect = {"uri": self._target.uri, "connect_timeout": _CONNECT_TIMEOUT}
             infos = [{"name": "*"}]
             request = {"milvus_connect_param": connect, "collection_infos": infos}
             self._task_id = self._service.ask("create", request)["task_id"]
@@ -147,7 +147,7 @@ class Story:
     def _start_one(self, label: str, release: str, server: EmbeddedServer) -> None:
         with self._screen.step(label) as step:
             step.show(f"starting {server.name}")
-            server.start(_START)
+            server.start(_START_TIMEOUT)
             step.show(f"{server.name} {release} at {server.uri}")
 
     def _connect(self) -> None:
@@ -173,7 +173,7 @@ class Story:
         self._write_part(part, ", no service")
         with self._screen.step("restart") as step:
             step.show("starting the service again")
-            self._service.start(_START)
+            self._service.start(_START_TIMEOUT)
             step.show("the service is back, with what it had written down")
         self._write_part(part + rest)
 
@@ -208,13 +208,13 @@ class Story:
         seen, deadline = -1, 0.0
         while not _holds(reached):
             if seen != self._rows_there:
-                seen, deadline = self._rows_there, time.monotonic() + _PATIENCE
+                seen, deadline = self._rows_there, time.monotonic() + _STALL_TIMEOUT
             if time.monotonic() > deadline:
                 raise TransientError(
-                    f"{what}, and for {_PATIENCE:.0f} seconds nothing has moved. "
+                    f"{what}, and for {_STALL_TIMEOUT:.0f} seconds nothing has moved. "
                     f"The log of the service ends:\n{self._service.log_tail()}"
                 )
-            time.sleep(_POLL)
+            time.sleep(_POLL_INTERVAL)
 
     def _tell_history(self) -> None:
         task = {"task_id": self._task_id}
@@ -223,7 +223,7 @@ class Story:
 
     def _compare(self) -> Report:
         """Compare until both are equal: the last updates may still be on their way."""
-        deadline = time.monotonic() + _SETTLE
+        deadline = time.monotonic() + _SETTLE_TIMEOUT
         with self._screen.step("compare") as step:
             step.show("row by row")
             while True:
@@ -237,7 +237,7 @@ class Story:
                 )
                 if report.equal or last:
                     break
-                time.sleep(_POLL)
+                time.sleep(_POLL_INTERVAL)
             step.show("every row and field of both sides")
         return report
 
