@@ -154,20 +154,20 @@ def api_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that lead to a service, and it as ``api``."""
 
     @click.option(
-        "--url", default=DEFAULT_URL, show_default=True, help="Where the service runs."
+        "--url", default=DEFAULT_URL, show_default=True, help="URL of the service."
     )
     @click.option(
         "--token",
         envvar="CDC_ACTORS_TOKEN",
         show_envvar=True,
-        help="Token for the service; others can see it in a command line, not in the "
-        "variable.",
+        help="Token for the service. Prefer the variable: other users of the machine can "
+        "read a command line.",
     )
     @click.option(
         "--ca",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Authority of the service's certificate in PEM, instead of the system's.",
+        help="CA certificates (PEM) to trust instead of the system's.",
     )
     @wraps(command)
     def with_api(

@@ -34,25 +34,27 @@ Examples:
   cdc-actors audit import --config other.yaml log.jsonl
 
 Exit status: 0 ok, 1 failure, 2 wrong usage, 3 the log is not the one that was written,
-4 the store does not answer, or nothing can be said of the log yet.
+4 the store does not answer, or the log has no hashes yet.
 """
 
 
 @click.group(epilog=_EXAMPLES)
 def audit() -> None:
-    """Verify and copy the event log; the service may be running.
+    """Verify and copy the event log, also while the service is running.
 
-    Each event carries hashes over itself and those before it. A head is the last of
-    them: kept elsewhere, it shows later whether the log was cut off or written anew.
+    Each event has a hash over itself and the events before it. The last hash is the
+    head: a copy kept elsewhere later shows whether the log was truncated or rewritten.
     """
 
 
 @audit.command("verify")
 @config_option
-@click.option("--head", metavar="HEAD", help="A head of this log from earlier.")
+@click.option(
+    "--head", metavar="HEAD", help="An earlier head of this log to check against."
+)
 @output_option
 def verify_log(path: Path | None, head: str | None, output: str) -> None:
-    """Look whether any event was changed, removed, moved or put in."""
+    """Check whether any event was changed, removed, moved or inserted."""
     expected = Head.parse(head) if head else None
     with closing(_open(path)) as database, _progress(count(database)) as bar:
         verdict = verify(database, expected, bar.update)
@@ -83,7 +85,7 @@ def _tell(verdict: VerificationResult) -> None:
 @audit.command()
 @config_option
 def head(path: Path | None) -> None:
-    """Print the head of the log as it is now."""
+    """Print the current head of the log."""
     with closing(_open(path)) as database:
         click.echo(str(head_of(database)))
 
@@ -92,9 +94,10 @@ def head(path: Path | None) -> None:
 @config_option
 @click.argument("file", type=click.File("wb", lazy=True), default="-")
 def export_log(path: Path | None, file: IO[bytes]) -> None:
-    """Write the whole log as lines of JSON; secrets stay encrypted.
+    """Write the whole log, one JSON object a line; secrets stay encrypted.
 
-    Checkpoints go with it. Stop the service first if another is to go on with the copy.
+    Checkpoints are included. Stop the service first if another one is to continue with
+    the copy.
     """
     with closing(_open(path)) as database, _progress(count(database)) as bar:
         for line in export(TaskLog(database)):
@@ -108,7 +111,7 @@ def export_log(path: Path | None, file: IO[bytes]) -> None:
 def import_file(path: Path | None, file: IO[bytes]) -> None:
     """Fill an empty store with an exported log, all of it or nothing.
 
-    The key to its secrets must be brought over, too.
+    The key of its secrets has to be copied, too.
     """
     with closing(_open(path, new=True)) as database:
         imported = import_log(TaskLog(database), file)

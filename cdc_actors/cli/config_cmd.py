@@ -27,7 +27,7 @@ _CHECK_EXAMPLES = """\b
 Examples:
   cdc-actors config check --config cdc.yaml
 
-Exit status: 0 all of it works, 1 the settings are wrong, 4 something does not work.
+Exit status: 0 everything works, 1 the settings are wrong, 4 something does not work.
 """
 config_option = click.option(
     "--config",
@@ -40,7 +40,7 @@ config_option = click.option(
 
 @click.group()
 def config() -> None:
-    """Look into the settings."""
+    """Show and check the settings."""
 
 
 @config.command(epilog=_EXAMPLES)
@@ -50,8 +50,8 @@ def show(path: Path | None, output: str) -> None:
     """Print each setting, its value and its origin; secrets are masked.
 
     Any setting can come from the environment: sourceConfig.etcd.rootPath is
-    CDC_ACTORS_SOURCE_CONFIG__ETCD__ROOT_PATH, and with _FILE behind it the value is
-    read from a file.
+    CDC_ACTORS_SOURCE_CONFIG__ETCD__ROOT_PATH. A variable whose name ends with _FILE
+    names a file that holds the value.
     """
     resolved = load(path, os.environ, {})
     for warning in resolved.warnings:
@@ -64,10 +64,10 @@ def show(path: Path | None, output: str) -> None:
 @output_option
 @click.pass_context
 def check(context: click.Context, path: Path | None, output: str) -> None:
-    """Connect to each part of the settings once, and say what works.
+    """Connect to everything that the settings name, and say what works.
 
-    The store, the source's API, its etcd, its message queue, and the channels that its
-    collections use. The store is made if it is not there, as the service makes it.
+    That is the store, the source's API, its etcd, its message queue, and the channels
+    that its collections use. The store is created if it does not exist.
     """
     # Here, not above: it loads what --help must not wait for.
     from cdc_actors.cli import logs  # noqa: PLC0415

@@ -31,11 +31,18 @@ Exit status: 0 ok, 1 failure, 2 wrong usage, 3 --diff found differences,
 @task_argument
 @api_options
 @click.option(
-    "--after", type=click.IntRange(0), default=0, help="Begin behind this event."
+    "--after",
+    type=click.IntRange(0),
+    default=0,
+    help="Number of the event to start after.",
 )
-@click.option("--follow", is_flag=True, help="Go on until the task is deleted.")
-@click.option("--as-of", metavar="WHEN", help="Print the task as it was then.")
-@click.option("--diff", nargs=2, metavar="A B", help="Print what changed from A to B.")
+@click.option(
+    "--follow", is_flag=True, help="Print new events until the task is deleted."
+)
+@click.option("--as-of", metavar="WHEN", help="Print the task as it was at WHEN.")
+@click.option(
+    "--diff", nargs=2, metavar="A B", help="Print what changed between A and B."
+)
 @output_option
 def history(
     *,
@@ -47,9 +54,10 @@ def history(
     diff: tuple[str, str] | None,
     output: str,
 ) -> None:
-    """Print what was done to a task, when, by whom and why; also of a deleted one.
+    """Print the history of a task: what was done, when, by whom and why.
 
-    WHEN, A and B are numbers of events, or times in ISO 8601.
+    A deleted task has one, too. WHEN, A and B are numbers of events, or times in ISO
+    8601.
     """
     if sum((follow, as_of is not None, diff is not None)) > 1:
         raise click.UsageError("Take one of --follow, --as-of and --diff.")

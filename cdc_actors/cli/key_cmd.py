@@ -22,17 +22,17 @@ Examples:
 
 @click.group()
 def key() -> None:
-    """Look after the key with which secrets are encrypted."""
+    """Manage the key that encrypts secrets."""
 
 
 @key.command(epilog=_EXAMPLES)
 @config_option
 def rotate(path: Path | None) -> None:
-    """Add a new key to the key file; the service uses it from its next start on.
+    """Add a new key to the key file; the service uses it from its next start.
 
-    At that start every secret of a task is encrypted anew with it, as an event of the
-    task. After that no task needs the older keys, which are the lines above the last:
-    only older copies of the store do.
+    At that start the secrets of all tasks are encrypted with the new key, one event for
+    each task. After that only older copies of the store need the older keys, which are
+    the lines above the last.
     """
     # Here, not above: it loads what --help must not wait for.
     from cdc_actors.service.service import key_path  # noqa: PLC0415

@@ -57,16 +57,17 @@ class Listener(Startable, Protocol):
 
 @click.command(epilog=_EXAMPLES)
 @config_option
-@click.option("--address", metavar="HOST:PORT", help="Where to listen.")
+@click.option("--address", metavar="HOST:PORT", help="Address to listen on.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warn", "error"]),
-    help="From which level on to log.",
+    help="Lowest level that is logged.",
 )
 def serve(path: Path | None, address: str | None, log_level: str | None) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    The first signal ends requests and tasks in good order, the second one at once.
+    The first signal stops requests and tasks in an orderly way; a second one ends the
+    process at once.
     """
     flags = {"address": address, "logLevel": log_level}
     given = {key: value for key, value in flags.items() if value is not None}

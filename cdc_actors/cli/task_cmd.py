@@ -1,4 +1,4 @@
-"""``cdc-actors task``: everything that ``POST /cdc`` does with tasks."""
+"""``cdc-actors task``: the requests of ``POST /cdc`` as commands."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ task_argument = click.argument("task_id", metavar="TASK", shell_complete=_comple
 
 @click.group(epilog=_EXAMPLES)
 def task() -> None:
-    """Create and look after the tasks of a running service."""
+    """Create and manage the tasks of a running service."""
 
 
 @task.command()
@@ -65,23 +65,30 @@ def task() -> None:
     "-f",
     "--file",
     type=click.File(encoding="utf-8"),
-    help="YAML or JSON with the request_data of a create; - is standard input.",
+    help="YAML or JSON file with the request_data of a create; - is standard input.",
 )
-@click.option("--target", metavar="URI", help="The Milvus to replicate to.")
+@click.option("--target", metavar="URI", help="Address of the Milvus to replicate to.")
 @click.option(
     "--token-file",
     type=click.File(encoding="utf-8"),
-    help="File with the target's token, user:password; - is standard input.",
+    help="File with the target's token or user:password; - is standard input.",
 )
-@click.option("--connect-timeout", type=click.IntRange(1), metavar="SECONDS")
+@click.option(
+    "--connect-timeout",
+    type=click.IntRange(1),
+    metavar="SECONDS",
+    help="How long connecting to the target may take.",
+)
 @click.option(
     "--collection",
     "collections",
     multiple=True,
     metavar="[DATABASE.]NAME",
-    help="What to replicate, * for everything; may be given often.",
+    help="Collection to replicate, * for all. May be repeated.",
 )
-@click.option("--task-id", help="An id of your own: the command can be repeated.")
+@click.option(
+    "--task-id", help="Id of the task, so that the command can be repeated safely."
+)
 def create(
     *,
     api: Api,
@@ -136,7 +143,7 @@ def _selection(collections: Sequence[str]) -> dict[str, Any]:
 @api_options
 @output_option
 def list_tasks(api: Api, output: str) -> None:
-    """Print every task."""
+    """Print all tasks."""
     tasks = api.ask("list")["tasks"]
     if output != "table":
         click.echo(dump(tasks, output))
@@ -159,10 +166,10 @@ def _row(shown: dict[str, Any]) -> tuple[str, ...]:
 @task.command()
 @task_argument
 @api_options
-@click.option("--as-of", metavar="WHEN", help="The number of an event, or a time.")
+@click.option("--as-of", metavar="WHEN", help="Number of an event, or a time.")
 @output_option
 def get(task_id: str, api: Api, as_of: str | None, output: str) -> None:
-    """Print one task, as it is or as it was."""
+    """Print one task, as it is now or as it was."""
     print_task(api.task(task_id, as_of), output)
 
 
@@ -179,7 +186,7 @@ def print_task(shown: dict[str, Any], output: str) -> None:
 @task_argument
 @api_options
 def pause(task_id: str, api: Api) -> None:
-    """Let a task stand still until it is resumed."""
+    """Pause a task until it is resumed."""
     api.ask("pause", task_id=task_id)
     say(f"Paused {task_id}.")
 
@@ -188,7 +195,7 @@ def pause(task_id: str, api: Api) -> None:
 @task_argument
 @api_options
 def resume(task_id: str, api: Api) -> None:
-    """Let a paused task go on."""
+    """Resume a paused task."""
     api.ask("resume", task_id=task_id)
     say(f"Resumed {task_id}.")
 
@@ -196,9 +203,11 @@ def resume(task_id: str, api: Api) -> None:
 @task.command()
 @task_argument
 @api_options
-@click.option("--ignore-not-found", is_flag=True, help="No such task is a success.")
+@click.option(
+    "--ignore-not-found", is_flag=True, help="Exit with 0 if there is no such task."
+)
 def delete(task_id: str, api: Api, *, ignore_not_found: bool) -> None:
-    """End a task for good; the target keeps what it has, the log its history."""
+    """Delete a task. The target keeps its data, and the event log the history."""
     api.ask("delete", task_id=task_id, ignore_not_found=ignore_not_found)
     say(f"Deleted {task_id}.")
 
@@ -206,10 +215,16 @@ def delete(task_id: str, api: Api, *, ignore_not_found: bool) -> None:
 @task.command()
 @task_argument
 @api_options
-@click.option("--interval", type=click.FloatRange(0.1), default=1.0, metavar="SECONDS")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1),
+    default=1.0,
+    metavar="SECONDS",
+    help="How often to ask the service.",
+)
 @output_option
 def watch(task_id: str, api: Api, interval: float, output: str) -> None:
-    """Show how a task is, on a terminal every second, else whenever that changes.
+    """Show the state of a task: on a terminal continuously, otherwise at each change.
 
     Ends with Ctrl-C, or with status 1 when the task is deleted.
     """

@@ -21,7 +21,7 @@ _NAME = re.compile(meta(TokenName).pattern or "")
 
 @click.group()
 def token() -> None:
-    """Make tokens for the API."""
+    """Create tokens for the API."""
 
 
 def _name(_context: Any, _parameter: Any, given: str) -> str:
@@ -37,14 +37,14 @@ def _name(_context: Any, _parameter: Any, given: str) -> str:
     type=click.Choice(get_args(Role)),
     default="viewer",
     show_default=True,
-    help="A viewer sees everything, an operator also changes it.",
+    help="A viewer sees everything; an operator may also change it.",
 )
 @output_option
 def create(name: str, role: str, output: str) -> None:
-    """Make a token and print it, this once, with what goes into the settings.
+    """Create a token, and print it together with its entry for the settings.
 
-    Nothing is stored and no service is asked: it takes the token from its next start
-    with those settings on. The settings hold a salted hash only.
+    The token is printed once and stored nowhere. The service accepts it from its next
+    start with that entry, which holds a salted hash only.
     """
     from cdc_http.tokens import new_token  # noqa: PLC0415 - it loads the app
 

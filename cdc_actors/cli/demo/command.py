@@ -30,7 +30,7 @@ Examples:
   cdc-actors demo --exit --folder ./demo
 
 Exit status: 0 both sides are equal, 1 failure, 2 wrong usage, 3 they differ,
-130 Ctrl-C before that was known.
+130 Ctrl-C before the comparison.
 """
 
 
@@ -55,39 +55,39 @@ def _unused(_context: click.Context, _option: click.Parameter, value: Any) -> An
     type=click.Choice(["lite", "milvus"]),
     default="lite",
     show_default=True,
-    help="What to replicate to: a Milvus Lite server or a second Milvus.",
+    help="Target: a Milvus Lite server or a second Milvus.",
 )
 @click.option(
     "--rows",
     type=click.IntRange(100, 1_000_000),
     default=4_000,
     show_default=True,
-    help="How many rows to insert at the source.",
+    help="Number of rows to insert at the source.",
 )
 @click.option(
     "--mq",
     type=click.Choice(["natsmq", "rocksmq", "kafka", "pulsar"]),
     default="natsmq",
     show_default=True,
-    help="The source's message queue. A kafka and a pulsar are started here, too: that "
-    "needs Java (from 11 and 17 on) and Maven, which fetches them once; or --broker.",
+    help="Message queue of the source. The demo starts a Kafka or Pulsar itself, which "
+    "needs Java (11 for Kafka, 17 for Pulsar) and Maven, unless --broker names one.",
 )
 @click.option(
     "--broker",
     default="",
     metavar="ADDRESS",
-    help="A Kafka (host:port) or Pulsar (pulsar://host:port) that runs, to use instead. "
-    "The demo's topics begin with demo- and stay there.",
+    help="A running Kafka (host:port) or Pulsar (pulsar://host:port) to use. The demo's "
+    "topics begin with demo- and are not deleted.",
 )
-@click.option("--exit", "leave", is_flag=True, help="End after the comparison.")
+@click.option("--exit", "leave", is_flag=True, help="Exit after the comparison.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False, writable=True),
     callback=_unused,
     metavar="DIR",
-    help="Where to put data, settings and logs, and to leave them; new or empty.",
+    help="New or empty folder for data, settings and logs; it is kept.",
 )
-@click.option("--keep", is_flag=True, help="Leave the temporary folder, too.")
+@click.option("--keep", is_flag=True, help="Keep the temporary folder.")
 @click.pass_context
 def demo(
     context: click.Context,
@@ -98,12 +98,12 @@ def demo(
     keep: bool,
     **chosen: Any,
 ) -> None:
-    """Replicate a real Milvus here and now, and kill the service on the way.
+    """Replicate a real Milvus on this machine, and kill the service half-way.
 
-    Starts a source, a target and the service, each a process of its own on a free port.
-    Writes, updates and deletes rows at the source, kills the service with SIGKILL in
-    the middle, starts it again, and compares both sides row by row. Stays up to play
-    with until Ctrl-C. No process is left behind.
+    Starts a source, a target and the service as processes on free ports. Writes, updates
+    and deletes rows at the source, kills the service with SIGKILL, starts it again, and
+    compares both sides row by row. Everything stays up for you to try until Ctrl-C; no
+    process is left behind.
     """
     _check_broker(chosen["mq"], chosen["broker"])
     _stand_alone()
@@ -125,7 +125,7 @@ def _run(
     *,
     stay: bool,
 ) -> int:
-    """Run the demo in ``place``; return the exit status. ``calm`` lets it end in peace."""
+    """Run the demo in ``place``; return the exit status. ``calm`` ends interruptions."""
     status = None
     try:
         with ExitStack() as stack:
