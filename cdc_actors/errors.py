@@ -1,10 +1,16 @@
-"""Errors, and what may be done about each.
+"""Errors: whom each concerns, and what may be done about it.
 
     CdcError
-    |-- TransientError       retry with back-off, for ever, visibly
-    |-- OperatorError        pause, with a reason that says what to do
-    |-- PositionLostError    pause; the log no longer holds what comes next
-    +-- RequestError         what a client of the service did, answered at once
+    |-- TransientError            the task     retry with back-off, for ever, visibly
+    |-- OperatorError             the task     pause, with a reason that says what to do
+    |   |-- AccessRefusedError    the task     retry for some minutes, then pause
+    |   +-- CollectionError       a collection set it aside; the others go on
+    |       |-- RowsLostError     a collection the same: rows of it cannot be had
+    |       +-- OperationRefusedError
+    |                             a request    note it; if the collection cannot do
+    |                                          without what was asked, set it aside
+    |-- PositionLostError         the task     pause; the log no longer holds what is next
+    +-- RequestError              a client of the service, answered at once
         |-- InvalidRequestError    400
         |-- UnknownTaskError       404
         |-- TaskConflictError      409
@@ -12,6 +18,11 @@
         |-- SourceRefusedError     422
         |-- TaskLimitError         429
         +-- UnavailableError       503
+
+What every collection would meet alike is the task's: a login, a privilege, the store, the
+source's log. Whoever acts for one collection catches ``CollectionError`` and no more;
+whoever asks for one operation catches ``OperationRefusedError`` and no more. Outside of a
+run an ``OperatorError`` is that of the command or the process.
 
 Errors of libraries are translated where they arise, so that nothing above reads a gRPC
 status or a driver's exception. The class says what to do; the text says what happened.
@@ -36,6 +47,9 @@ class CdcError(Exception):
 
     failure_class: ClassVar[FailureClass] = FailureClass.TRANSIENT
 
+    patience: ClassVar[float] = 0.0
+    """Seconds for which one that needs the operator is treated as transient first."""
+
 
 class TransientError(CdcError):
     """A peer is away, slow or overloaded: the same call may go through later."""
@@ -47,8 +61,39 @@ class OperatorError(CdcError):
     failure_class = FailureClass.OPERATOR
 
 
+class AccessRefusedError(OperatorError):
+    """The target refuses the login, or the task's user lacks a privilege there.
+
+    A Milvus whose proxy runs before its root coordinator does refuses every login (2.3.5:
+    it cannot look up the password), so that a refusal is believed only after a while.
+    """
+
+    patience = 180.0
+
+
+class CollectionError(OperatorError):
+    """One collection cannot be replicated as things are; nothing is wrong with others."""
+
+
+class RowsLostError(CollectionError):
+    """Rows of one collection are not in the log, or were not read when they were."""
+
+    failure_class = FailureClass.POSITION_LOST
+
+
+class OperationRefusedError(CollectionError):
+    """The target understood one request and said no.
+
+    ``code`` is Milvus's (``pkg/util/merr``), 0 where it gave none.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class PositionLostError(CdcError):
-    """The log no longer holds the position to read from."""
+    """The log no longer holds the position that a channel is to be read from."""
 
     failure_class = FailureClass.POSITION_LOST
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from cdc_actors.changes import DropCollection, DropPartition, Insert, hybrid
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import CollectionError, OperationRefusedError
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -110,7 +110,7 @@ class Applier(pykka.ThreadingActor):
                 self._open.update((id(item), item) for item in items)
                 self._apply(items)
             self._writer.drain()
-        except OperatorError as error:
+        except CollectionError as error:
             self._give_up_collection(error)
 
     def _apply(self, items: Sequence[Work]) -> None:
@@ -252,7 +252,7 @@ class Applier(pykka.ThreadingActor):
             self._context.record(RecordOperationStarted(operation))
         try:
             self._follow_at_target(kind, detail)
-        except OperatorError as refusal:
+        except OperationRefusedError as refusal:
             detail["refused"] = str(refusal)
         self._finish(self._operation(kind, work, detail), work)
         self._tell_alias(work, stands="refused" not in detail and kind != DROP_ALIAS)
@@ -288,7 +288,7 @@ class Applier(pykka.ThreadingActor):
         try:
             requests.forward(self._target, work.request, self._there)
             detail: dict[str, Any] = {}
-        except OperatorError as refusal:
+        except OperationRefusedError as refusal:
             detail = {"refused": str(refusal)}
         operation = self._operation(work.request.kind, work.request, detail)
         self._finish(operation, work)
@@ -319,7 +319,7 @@ class Applier(pykka.ThreadingActor):
             work.memory.release()
         self._context.release(work.marks, rows)
 
-    def _give_up_collection(self, error: OperatorError) -> None:
+    def _give_up_collection(self, error: CollectionError) -> None:
         """Set the collection aside; the others go on."""
         if not self._set_aside:
             self._context.record(RecordCollectionSetAside(self._entry, error))
@@ -344,7 +344,7 @@ class Applier(pykka.ThreadingActor):
     def _skip_told(self, work: CatalogOperation) -> None:
         """A rename that the target refuses leaves the old name taken."""
         if work.kind == RENAME_COLLECTION:
-            with suppress(OperatorError):
+            with suppress(CollectionError):
                 self._rename(work)
                 return
             self._reader.tell(RenameRefused(self._entry.collection_id))

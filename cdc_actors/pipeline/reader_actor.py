@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request, Unknown
-from cdc_actors.errors import PositionLostError
+from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import (
     AdvanceSendHorizons,
@@ -318,7 +318,7 @@ class Reader(pykka.ThreadingActor):
 
     def _leave_out(self, meta: CollectionMeta, why: str) -> None:
         """Say why rows of a collection cannot be had."""
-        error = PositionLostError(f"{why} are not replicated")
+        error = RowsLostError(f"{why} are not replicated")
         entry = CollectionEntry(
             collection_id=meta.id, database=meta.database, name=meta.name
         )

@@ -22,7 +22,7 @@ from cdc_actors.changes import (
     Insert,
     Unknown,
 )
-from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.errors import CollectionError, TransientError
 from cdc_actors.pipeline.applier_actor import Applier
 from cdc_actors.pipeline.definitions import definition_of, entry_of
 from cdc_actors.pipeline.left_out import ExcludedCollections
@@ -359,7 +359,7 @@ class Router:
         if holder == _KEPT:
             remedy = "rename or drop that one at the target"
         there = ".".join(self.names.there(entry))
-        error = OperatorError(
+        error = CollectionError(
             f"{entry.database}.{entry.name} would be {there} at the target, which "
             f"{holder} is: {remedy}"
         )

@@ -6,6 +6,7 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,7 @@ class TaskActor(pykka.ThreadingActor):
         self._number = 0
         self._run: Run | None = None
         self._attempts = 0
+        self._refused_at: float | None = None
         self._rows_before = 0
         self._confirmed: int | None = None
 
@@ -164,6 +166,7 @@ class TaskActor(pykka.ThreadingActor):
     def _resume(self, who: Who) -> None:
         self._record(lambda task: task.resume(who=who, why="asked by a client"))
         self._attempts = 0
+        self._refused_at = None
         self._begin_run()
 
     def _delete(self, who: Who) -> None:
@@ -241,6 +244,7 @@ class TaskActor(pykka.ThreadingActor):
             self._record(lambda task: task.recover(who=_SERVICE, why="it moves again"))
         if run.age > HEALTHY_SECONDS:
             self._attempts = 0
+            self._refused_at = None
         self._confirmed = message.confirmed
         self._stored.save_now_and_then(message.checkpoints.values())
         self._show()
@@ -260,10 +264,23 @@ class TaskActor(pykka.ThreadingActor):
             failure_class=error.failure_class.value,
             exc_info=error.__cause__ if _is_unexpected(error) else None,
         )
-        if error.failure_class is FailureClass.TRANSIENT:
+        if self._is_retried(error):
             self._retry_later(error)
         else:
             self._stand_still(error)
+
+    def _is_retried(self, error: CdcError) -> bool:
+        """Tell whether the run is to be tried again: some errors are so for a while only.
+
+        The time counts from the first of them, until a run fails otherwise or is healthy.
+        """
+        if not error.patience:
+            self._refused_at = None
+            return error.failure_class is FailureClass.TRANSIENT
+        now = time.monotonic()
+        if self._refused_at is None:
+            self._refused_at = now
+        return now < self._refused_at + error.patience
 
     def _retry_later(self, error: CdcError) -> None:
         wait = backoff.delay(self._attempts)
@@ -273,7 +290,7 @@ class TaskActor(pykka.ThreadingActor):
             wait,
             lambda task: task.fail(
                 str(error),
-                error.failure_class,
+                FailureClass.TRANSIENT,
                 next_try=next_try,
                 who=_SERVICE,
                 why="the stream failed",

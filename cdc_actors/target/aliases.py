@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.target.connection import TargetRefusal
+from cdc_actors.errors import OperationRefusedError
 
 if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
@@ -29,11 +29,11 @@ def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
         for _ in range(_ATTEMPTS):
             try:
                 target.call("CreateAlias", create, database)
-            except TargetRefusal as refusal:
+            except OperationRefusedError as refusal:
                 create_refusal = refusal
             else:
                 return
-            with suppress(TargetRefusal):
+            with suppress(OperationRefusedError):
                 target.call("AlterAlias", alter, database)
                 return
     # The alias does not exist, so the answer to its creation names the obstacle.
@@ -45,6 +45,6 @@ def drop_alias(target: Connection, database: str, alias: str) -> None:
     request = milvus_pb2.DropAliasRequest(db_name=database, alias=alias)
     try:
         target.call("DropAlias", request, database)
-    except TargetRefusal as refusal:
+    except OperationRefusedError as refusal:
         if refusal.code != _NOT_FOUND and "does not exist" not in str(refusal):
             raise

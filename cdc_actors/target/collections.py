@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.changes import DEFAULT_DATABASE
-from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.errors import CollectionError, OperationRefusedError, TransientError
 from cdc_actors.target.aliases import drop_alias
-from cdc_actors.target.connection import TargetRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +37,7 @@ def ensure_database(target: Connection, name: str) -> None:
     request = milvus_pb2.CreateDatabaseRequest(db_name=name)
     try:
         target.call("CreateDatabase", request, DEFAULT_DATABASE)
-    except TargetRefusal:
+    except OperationRefusedError:
         if name not in _databases(target):
             raise
 
@@ -65,7 +64,7 @@ def create_collection(
     not auto-id: an ordinary Milvus refuses given values for one that is.
 
     Raises:
-        OperatorError: It exists with another schema, field by field, or the target
+        CollectionError: It exists with another schema, field by field, or the target
             cannot hold it.
     """
     ensure_database(target, definition.database)
@@ -91,7 +90,7 @@ def _insist_on_functions(target: Connection, definition: Definition, made: Any) 
     if created is not None and created.schema.functions:
         return
     drop_collection(target, *name)
-    raise OperatorError(
+    raise CollectionError(
         f"the target, Milvus {target.version}, knows no functions, and "
         f"{'.'.join(name)} has some: Milvus has them from 2.5 on"
     )
@@ -104,7 +103,7 @@ def describe(target: Connection, database: str, name: str) -> Any | None:
     )
     try:
         return target.call("DescribeCollection", request, database)
-    except TargetRefusal as refusal:
+    except OperationRefusedError as refusal:
         if refusal.code in _NOT_FOUND or "not found" in str(refusal):
             return None
         raise
@@ -118,13 +117,13 @@ def rename_collection(
     Milvus Lite lets go of a collection that it renames; one that was ``loaded`` is again.
 
     Raises:
-        OperatorError: The target refuses, or cannot move it into another database.
+        OperationRefusedError: The target refuses, or cannot move it into another database.
     """
     if old == new:
         return
     if target.is_lite and old[0] != new[0]:
         # It would rename it within its database, and call that a success.
-        raise OperatorError("Milvus Lite cannot rename into another database")
+        raise OperationRefusedError("Milvus Lite cannot rename into another database")
     if describe(target, *old) is not None or describe(target, *new) is None:
         ensure_database(target, new[0])
         request = milvus_pb2.RenameCollectionRequest(
@@ -269,7 +268,7 @@ def _compare(wanted: Any, existing: Any, name: str) -> None:
         if ours.get(part) != theirs.get(part)
     ]
     if differences:
-        raise OperatorError(
+        raise CollectionError(
             f"the target has a collection {name} with another schema "
             f"({'; '.join(differences)}): drop or rename it at the target"
         )

@@ -22,7 +22,13 @@ from pymilvus.client.grpc_handler import GrpcHandler
 from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.errors import CdcError, OperatorError, TransientError
+from cdc_actors.errors import (
+    AccessRefusedError,
+    CdcError,
+    OperationRefusedError,
+    OperatorError,
+    TransientError,
+)
 from cdc_actors.grpc_options import NO_KEEPALIVE
 
 if TYPE_CHECKING:
@@ -38,9 +44,11 @@ _RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before an operation that came too soon for the target is asked again."""
 
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
-_REFUSED = {
+_ACCESS_REFUSED = {
     grpc.StatusCode.UNAUTHENTICATED: "the target refuses the login",
     grpc.StatusCode.PERMISSION_DENIED: "the target's user lacks a privilege",
+}
+_REFUSED = {
     grpc.StatusCode.UNIMPLEMENTED: "the target does not know this operation",
     grpc.StatusCode.INVALID_ARGUMENT: "the target refuses the request",
 }
@@ -50,8 +58,13 @@ _RATE_LIMIT = 8
 # A partition that is not found (200) is none of them: right after it was created the
 # proxy (2.3.5) may not know it yet, and one that somebody dropped is created again.
 _REFUSAL_CODES = frozenset(
-    {10, 100, 105, 800, 1100, 1101, 1102, 1303, 1400, 1401, 1700, 1701, 1800, 1804}
+    {10, 100, 105, 800, 1100, 1101, 1102, 1303, 1700, 1701, 1800, 1804}
 )
+_ACCESS_CODES = frozenset({1400, 1401})
+"""Not authenticated, privilege not permitted."""
+_LOGIN_REFUSED = "auth check failure"
+"""What a proxy says of a wrong password where an answer has a code of another meaning."""
+
 _LITE_CONFLICT = 1
 _BROKEN = re.compile(
     r"NodeNotFound|node not found|NodeNotMatch|node offline|not ready|not healthy"
@@ -66,14 +79,6 @@ _log = structlog.get_logger()
 
 class RateLimitError(TransientError):
     """The target is asked for more than its limits allow; nothing was done."""
-
-
-class TargetRefusal(OperatorError):  # noqa: N818 - what it is, not that it is wrong
-    """The target understood and said no; ``code`` is Milvus's."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Connection:
@@ -98,7 +103,8 @@ class Connection:
 
         Raises:
             TransientError: There is no answer.
-            OperatorError: The target refuses the login or the settings are wrong.
+            AccessRefusedError: The target refuses the login.
+            OperatorError: The settings are wrong.
         """
         self.uri = uri
         self.alias_lock = threading.Lock()
@@ -136,7 +142,8 @@ class Connection:
 
         Raises:
             TransientError: The target is away or overloaded; a RateLimitError for rows.
-            OperatorError: The target refuses; a TargetRefusal where Milvus says why.
+            AccessRefusedError: It refuses the login, or the user lacks a privilege.
+            OperationRefusedError: It refuses this request.
         """
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
         pauses = chain(_RETRY_DELAYS, repeat(_RETRY_DELAYS[-1]))
@@ -204,7 +211,9 @@ class Connection:
                 return translated
         text = getattr(error, "message", "") or str(error)
         if "auth" in text.lower():
-            return OperatorError(f"{self._name} {self.uri} refuses the login: {text}")
+            return AccessRefusedError(
+                f"{self._name} {self.uri} refuses the login: {text}"
+            )
         return TransientError(f"cannot connect to {self._name} {self.uri}: {text}")
 
 
@@ -257,19 +266,23 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
     unclear = (method in _ROWS or broken) and code not in _REFUSAL_CODES
     if code == _RATE_LIMIT:
         raise RateLimitError(text)
+    if code in _ACCESS_CODES or _LOGIN_REFUSED in status.reason:
+        raise AccessRefusedError(text)
     passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
     if status.retriable or passing or unclear:
         raise TransientError(text)
-    raise TargetRefusal(text, code)
+    raise OperationRefusedError(text, code)
 
 
 def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     """Return what a failed call means."""
     code, details = error.code(), error.details()
+    if code in _ACCESS_REFUSED:
+        return AccessRefusedError(f"{_ACCESS_REFUSED[code]} ({method}): {details}")
     if code in _REFUSED:
-        return OperatorError(f"{_REFUSED[code]} ({method}): {details}")
+        return OperationRefusedError(f"{_REFUSED[code]} ({method}): {details}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in str(details):
-        return OperatorError(
+        return OperationRefusedError(
             f"one row is more than the target takes ({method}): {details}; raise "
             "proxy.grpc.serverMaxRecvSize there"
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.target.connection import TargetRefusal
+from cdc_actors.errors import OperationRefusedError
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Key
@@ -35,7 +35,7 @@ def _is_indexed(target: Connection, about: Any) -> bool:
     )
     try:
         target.call("DescribeIndex", request, about.db_name)
-    except TargetRefusal:
+    except OperationRefusedError:
         return False
     return True
 
@@ -64,7 +64,7 @@ def keys_in_partition(
     )
     try:
         found = target.call("Query", query, request.db_name)
-    except TargetRefusal:
+    except OperationRefusedError:
         found = _query_unloaded(target, query)
     columns = [f.scalars for f in found.fields_data if f.field_name == key_field]
     return [

@@ -24,8 +24,8 @@ def forward(target: Connection, request: Request, target_name: FullName) -> None
 
     Raises:
         TransientError: The target is away or overloaded.
-        OperatorError: It refuses; an operation repeated after a restart may be refused
-            because it is done already.
+        OperationRefusedError: It refuses; an operation repeated after a restart may be
+            refused because it is done already.
     """
     _send(target, request.kind, message_for(request, *target_name))
 

@@ -80,7 +80,7 @@ class RowWriter:
 
         Raises:
             TransientError: The target is away; which of the rows it has is unknown.
-            OperatorError: The target refuses.
+            CollectionError: The target refuses.
         """
         if batch.deletes:
             self.drain()

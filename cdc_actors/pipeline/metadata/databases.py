@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import DEFAULT_DATABASE, hybrid
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
 from cdc_actors.target.collections import drop_database, ensure_database
 from cdc_actors.tasks import (
@@ -95,7 +95,7 @@ class Databases:
         """
         there = self._spec.target_database(name)
         if self._router.is_shared(name):
-            raise OperatorError(
+            raise OperationRefusedError(
                 f"{there} at the target holds collections of other databases, too"
             )
         drop_database(self._target, there)
@@ -119,7 +119,7 @@ class Databases:
         self._context.record(RecordOperationStarted(operation))
         try:
             act()
-        except OperatorError as refusal:
+        except OperationRefusedError as refusal:
             detail = operation.detail | {"refused": str(refusal)}
             operation = replace(operation, detail=detail)
         self._context.record(RecordOperationApplied(operation))

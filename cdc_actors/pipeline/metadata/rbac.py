@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import PRIVILEGE_GROUP, hybrid
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.target import rbac as access
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
@@ -68,7 +68,7 @@ class RbacSync:
         act = access.remove if remove else access.add
         try:
             act(self._target, self._there(fact))
-        except OperatorError as refusal:
+        except OperationRefusedError as refusal:
             detail["refused"] = str(refusal)
         kind = access.request_name(fact, remove=remove)
         self._record(kind, " ".join(fact[1:]), detail)

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymilvus.grpc_gen import schema_pb2
 
-from cdc_actors.changes import DropCollection, Request
+from cdc_actors.changes import Delete, DropCollection, Request
+from cdc_actors.errors import AccessRefusedError, OperationRefusedError, OperatorError
+from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.applier_actor import Applier
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
+    CollectionSuspended,
+    RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
     WorkArrived,
 )
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
 from cdc_actors.pipeline.work_queue import WorkQueue
-from cdc_actors.replication.barriers import BarrierOperation
+from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.tasks import (
     ALTER_ALIAS,
+    ALTER_COLLECTION,
     CREATE_ALIAS,
     DROP_ALIAS,
     DROP_COLLECTION,
@@ -44,7 +49,16 @@ LATE = [
 class Stage:
     """An applier of a collection of the source; what it asks, records and tells is kept."""
 
-    def __init__(self, state: CollectionState) -> None:
+    def __init__(
+        self,
+        state: CollectionState,
+        *,
+        target_fails: Exception | None = None,
+        store_fails: Exception | None = None,
+    ) -> None:
+        self._target_fails = target_fails
+        self._store_fails = store_fails
+        self.released: list[object] = []
         self.asked: list[tuple[str, str]] = []
         self.recorded: list[RecordOperationStarted | RecordOperationApplied] = []
         self.told: list[object] = []
@@ -52,20 +66,33 @@ class Stage:
         context = SimpleNamespace(
             stopping=False,
             guard=lambda step: step(),
-            record=self.recorded.append,
-            release=lambda _marks, _rows=0: None,
+            record=self._record,
+            release=lambda marks, _rows=0: self.released.extend(marks),
             budget=SimpleNamespace(work_done=lambda: None),
         )
         reader = SimpleNamespace(tell=self.told.append)
         key = schema_pb2.FieldSchema(name="id", fieldID=100, is_primary_key=True)
         schema = schema_pb2.CollectionSchema(fields=[key]).SerializeToString()
         known = entry(445, state=state, schema=schema)
-        target = SimpleNamespace(is_lite=False, call=self._call)
+        target = SimpleNamespace(
+            is_lite=False,
+            call=self._call,
+            begin_insert=self._call,
+            finish=lambda answer, _method: answer,
+            wait=lambda _seconds: None,
+        )
         self._applier = Applier(
             known, context, target, self._queue, reader, SPEC, exists=False
         )
 
-    def _call(self, method: str, request: Any, _database: str) -> None:
+    def _record(self, message: Any) -> None:
+        if self._store_fails:
+            raise self._store_fails
+        self.recorded.append(message)
+
+    def _call(self, method: str, request: Any, _database: str = "") -> None:
+        if self._target_fails:
+            raise self._target_fails
         self.asked.append((method, request.alias))
 
     def give(self, *items: Work) -> list[str]:
@@ -99,3 +126,47 @@ def test_alias_that_is_moved_to_what_was_dropped(state: CollectionState) -> None
     assert kinds == [DROP_COLLECTION, DROP_COLLECTION, DROP_ALIAS]
     assert stage.asked == [("DropAlias", "a")]
     assert stage.told == [CollectionDropped(445), AliasMoved(("default", "a"), None)]
+
+
+DELETE = Delete(445, "dml_0_445v0", "", 9, (1,))
+HOLD = MemoryBudget(1000).quota(1.0).hold(10)
+ROWS = RowChunk((DELETE,), ("mark",), may_exist=False, memory=HOLD)
+ALTER = CatalogOperation(ALTER_COLLECTION, 9, {"properties": {"ttl": "1"}}, ("mark",))
+FLUSH = ForwardRequest(Request("Flush", 9, "default", ("a",), b""), ("mark",))
+
+
+@pytest.mark.parametrize("work", [ROWS, ALTER, FLUSH])
+def test_a_refused_login_is_not_the_collections(work: Work) -> None:
+    """It ends the run with nothing recorded, and the checkpoint stays where it was."""
+    refusal = AccessRefusedError("the target refuses the login")
+    stage = Stage(CollectionState.LIVE, target_fails=refusal)
+    with pytest.raises(AccessRefusedError):
+        stage.give(work)
+    assert (stage.recorded, stage.told, stage.released) == ([], [], [])
+
+
+def test_a_refused_row_sets_the_collection_aside() -> None:
+    """The run goes on without it, and what it held is let go of."""
+    stage = Stage(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100))
+    stage._queue.put(ROWS)
+    stage._applier.on_receive(WorkArrived())
+    assert [type(each) for each in stage.recorded] == [RecordCollectionSetAside]
+    assert stage.told == [CollectionSuspended(445)]
+    assert stage.released == ["mark"]
+
+
+def test_a_refused_operation_is_noted() -> None:
+    """The collection goes on without it."""
+    stage = Stage(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100))
+    assert stage.give(ALTER) == [ALTER_COLLECTION]
+    assert stage.recorded[0].operation.refused == "no"
+    assert stage.told == []
+
+
+def test_what_the_store_cannot_do_is_not_the_collections() -> None:
+    """Every collection would meet it: it ends the run as the task's error."""
+    broken = OperatorError("the event log cannot be read")
+    stage = Stage(CollectionState.LIVE, store_fails=broken)
+    with pytest.raises(OperatorError, match="cannot be read"):
+        stage.give(DROP)
+    assert stage.told == []

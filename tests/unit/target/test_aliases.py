@@ -7,9 +7,9 @@ from threading import Lock
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.aliases import set_alias
 from cdc_actors.target.collections import drop_collection
-from cdc_actors.target.connection import TargetRefusal
 
 
 class Aliases:
@@ -26,7 +26,7 @@ class Aliases:
         creating = method == "CreateAlias"
         if creating == self.there or not self._goes:
             self.there = self.there and not self._goes
-            raise TargetRefusal(f"{method}: no", 1)
+            raise OperationRefusedError(f"{method}: no", 1)
         self.owner = request.collection_name
 
 
@@ -39,7 +39,7 @@ def test_an_alias_that_goes_away_between_two_requests() -> None:
 
 def test_a_name_that_is_a_collection() -> None:
     """What is in the way is what the error says."""
-    with pytest.raises(TargetRefusal, match="CreateAlias"):
+    with pytest.raises(OperationRefusedError, match="CreateAlias"):
         set_alias(Aliases(goes=False), "default", "books", "read")  # type: ignore[arg-type]
 
 
@@ -66,7 +66,7 @@ class Moving:
                     self.move()
                 return milvus_pb2.DescribeCollectionResponse(aliases=found)
             case "CreateAlias" if request.alias in self.stands:
-                raise TargetRefusal("it is there", 1)
+                raise OperationRefusedError("it is there", 1)
             case "CreateAlias" | "AlterAlias":
                 assert self.alias_lock.locked()
                 self.stands[request.alias] = request.collection_name

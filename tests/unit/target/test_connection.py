@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 from pymilvus.grpc_gen import common_pb2
 
-from cdc_actors.errors import TransientError
-from cdc_actors.target.connection import RateLimitError, TargetRefusal, check
+from cdc_actors.errors import (
+    AccessRefusedError,
+    CollectionError,
+    OperationRefusedError,
+    TransientError,
+)
+from cdc_actors.target.connection import RateLimitError, check, rpc_error
 
 UNEXPECTED = 65535
 """Milvus 2.3.5 has this code for whatever its components did not expect."""
@@ -38,7 +44,7 @@ def test_what_is_unclear_is_no_for_operations_and_not_now_for_rows(
 ) -> None:
     """An operation may be left out and is told of; rows may not."""
     unclear = answer(UNEXPECTED, "at most one distinct index is allowed per field")
-    with pytest.raises(TargetRefusal, match="at most one"):
+    with pytest.raises(OperationRefusedError, match="at most one"):
         check(unclear, "CreateIndex", lite=lite)
     with pytest.raises(TransientError):
         check(unclear, "Insert", lite=lite)
@@ -59,3 +65,50 @@ def test_a_rate_limit_is_told_apart() -> None:
 def test_success_is_silent() -> None:
     """Milvus's own zero, old and new."""
     check(answer(0), "Insert")
+
+
+class Refusal(grpc.RpcError):
+    """A call that fails with a status of gRPC's."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self.code = lambda: code
+        self.details = lambda: details
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "auth check failure, please check username"),
+        (grpc.StatusCode.PERMISSION_DENIED, "PrivilegeInsert: permission deny"),
+    ],
+)
+def test_login_and_privileges_are_the_tasks(
+    code: grpc.StatusCode, details: str
+) -> None:
+    """Every collection meets the same refusal, so none is set aside for it."""
+    error = rpc_error(Refusal(code, details), "Insert")
+    assert isinstance(error, AccessRefusedError)
+    assert not isinstance(error, CollectionError)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1400, "not authenticated"),
+        (1401, "privilege not permitted"),
+        (UNEXPECTED, "auth check failure, please check username and password"),
+    ],
+)
+@pytest.mark.parametrize("method", ["Insert", "CreateIndex"])
+def test_login_and_privileges_in_an_answer_are_the_tasks(
+    method: str, code: int, reason: str
+) -> None:
+    """Milvus says so with codes of its own, too."""
+    with pytest.raises(AccessRefusedError):
+        check(answer(code, reason), method)
+
+
+def test_a_refused_request_is_not_the_tasks() -> None:
+    """What the target does not know, or does not want, is one operation's matter."""
+    unknown = Refusal(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
+    assert isinstance(rpc_error(unknown, "RenameCollection"), OperationRefusedError)

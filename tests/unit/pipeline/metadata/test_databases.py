@@ -5,6 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from cdc_actors.errors import AccessRefusedError
 from cdc_actors.pipeline.messages import RecordOperationStarted
 from cdc_actors.pipeline.metadata.databases import Databases
 from cdc_actors.tasks import TaskSpec
@@ -26,6 +29,7 @@ class Stage:
         self.filled: set[str] = set()
         self.asked: list[str] = []
         self.dies_after = ""
+        self.refuses = False
         self.start()
 
     def start(self) -> None:
@@ -51,6 +55,8 @@ class Stage:
 
     def call(self, method: str, request: Any, _database: str) -> Any:
         """As the target does."""
+        if self.refuses:
+            raise AccessRefusedError("the target refuses the login")
         if method == "ListDatabases":
             return SimpleNamespace(db_names=sorted(self.there))
         self.asked.append(f"{method} {request.db_name}")
@@ -127,3 +133,16 @@ def test_killed_before_the_drop_is_written_down() -> None:
         assert stage.look(*source) == asked
         assert stage.task.databases == dict.fromkeys(source, True)
         assert stage.there == {"default", *source}
+
+
+def test_refused_login_is_not_written_down() -> None:
+    """The run ends, and the next one creates the database when the login is good again."""
+    stage = Stage()
+    stage.refuses = True
+    with pytest.raises(AccessRefusedError):
+        stage.look("a")
+    assert (stage.task.databases, stage.task.refused) == ({"a": False}, 0)
+    stage.refuses = False
+    stage.start()
+    assert stage.look("a") == ["CreateDatabase a"]
+    assert stage.task.databases == {"a": True}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import AccessRefusedError, OperationRefusedError
 from cdc_actors.pipeline.metadata.rbac import RbacSync
 from cdc_actors.source.catalog.rbac import RbacMeta
 from cdc_actors.tasks import NameMapping, TaskSpec
@@ -34,15 +34,18 @@ class Target:
 
     is_lite = False
 
-    def __init__(self, *, old: bool = False) -> None:
+    def __init__(self, *, old: bool = False, closed: bool = False) -> None:
         self.old = old
+        self.closed = closed
         self.asked: list[Any] = []
 
     def call(self, kind: str, request: Any, database: str) -> Any:
         """Answer as Milvus does."""
         assert database == "default"
+        if self.closed:
+            raise AccessRefusedError(f"{kind}: permission deny")
         if self.old and "PrivilegeGroup" in kind:
-            raise OperatorError(f"{kind} is not known here")
+            raise OperationRefusedError(f"{kind} is not known here")
         if kind == "SelectRole":
             return milvus_pb2.SelectRoleResponse()
         if kind == "ListPrivilegeGroups":
@@ -105,3 +108,12 @@ def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
         "OperatePrivilegeGroup",
         "OperatePrivilegeGroup",
     ]
+
+
+def test_a_missing_privilege_of_the_tasks_user_is_the_tasks(
+    records: list[Operation],
+) -> None:
+    """No rule is written down as refused, so that all are tried again later."""
+    with pytest.raises(AccessRefusedError):
+        access(Target(closed=True), records, frozenset()).see(RbacMeta(FACTS, {}))
+    assert records == []
