@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from cdc_actors.errors import FailureClass
+
 if TYPE_CHECKING:
     from pykka import ActorRef
+
+    from cdc_actors.errors import CdcError
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -32,3 +37,34 @@ def tell_later(ref: ActorRef[Any], message: object, seconds: float) -> None:
     timer = threading.Timer(seconds, tell)
     timer.daemon = True
     timer.start()
+
+
+class Retries:
+    """The failures of one task's runs in a row. One thread uses it."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Count the next failure as a first one."""
+        self._attempts = 0
+        self._refused_at: float | None = None
+
+    def failed(self, error: CdcError) -> bool:
+        """Count a failure; tell whether the run is to be tried again.
+
+        An error with patience is retried for that long, counted from the first of them
+        until another error or ``reset``.
+        """
+        self._attempts += 1
+        if not error.patience:
+            self._refused_at = None
+            return error.failure_class is FailureClass.TRANSIENT
+        now = time.monotonic()
+        if self._refused_at is None:
+            self._refused_at = now
+        return now < self._refused_at + error.patience
+
+    def delay(self) -> float:
+        """Return the seconds to wait before the next try."""
+        return delay(self._attempts)

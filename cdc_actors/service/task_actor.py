@@ -6,7 +6,6 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +89,7 @@ class TaskActor(pykka.ThreadingActor):
         self._supervisor = supervisor
         self._number = 0
         self._run: Run | None = None
-        self._attempts = 0
-        self._refused_at: float | None = None
+        self._retries = backoff.Retries()
         self._rows_before = 0
         self._confirmed: int | None = None
 
@@ -165,8 +163,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def _resume(self, who: Who) -> None:
         self._record(lambda task: task.resume(who=who, why="asked by a client"))
-        self._attempts = 0
-        self._refused_at = None
+        self._retries.reset()
         self._begin_run()
 
     def _delete(self, who: Who) -> None:
@@ -243,8 +240,7 @@ class TaskActor(pykka.ThreadingActor):
         if self._stored.task.failure and run.age > SETTLED_SECONDS:
             self._record(lambda task: task.recover(who=_SERVICE, why="it moves again"))
         if run.age > HEALTHY_SECONDS:
-            self._attempts = 0
-            self._refused_at = None
+            self._retries.reset()
         self._confirmed = message.confirmed
         self._stored.save_now_and_then(message.checkpoints.values())
         self._show()
@@ -256,7 +252,6 @@ class TaskActor(pykka.ThreadingActor):
 
     def _failed(self, error: CdcError) -> None:
         """Try again later, or wait for the operator, as the error's class says."""
-        self._attempts += 1
         _log.warning(
             "stream failed",
             task_id=self._id,
@@ -264,26 +259,13 @@ class TaskActor(pykka.ThreadingActor):
             failure_class=error.failure_class.value,
             exc_info=error.__cause__ if _is_unexpected(error) else None,
         )
-        if self._is_retried(error):
+        if self._retries.failed(error):
             self._retry_later(error)
         else:
             self._stand_still(error)
 
-    def _is_retried(self, error: CdcError) -> bool:
-        """Tell whether the run is to be tried again: some errors are so for a while only.
-
-        The time counts from the first of them, until a run fails otherwise or is healthy.
-        """
-        if not error.patience:
-            self._refused_at = None
-            return error.failure_class is FailureClass.TRANSIENT
-        now = time.monotonic()
-        if self._refused_at is None:
-            self._refused_at = now
-        return now < self._refused_at + error.patience
-
     def _retry_later(self, error: CdcError) -> None:
-        wait = backoff.delay(self._attempts)
+        wait = self._retries.delay()
         next_try = datetime.now(UTC) + timedelta(seconds=wait)
         self._try_to_record(
             error,
@@ -314,7 +296,7 @@ class TaskActor(pykka.ThreadingActor):
                 str(error), checkpoints, who=_SERVICE, why="waiting does not help"
             )
 
-        wait = backoff.delay(self._attempts)
+        wait = self._retries.delay()
         if not self._try_to_record(error, wait, fail_and_pause):
             backoff.tell_later(self.actor_ref, RetryRun(self._number), wait)
 

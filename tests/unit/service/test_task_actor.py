@@ -94,7 +94,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     harness = Harness(log, SecretBox.open(tmp_path / "cdc.key", {}))
     clock = SimpleNamespace(monotonic=lambda: harness.now)
-    monkeypatch.setattr(task_actor, "time", clock)
+    monkeypatch.setattr(task_actor.backoff, "time", clock)
     yield harness
     log.close()
 
