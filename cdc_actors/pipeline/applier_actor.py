@@ -317,7 +317,7 @@ class Applier(pykka.ThreadingActor):
         self._context.budget.work_done()
         if isinstance(work, RowChunk):
             work.memory.release()
-        self._context.release(work.marks, rows)
+        self._context.release(work.checkpoints, rows)
 
     def _give_up_collection(self, error: CollectionError) -> None:
         """Set the collection aside; the others go on."""

@@ -1,7 +1,7 @@
-"""What the reader and the appliers of one running task share.
+"""What the reader and the appliers of one run of a task share.
 
-A stream is one run of a task from opening its source to the next pause, failure or stop.
-Its number tells a late message of an earlier run from one of this.
+A run goes from opening the source to the next pause, failure or stop. Its number tells a
+late message of an earlier run from one of this.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, Unknown
     from cdc_actors.memory_budget import MemoryBudget
 
-IN_HAND = 2.0
-FETCHED_AHEAD = 0.125
-"""What a run may hold of the memory that is free: between log and target, and before it
-is read at all."""
+ROWS_SHARE = 2.0
+"""How many times the memory that is free a run may hold between log and target."""
 
-GRACE = 0.25
-"""Seconds that requests under way get to be answered once the stream is to stop."""
+PREFETCH_SHARE = 0.125
+"""How much of the memory that is free a run may hold before it takes it from the log."""
+
+STOP_GRACE = 0.25
+"""Seconds that requests under way have to be answered once the run is to stop."""
 
 RECORD_TIMEOUT = 30.0
 """Seconds that the event log may take to write one event."""
@@ -42,11 +43,11 @@ class RunContext:
     """Shared by the threads of one run of a task; every method is safe for any."""
 
     def __init__(
-        self, number: int, task: pykka.ActorRef[Any], memory: MemoryBudget
+        self, run_number: int, task: pykka.ActorRef[Any], memory: MemoryBudget
     ) -> None:
-        self.number = number
-        self.budget = RunBudget(memory.quota(IN_HAND))
-        self.fetched_ahead = memory.quota(FETCHED_AHEAD)
+        self.run_number = run_number
+        self.budget = RunBudget(memory.quota(ROWS_SHARE))
+        self.prefetch = memory.quota(PREFETCH_SHARE)
         self._task = task
         self._progress = Progress()
         self._lock = threading.Lock()
@@ -54,28 +55,28 @@ class RunContext:
         self._rows = 0
         self._sent: dict[str, int] = {}
 
-    def begin(self, channel: str, checkpoint: Checkpoint | None) -> None:
+    def add_channel(self, channel: str, checkpoint: Checkpoint | None) -> None:
         """Say up to where a channel is applied from before, None for nowhere."""
         with self._lock:
-            self._progress.begin(channel, checkpoint)
+            self._progress.add_channel(channel, checkpoint)
 
-    def open_mark(self, channel: str, checkpoint: Checkpoint) -> PendingCheckpoint:
-        """Return the channel's next mark, held once."""
+    def begin_checkpoint(
+        self, channel: str, checkpoint: Checkpoint
+    ) -> PendingCheckpoint:
+        """Return the channel's next checkpoint with the caller's reference to it."""
         with self._lock:
-            mark = self._progress.open(channel, checkpoint)
-            self._progress.hold(mark)
-            return mark
+            return self._progress.begin_checkpoint(channel, checkpoint)
 
-    def hold(self, mark: PendingCheckpoint) -> PendingCheckpoint:
-        """Keep a mark busy once more, and return it."""
+    def acquire(self, checkpoint: PendingCheckpoint) -> PendingCheckpoint:
+        """Refer to a checkpoint once more, and return it."""
         with self._lock:
-            self._progress.hold(mark)
-        return mark
+            self._progress.acquire(checkpoint)
+        return checkpoint
 
-    def release(self, marks: Iterable[PendingCheckpoint], rows: int = 0) -> None:
-        """Say that a part of each mark is applied, with so many rows."""
+    def release(self, parts: Iterable[PendingCheckpoint], rows: int = 0) -> None:
+        """Give up one reference to each: a part is applied, with so many rows."""
         with self._lock:
-            self._progress.release(marks)
+            self._progress.release(parts)
             self._rows += rows
 
     def checkpoints(self) -> dict[str, Checkpoint]:
@@ -85,7 +86,7 @@ class RunContext:
 
     def note_sent(self, channel: str, timestamp: int) -> None:
         """Say that a channel's changes up to a timestamp are on their way."""
-        self._sent[channel] = timestamp
+        self._sent[channel] = max(timestamp, self._sent.get(channel, 0))
 
     @property
     def sent(self) -> dict[str, int]:
@@ -98,36 +99,38 @@ class RunContext:
         return self._rows
 
     def stop(self) -> None:
-        """Ask every thread of the stream to end; what waits is given up after a grace."""
+        """Ask every thread of the run to end; what waits is cancelled after a grace."""
         if self._stop_at is None:
             self._stop_at = time.monotonic()
 
     @property
     def stopping(self) -> bool:
-        """Whether the stream is to end."""
+        """Whether the run is to end."""
         return self._stop_at is not None
 
     def close(self) -> None:
         """Give back the memory. Idempotent; after every thread was asked to end."""
         self.budget.close()
-        self.fetched_ahead.close()
+        self.prefetch.close()
 
     def cancelled(self) -> bool:
         """Tell whether even requests under way have had their time."""
-        return self._stop_at is not None and time.monotonic() > self._stop_at + GRACE
+        return (
+            self._stop_at is not None and time.monotonic() > self._stop_at + STOP_GRACE
+        )
 
     def record(self, message: object) -> None:
         """Have the task write an event; returns when it is durable.
 
         Raises:
             CdcError: The event log does not take it.
-            TransientError: It does not answer in time, or the stream is to stop.
+            TransientError: It does not answer in time, or the run is to stop.
         """
         answer = self._task.ask(message, block=False)
         deadline = time.monotonic() + RECORD_TIMEOUT
         while not self.cancelled() and time.monotonic() < deadline:
             try:
-                answer.get(timeout=GRACE)
+                answer.get(timeout=STOP_GRACE)
             except pykka.Timeout:
                 continue
             except pykka.ActorDeadError as error:
@@ -148,15 +151,15 @@ class RunContext:
         )
         self.record(RecordOperationApplied(operation))
 
-    def tell(self, message: object) -> None:
+    def notify_task(self, message: object) -> None:
         """Send the task a message that needs no answer."""
         self._task.tell(message)
 
     def guard(self, step: Callable[[], None]) -> bool:
-        """Run one step of a thread of the stream; tell whether it went well.
+        """Run one step of a thread of the run; tell whether it went well.
 
-        A failure ends the stream and is told to the task, which decides what follows; in
-        a stream that is stopping, failures are its stopping.
+        A failure ends the run and is told to the task, which decides what follows; in a
+        run that is stopping, failures are its stopping.
         """
         try:
             step()
@@ -172,4 +175,4 @@ class RunContext:
             wrapped.__cause__ = error
             error = wrapped
         self.stop()
-        self.tell(RunFailed(self.number, error))
+        self.notify_task(RunFailed(self.run_number, error))

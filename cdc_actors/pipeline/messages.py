@@ -98,16 +98,18 @@ class RecordStarts:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceSendHorizons:
-    """To a task: a channel's changes up to ``sent`` may now reach the target."""
+    """To a task: each channel's changes up to its horizon may now reach the target.
+
+    Horizons are hybrid timestamps, by channel. Answered when they are durable.
+    """
 
     run_number: int
-    channel: str
-    sent: int
+    horizons: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgressed:
-    """To a task: where the stream is. ``confirmed`` is a hybrid timestamp, or None.
+    """To a task: how far the run has come. ``confirmed`` is a hybrid timestamp, or None.
 
     ``waits`` says by collection id why what the source did to some is not done yet.
     """
@@ -122,7 +124,7 @@ class RunProgressed:
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """To a task: a reader or an applier of the stream cannot go on."""
+    """To a task: a reader or an applier of the run cannot go on."""
 
     run_number: int
     error: CdcError

@@ -109,7 +109,7 @@ class PendingOperations:
         """Hand an operation on if its time has come; tell whether it is settled."""
         work, owner = parked.work, parked.owner
         if self._router.is_gone(owner):
-            self._context.release(work.marks)
+            self._context.release(work.checkpoints)
             return self._lose_alias(parked)
         collection = self._router.get(owner)
         if collection is None or not self.is_due(collection, parked.timestamp):

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from cdc_actors.changes import LOGICAL_BITS, Checkpoint, Request, Unknown
+from cdc_actors.changes import Checkpoint, Request, Unknown
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import (
-    AdvanceSendHorizons,
     AliasMoved,
     CollectionDropped,
     CollectionRenamed,
@@ -32,6 +31,7 @@ from cdc_actors.pipeline.metadata.properties import Properties
 from cdc_actors.pipeline.metadata.rbac import RbacSync
 from cdc_actors.pipeline.pending import PendingOperations
 from cdc_actors.pipeline.router import Router
+from cdc_actors.pipeline.send_horizon import SendHorizon
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import open_reader
@@ -57,8 +57,6 @@ start all tasks want to."""
 
 POLL_SECONDS = 0.05
 REPORT_SECONDS = 0.25
-FENCE_STEP = 5_000 << LOGICAL_BITS
-"""How far a fence is moved ahead, as a hybrid timestamp: five seconds."""
 
 
 class Reader(pykka.ThreadingActor):
@@ -77,7 +75,6 @@ class Reader(pykka.ThreadingActor):
         self._open = ExitStack()
         self._opened = False
         self._reported = 0.0
-        self._fences = dict(assignment.fences)
 
     def on_receive(self, message: Any) -> None:
         """Take one step. Runs in the actor's own thread."""
@@ -152,11 +149,14 @@ class Reader(pykka.ThreadingActor):
         job = self._job
         self._target = connect(job.spec.target, job.token, self._context.cancelled)
         self._open.callback(self._target.close)
-        self._wal: WalReader = open_reader(job.source, self._context.fetched_ahead)
+        self._wal: WalReader = open_reader(job.source, self._context.prefetch)
         self._open.callback(self._wal.close)
         self._catalog = Catalog(job.source.etcd)
         self._open.callback(self._catalog.close)
         self._channels = Channels(self._wal, self._context.budget)
+        self._send_horizon = SendHorizon(
+            self._context, self._channels, job.send_horizons
+        )
         self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)
@@ -223,12 +223,12 @@ class Reader(pykka.ThreadingActor):
 
     def _record_starts(self, starts: Mapping[str, Checkpoint], why: str) -> None:
         """A channel that a collection of the task uses is never without a checkpoint."""
-        self._context.record(RecordStarts(self._context.number, starts, why))
+        self._context.record(RecordStarts(self._context.run_number, starts, why))
 
     def _subscribe(self, channel: str, start: Checkpoint | None = None) -> None:
         """Read a channel from ``start``, its last checkpoint, or its oldest record on."""
         checkpoint = start or self._job.checkpoints.get(channel)
-        self._context.begin(channel, checkpoint)
+        self._context.add_channel(channel, checkpoint)
         self._channels.subscribe(channel, checkpoint)
 
     def _follow_catalog(self) -> None:
@@ -325,49 +325,40 @@ class Reader(pykka.ThreadingActor):
         self._router.leave_out(entry, error)
 
     def _take(self, record: Record) -> None:
-        change = decode(record.payload)
-        if record.position.channel == self._job.source.replicate_chan:
-            self._take_request(record.position, change)
+        position, change = record.position, decode(record.payload)
+        if record.channel == self._job.source.replicate_chan:
+            self._take_request(position, change)
             return
-        window = self._channels.take(record.position, change)
+        window = self._channels.take(position, change)
         if window is None:
             return
-        channel = record.position.channel
-        mark = self._context.open_mark(channel, window.checkpoint)
+        channel = record.channel
+        checkpoint = self._context.begin_checkpoint(channel, window.checkpoint)
         if window.changes:
-            may_exist = window.changes[0].timestamp <= self._job.fences.get(channel, 0)
-            self._send(channel, window.changes[-1].timestamp)
-            self._router.route(channel, window, mark, may_exist=may_exist)
-        self._context.release([mark])
-
-    def _send(self, channel: str, timestamp: int) -> None:
-        """Move the channel's fence before anything beyond it is sent."""
-        if timestamp > self._fences.get(channel, 0):
-            fence = timestamp + FENCE_STEP
-            self._context.record(
-                AdvanceSendHorizons(self._context.number, channel, fence)
-            )
-            self._fences[channel] = fence
-        earlier = self._job.fences.get(channel, 0)
-        self._context.note_sent(channel, max(timestamp, earlier))
+            first, last = window.changes[0].timestamp, window.changes[-1].timestamp
+            may_exist = self._send_horizon.may_exist(channel, first)
+            self._send_horizon.reach(channel, last)
+            self._router.route(channel, window, checkpoint, may_exist=may_exist)
+        self._context.release([checkpoint])
 
     def _take_request(self, position: Position, change: Any) -> None:
         behind = self._channels.see(position)
-        mark = self._context.open_mark(position.channel, Checkpoint(position, False, 0))
+        upto = Checkpoint(position, inclusive=False, tick=0)
+        checkpoint = self._context.begin_checkpoint(position.channel, upto)
         match change:
             case Request():
-                self._client_requests.add(change, mark, behind=behind)
+                self._client_requests.add(change, checkpoint, behind=behind)
             case Unknown():
                 self._context.record_unknown(change)
-        self._context.release([mark])
+        self._context.release([checkpoint])
 
     def _report(self) -> None:
         self._reported = time.monotonic()
         checkpoints = self._context.checkpoints()
         ticks = [checkpoints[c].tick for c in self._router.live_channels()]
-        self._context.tell(
+        self._context.notify_task(
             RunProgressed(
-                self._context.number,
+                self._context.run_number,
                 checkpoints,
                 min(ticks) if ticks and all(ticks) else None,
                 self._context.rows,

@@ -173,15 +173,20 @@ class Router:
         return [c.applier for c in self._collections.values() if c.applier is not None]
 
     def route(
-        self, channel: str, window: Window, mark: PendingCheckpoint, *, may_exist: bool
+        self,
+        channel: str,
+        window: Window,
+        checkpoint: PendingCheckpoint,
+        *,
+        may_exist: bool,
     ) -> None:
-        """Give every change of a window to its collection; ``mark`` is held for each."""
+        """Give every change of a window to its collection, with ``checkpoint``."""
         for key, run in groupby(window.changes, key=_run_key):
             if isinstance(key, int):
-                self._rows(channel, key, run, mark, may_exist=may_exist)
+                self._rows(channel, key, run, checkpoint, may_exist=may_exist)
             else:
                 for change in run:
-                    self._operation(channel, change, mark)
+                    self._operation(channel, change, checkpoint)
 
     def give(self, collection: Collection, work: Work) -> None:
         """Give a collection an operation from beside the log."""
@@ -227,7 +232,7 @@ class Router:
         for item in items:
             if isinstance(item, RowChunk):
                 item.memory.release()
-            self._context.release(item.marks)
+            self._context.release(item.checkpoints)
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias of the target stands for; if for nothing, it is free."""
@@ -245,12 +250,12 @@ class Router:
         channel: str,
         collection_id: int,
         run: Iterable[Change],
-        mark: PendingCheckpoint,
+        checkpoint: PendingCheckpoint,
         *,
         may_exist: bool,
     ) -> None:
         if not self.knows(collection_id):
-            self._create(collection_id, mark)
+            self._create(collection_id, checkpoint)
         collection = self._collections.get(collection_id)
         if collection is None or collection.entry.state is not CollectionState.LIVE:
             return
@@ -258,16 +263,18 @@ class Router:
         if not collection.lanes.matters(channel, rows[0]):
             return
         memory = self._context.budget.hold(total_cost(rows))
-        piece = RowChunk(rows, (self._context.hold(mark),), may_exist, memory)
+        piece = RowChunk(rows, (self._context.acquire(checkpoint),), may_exist, memory)
         self._deliver(collection, collection.lanes.add(channel, piece))
 
-    def _operation(self, channel: str, change: Change, mark: PendingCheckpoint) -> None:
+    def _operation(
+        self, channel: str, change: Change, checkpoint: PendingCheckpoint
+    ) -> None:
         match change:
             case CreateCollection():
                 if not self.knows(change.collection):
-                    self._create(change.collection, mark)
+                    self._create(change.collection, checkpoint)
             case DropCollection() | DropPartition():
-                self._barrier(channel, change, mark)
+                self._barrier(channel, change, checkpoint)
             case Unknown():
                 self._context.record_unknown(change)
 
@@ -275,18 +282,18 @@ class Router:
         self,
         channel: str,
         change: DropCollection | DropPartition,
-        mark: PendingCheckpoint,
+        checkpoint: PendingCheckpoint,
     ) -> None:
         collection = self._collections.get(change.collection)
         if collection is not None and collection.lanes.matters(channel, change):
-            step = BarrierOperation(change, (self._context.hold(mark),))
+            step = BarrierOperation(change, (self._context.acquire(checkpoint),))
             self._deliver(collection, collection.lanes.add(channel, step))
 
-    def _create(self, collection_id: int, mark: PendingCheckpoint) -> None:
+    def _create(self, collection_id: int, checkpoint: PendingCheckpoint) -> None:
         """Replicate a collection from here on, if the catalog has it.
 
         Each channel says CreateCollection, and the first one counts. After a restart a
-        channel may have it behind its checkpoint while another, which held the mark, has
+        channel may have it behind its checkpoint while another, which held it back, has
         not said it yet: then the collection's first rows count.
         """
         meta = self._catalog.collection(collection_id)
@@ -305,7 +312,7 @@ class Router:
             return
         collection = self._add(entry, exists=False)
         definition = definition_of(meta, self.names.there(entry))
-        create = CreateCollectionWork(definition, (self._context.hold(mark),))
+        create = CreateCollectionWork(definition, (self._context.acquire(checkpoint),))
         self._deliver(collection, [create])
 
     def _go_on_creating(self, entry: CollectionEntry) -> None:

@@ -33,14 +33,14 @@ class Run:
         self,
         number: int,
         task: pykka.ActorRef[Any],
-        assignment: RunSpec,
+        spec: RunSpec,
         memory: MemoryBudget,
     ) -> None:
         self.number = number
         self.progress: RunProgressed | None = None
         self._begun_at = time.monotonic()
         self._context = RunContext(number, task, memory)
-        self._reader = Reader.start(self._context, assignment)
+        self._reader = Reader.start(self._context, spec)
         self._reader.tell(TakeStep())
 
     @property

@@ -19,7 +19,7 @@ class RunSpec:
     """What a reader is to do: from where, what, to where.
 
     What follows the token comes from earlier runs. Between a channel's checkpoint and its
-    fence, changes may be at the target or not.
+    send horizon, changes may be at the target or not.
     """
 
     source: SourceConfig
@@ -32,4 +32,4 @@ class RunSpec:
     access: frozenset[RbacRule]
     passwords: Mapping[str, str]
     checkpoints: Mapping[str, Checkpoint]
-    fences: Mapping[str, int]
+    send_horizons: Mapping[str, int]

@@ -17,7 +17,7 @@ class CreateCollectionWork:
     """Bring the applier's collection into being at the target."""
 
     definition: Definition
-    marks: tuple[PendingCheckpoint, ...]
+    checkpoints: tuple[PendingCheckpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ForwardRequest:
     """Ask the target what a client asked of the source."""
 
     request: Request
-    marks: tuple[PendingCheckpoint, ...]
+    checkpoints: tuple[PendingCheckpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class CreatePartitionWork:
 
     name: str
     timestamp: int
-    marks: tuple[PendingCheckpoint, ...] = ()
+    checkpoints: tuple[PendingCheckpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class CatalogOperation:
     kind: str
     timestamp: int
     detail: dict[str, Any]
-    marks: tuple[PendingCheckpoint, ...] = ()
+    checkpoints: tuple[PendingCheckpoint, ...] = ()
 
 
 Work = (

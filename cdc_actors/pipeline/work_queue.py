@@ -73,7 +73,7 @@ class WorkQueue:
         self._lock = threading.Lock()
 
     def put(self, item: Work) -> bool:
-        """Add an item; tell whether the inbox was empty, so that somebody must be told."""
+        """Add an item; tell whether the queue was empty, so that somebody must be told."""
         with self._lock:
             self._items.append(item)
             return len(self._items) == 1

@@ -37,7 +37,7 @@ class RowChunk:
     """
 
     changes: tuple[Insert | Delete, ...]
-    marks: tuple[PendingCheckpoint, ...]
+    checkpoints: tuple[PendingCheckpoint, ...]
     may_exist: bool
     memory: MemoryHold
 
@@ -47,7 +47,7 @@ class BarrierOperation:
     """An operation that every channel has come to."""
 
     operation: Barrier
-    marks: tuple[PendingCheckpoint, ...]
+    checkpoints: tuple[PendingCheckpoint, ...]
 
 
 class ShardBarriers:
@@ -118,8 +118,10 @@ class ShardBarriers:
         if any(not self._passed(c, first) for c in self._lanes if c not in here):
             return False
         joined = [self._lanes[channel].popleft() for channel in here]
-        marks = tuple(mark for step in joined for mark in step.marks)
-        ready.append(BarrierOperation(first.operation, marks))
+        checkpoints = tuple(
+            checkpoint for step in joined for checkpoint in step.checkpoints
+        )
+        ready.append(BarrierOperation(first.operation, checkpoints))
         return True
 
     def _first_step(self) -> BarrierOperation | None:

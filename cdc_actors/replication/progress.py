@@ -1,12 +1,15 @@
 """Up to where each channel is applied.
 
-Every window that leaves the order opens a mark; whoever holds a part of it keeps the mark
-busy. A channel's checkpoint is that of its newest mark with nothing busy up to it.
+Every window that leaves the order begins a checkpoint; whoever has a part of the window
+keeps a reference to it. A channel's checkpoint is that of its newest window with no part
+left up to it.
+
+One that is released while an older one is not takes effect with the older one. So only
+checkpoints with references are kept, however many ticks pass meanwhile.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,46 +21,53 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class PendingCheckpoint:
-    """One checkpoint of a channel, and how many parts up to it are not applied yet."""
+    """What a channel's checkpoint comes to be once nobody refers to this any more."""
 
     channel: str
     checkpoint: Checkpoint
-    busy: int = 0
+    refs: int = 1
 
 
 class Progress:
-    """The marks of all channels of a task. Pure; the caller guards it between threads."""
+    """The checkpoints of all channels of a task. Pure; the caller guards it by a lock."""
 
     def __init__(self) -> None:
-        self._open: dict[str, deque[PendingCheckpoint]] = {}
+        self._pending: dict[str, list[PendingCheckpoint]] = {}
         self._done: dict[str, Checkpoint] = {}
 
-    def begin(self, channel: str, checkpoint: Checkpoint | None) -> None:
+    def add_channel(self, channel: str, checkpoint: Checkpoint | None) -> None:
         """Say up to where ``channel`` is applied from before, None for nowhere."""
-        self._open[channel] = deque()
+        self._pending[channel] = []
         if checkpoint is not None:
             self._done[channel] = checkpoint
 
-    def open(self, channel: str, checkpoint: Checkpoint) -> PendingCheckpoint:
-        """Add the next mark of ``channel``; hold it before settling."""
-        mark = PendingCheckpoint(channel, checkpoint)
-        self._open[channel].append(mark)
-        return mark
+    def begin_checkpoint(
+        self, channel: str, checkpoint: Checkpoint
+    ) -> PendingCheckpoint:
+        """Add the next checkpoint of ``channel``; the caller has the first reference."""
+        pending = PendingCheckpoint(channel, checkpoint)
+        self._pending[channel].append(pending)
+        return pending
 
-    def hold(self, mark: PendingCheckpoint) -> None:
-        """Keep ``mark`` busy once more."""
-        mark.busy += 1
+    def acquire(self, pending: PendingCheckpoint) -> None:
+        """Add a reference: one part more is not applied yet."""
+        pending.refs += 1
 
-    def release(self, marks: Iterable[PendingCheckpoint]) -> None:
-        """Say that one part of each mark is applied (or need not be)."""
-        for mark in marks:
-            mark.busy -= 1
-            self._settle(mark.channel)
+    def release(self, parts: Iterable[PendingCheckpoint]) -> None:
+        """Give up one reference to each: a part is applied, or need not be."""
+        for pending in parts:
+            pending.refs -= 1
+            if pending.refs == 0:
+                self._settle(pending)
 
-    def _settle(self, channel: str) -> None:
-        waiting = self._open[channel]
-        while waiting and waiting[0].busy == 0:
-            self._done[channel] = waiting.popleft().checkpoint
+    def _settle(self, settled: PendingCheckpoint) -> None:
+        waiting = self._pending[settled.channel]
+        at = waiting.index(settled)
+        del waiting[at]
+        if at == 0:
+            self._done[settled.channel] = settled.checkpoint
+        else:
+            waiting[at - 1].checkpoint = settled.checkpoint
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Return up to where each channel is applied."""

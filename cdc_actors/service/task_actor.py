@@ -114,7 +114,7 @@ class TaskActor(pykka.ThreadingActor):
             case RecordStarts():
                 self._reading_begins(message)
             case AdvanceSendHorizons():
-                self._move_fence(message)
+                self._advance_send_horizons(message)
             case Shutdown():
                 self._end_run()
             case _:
@@ -228,9 +228,9 @@ class TaskActor(pykka.ThreadingActor):
             starts = list(message.starts.values())
             self._record(lambda task: task.start(starts, who=_SERVICE, why=message.why))
 
-    def _move_fence(self, message: AdvanceSendHorizons) -> None:
+    def _advance_send_horizons(self, message: AdvanceSendHorizons) -> None:
         if self._current(message.run_number):
-            self._stored.move_fences({message.channel: message.sent})
+            self._stored.save_send_horizons(message.horizons)
 
     def _progressed(self, message: RunProgressed) -> None:
         run = self._current(message.run_number)
@@ -316,13 +316,13 @@ class TaskActor(pykka.ThreadingActor):
         self._number += 1
         try:
             self._run = Run(
-                self._number, self.actor_ref, self._assignment(), self._memory
+                self._number, self.actor_ref, self._run_spec(), self._memory
             )
         except CdcError as error:
             self._failed(error)
         self._show()
 
-    def _assignment(self) -> RunSpec:
+    def _run_spec(self) -> RunSpec:
         stored = self._stored
         stored.refresh()
         stored.load()
@@ -337,7 +337,7 @@ class TaskActor(pykka.ThreadingActor):
             access=stored.task.access,
             passwords=stored.task.passwords,
             checkpoints=dict(stored.checkpoints),
-            fences=stored.fences(),
+            send_horizons=stored.load_send_horizons(),
         )
 
     def _end_run(self) -> list[Checkpoint]:
@@ -349,7 +349,7 @@ class TaskActor(pykka.ThreadingActor):
             try:
                 self._stored.save(run.checkpoints().values())
                 if ended:
-                    self._stored.move_fences(run.sent())
+                    self._stored.save_send_horizons(run.sent())
             except UnavailableError as error:
                 _log.warning(
                     "checkpoints not saved", task_id=self._id, error=str(error)

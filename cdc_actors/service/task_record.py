@@ -1,4 +1,4 @@
-"""What is written down of one task: its events, its checkpoints, its fences."""
+"""What is written down of one task: its events, its checkpoints, its send horizons."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Stores:
 
     log: TaskLog
     checkpoints: Checkpoints
-    fences: SendHorizons
+    send_horizons: SendHorizons
     secrets: SecretBox
 
 
@@ -84,9 +84,9 @@ class TaskRecord:
         """Read the checkpoints of earlier runs."""
         self.checkpoints = self._stores.checkpoints.load(self._id)
 
-    def fences(self) -> dict[str, int]:
+    def load_send_horizons(self) -> dict[str, int]:
         """Read up to where earlier runs may have sent changes."""
-        return self._stores.fences.load(self._id)
+        return self._stores.send_horizons.load(self._id)
 
     def token(self) -> str:
         """Return the target's token.
@@ -111,7 +111,7 @@ class TaskRecord:
     def save_now_and_then(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Save the checkpoints unless that was tried a moment ago.
 
-        If the store does not take them, what follows them goes on until its fence.
+        If the store does not take them, what follows them goes on until its send horizon.
         """
         if time.monotonic() - self._saved_at <= SAVE_SECONDS:
             return
@@ -136,14 +136,14 @@ class TaskRecord:
             since=before.since if before else now,
         )
 
-    def move_fences(self, sent: Mapping[str, int]) -> None:
-        """Set the fences of these channels."""
-        self._stores.fences.save(self._id, sent)
+    def save_send_horizons(self, sent: Mapping[str, int]) -> None:
+        """Set the send horizons of these channels."""
+        self._stores.send_horizons.save(self._id, sent)
 
     def clear(self) -> None:
-        """Forget the checkpoints and fences of a deleted task, if the store lets us."""
+        """Forget how far a deleted task came, if the store lets us."""
         try:
             self._stores.checkpoints.delete(self._id)
-            self._stores.fences.delete(self._id)
+            self._stores.send_horizons.delete(self._id)
         except UnavailableError as error:
             _log.warning("checkpoints stay", task_id=self._id, error=str(error))

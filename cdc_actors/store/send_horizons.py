@@ -1,8 +1,8 @@
-"""Fences: how far each channel's changes may have been sent to the target.
+"""Send horizons: how far each channel's changes may have been sent to the target.
 
-A checkpoint says what has arrived for certain; the fence, which is moved before anything
+A checkpoint says what has arrived for certain; the horizon, which is moved before anything
 beyond it is sent, what may have. After a kill only the stretch between the two is applied
-again by key; everything newer is new to the target.
+again by key; everything newer is new to the target. Their table is ``fences``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DELETE = "DELETE FROM {fences} WHERE task_id = {p}"
 
 
 class SendHorizons:
-    """The fences of all tasks. Any thread may use it.
+    """The send horizons of all tasks. Any thread may use it.
 
     Every method raises ``UnavailableError``, in the database's words, if that is away,
     locked or full.
@@ -40,15 +40,15 @@ class SendHorizons:
         self._database.write(_TABLE)
 
     def save(self, task_id: str, sent: Mapping[str, int]) -> None:
-        """Set the fences of the channels given, hybrid timestamps, all or none."""
+        """Set the horizons of the channels given, hybrid timestamps, all or none."""
         rows = [(task_id, channel, timestamp) for channel, timestamp in sent.items()]
         self._database.write_rows(_SAVE, rows)
 
     def load(self, task_id: str) -> dict[str, int]:
-        """Return the fences of a task by channel; empty if nothing was ever sent."""
+        """Return the horizons of a task by channel; empty if nothing was ever sent."""
         rows = self._database.read(_LOAD, task_id)
         return {row["channel"]: row["sent"] for row in rows}
 
     def delete(self, task_id: str) -> None:
-        """Forget the fences of a task."""
+        """Forget the horizons of a task."""
         self._database.write_rows(_DELETE, [(task_id,)])

@@ -35,7 +35,7 @@ def main() -> None:
 
     wire(TaskLog, "save", lambda task: f"save {events(task)}")
     wire(Checkpoints, "save", lambda *_: "save Checkpoints")
-    wire(SendHorizons, "save", lambda *_: "save Fences")
+    wire(SendHorizons, "save", lambda *_: "save send horizons")
     wire(Connection, "call", lambda method, *_: f"call {method}")
     wire(Connection, "begin_insert", lambda *_: "begin Insert")
     wire(Connection, "finish", lambda _answer, method: f"answer {method}")

@@ -36,12 +36,14 @@ class ClientRequests:
         self._indexes_and_loads = serving
         self._spec = spec
 
-    def add(self, request: Request, mark: PendingCheckpoint, *, behind: bool) -> None:
-        """Park a request; ``mark`` is held for as long as the request waits."""
+    def add(
+        self, request: Request, checkpoint: PendingCheckpoint, *, behind: bool
+    ) -> None:
+        """Park a request; it refers to ``checkpoint`` for as long as it waits."""
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
             if found is not None:
-                work = ForwardRequest(request, (self._context.hold(mark),))
+                work = ForwardRequest(request, (self._context.acquire(checkpoint),))
                 self._indexes_and_loads.park(work, found)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:

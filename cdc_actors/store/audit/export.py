@@ -1,8 +1,8 @@
 """Copies of a whole log: lines of JSON, from one database to another.
 
 The first line names the head; then comes each event as it is stored, encrypted secrets
-included, with its hashes; then the checkpoints and fences, so that a service on the copy
-goes on where that on the original stood; and a last line, so that none is missed.
+included, with its hashes; then the checkpoints and send horizons, so that a service on
+the copy goes on where that on the original stood; and a last line, so that none is missed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Checkpoint(_Line, frozen=True, tag="checkpoint"):
     saved_at: str
 
 
-class _Fence(_Line, frozen=True, tag="fence"):
+class _SendHorizon(_Line, frozen=True, tag="fence"):
     task_id: str
     channel: str
     sent: int
@@ -92,10 +92,13 @@ class _End(_Line, frozen=True, tag="end"):
     lines: int
 
 
-_Place = _Checkpoint | _Fence
-_PLACES: dict[str, type[_Place]] = {"{checkpoints}": _Checkpoint, "{fences}": _Fence}
+_Place = _Checkpoint | _SendHorizon
+_PLACES: dict[str, type[_Place]] = {
+    "{checkpoints}": _Checkpoint,
+    "{fences}": _SendHorizon,
+}
 _LINES: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(
-    _Header | _Event | _Checkpoint | _Fence | _End
+    _Header | _Event | _Checkpoint | _SendHorizon | _End
 )
 
 
@@ -178,7 +181,7 @@ class _Import:
                     expected = Head.parse(line.head)
                 case _Event():
                     self._take(line)
-                case _Checkpoint() | _Fence():
+                case _Checkpoint() | _SendHorizon():
                     self._place(line)
                 case _End() if line.lines != number:
                     raise OperatorError(

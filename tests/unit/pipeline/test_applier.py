@@ -67,7 +67,7 @@ class Stage:
             stopping=False,
             guard=lambda step: step(),
             record=self._record,
-            release=lambda marks, _rows=0: self.released.extend(marks),
+            release=lambda parts, _rows=0: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda: None),
         )
         reader = SimpleNamespace(tell=self.told.append)

@@ -38,7 +38,7 @@ class Stage:
         shared = NameReservations().of("task", "target")
         self.names = TargetNames(SPEC, shared, self.collections)
         channels = SimpleNamespace(tick=lambda _channel: self.tick)
-        context = SimpleNamespace(release=lambda _marks: None)
+        context = SimpleNamespace(release=lambda _checkpoints: None)
         self.pending = PendingOperations(context, self, channels)
 
     def get(self, collection_id: int) -> Collection | None:

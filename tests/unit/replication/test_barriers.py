@@ -62,22 +62,21 @@ def test_a_channel_past_the_barrier_is_not_waited_for() -> None:
     assert lanes.add("a", step(5)) == [step(5)]
 
 
-def test_a_joined_barrier_holds_the_marks_of_all() -> None:
+def test_a_joined_barrier_holds_back_the_checkpoints_of_all() -> None:
     """No channel's checkpoint passes a barrier before it has run."""
     progress = Progress()
     at = {c: Checkpoint(Position(c, b"1", "1"), False, 5) for c in "ab"}
-    marks = {}
+    checkpoints = {}
     for channel in "ab":
-        progress.begin(channel, None)
-        marks[channel] = progress.open(channel, at[channel])
-        progress.hold(marks[channel])
+        progress.add_channel(channel, None)
+        checkpoints[channel] = progress.begin_checkpoint(channel, at[channel])
     lanes = ShardBarriers({"a": 0, "b": 0})
-    lanes.add("a", BarrierOperation(DropPartition(1, 5, "p", 1), (marks["a"],)))
+    lanes.add("a", BarrierOperation(DropPartition(1, 5, "p", 1), (checkpoints["a"],)))
     (joined,) = lanes.add(
-        "b", BarrierOperation(DropPartition(1, 5, "p", 1), (marks["b"],))
+        "b", BarrierOperation(DropPartition(1, 5, "p", 1), (checkpoints["b"],))
     )
     assert progress.checkpoints() == {}
-    progress.release(joined.marks)
+    progress.release(joined.checkpoints)
     assert progress.checkpoints() == at
 
 

@@ -120,7 +120,7 @@ WRONG = {
     "two events swapped": lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
     "an unknown field": lambda lines: changed(lines, 4, more=1),
     "the end missing": lambda lines: lines[:-1],
-    "a fence missing": lambda lines: lines[:-2] + lines[-1:],
+    "a send horizon missing": lambda lines: lines[:-2] + lines[-1:],
     "a line behind the end": lambda lines: [*lines, lines[-1]],
     "the header missing": lambda lines: lines[1:],
     "the header twice": lambda lines: [lines[0], *lines],

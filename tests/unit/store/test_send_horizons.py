@@ -1,4 +1,4 @@
-"""Fences: one timestamp a channel, kept through a restart, on both databases."""
+"""Send horizons: one timestamp a channel, kept through a restart, on both databases."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def log(request, tmp_path):
         yield opened
 
 
-def test_a_fence_is_what_was_saved_last(log):
+def test_a_send_horizon_is_what_was_saved_last(log):
     """Channels move one by one, also backwards, and whoever opens the log later sees it."""
-    fences = SendHorizons(log)
-    fences.save(TASK, {"a": (1 << 63) - 1, "b": 5})
-    fences.save(TASK, {"b": 3})
+    send_horizons = SendHorizons(log)
+    send_horizons.save(TASK, {"a": (1 << 63) - 1, "b": 5})
+    send_horizons.save(TASK, {"b": 3})
     assert SendHorizons(log).load(TASK) == {"a": (1 << 63) - 1, "b": 3}
 
 
 def test_tasks_do_not_mix(log):
-    """Each task has its own fences; one task's can be forgotten."""
-    fences = SendHorizons(log)
-    fences.save(TASK, {"a": 1})
-    fences.save(OTHER, {"a": 2})
-    fences.delete(TASK)
-    assert fences.load(TASK) == {}
-    assert fences.load(OTHER) == {"a": 2}
+    """Each task has its own horizons; one task's can be forgotten."""
+    send_horizons = SendHorizons(log)
+    send_horizons.save(TASK, {"a": 1})
+    send_horizons.save(OTHER, {"a": 2})
+    send_horizons.delete(TASK)
+    assert send_horizons.load(TASK) == {}
+    assert send_horizons.load(OTHER) == {"a": 2}
