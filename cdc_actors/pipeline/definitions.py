@@ -8,8 +8,15 @@ from cdc_actors.changes import Definition
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdc_actors.changes import FullName
     from cdc_actors.source.catalog.client import CollectionMeta
+
+
+def channels_of(shards: Iterable[str]) -> tuple[str, ...]:
+    """Return the physical channels of virtual ones (``<channel>_<collection>v<n>``)."""
+    return tuple(dict.fromkeys(shard.rpartition("_")[0] for shard in shards))
 
 
 def entry_of(meta: CollectionMeta) -> CollectionEntry:

@@ -1,9 +1,9 @@
 """Which change goes to which collection's applier, and when.
 
 A collection comes into being where the log says CreateCollection and the catalog knows
-it: Milvus (2.3.5) also logs creations that fail or find the collection there already, with
-an id that no one will ever use. By the time a tick has covered the message, the catalog
-has it if it ever will: ticks wait for the DDL before them (rootcoord, ddl min timestamp).
+it: Milvus (2.3.5) also logs creations that fail or find it there already. By the time a
+tick has covered the message, the catalog has it if it ever will: ticks wait for the DDL
+before them (rootcoord, ddl min timestamp).
 
 A collection whose catalog entry is gone was dropped since; its rows are left out.
 """
@@ -24,7 +24,7 @@ from cdc_actors.changes import (
 )
 from cdc_actors.errors import CollectionError, TransientError
 from cdc_actors.pipeline.applier_actor import Applier
-from cdc_actors.pipeline.definitions import definition_of, entry_of
+from cdc_actors.pipeline.definitions import channels_of, definition_of, entry_of
 from cdc_actors.pipeline.left_out import ExcludedCollections
 from cdc_actors.pipeline.messages import WorkArrived
 from cdc_actors.pipeline.target_names import TargetNames
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
-
 
 _KEPT = "a collection that the target does not rename"
 
@@ -184,9 +183,9 @@ class Router:
         for key, run in groupby(window.changes, key=_run_key):
             if isinstance(key, int):
                 self._rows(channel, key, run, checkpoint, may_exist=may_exist)
-            else:
-                for change in run:
-                    self._operation(channel, change, checkpoint)
+                continue
+            for change in run:
+                self._operation(channel, change, checkpoint)
 
     def give(self, collection: Collection, work: Work) -> None:
         """Give a collection an operation from beside the log."""
@@ -262,9 +261,10 @@ class Router:
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
         if not collection.lanes.matters(channel, rows[0]):
             return
+        parts = (self._context.acquire(checkpoint),)
         memory = self._context.budget.hold(total_cost(rows))
-        piece = RowChunk(rows, (self._context.acquire(checkpoint),), may_exist, memory)
-        self._deliver(collection, collection.lanes.add(channel, piece))
+        chunk = RowChunk(rows, parts, may_exist, memory)
+        self._deliver(collection, collection.lanes.add(channel, chunk))
 
     def _operation(
         self, channel: str, change: Change, checkpoint: PendingCheckpoint
@@ -322,10 +322,8 @@ class Router:
             self._add(replace(entry, state=CollectionState.DROPPING), exists=True)
             return
         live = replace(entry, state=CollectionState.LIVE)
-        definition = definition_of(meta, self.names.there(entry))
-        self._deliver(
-            self._add(live, exists=False), [CreateCollectionWork(definition, ())]
-        )
+        work = CreateCollectionWork(definition_of(meta, self.names.there(entry)), ())
+        self._deliver(self._add(live, exists=False), [work])
 
     def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
         applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
@@ -394,11 +392,6 @@ class Router:
                 exists=collection.exists,
             )
         return collection.applier
-
-
-def channels_of(shards: Iterable[str]) -> tuple[str, ...]:
-    """Return the physical channels of virtual ones (``<channel>_<collection>v<n>``)."""
-    return tuple(dict.fromkeys(shard.rpartition("_")[0] for shard in shards))
 
 
 def _run_key(change: Change) -> int | None:
