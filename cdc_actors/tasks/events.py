@@ -20,7 +20,7 @@ from cdc_actors.tasks.spec import TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState
 
 if TYPE_CHECKING:
-    from cdc_actors.tasks.task import Task
+    from cdc_actors.tasks.state import TaskAttributes
 
 
 class TaskEvent(Aggregate.Event):
@@ -43,7 +43,7 @@ class TaskCreated(TaskEvent, Aggregate.Created):
     spec: dict[str, Any]
     secret: str
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Make the new task ready to run."""
         aggregate.spec = TaskSpec.from_json(self.spec)
         aggregate.secret = self.secret
@@ -70,7 +70,7 @@ class TaskPaused(TaskEvent):
     reason: str
     checkpoints: dict[str, dict[str, Any]]
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Pause, and keep the reason for whoever asks."""
         aggregate.state = TaskState.PAUSED
         aggregate.reason = self.reason
@@ -81,7 +81,7 @@ class TaskResumed(TaskEvent):
 
     TOPIC = "task.resumed"
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Run again, with a clean slate."""
         aggregate.state = TaskState.RUNNING
         aggregate.reason = None
@@ -98,7 +98,7 @@ class TaskFailed(TaskEvent):
     attempt: int
     next_try: str | None
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Remember the failure, and since when there has been one."""
         earlier = aggregate.failure
         aggregate.failure = Failure(
@@ -115,7 +115,7 @@ class TaskRecovered(TaskEvent):
 
     TOPIC = "task.recovered"
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Forget the failure."""
         aggregate.failure = None
 
@@ -148,9 +148,9 @@ class OperationStarted(OperationEvent):
 
     TOPIC = "task.operation_started"
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Mark a collection that is about to be dropped, or to get another name."""
-        transitions.begin(aggregate, self.operation)
+        transitions.started(aggregate, self.operation)
 
 
 class OperationApplied(OperationEvent):
@@ -158,9 +158,9 @@ class OperationApplied(OperationEvent):
 
     TOPIC = "task.operation_applied"
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Know what the target has now."""
-        transitions.apply(aggregate, self.operation)
+        transitions.applied(aggregate, self.operation)
 
 
 class CollectionSetAside(TaskEvent):
@@ -174,7 +174,7 @@ class CollectionSetAside(TaskEvent):
     reason: str
     failure_class: str
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Mark the collection, which may never have come to the target."""
         entry = aggregate.collections.get(self.collection_id) or CollectionEntry(
             collection_id=self.collection_id, database=self.database, name=self.name
@@ -191,7 +191,7 @@ class TaskRekeyed(TaskEvent):
 
     secret: str
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Take the secret in the place of the one before."""
         aggregate.secret = self.secret
 
@@ -207,6 +207,6 @@ class TaskDeleted(TaskEvent):
     reason: str
     checkpoints: dict[str, dict[str, Any]]
 
-    def apply(self, aggregate: Task) -> None:
+    def apply(self, aggregate: TaskAttributes) -> None:
         """Close the task to every further command."""
         aggregate.deleted = True

@@ -1,4 +1,4 @@
-"""The words of a task's state, as its events set them and the API shows them."""
+"""What a task is: the attributes that its events set, and their types."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cdc_actors.errors import FailureClass
+    from cdc_actors.tasks.model import CollectionEntry, Operation
+    from cdc_actors.tasks.spec import TaskSpec
 
 
 class TaskState(StrEnum):
     """What a task is meant to do. Whether it moves is its health, not its state."""
 
-    INITIAL = "Initial"
     RUNNING = "Running"
     PAUSED = "Paused"
 
@@ -45,3 +46,28 @@ class Who:
     kind: Literal["client", "supervisor"]
     address: str | None = None
     token_name: str | None = None
+
+
+class TaskAttributes:
+    """What events change in a task. ``Task`` adds the commands that trigger them.
+
+    ``secret`` is the target's token, encrypted. ``databases`` says of each database by
+    name whether its creation at the target is done. ``collections`` are by id and
+    include dropped ones, ``aliases`` are the ids of collections by database and alias.
+    ``access`` are rules of users, roles and grants at the target, ``passwords`` are
+    fingerprints by user. Of ``refused`` operations ``refusals`` are the newest.
+    """
+
+    spec: TaskSpec
+    secret: str
+    state: TaskState
+    deleted: bool
+    reason: str | None
+    failure: Failure | None
+    databases: dict[str, bool]
+    collections: dict[int, CollectionEntry]
+    aliases: dict[tuple[str, str], int]
+    access: frozenset[tuple[str, ...]]
+    passwords: dict[str, str]
+    refusals: tuple[Operation, ...]
+    refused: int

@@ -14,7 +14,7 @@ from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
 from cdc_actors.tasks import events
-from cdc_actors.tasks.state import TaskState
+from cdc_actors.tasks.state import TaskAttributes, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from cdc_actors.errors import FailureClass
     from cdc_actors.tasks.model import CollectionEntry, Operation
     from cdc_actors.tasks.spec import TaskSpec
-    from cdc_actors.tasks.state import Failure, Who
+    from cdc_actors.tasks.state import Who
 
 
-class Task(Aggregate):
+class Task(TaskAttributes, Aggregate):
     """One replication, as the event log knows it.
 
     A command either triggers one event, which ``TaskLog.save`` then makes true, or
@@ -52,18 +52,15 @@ class Task(Aggregate):
     Deleted = events.TaskDeleted
 
     def __init__(self) -> None:
-        self.spec: TaskSpec
-        self.secret: str
-        self.state = TaskState.INITIAL
         self.deleted = False
-        self.reason: str | None = None
-        self.failure: Failure | None = None
-        self.databases: dict[str, bool] = {}
-        self.collections: dict[int, CollectionEntry] = {}
-        self.aliases: dict[tuple[str, str], int] = {}
-        self.access: frozenset[tuple[str, ...]] = frozenset()
-        self.passwords: dict[str, str] = {}
-        self.refusals: tuple[Operation, ...] = ()
+        self.reason = None
+        self.failure = None
+        self.databases = {}
+        self.collections = {}
+        self.aliases = {}
+        self.access = frozenset()
+        self.passwords = {}
+        self.refusals = ()
         self.refused = 0
 
     @classmethod

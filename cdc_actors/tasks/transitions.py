@@ -10,13 +10,13 @@ from cdc_actors.tasks.model import CollectionState
 
 if TYPE_CHECKING:
     from cdc_actors.tasks.model import Operation
-    from cdc_actors.tasks.task import Task
+    from cdc_actors.tasks.state import TaskAttributes
 
 SHOWN_REFUSALS = 10
 """How many refused operations a task keeps to be shown, the newest; all are counted."""
 
 
-def begin(task: Task, operation: Operation) -> None:
+def started(task: TaskAttributes, operation: Operation) -> None:
     """Note what may be half done from now on."""
     match operation.kind:
         case model.CREATE_DATABASE | model.DROP_DATABASE:
@@ -33,7 +33,7 @@ def begin(task: Task, operation: Operation) -> None:
             _change(task, operation, serving=operation)
 
 
-def apply(task: Task, operation: Operation) -> None:
+def applied(task: TaskAttributes, operation: Operation) -> None:
     """Note what was done, or that the target or this version cannot do it."""
     if operation.kind == model.UPDATE_CREDENTIAL:
         user, fingerprint = operation.detail["user"], operation.detail["fingerprint"]
@@ -48,7 +48,7 @@ def apply(task: Task, operation: Operation) -> None:
         _EFFECTS[operation.kind](task, operation)
 
 
-def _refuse(task: Task, operation: Operation) -> None:
+def _refuse(task: TaskAttributes, operation: Operation) -> None:
     """Count it once, though a restart may have it refused again."""
     if not any(_same(operation, each) for each in task.refusals):
         task.refusals = (*task.refusals[1 - SHOWN_REFUSALS :], operation)
@@ -62,33 +62,33 @@ def _same(one: Operation, other: Operation) -> bool:
     return one == other
 
 
-def _change(task: Task, operation: Operation, **changes: Any) -> None:
+def _change(task: TaskAttributes, operation: Operation, **changes: Any) -> None:
     """Change the entry of the operation's collection, if the task has it."""
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
         task.collections[entry.collection_id] = replace(entry, **changes)
 
 
-def _create_database(task: Task, operation: Operation) -> None:
+def _create_database(task: TaskAttributes, operation: Operation) -> None:
     task.databases = {**task.databases, operation.database: True}
 
 
-def _drop_database(task: Task, operation: Operation) -> None:
+def _drop_database(task: TaskAttributes, operation: Operation) -> None:
     databases = task.databases.items()
     task.databases = {n: made for n, made in databases if n != operation.database}
 
 
-def _create(task: Task, operation: Operation) -> None:
+def _create(task: TaskAttributes, operation: Operation) -> None:
     entry = operation.created_entry()
     task.collections[entry.collection_id] = entry
 
 
-def _rename(task: Task, operation: Operation) -> None:
+def _rename(task: TaskAttributes, operation: Operation) -> None:
     database, name = operation.new_name
     _change(task, operation, database=database, name=name, renaming=None)
 
 
-def _drop(task: Task, operation: Operation) -> None:
+def _drop(task: TaskAttributes, operation: Operation) -> None:
     """A dropped collection takes its aliases with it."""
     dropped = operation.timestamp
     _change(task, operation, state=CollectionState.DROPPED, dropped=dropped)
@@ -96,14 +96,14 @@ def _drop(task: Task, operation: Operation) -> None:
     task.aliases = {each: to for each, to in aliases if to != operation.collection_id}
 
 
-def _alter(task: Task, operation: Operation) -> None:
+def _alter(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
         properties = {**entry.properties, **operation.detail["properties"]}
         _change(task, operation, properties=properties)
 
 
-def _point_alias(task: Task, operation: Operation) -> None:
+def _point_alias(task: TaskAttributes, operation: Operation) -> None:
     key = (operation.database, operation.detail["alias"])
     aliases = {each: to for each, to in task.aliases.items() if each != key}
     if operation.kind != model.DROP_ALIAS and operation.collection_id:
@@ -111,14 +111,14 @@ def _point_alias(task: Task, operation: Operation) -> None:
     task.aliases = aliases
 
 
-def _import(task: Task, operation: Operation) -> None:
+def _import(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
         imports = (*entry.imports, operation.detail["import"])
         _change(task, operation, imports=imports)
 
 
-def _index(task: Task, operation: Operation) -> None:
+def _index(task: TaskAttributes, operation: Operation) -> None:
     """What a client asked for in the log has no id, and needs not be remembered."""
     entry = task.collections.get(operation.collection_id or 0)
     if entry and "index" in operation.detail:
@@ -129,17 +129,17 @@ def _index(task: Task, operation: Operation) -> None:
         _change(task, operation, indexes=others)
 
 
-def _load(task: Task, operation: Operation) -> None:
+def _load(task: TaskAttributes, operation: Operation) -> None:
     _change(task, operation, loaded=operation.loaded)
 
 
-def _load_partitions(task: Task, operation: Operation) -> None:
+def _load_partitions(task: TaskAttributes, operation: Operation) -> None:
     """A client's request in the log does not say what is loaded in the end."""
     if "whole" in operation.detail:
         _load(task, operation)
 
 
-def _grant(task: Task, operation: Operation) -> None:
+def _grant(task: TaskAttributes, operation: Operation) -> None:
     fact = frozenset([tuple(operation.detail["access"])])
     removed = operation.detail["removed"]
     task.access = task.access - fact if removed else task.access | fact
