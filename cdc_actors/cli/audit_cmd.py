@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -57,28 +56,40 @@ def verify_log(path: Path | None, head: str | None, output: str) -> None:
     """Check whether any event was changed, removed, moved or inserted."""
     expected = Head.parse(head) if head else None
     with closing(_open(path)) as database, _progress(count(database)) as bar:
-        verdict = verify(database, expected, bar.update)
-    if verdict.unsealed:
+        result = verify(database, expected, bar.update)
+    if result.unsealed:
         raise UnavailableError(
-            f"{verdict.unsealed} events without hashes, by an earlier version: nothing "
+            f"{result.unsealed} events without hashes, by an earlier version: nothing "
             "can be said of them; they get hashes when this version's service starts"
         )
     if output != "table":
-        click.echo(dump(asdict(verdict) | {"head": str(verdict.head)}, output))
+        click.echo(dump(_printed(result), output))
     else:
-        _tell(verdict)
-    click.get_current_context().exit(0 if verdict.fits else _DIFFERENT)
+        _tell(result)
+    click.get_current_context().exit(0 if result.valid else _DIFFERENT)
 
 
-def _tell(verdict: VerificationResult) -> None:
-    if verdict.misfit:
-        click.echo(f"Not the log that was written: {verdict.misfit}.")
+def _printed(result: VerificationResult) -> dict[str, Any]:
+    """Return the result under the names that scripts know."""
+    return {
+        "fits": result.valid,
+        "head": str(result.head),
+        "misfit": result.mismatch,
+        "sealed": result.sealed,
+        "sealed_at": result.sealed_at,
+        "unsealed": result.unsealed,
+    }
+
+
+def _tell(result: VerificationResult) -> None:
+    if result.mismatch:
+        click.echo(f"Not the log that was written: {result.mismatch}.")
         return
-    click.echo(f"All {verdict.head.events} events fit. Head {verdict.head}")
-    if verdict.sealed:
+    click.echo(f"All {result.head.events} events fit. Head {result.head}")
+    if result.sealed:
         click.echo(
-            f"The first {verdict.sealed} were written by an earlier version without "
-            f"hashes and got them at {verdict.sealed_at}: what was before is not known."
+            f"The first {result.sealed} were written by an earlier version without "
+            f"hashes and got them at {result.sealed_at}: what was before is not known."
         )
 
 

@@ -90,7 +90,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     logs.configure(config.log_level)
     log = structlog.get_logger()
     for warning in resolved.warnings:
-        log.warning(warning)
+        log.warning("configuration_warning", detail=warning)
     service = Service(config, logs.configure)
     app = create_app(
         service,
@@ -123,7 +123,7 @@ def run(
         _listen(server)
         stack.callback(server.stop, DRAIN_SECONDS)
         service.start()
-        log.info("listening on %s", f"{server.scheme}://{_authority(*server.address)}")
+        log.info("listening", url=f"{server.scheme}://{_authority(*server.address)}")
         number = wait()
         log.info("stopping", signal=signal.Signals(number).name)
     log.info("stopped")

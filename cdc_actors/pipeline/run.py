@@ -59,7 +59,7 @@ class Run:
         try:
             self._reader.stop(block=True, timeout=STOP_SECONDS)
         except pykka.Timeout:
-            _log.warning("a stream is still opening; it ends by itself")
+            _log.warning("run_stop_timed_out", seconds=STOP_SECONDS)
             return False
         finally:
             self._context.close()

@@ -27,7 +27,7 @@ def delay(attempt: int) -> float:
     return longest * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret
 
 
-def tell_later(ref: ActorRef[Any], message: object, seconds: float) -> None:
+def send_after(ref: ActorRef[Any], message: object, seconds: float) -> None:
     """Send an actor a message later; nothing happens if it has ended by then."""
 
     def tell() -> None:

@@ -1,4 +1,4 @@
-"""Whether a task comes on, and how far it is behind."""
+"""Whether a task makes progress, and how far it is behind."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _MOVING = frozenset({"ok", "starting", "catching_up"})
 
 @dataclass(slots=True)
 class ProgressMonitor:
-    """When a task was last heard of, and when it last came on. Seconds since 1970."""
+    """When a task last reported, and last made progress. Seconds since 1970."""
 
-    heard: float
-    came_on: float
+    last_report: float
+    last_progress: float
     mark: object = None
 
-    def see(self, mark: object, now: float) -> None:
-        """Take note of a task's word, with what changes whenever it comes on."""
-        self.heard = now
+    def update(self, mark: object, now: float) -> None:
+        """Note a report; ``mark`` differs from the one before if there was progress."""
+        self.last_report = now
         if mark != self.mark:
-            self.mark, self.came_on = mark, now
+            self.mark, self.last_progress = mark, now
 
 
-def as_of(
+def with_health(
     view: TaskView, confirmed: float | None, monitor: ProgressMonitor, now: float
 ) -> TaskView:
     """Return the view with the lag and the health of a moment; all in seconds since 1970.
@@ -47,11 +47,11 @@ def as_of(
         return view
     lag = None if confirmed is None else max(0.0, round(now - confirmed, 3))
     health = view.health
-    still = now - monitor.came_on
+    still = now - monitor.last_progress
     idle = health.status == "ok" and confirmed is None
     if health.status in _MOVING and still > STALL_SECONDS and not idle:
-        since = datetime.fromtimestamp(monitor.came_on, UTC)
-        error = _what_hangs(now - monitor.heard, still)
+        since = datetime.fromtimestamp(monitor.last_progress, UTC)
+        error = _what_hangs(now - monitor.last_report, still)
         health = replace(health, status="stalled", since=since, error=error)
     elif health.status == "ok" and lag is not None and lag > BEHIND_SECONDS:
         health = replace(health, status="catching_up")
@@ -61,10 +61,10 @@ def as_of(
 def _what_hangs(silent: float, still: float) -> str:
     if silent > STALL_SECONDS / 2:
         return (
-            f"the reader has not been heard of for {silent:.0f} seconds: the source or "
+            f"no report from the reader for {silent:.0f} seconds: the source or "
             "the event log does not answer it"
         )
     return (
         f"nothing new has been confirmed for {still:.0f} seconds: the target does not "
-        "answer, or the source's log stands still"
+        "answer, or the source writes no ticks"
     )

@@ -30,9 +30,9 @@ def view_of(
     *,
     progress: RunProgressed | None,
     rows: int,
-    unrecorded: Failure | None,
+    unpersisted_failure: Failure | None,
 ) -> TaskView:
-    """Return the view of a task. ``unrecorded`` is a failure that the log did not take."""
+    """Return the view of a task, with the failure that the log did not take, if any."""
     waits = progress.waits if progress else {}
     return TaskView(
         task_id=task.task_id,
@@ -40,7 +40,7 @@ def view_of(
         state=task.state.value,
         reason=task.reason,
         created_at=task.created_at,
-        health=_health(task, progress, unrecorded),
+        health=_health(task, progress, unpersisted_failure),
         lag_seconds=None,
         rows_applied=rows,
         databases=_databases(task),
@@ -103,18 +103,18 @@ def _refusal(operation: Operation) -> Refusal:
 
 def past_view_of(task: Task) -> TaskView:
     """Return the view of a task as it once was: what the log does not hold is unknown."""
-    view = view_of(task, progress=None, rows=0, unrecorded=None)
+    view = view_of(task, progress=None, rows=0, unpersisted_failure=None)
     if view.health.status == "starting":
         view = replace(view, health=replace(view.health, status="unknown"))
     return replace(view, rows_applied=None, as_of=task.version)
 
 
 def _health(
-    task: Task, progress: RunProgressed | None, unrecorded: Failure | None
+    task: Task, progress: RunProgressed | None, unpersisted_failure: Failure | None
 ) -> Health:
-    failure = unrecorded or task.failure
+    failure = unpersisted_failure or task.failure
     return Health(
-        status=_status(task, progress, unrecorded),
+        status=_status(task, progress, unpersisted_failure),
         since=failure.since if failure else task.modified_on,
         error=failure.error if failure else None,
         failure_class=failure.failure_class.value if failure else None,
@@ -124,12 +124,12 @@ def _health(
 
 
 def _status(
-    task: Task, progress: RunProgressed | None, unrecorded: Failure | None
+    task: Task, progress: RunProgressed | None, unpersisted_failure: Failure | None
 ) -> HealthStatus:
     if task.state is TaskState.PAUSED:
         gave_up = task.failure is not None and task.failure.next_try is None
         return "failed" if gave_up else "paused"
-    if task.failure or unrecorded:
+    if task.failure or unpersisted_failure:
         return "retrying"
     if progress is None:
         return "starting"

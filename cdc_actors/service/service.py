@@ -236,16 +236,14 @@ class Service:
 
 def _verify(log: TaskLog) -> None:
     try:
-        verdict = verify(log.database)
+        result = verify(log.database)
     except CdcError as error:
-        _logger.warning("event log not verified", error=str(error))
+        _logger.warning("event_log_not_verified", error=str(error))
         return
-    if verdict.fits:
-        _logger.info("event log verified", head=str(verdict.head))
+    if result.valid:
+        _logger.info("event_log_verified", head=str(result.head))
     else:
-        _logger.error(
-            "event log is not the one that was written", misfit=verdict.misfit
-        )
+        _logger.error("event_log_altered", mismatch=result.mismatch)
 
 
 def open_log(config: Config) -> TaskLog:

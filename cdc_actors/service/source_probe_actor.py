@@ -65,6 +65,6 @@ class SourceProbe(pykka.ThreadingActor):
             found[VERSION] = refusal
         if found != self._state.missing:
             log = _log.warning if found else _log.info
-            log("source not reached" if found else "source reached", missing=found)
+            log("source_unreachable" if found else "source_reached", missing=found)
         self._state.missing = found
-        backoff.tell_later(self.actor_ref, message, PROBE_SECONDS)
+        backoff.send_after(self.actor_ref, message, PROBE_SECONDS)

@@ -29,7 +29,7 @@ from cdc_actors.errors import (
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.service import backoff
-from cdc_actors.service.health import ProgressMonitor, as_of
+from cdc_actors.service.health import ProgressMonitor, with_health
 from cdc_actors.service.messages import (
     CheckTasks,
     CreateTask,
@@ -49,7 +49,13 @@ from cdc_actors.service.projection import view_of
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.service.views import Health
 from cdc_actors.target.connection import address
-from cdc_actors.tasks import CollectionState, Task, TaskState, Who, claim
+from cdc_actors.tasks import (
+    SUPERVISOR,
+    CollectionState,
+    Task,
+    TaskState,
+    resolve_conflicts,
+)
 
 if TYPE_CHECKING:
     from cdc_actors.config import Config
@@ -64,7 +70,6 @@ LOOK_SECONDS = 1.0
 REBUILT_AT_ONCE = 50
 """How many tasks are read from the log at the start before requests are heard again."""
 
-_SELF = Who(kind="supervisor")
 _log = structlog.get_logger()
 
 
@@ -73,7 +78,7 @@ class _Known:
     """A task as the supervisor knows it. Times are in seconds since 1970.
 
     ``ref`` is None for a task that was paused when the service started and of which
-    nothing has been asked since: it needs no thread. ``revived_at`` is when a dead task
+    nothing has been asked since: it needs no thread. ``restart_at`` is when a dead task
     is to be started again, None for a living one.
     """
 
@@ -81,7 +86,7 @@ class _Known:
     view: TaskView
     monitor: ProgressMonitor
     confirmed: float | None = None
-    revived_at: float | None = None
+    restart_at: float | None = None
 
 
 class Supervisor(pykka.ThreadingActor):
@@ -112,7 +117,7 @@ class Supervisor(pykka.ThreadingActor):
             case Rebuild() | RebuildSome():
                 self._rebuild(message)
             case CheckTasks():
-                self._look_after_tasks()
+                self._check_tasks()
             case Shutdown():
                 return self._shut_down()
             case _:
@@ -127,20 +132,20 @@ class Supervisor(pykka.ThreadingActor):
             case CreateTask():
                 return self._create(message)
             case ListTasks():
-                return [self._shown(known) for known in self._tasks.values()]
+                return [self._view_now(known) for known in self._tasks.values()]
             case GetTask():
                 text = f"not found: [{message.task_id}]"
-                return self._shown(self._find(message.task_id, text))
+                return self._view_now(self._find(message.task_id, text))
             case PauseTask() | ResumeTask() | DeleteTask():
                 text = f"not found the task, task_id: {message.task_id}"
                 known = self._find(message.task_id, text)
-                ref = known.ref or self._wake(message.task_id)
+                ref = known.ref or self._activate(message.task_id)
                 return ref.ask(message, block=False)
 
     def _create(self, message: CreateTask) -> str:
         if message.task_id in self._tasks:
             return str(message.task_id)
-        spec = self._claim(message.spec)
+        spec = self._resolve_conflicts(message.spec)
         limit = self._config.max_task_num
         if len(self._tasks) >= limit:
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
@@ -155,15 +160,15 @@ class Supervisor(pykka.ThreadingActor):
         self._start(task)
         return task.task_id
 
-    def _claim(self, spec: TaskSpec) -> TaskSpec:
+    def _resolve_conflicts(self, spec: TaskSpec) -> TaskSpec:
         """Return the specification without what other tasks of its target name."""
         views = [known.view for known in self._tasks.values()]
         there = address(spec.target.uri)
         beside = [view for view in views if address(view.spec.target.uri) == there]
         names = [each.target for view in beside for each in view.collections]
-        return claim(spec, [view.spec for view in beside], names)
+        return resolve_conflicts(spec, [view.spec for view in beside], names)
 
-    def _wake(self, task_id: str) -> pykka.ActorRef[TaskActor]:
+    def _activate(self, task_id: str) -> pykka.ActorRef[TaskActor]:
         return self._start(self._stores.log.load(task_id))
 
     def _start(self, task: Task) -> pykka.ActorRef[TaskActor]:
@@ -172,7 +177,7 @@ class Supervisor(pykka.ThreadingActor):
         ref = TaskActor.start(
             task, self._stores, source, names, self._memory, self.actor_ref
         )
-        self._know(task, ref)
+        self._register(task, ref)
         ref.tell(Launch())
         return ref
 
@@ -184,8 +189,8 @@ class Supervisor(pykka.ThreadingActor):
                 names.take(task.spec.target_name(entry.database, entry.name))
         return names
 
-    def _know(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
-        view = view_of(task, progress=None, rows=0, unrecorded=None)
+    def _register(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
+        view = view_of(task, progress=None, rows=0, unpersisted_failure=None)
         now = time.time()
         self._tasks[task.task_id] = _Known(ref, view, ProgressMonitor(now, now))
 
@@ -194,9 +199,9 @@ class Supervisor(pykka.ThreadingActor):
             raise UnknownTaskError(unknown)
         return self._tasks[task_id]
 
-    def _shown(self, known: _Known) -> TaskView:
+    def _view_now(self, known: _Known) -> TaskView:
         """Return the view with the lag and the health of this moment."""
-        return as_of(known.view, known.confirmed, known.monitor, time.time())
+        return with_health(known.view, known.confirmed, known.monitor, time.time())
 
     def _view_changed(self, message: ViewChanged) -> None:
         known = self._tasks.get(message.view.task_id)
@@ -204,7 +209,7 @@ class Supervisor(pykka.ThreadingActor):
             known.view, known.confirmed = message.view, message.confirmed
             view = message.view
             mark = (message.confirmed, view.rows_applied, view.health.status)
-            known.monitor.see(mark, time.time())
+            known.monitor.update(mark, time.time())
 
     def _rebuild(self, message: Rebuild | RebuildSome) -> None:
         """Start a few tasks of the log, then hear what was asked, then go on.
@@ -218,22 +223,22 @@ class Supervisor(pykka.ThreadingActor):
             tasks = [self._loaded(task_id) for task_id in few]
         except CdcError as error:
             self._attempts += 1
-            _log.error("event log not readable", error=str(error))
+            _log.error("event_log_error", error=str(error))
             wait = backoff.delay(self._attempts)
-            backoff.tell_later(self.actor_ref, message, wait)
+            backoff.send_after(self.actor_ref, message, wait)
             return
         for task in tasks:
             if task.state is TaskState.PAUSED:
                 self._names_of(task)
-                self._know(task, None)
+                self._register(task, None)
             else:
                 self._start(task)
         if rest := message.task_ids[REBUILT_AT_ONCE:]:
             self.actor_ref.tell(RebuildSome(rest))
             return
         self._rebuilt = True
-        _log.info("tasks rebuilt", tasks=len(self._tasks))
-        backoff.tell_later(self.actor_ref, CheckTasks(), LOOK_SECONDS)
+        _log.info("tasks_rebuilt", tasks=len(self._tasks))
+        backoff.send_after(self.actor_ref, CheckTasks(), LOOK_SECONDS)
 
     def _loaded(self, task_id: str) -> Task:
         """Return a task of the log, its secret encrypted with the newest key."""
@@ -242,26 +247,26 @@ class Supervisor(pykka.ThreadingActor):
         with suppress(OperatorError):
             if secrets.is_outdated(task.secret):
                 secret = secrets.encrypt(secrets.decrypt(task.secret))
-                task.rekey(secret, who=_SELF, why="there is a newer key")
+                task.rekey(secret, who=SUPERVISOR, why="there is a newer key")
                 self._stores.log.save(task)
         return task
 
-    def _look_after_tasks(self) -> None:
+    def _check_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""
         for task_id, known in self._tasks.items():
-            if known.ref and not known.ref.is_alive() and known.revived_at is None:
-                self._mourn(task_id, known)
+            if known.ref and not known.ref.is_alive() and known.restart_at is None:
+                self._on_actor_death(task_id, known)
         for task_id, known in list(self._tasks.items()):
-            due = known.revived_at
+            due = known.restart_at
             if due is not None and due <= time.time() and not self._stopping:
-                self._bring_back(task_id, known)
-        backoff.tell_later(self.actor_ref, CheckTasks(), LOOK_SECONDS)
+                self._restart(task_id, known)
+        backoff.send_after(self.actor_ref, CheckTasks(), LOOK_SECONDS)
 
-    def _mourn(self, task_id: str, known: _Known) -> None:
+    def _on_actor_death(self, task_id: str, known: _Known) -> None:
         self._deaths[task_id] += 1
         wait = backoff.delay(self._deaths[task_id])
-        known.revived_at = time.time() + wait
-        _log.error("task actor died", task_id=task_id, deaths=self._deaths[task_id])
+        known.restart_at = time.time() + wait
+        _log.error("task_actor_died", task_id=task_id, deaths=self._deaths[task_id])
         now = datetime.now(UTC)
         health = Health(
             status="retrying",
@@ -273,12 +278,12 @@ class Supervisor(pykka.ThreadingActor):
         )
         known.view = replace(known.view, health=health)
 
-    def _bring_back(self, task_id: str, known: _Known) -> None:
+    def _restart(self, task_id: str, known: _Known) -> None:
         try:
             self._start(self._stores.log.load(task_id))
         except CdcError as error:
-            known.revived_at = time.time() + backoff.LONGEST_DELAY
-            _log.error("task not brought back", task_id=task_id, error=str(error))
+            known.restart_at = time.time() + backoff.LONGEST_DELAY
+            _log.error("task_restart_failed", task_id=task_id, error=str(error))
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
         self._stopping = True

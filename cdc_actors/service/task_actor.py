@@ -44,7 +44,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.projection import view_of
 from cdc_actors.service.task_record import Stores, TaskRecord
-from cdc_actors.tasks import TaskState, Who
+from cdc_actors.tasks import SUPERVISOR, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.reservations import TaskReservations
-    from cdc_actors.tasks import Task
+    from cdc_actors.tasks import Task, Who
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
 SETTLED_SECONDS = 3.0
@@ -62,7 +62,7 @@ SETTLED_SECONDS = 3.0
 HEALTHY_SECONDS = 60.0
 """How long a stream must run before the next failure counts as a first one."""
 
-_SERVICE = Who(kind="supervisor")
+_BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
 _log = structlog.get_logger()
 
 
@@ -81,7 +81,7 @@ class TaskActor(pykka.ThreadingActor):
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
-        self._stored = TaskRecord(task, stores)
+        self._record = TaskRecord(task, stores)
         self._id = task.task_id
         self._source = source
         self._names = names
@@ -112,47 +112,47 @@ class TaskActor(pykka.ThreadingActor):
             case RecordCollectionSetAside():
                 self._set_aside(message)
             case RecordStarts():
-                self._reading_begins(message)
+                self._record_starts(message)
             case AdvanceSendHorizons():
                 self._advance_send_horizons(message)
             case Shutdown():
                 self._end_run()
             case _:
-                self._hear(message)
+                self._on_notification(message)
 
     def on_failure(self, *_error: object) -> None:
         """End what still runs: the supervisor brings the task back with a new run."""
         if self._run is not None:
             self._run.end()
 
-    def _hear(self, message: Any) -> None:
+    def _on_notification(self, message: Any) -> None:
         try:
             match message:
                 case Launch():
                     self._launch()
                 case RunProgressed():
-                    self._progressed(message)
+                    self._on_progress(message)
                 case RunFailed():
-                    self._stream_failed(message)
+                    self._on_run_failed(message)
                 case RetryRun():
-                    self._try_again(message)
+                    self._retry_run(message)
         except CdcError as error:
-            _log.warning("event log", task_id=self._id, error=str(error))
+            _log.warning("event_log_error", task_id=self._id, error=str(error))
 
     # What clients ask.
 
     def _launch(self) -> None:
-        self._show()
-        if self._stored.task.state is TaskState.RUNNING:
+        self._publish_view()
+        if self._record.task.state is TaskState.RUNNING:
             self._begin_run()
 
     def _pause(self, who: Who) -> None:
         self._refresh()
-        if self._stored.task.state is TaskState.PAUSED:
+        if self._record.task.state is TaskState.PAUSED:
             raise TaskConflictError(f"the task has paused, task_id: {self._id}")
         checkpoints = self._end_run()
         try:
-            self._record(
+            self._execute(
                 lambda task: task.pause(
                     PAUSED_BY_CLIENT, checkpoints, who=who, why="asked by a client"
                 )
@@ -162,14 +162,14 @@ class TaskActor(pykka.ThreadingActor):
             raise
 
     def _resume(self, who: Who) -> None:
-        self._record(lambda task: task.resume(who=who, why="asked by a client"))
+        self._execute(lambda task: task.resume(who=who, why="asked by a client"))
         self._retries.reset()
         self._begin_run()
 
     def _delete(self, who: Who) -> None:
         checkpoints = self._end_run()
         try:
-            self._record(
+            self._execute(
                 lambda task: task.delete(
                     "deleted by a client", checkpoints, who=who, why="asked by a client"
                 )
@@ -177,83 +177,83 @@ class TaskActor(pykka.ThreadingActor):
         except CdcError:
             self._launch()
             raise
-        self._vanish()
+        self._terminate()
 
     def _refresh(self) -> None:
         """Act on an unanswered write that turns out to have been done after all."""
         try:
-            self._stored.refresh()
+            self._record.refresh()
         except UnknownTaskError:
-            self._vanish()
+            self._terminate()
             raise
-        if self._stored.task.state is TaskState.PAUSED:
+        if self._record.task.state is TaskState.PAUSED:
             self._end_run()
 
-    def _vanish(self) -> None:
+    def _terminate(self) -> None:
         self._end_run()
         self._supervisor.tell(TaskEnded(self._id))
-        self._stored.clear()
+        self._record.clear()
         self.stop()
 
     # What the stream reports.
 
     def _start_operation(self, message: RecordOperationStarted) -> None:
-        self._record(
-            lambda task: task.start_operation(
-                message.operation, who=_SERVICE, why="the source did it"
-            )
+        self._execute(
+            lambda task: task.start_operation(message.operation, **_BY_SOURCE)
         )
 
     def _apply_operation(self, message: RecordOperationApplied) -> None:
-        self._record(
-            lambda task: task.apply_operation(
-                message.operation, who=_SERVICE, why="the source did it"
-            )
+        self._execute(
+            lambda task: task.apply_operation(message.operation, **_BY_SOURCE)
         )
 
     def _set_aside(self, message: RecordCollectionSetAside) -> None:
-        self._record(
+        self._execute(
             lambda task: task.set_aside(
                 message.entry,
                 str(message.error),
                 message.error.failure_class,
-                who=_SERVICE,
+                who=SUPERVISOR,
                 why="it cannot be replicated",
             )
         )
 
-    def _reading_begins(self, message: RecordStarts) -> None:
-        if self._current(message.run_number):
-            self._stored.save(message.starts.values())
+    def _record_starts(self, message: RecordStarts) -> None:
+        if self._run_numbered(message.run_number):
+            self._record.save(message.starts.values())
             starts = list(message.starts.values())
-            self._record(lambda task: task.start(starts, who=_SERVICE, why=message.why))
+            self._execute(
+                lambda task: task.start(starts, who=SUPERVISOR, why=message.why)
+            )
 
     def _advance_send_horizons(self, message: AdvanceSendHorizons) -> None:
-        if self._current(message.run_number):
-            self._stored.save_send_horizons(message.horizons)
+        if self._run_numbered(message.run_number):
+            self._record.save_send_horizons(message.horizons)
 
-    def _progressed(self, message: RunProgressed) -> None:
-        run = self._current(message.run_number)
+    def _on_progress(self, message: RunProgressed) -> None:
+        run = self._run_numbered(message.run_number)
         if run is None:
             return
         run.progress = message
-        if self._stored.task.failure and run.age > SETTLED_SECONDS:
-            self._record(lambda task: task.recover(who=_SERVICE, why="it moves again"))
+        if self._record.task.failure and run.age > SETTLED_SECONDS:
+            self._execute(
+                lambda task: task.recover(who=SUPERVISOR, why="it makes progress again")
+            )
         if run.age > HEALTHY_SECONDS:
             self._retries.reset()
         self._confirmed = message.confirmed
-        self._stored.save_now_and_then(message.checkpoints.values())
-        self._show()
+        self._record.save_throttled(message.checkpoints.values())
+        self._publish_view()
 
-    def _stream_failed(self, message: RunFailed) -> None:
-        if self._current(message.run_number):
+    def _on_run_failed(self, message: RunFailed) -> None:
+        if self._run_numbered(message.run_number):
             self._end_run()
-            self._failed(message.error)
+            self._on_failure(message.error)
 
-    def _failed(self, error: CdcError) -> None:
+    def _on_failure(self, error: CdcError) -> None:
         """Try again later, or wait for the operator, as the error's class says."""
         _log.warning(
-            "stream failed",
+            "run_failed",
             task_id=self._id,
             error=str(error),
             failure_class=error.failure_class.value,
@@ -262,51 +262,51 @@ class TaskActor(pykka.ThreadingActor):
         if self._retries.failed(error):
             self._retry_later(error)
         else:
-            self._stand_still(error)
+            self._pause_on_error(error)
 
     def _retry_later(self, error: CdcError) -> None:
         wait = self._retries.delay()
         next_try = datetime.now(UTC) + timedelta(seconds=wait)
-        self._try_to_record(
+        self._try_to_persist(
             error,
             wait,
             lambda task: task.fail(
                 str(error),
                 FailureClass.TRANSIENT,
                 next_try=next_try,
-                who=_SERVICE,
+                who=SUPERVISOR,
                 why="the stream failed",
             ),
         )
-        backoff.tell_later(self.actor_ref, RetryRun(self._number), wait)
+        backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
 
-    def _stand_still(self, error: CdcError) -> None:
+    def _pause_on_error(self, error: CdcError) -> None:
         """Wait for the operator; a failure that cannot be written down is tried again."""
-        checkpoints = list(self._stored.checkpoints.values())
+        checkpoints = list(self._record.checkpoints.values())
 
         def fail_and_pause(task: Task) -> None:
             task.fail(
                 str(error),
                 error.failure_class,
                 next_try=None,
-                who=_SERVICE,
+                who=SUPERVISOR,
                 why="the stream failed",
             )
             task.pause(
-                str(error), checkpoints, who=_SERVICE, why="waiting does not help"
+                str(error), checkpoints, who=SUPERVISOR, why="waiting does not help"
             )
 
         wait = self._retries.delay()
-        if not self._try_to_record(error, wait, fail_and_pause):
-            backoff.tell_later(self.actor_ref, RetryRun(self._number), wait)
+        if not self._try_to_persist(error, wait, fail_and_pause):
+            backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
 
-    def _try_again(self, message: RetryRun) -> None:
+    def _retry_run(self, message: RetryRun) -> None:
         try:
             self._refresh()
         except UnavailableError as error:
-            self._failed(error)
+            self._on_failure(error)
             return
-        running = self._stored.task.state is TaskState.RUNNING
+        running = self._record.task.state is TaskState.RUNNING
         if message.run_number == self._number and self._run is None and running:
             self._begin_run()
 
@@ -319,25 +319,25 @@ class TaskActor(pykka.ThreadingActor):
                 self._number, self.actor_ref, self._run_spec(), self._memory
             )
         except CdcError as error:
-            self._failed(error)
-        self._show()
+            self._on_failure(error)
+        self._publish_view()
 
     def _run_spec(self) -> RunSpec:
-        stored = self._stored
-        stored.refresh()
-        stored.load()
+        record = self._record
+        record.refresh()
+        record.load()
         return RunSpec(
             source=self._source,
-            spec=stored.task.spec,
-            token=stored.token(),
+            spec=record.task.spec,
+            token=record.token(),
             names=self._names,
-            databases=stored.task.databases,
-            entries=tuple(stored.task.collections.values()),
-            aliases=stored.task.aliases,
-            access=stored.task.access,
-            passwords=stored.task.passwords,
-            checkpoints=dict(stored.checkpoints),
-            send_horizons=stored.load_send_horizons(),
+            databases=record.task.databases,
+            entries=tuple(record.task.collections.values()),
+            aliases=record.task.aliases,
+            access=record.task.access,
+            passwords=record.task.passwords,
+            checkpoints=dict(record.checkpoints),
+            send_horizons=record.load_send_horizons(),
         )
 
     def _end_run(self) -> list[Checkpoint]:
@@ -347,45 +347,49 @@ class TaskActor(pykka.ThreadingActor):
             ended = run.end()
             self._rows_before += run.rows
             try:
-                self._stored.save(run.checkpoints().values())
+                self._record.save(run.checkpoints().values())
                 if ended:
-                    self._stored.save_send_horizons(run.sent())
+                    self._record.save_send_horizons(run.sent())
             except UnavailableError as error:
                 _log.warning(
-                    "checkpoints not saved", task_id=self._id, error=str(error)
+                    "checkpoints_not_saved", task_id=self._id, error=str(error)
                 )
-        return list(self._stored.checkpoints.values())
+        return list(self._record.checkpoints.values())
 
-    def _current(self, number: int) -> Run | None:
+    def _run_numbered(self, number: int) -> Run | None:
         """Return the run of that number, unless it has ended."""
         return self._run if self._run and self._run.number == number else None
 
     # Writing down.
 
-    def _record(self, command: Callable[[Task], None]) -> None:
-        self._stored.record(command)
-        self._show()
+    def _execute(self, command: Callable[[Task], None]) -> None:
+        self._record.execute(command)
+        self._publish_view()
 
-    def _try_to_record(
+    def _try_to_persist(
         self, error: CdcError, wait: float, command: Callable[[Task], None]
     ) -> bool:
         """Record if the log lets us; the task's health says the error either way."""
         try:
-            self._record(command)
-        except CdcError as unrecorded:
-            _log.error("failure not recorded", error=str(unrecorded))
-            self._stored.miss(error, wait)
-            self._show()
+            self._execute(command)
+        except CdcError as unpersisted_failure:
+            _log.error(
+                "failure_not_persisted",
+                task_id=self._id,
+                error=str(unpersisted_failure),
+            )
+            self._record.store_failed(error, wait)
+            self._publish_view()
             return False
         return True
 
-    def _show(self) -> None:
+    def _publish_view(self) -> None:
         progress = self._run.progress if self._run else None
         view = view_of(
-            self._stored.task,
+            self._record.task,
             progress=progress,
             rows=self._rows_before + (progress.rows if progress else 0),
-            unrecorded=self._stored.unrecorded,
+            unpersisted_failure=self._record.unpersisted_failure,
         )
         at = seconds(self._confirmed) if self._confirmed else None
         self._supervisor.tell(ViewChanged(view, at))

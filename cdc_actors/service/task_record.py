@@ -42,7 +42,7 @@ class Stores:
 class TaskRecord:
     """One task as the stores have it. Its actor's thread alone uses it.
 
-    ``unrecorded`` is a failure that the stores have not taken, None once they take again.
+    ``unpersisted_failure`` is one that the stores did not take, None once they do again.
 
     Methods raise ``UnavailableError`` when a store does not answer.
     """
@@ -52,8 +52,8 @@ class TaskRecord:
         self.checkpoints: dict[str, Checkpoint] = {}
         self._id = task.task_id
         self._stores = stores
-        self.unrecorded: Failure | None = None
-        self._unclear = False
+        self.unpersisted_failure: Failure | None = None
+        self._outcome_unknown = False
         self._saved_at = 0.0
 
     def refresh(self) -> None:
@@ -62,11 +62,11 @@ class TaskRecord:
         Raises:
             UnknownTaskError: It was the deletion, and it was done.
         """
-        if self._unclear:
+        if self._outcome_unknown:
             self.task = self._stores.log.load(self._id)
-            self._unclear = False
+            self._outcome_unknown = False
 
-    def record(self, command: Callable[[Task], None]) -> None:
+    def execute(self, command: Callable[[Task], None]) -> None:
         """Run a command of the aggregate and make its events true.
 
         ``task`` changes only once they are: nobody is ever shown what may not be so.
@@ -74,10 +74,10 @@ class TaskRecord:
         self.refresh()
         draft = self.task.draft()
         command(draft)
-        self._unclear = True
+        self._outcome_unknown = True
         self._stores.log.save(draft)
-        self._unclear = False
-        self.unrecorded = None
+        self._outcome_unknown = False
+        self.unpersisted_failure = None
         self.task = draft
 
     def load(self) -> None:
@@ -108,7 +108,7 @@ class TaskRecord:
             self.checkpoints.update((c.position.channel, c) for c in moved)
         self._saved_at = time.monotonic()
 
-    def save_now_and_then(self, checkpoints: Iterable[Checkpoint]) -> None:
+    def save_throttled(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Save the checkpoints unless that was tried a moment ago.
 
         If the store does not take them, what follows them goes on until its send horizon.
@@ -117,18 +117,18 @@ class TaskRecord:
             return
         try:
             self.save(checkpoints)
-            self.unrecorded = None
+            self.unpersisted_failure = None
         except UnavailableError as error:
             self._saved_at = time.monotonic()
-            self.miss(error, SAVE_SECONDS)
+            self.store_failed(error, SAVE_SECONDS)
 
-    def miss(self, error: CdcError, wait: float) -> None:
+    def store_failed(self, error: CdcError, wait: float) -> None:
         """Keep, for the task's health, a failure that could not be written down."""
-        before = self.unrecorded
+        before = self.unpersisted_failure
         if before is None:
-            _log.warning("not written down", task_id=self._id, error=str(error))
+            _log.warning("store_failed", task_id=self._id, error=str(error))
         now = datetime.now(UTC)
-        self.unrecorded = Failure(
+        self.unpersisted_failure = Failure(
             error=str(error),
             failure_class=error.failure_class,
             attempt=before.attempt + 1 if before else 1,
@@ -146,4 +146,6 @@ class TaskRecord:
             self._stores.checkpoints.delete(self._id)
             self._stores.send_horizons.delete(self._id)
         except UnavailableError as error:
-            _log.warning("checkpoints stay", task_id=self._id, error=str(error))
+            _log.warning(
+                "checkpoint_cleanup_failed", task_id=self._id, error=str(error)
+            )

@@ -15,7 +15,7 @@ from eventsourcing.persistence import (
 )
 
 from cdc_actors.errors import OperatorError, TaskConflictError, UnknownTaskError
-from cdc_actors.store.audit.hash_chain import seal
+from cdc_actors.store.audit.hash_chain import backfill_hashes
 from cdc_actors.store.database import Database, reported
 from cdc_actors.store.sqlite import open_sqlite
 from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent
@@ -88,7 +88,7 @@ class TaskLog:
         self._events: EventStore[UUID] = EventStore(event_mapper(), database.recorder)
         self._repository = Repository(self._events)
         database.write(_CREATED_INDEX, _DELETED_INDEX)
-        seal(database)
+        backfill_hashes(database)
 
     @classmethod
     def sqlite(cls, path: str) -> Self:

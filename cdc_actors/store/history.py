@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.utils import get_topic
 
 from cdc_actors.errors import InvalidRequestError, UnknownTaskError
-from cdc_actors.tasks.descriptions import words
+from cdc_actors.tasks.descriptions import describe
 
 if TYPE_CHECKING:
     from cdc_actors.store.event_log import TaskLog
@@ -118,7 +118,7 @@ def entry_of(event: TaskEvent) -> Entry:
         event=get_topic(type(event)).removeprefix("task."),
         who=event.who,
         why=_readable(event.why),
-        text=" ".join(_readable(words(event)).split()),
+        text=" ".join(_readable(describe(event)).split()),
         content=_readable(content),
     )
 

@@ -130,7 +130,7 @@ def _names(schema: str) -> dict[str, str]:
         "events": f"{schema}.{EVENTS_TABLE}",
         "hashes": f"{schema}.event_hashes",
         "checkpoints": f"{schema}.checkpoints",
-        "fences": f"{schema}.fences",
+        "send_horizons": f"{schema}.fences",
         "order": "notification_id",
         "binary": "BYTEA",
         "counter": "BIGINT",

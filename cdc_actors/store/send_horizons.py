@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from cdc_actors.store.event_log import TaskLog
 
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS {fences} ("
+    "CREATE TABLE IF NOT EXISTS {send_horizons} ("
     "task_id TEXT NOT NULL, channel TEXT NOT NULL, sent BIGINT NOT NULL, "
     "PRIMARY KEY (task_id, channel))"
 )
 _SAVE = (
-    "INSERT INTO {fences} VALUES ({p}, {p}, {p}) "
+    "INSERT INTO {send_horizons} VALUES ({p}, {p}, {p}) "
     "ON CONFLICT (task_id, channel) DO UPDATE SET sent = excluded.sent"
 )
-_LOAD = "SELECT channel, sent FROM {fences} WHERE task_id = {p}"
-_DELETE = "DELETE FROM {fences} WHERE task_id = {p}"
+_LOAD = "SELECT channel, sent FROM {send_horizons} WHERE task_id = {p}"
+_DELETE = "DELETE FROM {send_horizons} WHERE task_id = {p}"
 
 
 class SendHorizons:

@@ -31,7 +31,7 @@ _NAMES = {
     "events": EVENTS_TABLE,
     "hashes": "event_hashes",
     "checkpoints": "checkpoints",
-    "fences": "fences",
+    "send_horizons": "fences",
     "order": "rowid",
     "binary": "BLOB",
     "counter": "INTEGER",

@@ -157,7 +157,7 @@ class Connection:
                 if method in _ROWS:
                     raise
                 pause = next(pauses)
-                _log.info("target_limits_rate", pause=pause, words=str(refusal))
+                _log.info("target_rate_limited", pause=pause, detail=str(refusal))
             self.wait(pause)
 
     def begin_insert(self, request: bytes, database: str) -> grpc.Future:

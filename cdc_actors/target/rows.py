@@ -147,7 +147,7 @@ class RowWriter:
 
     def _slow_down(self, size: int, refusal: RateLimitError) -> None:
         self._limiter.on_rejected(size, time.monotonic())
-        _log.info("target_limits_rate", rate=self._limiter.rate, words=str(refusal))
+        _log.info("target_rate_limited", rate=self._limiter.rate, detail=str(refusal))
 
     def _open_answers(self) -> int:
         return sum(flight.answer is not None for flight in self._in_flight)

@@ -3,7 +3,7 @@
 Imports nothing of the rest but the change model and the errors.
 """
 
-from cdc_actors.tasks.conflicts import claim
+from cdc_actors.tasks.conflicts import resolve_conflicts
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     OperationApplied,
@@ -43,7 +43,7 @@ from cdc_actors.tasks.model import (
 )
 from cdc_actors.tasks.names import ANY, NameMapping
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
-from cdc_actors.tasks.state import Failure, TaskState, Who
+from cdc_actors.tasks.state import SUPERVISOR, Failure, TaskState, Who
 from cdc_actors.tasks.task import Task
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "RELEASE_COLLECTION",
     "RELEASE_PARTITIONS",
     "RENAME_COLLECTION",
+    "SUPERVISOR",
     "UPDATE_CREDENTIAL",
     "CollectionEntry",
     "CollectionSetAside",
@@ -88,5 +89,5 @@ __all__ = [
     "TaskStarted",
     "TaskState",
     "Who",
-    "claim",
+    "resolve_conflicts",
 ]

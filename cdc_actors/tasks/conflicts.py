@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cdc_actors.errors import TaskConflictError
-from cdc_actors.tasks.names import covers, meet
+from cdc_actors.tasks.names import contains, intersect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.spec import TaskSpec
 
 
-def claim(
+def resolve_conflicts(
     spec: TaskSpec, others: Sequence[TaskSpec], there: Iterable[FullName] = ()
 ) -> TaskSpec:
     """Return the specification without what the other tasks of its target name.
@@ -39,7 +39,7 @@ def claim(
         for mine, theirs in product(spec.selectors, other.selectors)
         if _overlap(mine, theirs, other)
     ]
-    duplicates = [m for m, theirs in taken if m == theirs or not covers(m, theirs)]
+    duplicates = [m for m, theirs in taken if m == theirs or not contains(m, theirs)]
     if duplicates:
         raise TaskConflictError(
             f"the collection name is duplicate with existing task, [{listed(duplicates)}]"
@@ -57,8 +57,8 @@ def listed(names: Iterable[FullName]) -> str:
 
 
 def _overlap(mine: FullName, theirs: FullName, other: TaskSpec) -> bool:
-    both = meet(mine, theirs)
-    return both is not None and not any(covers(each, both) for each in other.excludes)
+    both = intersect(mine, theirs)
+    return both is not None and not any(contains(each, both) for each in other.excludes)
 
 
 def _refuse_names(spec: TaskSpec, there: set[FullName]) -> None:

@@ -57,14 +57,14 @@ def _kept(there: str, here: str) -> str:
     return here if there == ANY else there
 
 
-def covers(pattern: FullName, other: FullName) -> bool:
+def contains(pattern: FullName, other: FullName) -> bool:
     """Tell whether a pattern takes everything that another one, or a name, stands for."""
     return all(
         mine in (ANY, theirs) for mine, theirs in zip(pattern, other, strict=True)
     )
 
 
-def meet(one: FullName, other: FullName) -> FullName | None:
+def intersect(one: FullName, other: FullName) -> FullName | None:
     """Return the pattern of what both patterns take, None if there is no such name."""
     both = []
     for mine, theirs in zip(one, other, strict=True):

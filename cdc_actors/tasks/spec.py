@@ -103,8 +103,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.target_name(database, ANY)[0]
 
     def _takes(self, name: FullName) -> bool:
-        return any(names.covers(each, name) for each in self.selectors) and not any(
-            names.covers(each, name) for each in self.excludes
+        return any(names.contains(each, name) for each in self.selectors) and not any(
+            names.contains(each, name) for each in self.excludes
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -48,6 +48,10 @@ class Who:
     token_name: str | None = None
 
 
+SUPERVISOR = Who(kind="supervisor")
+"""The service itself, who asks for what no client asked for."""
+
+
 class TaskAttributes:
     """What events change in a task. ``Task`` adds the commands that trigger them.
 

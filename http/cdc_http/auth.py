@@ -89,5 +89,5 @@ def _refuse_web_pages(req: falcon.Request) -> None:
 
 
 def _unauthorized(req: falcon.Request, why: str) -> falcon.HTTPUnauthorized:
-    _log.warning("request without a valid token", address=req.remote_addr)
+    _log.warning("request_unauthorized", address=req.remote_addr)
     return falcon.HTTPUnauthorized(description=why, challenges=["Bearer"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.conflicts import listed
-from cdc_actors.tasks.names import ANY, NameMapping, meet
+from cdc_actors.tasks.names import ANY, NameMapping, intersect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,4 +88,4 @@ def _repeated(names: Sequence[FullName]) -> list[FullName]:
 
 
 def _selected(spec: TaskSpec, pattern: FullName) -> bool:
-    return any(meet(each, pattern) for each in spec.selectors)
+    return any(intersect(each, pattern) for each in spec.selectors)

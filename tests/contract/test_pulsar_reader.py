@@ -198,7 +198,7 @@ def test_the_clients_own_log_is_for_debugging(pulsar: PulsarWal) -> None:
     away = Pulsar(address=f"pulsar://127.0.0.1:{unused_port()}")
     with capture_logs() as logs, pytest.raises(TransientError, match="refused"):
         PulsarReader(away)
-    lines = [each for each in logs if each["event"] == "pulsar_client"]
+    lines = [each for each in logs if each["event"] == "pulsar_client_message"]
     assert any("refused" in each["text"] for each in lines)
     assert {each["log_level"] for each in lines} == {"debug"}
 

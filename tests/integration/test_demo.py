@@ -130,7 +130,7 @@ def test_both_sides_are_equal_after_a_kill(
     labels = [line.split(" ")[0] for line in run.output.splitlines()]
     assert labels.index("kill") < labels.index("restart") < labels.index("compare")
     assert "Equal: 2 collections, 3,808 rows." in run.output
-    assert "  created, to bring default.* to http" in run.output
+    assert "  created, to replicate default.* to http" in run.output
     assert "\r" not in run.output
     assert "\x1b" not in run.output
     assert processes_in(tmp_path) == {}

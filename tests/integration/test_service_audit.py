@@ -77,7 +77,7 @@ def test_tampering_is_told_at_the_next_start(
     with closing(_open(alone.config)) as database:
         database.write("UPDATE {events} SET topic = 'task.resumed' WHERE {order} = 1")
     alone.start()
-    wait_until(lambda: "is not the one that was written" in log_of(alone), "it is told")
+    wait_until(lambda: "event_log_altered" in log_of(alone), "it is told")
     assert "event 1 of the log" in log_of(alone)
     assert "event 1 of the log" in audit(alone.config, "verify", status=3)
 
@@ -89,7 +89,7 @@ def log_of(cdc: Cdc) -> str:
 
 def test_a_good_log_is_verified_at_the_start(alone: Cdc) -> None:
     """At a start in good order the head is logged, unless that is switched off."""
-    wait_until(lambda: "event log verified" in log_of(alone), "it is told")
+    wait_until(lambda: "event_log_verified" in log_of(alone), "it is told")
     assert alone.stop() == 0
     alone.log.unlink()
     text = alone.config.read_text()

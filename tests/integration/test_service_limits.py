@@ -65,10 +65,10 @@ def test_target_with_a_rate_limit(
         )
     wait_equal(source, limited, timeout=180)
     took = time.monotonic() - began
-    refusals = cdc.log.read_text("utf-8").count("target_limits_rate")
+    refusals = cdc.log.read_text("utf-8").count("target_rate_limited")
     assert 0 < refusals < took + 5
     assert cdc.get(task)["health"]["status"] in {"ok", "catching_up"}
-    assert "stream failed" not in cdc.log.read_text("utf-8")
+    assert "run_failed" not in cdc.log.read_text("utf-8")
 
 
 def test_target_with_a_limit_on_operations(
@@ -82,7 +82,7 @@ def test_target_with_a_limit_on_operations(
         books.insert([flush])
         client.flush("books")
     cdc.ask("resume", task_id=task)
-    done = "Flush of default.books done at the target"
+    done = "Flush of default.books applied at the target"
 
     def flushes() -> int:
         events = cdc.ask("history", task_id=task)["events"]
@@ -92,5 +92,5 @@ def test_target_with_a_limit_on_operations(
     wait_equal(source, limited)
     assert cdc.get(task)["operations_refused"]["count"] == 0
     log = cdc.log.read_text("utf-8")
-    assert "target_limits_rate" in log
-    assert "stream failed" not in log
+    assert "target_rate_limited" in log
+    assert "run_failed" not in log

@@ -120,7 +120,7 @@ def test_torn_write_ahead_file(
         wait_equal(source, target_lite)
         cdc.kill()
         with closing(TaskLog.sqlite(str(tmp_path / "cdc.db"))) as events:
-            assert verify(events.database).fits
+            assert verify(events.database).valid
 
 
 def survive(

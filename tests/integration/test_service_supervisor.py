@@ -43,10 +43,10 @@ CLIENT = Who(kind="client", address="127.0.0.1")
 class Frail(TaskActor):
     """A task actor that any message it does not know kills."""
 
-    def _hear(self, message: Any) -> None:
+    def _on_notification(self, message: Any) -> None:
         if message == "die":
             raise RuntimeError("a mistake in the task's actor")
-        super()._hear(message)
+        super()._on_notification(message)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_actors.tasks.names import ANY, NameMapping, covers, meet, target_name
+from cdc_actors.tasks.names import ANY, NameMapping, contains, intersect, target_name
 
 NAMES = st.sampled_from(["a", "b", "c"])
 PATTERNS = st.tuples(NAMES | st.just(ANY), NAMES | st.just(ANY))
@@ -33,7 +33,7 @@ def specificity(pattern) -> tuple[bool, bool]:
 @given(RULES, FULL_NAMES)
 def test_the_most_specific_rule_counts(rules, name):
     """Of the rules that take a name the one of its database, then of its own, counts."""
-    taking = [pattern for pattern in rules if covers(pattern, name)]
+    taking = [pattern for pattern in rules if contains(pattern, name)]
     there = rules[max(taking, key=specificity)] if taking else (ANY, ANY)
     kept = tuple(
         old if new == ANY else new for new, old in zip(there, name, strict=True)
@@ -52,13 +52,13 @@ def test_the_order_of_the_rules_says_nothing(rules, name, random):
 @given(PATTERNS, PATTERNS, FULL_NAMES)
 def test_meet_takes_what_both_take(one, other, name):
     """A name is in both patterns exactly if it is in what they have in common."""
-    both = meet(one, other)
-    assert (both is not None and covers(both, name)) == (
-        covers(one, name) and covers(other, name)
+    both = intersect(one, other)
+    assert (both is not None and contains(both, name)) == (
+        contains(one, name) and contains(other, name)
     )
 
 
 @given(PATTERNS, PATTERNS)
 def test_covers_is_a_meet_that_loses_nothing(one, other):
     """A pattern covers another one exactly if they have all of that in common."""
-    assert covers(one, other) == (meet(one, other) == other)
+    assert contains(one, other) == (intersect(one, other) == other)

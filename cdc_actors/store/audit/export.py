@@ -95,7 +95,7 @@ class _End(_Line, frozen=True, tag="end"):
 _Place = _Checkpoint | _SendHorizon
 _PLACES: dict[str, type[_Place]] = {
     "{checkpoints}": _Checkpoint,
-    "{fences}": _SendHorizon,
+    "{send_horizons}": _SendHorizon,
 }
 _LINES: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(
     _Header | _Event | _Checkpoint | _SendHorizon | _End
@@ -124,9 +124,9 @@ def _lines(log: TaskLog) -> Iterator[_Line]:
     for record in records(log.database):
         if auditor.events == head.events:
             break
-        misfit = auditor.see(record)
-        if misfit or not isinstance(record.event, StoredEvent) or not record.link:
-            raise OperatorError(f"this log cannot be exported: {misfit}")
+        mismatch = auditor.check_next(record)
+        if mismatch or not isinstance(record.event, StoredEvent) or not record.link:
+            raise OperatorError(f"this log cannot be exported: {mismatch}")
         yield _Event.of(record.event, record.link)
     yield from places
 
@@ -198,8 +198,8 @@ class _Import:
         except ValueError as error:
             raise OperatorError(f"a hash is not hexadecimal: {error}") from error
         record = Record(self._auditor.events + 1, event, link)
-        if misfit := self._auditor.see(record):
-            raise OperatorError(f"this is not what was exported: {misfit}")
+        if mismatch := self._auditor.check_next(record):
+            raise OperatorError(f"this is not what was exported: {mismatch}")
         self._page.append((event, link))
         if len(self._page) == PAGE:
             self._store()

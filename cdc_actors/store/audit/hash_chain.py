@@ -118,15 +118,15 @@ def append(
         chain.add(event, link)
 
 
-def seal(database: Database) -> None:
+def backfill_hashes(database: Database) -> None:
     """Chain the events of a log that an earlier version wrote, which made no hashes."""
     if database.read(ANY_HASH):
         return
     with reported(), database.datastore.transaction(commit=True) as cursor:
-        _seal(cursor, database.names)
+        _backfill(cursor, database.names)
 
 
-def _seal(cursor: Any, names: dict[str, str]) -> None:
+def _backfill(cursor: Any, names: dict[str, str]) -> None:
     # Another process may have been first; from here on it cannot be.
     cursor.execute(names["lock"].format(**names))
     cursor.execute(ANY_HASH.format(**names))

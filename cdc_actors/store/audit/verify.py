@@ -79,15 +79,15 @@ class Head:
 class VerificationResult:
     """What a verification found.
 
-    ``fits`` says whether every event is there as it was written, and ``misfit`` names
+    ``valid`` says whether every event is there as it was written, and ``mismatch`` names
     the first that is not. Of the first ``sealed`` events that is only known from
     ``sealed_at`` on: an earlier version wrote them without hashes. ``unsealed`` is how
     many there are of which nothing is known at all.
     """
 
-    fits: bool
+    valid: bool
     head: Head
-    misfit: str | None = None
+    mismatch: str | None = None
     sealed: int = 0
     sealed_at: str | None = None
     unsealed: int = 0
@@ -109,7 +109,7 @@ class Auditor:
         """The end of what was seen so far."""
         return Head(self.events, self._chain.log)
 
-    def see(self, record: Record) -> str | None:
+    def check_next(self, record: Record) -> str | None:
         """Take the next record; return what is wrong with it, None if it fits."""
         event, link = record.event, record.link
         if event is None:
@@ -129,12 +129,12 @@ class Auditor:
             )
         return None
 
-    def verdict(self, misfit: str | None) -> VerificationResult:
+    def result(self, mismatch: str | None) -> VerificationResult:
         """Return what was found."""
         return VerificationResult(
-            fits=misfit is None,
+            valid=mismatch is None,
             head=self.head,
-            misfit=misfit,
+            mismatch=mismatch,
             sealed=self._sealed,
             sealed_at=self._sealed_at,
         )
@@ -142,7 +142,7 @@ class Auditor:
     def _wrong(self, event: StoredEvent, link: Link | None) -> str | None:
         if link is None:
             return "has no hash: it was put in by something else, or an earlier version"
-        if wrong := self._misfit(event, link):
+        if wrong := self._mismatch(event, link):
             return wrong
         self._chain.add(event, link)
         self._versions[event.originator_id] = event.originator_version
@@ -155,7 +155,7 @@ class Auditor:
             return "is not the one that the head was taken of"
         return None
 
-    def _misfit(self, event: StoredEvent, link: Link) -> str | None:
+    def _mismatch(self, event: StoredEvent, link: Link) -> str | None:
         due = self._versions.get(event.originator_id, 0) + 1
         if event.originator_version != due:
             return f"stands where event {due} of its task belongs"
@@ -183,15 +183,15 @@ def verify(
     events = count(database)
     if events and not database.read(ANY_HASH):
         return VerificationResult(
-            fits=False, head=Head(0, Chain().log), unsealed=events
+            valid=False, head=Head(0, Chain().log), unsealed=events
         )
     auditor = Auditor(expected)
     for seen, record in enumerate(records(database), 1):
-        if misfit := auditor.see(record):
-            return auditor.verdict(misfit)
+        if mismatch := auditor.check_next(record):
+            return auditor.result(mismatch)
         if seen % PAGE == 0:
             progress(PAGE)
-    return auditor.verdict(auditor.end())
+    return auditor.result(auditor.end())
 
 
 def head_of(database: Database) -> Head:

@@ -50,7 +50,7 @@ def serve(done: list[str], *, service=None, server=None) -> list[str]:
 
     with capture_logs() as events:
         run(service, server, wait, structlog.get_logger())
-    return [f"{event['event']}" for event in events]
+    return [f"{event['event']} {event.get('url', '')}".strip() for event in events]
 
 
 def test_the_server_listens_first_and_stops_first():
@@ -82,7 +82,7 @@ def test_it_says_where_it_listens(scheme, address, url):
 
     events = serve([], server=server)
 
-    assert events == [f"listening on {url}", "stopping", "stopped"]
+    assert events == [f"listening {url}", "stopping", "stopped"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def program():
         )
         started.append(process)
         assert process.stdout is not None
-        assert "listening on http://127.0.0.1:8444" in process.stdout.readline()
+        assert "http://127.0.0.1:8444" in process.stdout.readline()
         return process
 
     yield start

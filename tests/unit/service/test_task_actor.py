@@ -90,7 +90,7 @@ class Harness:
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     """Yield the actor of a new task with runs that do nothing, and its log."""
     monkeypatch.setattr(task_actor, "Run", IdleRun)
-    monkeypatch.setattr(task_actor.backoff, "tell_later", _never)
+    monkeypatch.setattr(task_actor.backoff, "send_after", _never)
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     harness = Harness(log, SecretBox.open(tmp_path / "cdc.key", {}))
     clock = SimpleNamespace(monotonic=lambda: harness.now)

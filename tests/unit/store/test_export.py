@@ -79,8 +79,8 @@ def test_there_and_everything(opened, tmp_path, source, target):
     task = copy.load(copy.alive_ids()[0])
     task.resume(**SAYS)
     copy.save(task)
-    verdict = verify(copy.database, head_of(log.database))
-    assert (verdict.misfit, verdict.head.events) == (None, 8)
+    result = verify(copy.database, head_of(log.database))
+    assert (result.mismatch, result.head.events) == (None, 8)
 
 
 def test_many_pages(opened, log, monkeypatch):
@@ -89,7 +89,7 @@ def test_many_pages(opened, log, monkeypatch):
     monkeypatch.setattr("cdc_actors.store.audit.verify.PAGE", 2)
     copy = opened("sqlite")
     import_log(copy, export(log))
-    assert verify(copy.database, head_of(log.database)).fits
+    assert verify(copy.database, head_of(log.database)).valid
 
 
 def test_seals_are_kept(opened, log):

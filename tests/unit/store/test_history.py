@@ -12,7 +12,7 @@ from cdc_actors.errors import FailureClass, InvalidRequestError, UnknownTaskErro
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.history import History, entry_of, moment_of
 from cdc_actors.tasks import Operation, TaskEvent, TaskState
-from cdc_actors.tasks.descriptions import words
+from cdc_actors.tasks.descriptions import describe
 from tests.support.tasks import CLIENT, SUPERVISOR, entry, new_task
 from tests.unit.tasks.test_golden_events import concrete, every_event
 
@@ -74,18 +74,18 @@ class TestEntries:
 
     def test_words(self):
         """A life reads as a story."""
-        told = [words(event) for event in every_event().values()]
+        told = [describe(event) for event in every_event().values()]
         assert told[0] == (
-            "created, to bring default.a, default.*, db.*, *.b to https://target:19530"
+            "created, to replicate default.a, default.*, db.*, *.b to https://target:19530"
         )
-        assert told[1] == "reading begins, channels: 1"
-        assert told[2] == "CreateCollection of default.c445 done at the target"
-        assert told[3] == "DropCollection of default.c445 begins at the target"
+        assert told[1] == "reading started, channels: 1"
+        assert told[2] == "CreateCollection of default.c445 applied at the target"
+        assert told[3] == "DropCollection of default.c445 started at the target"
         assert told[4] == "default.c445 set aside: schema differs"
         assert told[5].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
         assert told[5].endswith(": away")
         assert told[6:] == [
-            "moves again",
+            "recovered",
             "paused: by hand",
             "resumed",
             "the target's token is encrypted with a newer key",
@@ -111,8 +111,8 @@ class TestEntries:
             detail={"alias": "al", "refused": "no"},
         )
         task.apply_operation(refused, **SAYS)
-        told = words(task.collect_events()[1])
-        assert told == "CreateAlias of db.c not done: no"
+        told = describe(task.collect_events()[1])
+        assert told == "CreateAlias of db.c refused: no"
 
     def test_content_of_a_created_collection(self):
         """The shards are told, the bytes of the schema are not."""

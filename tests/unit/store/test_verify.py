@@ -252,14 +252,14 @@ HIDDEN = {
 def test_what_was_only_written_fits(log, database):
     """An untouched log fits, its head is the one that is printed, and it goes on."""
     head = head_of(database)
-    verdict = verify(database, head)
-    assert verdict.fits
-    assert (verdict.misfit, verdict.sealed, verdict.unsealed) == (None, 0, 0)
-    assert verdict.head == head
+    result = verify(database, head)
+    assert result.valid
+    assert (result.mismatch, result.sealed, result.unsealed) == (None, 0, 0)
+    assert result.head == head
     assert head.events == 10
     log.save(new_task())
-    verdict = verify(database, head)
-    assert (verdict.fits, verdict.head.events) == (True, 11)
+    result = verify(database, head)
+    assert (result.valid, result.head.events) == (True, 11)
     assert Head.parse(str(head)) == head
 
 
@@ -267,9 +267,9 @@ def test_what_was_only_written_fits(log, database):
 def test_what_is_done_to_a_log_is_found(database, tamper):
     """The first event that does not fit is named, by number and by task."""
     tamper(database)
-    verdict = verify(database)
-    assert not verdict.fits
-    assert_matches(verdict.misfit, FOUND[tamper])
+    result = verify(database)
+    assert not result.valid
+    assert_matches(result.mismatch, FOUND[tamper])
 
 
 @pytest.mark.parametrize("tamper", HIDDEN, ids=lambda tamper: tamper.__name__)
@@ -277,10 +277,10 @@ def test_what_only_an_earlier_head_shows(database, tamper):
     """A log that was cut off, or written anew by an expert, fits; its head does not."""
     head = head_of(database)
     tamper(database)
-    assert verify(database).fits
-    verdict = verify(database, head)
-    assert not verdict.fits
-    assert_matches(verdict.misfit, HIDDEN[tamper])
+    assert verify(database).valid
+    result = verify(database, head)
+    assert not result.valid
+    assert_matches(result.mismatch, HIDDEN[tamper])
 
 
 def assert_matches(text, pattern):
@@ -297,7 +297,7 @@ def test_events_go_on_behind_a_log_that_was_cut_off(log, database):
     task.pause("by hand", [], **SAYS)
     log.save(task)
     assert log.load(task.task_id) == task
-    assert_matches(verify(database).misfit, r"^event 9 of the log")
+    assert_matches(verify(database).mismatch, r"^event 9 of the log")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_an_event_that_is_none(tmp_path, change):
         for _ in range(3):
             log.save(new_task())
         log.database.write(f"UPDATE {{events}} SET {change} WHERE rowid = 2")
-        assert_matches(verify(log.database).misfit, r"^event 2 of the log cannot be")
+        assert_matches(verify(log.database).mismatch, r"^event 2 of the log cannot be")
         log.database.write("DELETE FROM {hashes}")
         with pytest.raises(OperatorError, match="event 2 of the log cannot be read"):
             TaskLog(log.database)
@@ -329,38 +329,38 @@ def test_a_hash_that_is_none(tmp_path, change):
     with closing(TaskLog.sqlite(str(tmp_path / "cdc.db"))) as log:
         log.save(new_task())
         log.database.write(f"UPDATE {{hashes}} SET {change}")
-        assert_matches(verify(log.database).misfit, r"^event 1 of the log")
+        assert_matches(verify(log.database).mismatch, r"^event 1 of the log")
 
 
 def test_an_empty_log_fits(log):
     """It has a head, too."""
-    verdict = verify(log.database, head_of(log.database))
-    assert (verdict.fits, verdict.head.events) == (True, 0)
+    result = verify(log.database, head_of(log.database))
+    assert (result.valid, result.head.events) == (True, 0)
 
 
 def test_log_of_an_earlier_version(log, database):
     """It is told from a good one, stays readable, and is sealed as it is found."""
     database.write("DELETE FROM {hashes}")
-    verdict = verify(database)
-    assert (verdict.fits, verdict.misfit, verdict.unsealed) == (False, None, 10)
+    result = verify(database)
+    assert (result.valid, result.mismatch, result.unsealed) == (False, None, 10)
     log = TaskLog(database)
     ids = log.alive_ids()
     assert len(ids) == 2
     task = log.load(ids[0])
     task.pause("by hand", [], **SAYS)
     log.save(task)
-    verdict = verify(database)
-    assert (verdict.fits, verdict.sealed, verdict.head.events) == (True, 10, 11)
-    assert verdict.sealed_at.startswith("20")
+    result = verify(database)
+    assert (result.valid, result.sealed, result.head.events) == (True, 10, 11)
+    assert result.sealed_at.startswith("20")
     edit(database)
-    assert_matches(verify(database).misfit, r"^event 5 of the log")
+    assert_matches(verify(database).mismatch, r"^event 5 of the log")
 
 
 def test_a_sealed_log_is_not_sealed_again(database):
     """Hashes that are missing later are not made up for."""
     remove_hashes(database)
     TaskLog(database)
-    assert_matches(verify(database).misfit, r"^event 5 of the log .* has no hash")
+    assert_matches(verify(database).mismatch, r"^event 5 of the log .* has no hash")
 
 
 def test_many_pages(log, database, monkeypatch):
@@ -374,7 +374,7 @@ def test_many_pages(log, database, monkeypatch):
     TaskLog(database)
     assert verify(database).sealed == 10
     remove(database)
-    assert_matches(verify(database).misfit, "event 5 of the log is missing")
+    assert_matches(verify(database).mismatch, "event 5 of the log is missing")
 
 
 def test_while_others_write(log):
@@ -398,8 +398,8 @@ def test_while_others_write(log):
         done.set()
         for writer in writers:
             writer.join()
-    assert {verdict.misfit for verdict in verdicts} == {None}
-    assert verify(log.database).fits
+    assert {result.mismatch for result in verdicts} == {None}
+    assert verify(log.database).valid
 
 
 def test_two_processes_write(tmp_path):
@@ -409,8 +409,8 @@ def test_two_processes_write(tmp_path):
     with closing(TaskLog.sqlite(path)) as log:
         processes = [subprocess.Popen(command) for _ in range(2)]
         assert [process.wait(timeout=120) for process in processes] == [0, 0]
-        verdict = verify(log.database)
-    assert (verdict.misfit, verdict.head.events) == (None, 202)
+        result = verify(log.database)
+    assert (result.mismatch, result.head.events) == (None, 202)
 
 
 @pytest.mark.parametrize("text", ["", "12", "x:" + "0" * 64, "1:" + "g" * 64])

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cdc_actors.errors import TaskConflictError
-from cdc_actors.tasks import ConnectParam, NameMapping, TaskSpec, claim
+from cdc_actors.tasks import ConnectParam, NameMapping, TaskSpec, resolve_conflicts
 
 TARGET = ConnectParam(uri="http://target:19530")
 DUPLICATE = "the collection name is duplicate with existing task, "
@@ -58,7 +58,7 @@ def rule(here: str, there: str) -> NameMapping:
 def test_duplicates(new, others, named):
     """What another task has already is refused, in milvus-cdc's words."""
     with pytest.raises(TaskConflictError) as refused:
-        claim(spec(*new), [spec(*other) for other in others])
+        resolve_conflicts(spec(*new), [spec(*other) for other in others])
     assert str(refused.value) == f"{DUPLICATE}[{named}]"
 
 
@@ -75,35 +75,35 @@ def test_duplicates(new, others, named):
 )
 def test_a_new_wildcard_leaves_out_what_others_name(new, others, excluded):
     """Names that a wildcard covers stay with the tasks that have them."""
-    claimed = claim(spec(*new), [spec(*other) for other in others])
+    claimed = resolve_conflicts(spec(*new), [spec(*other) for other in others])
     assert claimed == spec(*new, excludes=excluded)
 
 
 @pytest.mark.parametrize("new", ["d.a", "d.*"])
 def test_what_was_left_out_may_be_named_again(new):
     """After its task is deleted, a name stays excluded and is free for a new task."""
-    wildcard = claim(spec("*.*"), [spec(new)])
-    assert claim(spec(new), [wildcard]) == spec(new)
+    wildcard = resolve_conflicts(spec("*.*"), [spec(new)])
+    assert resolve_conflicts(spec(new), [wildcard]) == spec(new)
     with pytest.raises(TaskConflictError):
-        claim(spec(new), [wildcard, spec(new)])
+        resolve_conflicts(spec(new), [wildcard, spec(new)])
 
 
 def test_a_wildcard_around_an_exclude_is_still_a_duplicate():
     """Only what is left out as a whole is free."""
     with pytest.raises(TaskConflictError):
-        claim(spec("d.*"), [spec("*.*", excludes=["d.a"])])
+        resolve_conflicts(spec("d.*"), [spec("*.*", excludes=["d.a"])])
 
 
 def test_one_name_at_the_target_for_two_tasks():
     """A name that another task's collection has at the target is refused."""
     mapped = spec("d.a", mapping=[rule("d.a", "e.b")])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        claim(spec("e.b"), [mapped])
+        resolve_conflicts(spec("e.b"), [mapped])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        claim(mapped, [spec("e.b")])
+        resolve_conflicts(mapped, [spec("e.b")])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        claim(mapped, [spec("e.*")], there=[("e", "b")])
-    assert claim(spec("e.c"), [mapped]) == spec("e.c")
+        resolve_conflicts(mapped, [spec("e.*")], there=[("e", "b")])
+    assert resolve_conflicts(spec("e.c"), [mapped]) == spec("e.c")
 
 
 def test_named():
@@ -126,6 +126,6 @@ def test_one_task_has_the_users_and_roles():
     with pytest.raises(
         TaskConflictError, match="the enable user role param is duplicate"
     ):
-        claim(second, [first])
-    assert claim(spec("b.*"), [first]) == spec("b.*")
-    assert claim(second, [spec("a.*")]) == second
+        resolve_conflicts(second, [first])
+    assert resolve_conflicts(spec("b.*"), [first]) == spec("b.*")
+    assert resolve_conflicts(second, [spec("a.*")]) == second

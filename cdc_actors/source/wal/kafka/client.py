@@ -304,7 +304,9 @@ class _Log:
     def log(self, level: int, _text: str, *parts: object) -> None:
         facility, line = str(parts[0]), str(parts[-1])
         self._client.on_log(facility, line)
-        _log.debug("librdkafka", severity=logging.getLevelName(level), line=line)
+        _log.debug(
+            "kafka_client_message", severity=logging.getLevelName(level), line=line
+        )
 
 
 def _is_wrong_tls(error: KafkaError) -> bool:

@@ -79,7 +79,7 @@ class ClientLog(logging.Handler):
         """Log a line of the client; called by its threads."""
         text = record.getMessage()
         self._lines.append((time.monotonic(), text.partition("| ")[2] or text))
-        _log.debug("pulsar_client", text=text)
+        _log.debug("pulsar_client_message", text=text)
 
 
 CLIENT_LOG = ClientLog()
