@@ -36,6 +36,7 @@ from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import connect
+from cdc_actors.target.identity import refuse_source
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class Reader(pykka.ThreadingActor):
         )
         self._subscribe(job.source.replicate_chan)
         snapshot = self._catalog.snapshot()
+        refuse_source(self._target, job.source, snapshot.collections)
         self._watch: CatalogWatch = self._catalog.watch(snapshot.revision + 1)
         self._open.callback(self._watch.close)
         self._router = Router(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ from cdc_actors.store.history import History
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.target.connection import connect
+from cdc_actors.target.identity import SameMilvusError, refuse_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,7 @@ class Service:
 
         Raises:
             SourceRefusedError: The source is of a version that cannot be read.
-            TargetRefusedError: The target cannot be reached, or refuses.
+            TargetRefusedError: The target cannot be reached, refuses, or is the source.
             TaskLimitError: There are too many tasks.
         """
         if task_id is not None and self._exists(task_id):
@@ -210,7 +211,10 @@ class Service:
         if not self._probes.acquire(timeout=ANSWER_SECONDS):
             raise UnavailableError("too many creates wait for their targets, try later")
         try:
-            connect(spec.target, spec.token).close()
+            with closing(connect(spec.target, spec.token)) as target:
+                refuse_source(target, self._config.source_config)
+        except SameMilvusError as error:
+            raise TargetRefusedError(str(error)) from error
         except CdcError as error:
             raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
         finally:

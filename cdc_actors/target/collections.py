@@ -32,24 +32,25 @@ def ensure_database(target: Connection, name: str) -> None:
     A client's own request and the first collections of the database may create it at the
     same time.
     """
-    if name in _databases(target):
+    if name in databases(target):
         return
     request = milvus_pb2.CreateDatabaseRequest(db_name=name)
     try:
         target.call("CreateDatabase", request, DEFAULT_DATABASE)
     except OperationRefusedError:
-        if name not in _databases(target):
+        if name not in databases(target):
             raise
 
 
 def drop_database(target: Connection, name: str) -> None:
     """Drop the database if it exists."""
-    if name in _databases(target):
+    if name in databases(target):
         request = milvus_pb2.DropDatabaseRequest(db_name=name)
         target.call("DropDatabase", request, DEFAULT_DATABASE)
 
 
-def _databases(target: Connection) -> set[str]:
+def databases(target: Connection) -> set[str]:
+    """Return the names of the databases."""
     request = milvus_pb2.ListDatabasesRequest()
     return set(target.call("ListDatabases", request, DEFAULT_DATABASE).db_names)
 
