@@ -28,7 +28,7 @@ from cdc_actors.embedded.kafka import EmbeddedKafka
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.embedded.pulsar import EmbeddedPulsar
-from cdc_actors.grpc_options import NO_KEEPALIVE
+from cdc_actors.grpc_common import NO_KEEPALIVE
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pymilvus.exceptions import ConnectError, MilvusException
 
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import CdcError, OperatorError, TransientError
-from cdc_actors.grpc_options import NO_KEEPALIVE
+from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +25,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 CALL_TIMEOUT = 60.0
 LOAD_TIMEOUT = 300.0
-
-_REFUSED = frozenset(
-    {
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.INVALID_ARGUMENT,
-    }
-)
+_REFUSED = ACCESS_REFUSED.keys() | REFUSED.keys()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from cdc_actors.errors import (
     OperatorError,
     TransientError,
 )
-from cdc_actors.grpc_options import NO_KEEPALIVE
+from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,14 +44,6 @@ _RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before an operation that came too soon for the target is asked again."""
 
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
-_ACCESS_REFUSED = {
-    grpc.StatusCode.UNAUTHENTICATED: "the target refuses the login",
-    grpc.StatusCode.PERMISSION_DENIED: "the target's user lacks a privilege",
-}
-_REFUSED = {
-    grpc.StatusCode.UNIMPLEMENTED: "the target does not know this operation",
-    grpc.StatusCode.INVALID_ARGUMENT: "the target refuses the request",
-}
 # Milvus's own codes (pkg/util/merr/errors.go).
 _TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
 _RATE_LIMIT = 8
@@ -277,10 +269,12 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
 def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     """Return what a failed call means."""
     code, details = error.code(), error.details()
-    if code in _ACCESS_REFUSED:
-        return AccessRefusedError(f"{_ACCESS_REFUSED[code]} ({method}): {details}")
-    if code in _REFUSED:
-        return OperationRefusedError(f"{_REFUSED[code]} ({method}): {details}")
+    if code in ACCESS_REFUSED:
+        refusal = f"the target {ACCESS_REFUSED[code]} ({method}): {details}"
+        return AccessRefusedError(refusal)
+    if code in REFUSED:
+        refusal = f"the target {REFUSED[code]} ({method}): {details}"
+        return OperationRefusedError(refusal)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in str(details):
         return OperationRefusedError(
             f"one row is more than the target takes ({method}): {details}; raise "

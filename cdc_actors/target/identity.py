@@ -3,8 +3,8 @@
 No request of a Milvus (2.2 to 2.5) returns an identity of the cluster. What every proxy
 of one returns alike, and no other Milvus does, are its components with their addresses
 and the times at which they started, to the nanosecond (``GetMetrics`` of the kind
-``system_info``; seen with 2.3.5). Collections have ids of a cluster's own clock, so that they differ as
-well; but a Milvus that was restored from a copy of another has the same.
+``system_info``; seen with 2.3.5). Collections have ids of a cluster's own clock, so that
+they differ as well; but a Milvus that was restored from a copy of another has the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.changes import DEFAULT_DATABASE
-from cdc_actors.errors import CdcError, OperatorError, TransientError
+from cdc_actors.errors import (
+    CdcError,
+    OperationRefusedError,
+    OperatorError,
+    TransientError,
+)
 from cdc_actors.target.collections import databases
 from cdc_actors.target.connection import Connection
 
@@ -68,7 +73,7 @@ def components(server: Connection) -> frozenset[Component]:
     request = milvus_pb2.GetMetricsRequest(request=_SYSTEM_INFO)
     try:
         answer = server.call("GetMetrics", request, DEFAULT_DATABASE)
-    except OperatorError:
+    except OperationRefusedError:
         return frozenset()
     infos = [node["infos"] for node in json.loads(answer.response)["nodes_info"]]
     return frozenset(

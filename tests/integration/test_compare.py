@@ -14,7 +14,7 @@ from pymilvus.client.types import LoadState
 from cdc_actors.compare import CollectionReport, Kind, Report, compare
 from cdc_actors.embedded.ports import PortBlock
 from cdc_actors.errors import TransientError
-from cdc_actors.grpc_options import NO_KEEPALIVE
+from cdc_actors.grpc_common import NO_KEEPALIVE
 from tests.support.workload import Workload
 
 if TYPE_CHECKING:

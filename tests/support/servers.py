@@ -9,7 +9,7 @@ from pymilvus import MilvusClient
 
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
-from cdc_actors.grpc_options import NO_KEEPALIVE
+from cdc_actors.grpc_common import NO_KEEPALIVE
 from tests.support.kafka import KafkaBroker
 from tests.support.pulsar import PulsarBroker
 

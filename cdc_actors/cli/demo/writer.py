@@ -12,7 +12,7 @@ from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.grpc_options import NO_KEEPALIVE
+from cdc_actors.grpc_common import NO_KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

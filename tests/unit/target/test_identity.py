@@ -9,7 +9,7 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.config import SourceConfig
-from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.errors import OperationRefusedError, TransientError
 from cdc_actors.target import identity
 from cdc_actors.target.identity import SameMilvusError, refuse_source
 
@@ -48,7 +48,7 @@ class Server:
             case "ShowCollections":
                 ids = self._collections
                 return milvus_pb2.ShowCollectionsResponse(collection_ids=ids)
-        raise OperatorError(f"the target does not know this operation ({method})")
+        raise OperationRefusedError(f"the target does not know {method}")
 
     def close(self) -> None:
         """Do nothing."""

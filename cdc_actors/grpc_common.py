@@ -1,0 +1,26 @@
+"""What every client of a Milvus over gRPC needs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+
+NO_KEEPALIVE: Final = {"grpc.keepalive_time_ms": 2**31 - 1}
+"""``grpc_options`` of pymilvus without its pings.
+
+Servers with gRPC's own limits, Milvus Lite among them, end a connection with a ping every
+ten seconds ("Too many pings"). Calls have deadlines instead.
+"""
+
+ACCESS_REFUSED: Final = {
+    grpc.StatusCode.UNAUTHENTICATED: "refuses the login",
+    grpc.StatusCode.PERMISSION_DENIED: "refuses a privilege to the user",
+}
+"""Statuses that every request would meet alike."""
+
+REFUSED: Final = {
+    grpc.StatusCode.UNIMPLEMENTED: "does not know this operation",
+    grpc.StatusCode.INVALID_ARGUMENT: "refuses the request",
+}
+"""Statuses of one request that does not become better by waiting."""
