@@ -12,12 +12,9 @@ import bisect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.pipeline.work import (
-    CatalogOperation,
-    CreatePartitionWork,
-    ForwardRequest,
-)
+from cdc_actors.pipeline.work import CatalogOperation
 from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
+from cdc_actors.tasks.details import RenameDetail
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Mapping
@@ -26,15 +23,14 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.router import Collection, Router
-
-Beside = ForwardRequest | CreatePartitionWork | CatalogOperation
+    from cdc_actors.pipeline.work import OutOfBandWork
 
 
 @dataclass(frozen=True, slots=True)
 class _Parked:
     """``owner`` is the id of the collection."""
 
-    work: Beside
+    work: OutOfBandWork
     timestamp: int
     owner: int
     alias: FullName | None
@@ -57,7 +53,7 @@ class PendingOperations:
 
     def add(
         self,
-        work: Beside,
+        work: OutOfBandWork,
         timestamp: int,
         owner: int,
         alias: FullName | None = None,
@@ -150,7 +146,7 @@ class PendingOperations:
             if owner not in self._untied and self._comes_round(owner, wants):
                 self._untied.add(owner)
                 database, name = collection.entry.database, collection.entry.name
-                detail = {"to_database": database, "to_name": f"{name}_{owner}"}
+                detail = RenameDetail((database, f"{name}_{owner}"))
                 between = CatalogOperation(RENAME_COLLECTION, work.timestamp, detail)
                 self._router.give_told(collection, between)
                 return

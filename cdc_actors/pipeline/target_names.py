@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
+from cdc_actors.tasks.details import AliasDetail, RenameDetail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,7 +143,9 @@ class TargetNames:
         """Know that an operation that gives a name, or an alias, is under way."""
         name = self._name_of(collection, work)
         if name is not None:
-            under_way = self._moving if "alias" in work.detail else self._coming
+            under_way = (
+                self._moving if isinstance(work.detail, AliasDetail) else self._coming
+            )
             under_way[name] = collection.entry.collection_id
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
@@ -169,9 +172,10 @@ class TargetNames:
     def _name_of(
         self, collection: Collection, work: CatalogOperation
     ) -> FullName | None:
-        if work.kind == RENAME_COLLECTION:
-            to = work.detail["to_database"], work.detail["to_name"]
-            return self._spec.target_name(*to)
-        if "alias" in work.detail:
-            return self.there(collection.entry)[0], work.detail["alias"]
-        return None
+        match work.detail:
+            case RenameDetail(new_name):
+                return self._spec.target_name(*new_name)
+            case AliasDetail(alias):
+                return self.there(collection.entry)[0], alias
+            case _:
+                return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Definition, Request
     from cdc_actors.replication.progress import PendingCheckpoint
+    from cdc_actors.tasks.details import Detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +40,17 @@ class CreatePartitionWork:
 
 @dataclass(frozen=True, slots=True)
 class CatalogOperation:
-    """Do at the target what the catalog told of; fields as in ``Operation``."""
+    """Do at the target what the catalog shows; ``kind`` is as in ``Operation``."""
 
     kind: str
     timestamp: int
-    detail: dict[str, Any]
+    detail: Detail
     checkpoints: tuple[PendingCheckpoint, ...] = ()
 
 
-Work = (
-    RowChunk
-    | BarrierOperation
-    | CreateCollectionWork
-    | ForwardRequest
-    | CreatePartitionWork
-    | CatalogOperation
-)
+OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation
+"""What is not in the log of the rows: requests have a channel of their own, the rest is in
+the catalog."""
+
+OperationWork = BarrierOperation | CreateCollectionWork | OutOfBandWork
+Work = RowChunk | OperationWork

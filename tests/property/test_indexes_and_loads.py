@@ -32,7 +32,7 @@ def operation(work: CatalogOperation) -> Operation:
         database="default",
         name="c",
         collection_id=ID,
-        detail=work.detail,
+        detail=work.detail.to_json(),
     )
 
 

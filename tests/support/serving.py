@@ -63,7 +63,7 @@ class Server:
 
     def do(self, work: CatalogOperation) -> None:
         """Do what the catalog told of."""
-        wanted = work.detail["request"]
+        wanted = work.detail.request
         some = {int(name) for name in wanted.get("partition_names", ())}
         match work.kind:
             case "CreateIndex":
@@ -163,6 +163,6 @@ class Stage:
 
     def look(self) -> list[CatalogOperation | ForwardRequest]:
         """Compare; return all that was asked and is not done yet."""
-        self.serving.see(self.source.meta())
+        self.serving.update(self.source.meta())
         self.serving.advance()
         return self.told

@@ -24,7 +24,7 @@ class ClientRequests:
         self,
         context: RunContext,
         router: Router,
-        serving: IndexesAndLoads,
+        indexes_and_loads: IndexesAndLoads,
         catalog: Catalog,
         name_history: NameHistory,
         spec: TaskSpec,
@@ -33,18 +33,18 @@ class ClientRequests:
         self._router = router
         self._catalog = catalog
         self._name_history = name_history
-        self._indexes_and_loads = serving
+        self._indexes_and_loads = indexes_and_loads
         self._spec = spec
 
     def add(
         self, request: Request, checkpoint: PendingCheckpoint, *, behind: bool
     ) -> None:
-        """Park a request; it refers to ``checkpoint`` for as long as it waits."""
+        """Defer a request; it refers to ``checkpoint`` for as long as it waits."""
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
             if found is not None:
                 work = ForwardRequest(request, (self._context.acquire(checkpoint),))
-                self._indexes_and_loads.park(work, found)
+                self._indexes_and_loads.defer(work, found)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.

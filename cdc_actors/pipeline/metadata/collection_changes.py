@@ -20,6 +20,7 @@ from cdc_actors.tasks import (
     RENAME_COLLECTION,
     Operation,
 )
+from cdc_actors.tasks.details import AliasDetail, RenameDetail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,14 +48,14 @@ class CollectionChanges:
         router: Router,
         pending: PendingOperations,
         catalog: Catalog,
-        serving: IndexesAndLoads,
+        indexes_and_loads: IndexesAndLoads,
         spec: TaskSpec,
     ) -> None:
         self._context = context
         self._router = router
         self._pending = pending
         self._catalog = catalog
-        self._indexes_and_loads = serving
+        self._indexes_and_loads = indexes_and_loads
         self._spec = spec
         self._partitions: set[int] = set()
         self._names: dict[int, FullName] = {}
@@ -80,7 +81,7 @@ class CollectionChanges:
                 work = CreatePartitionWork(partition.name, partition.created)
                 self._pending.add(work, partition.created, meta.id)
         self._see_name(meta)
-        self._indexes_and_loads.see(meta)
+        self._indexes_and_loads.update(meta)
 
     def see_aliases(self, found: Aliases) -> None:
         """Park what was done to aliases of the task's collections."""
@@ -131,7 +132,8 @@ class CollectionChanges:
         if entry.renaming is not None and not self._router.is_gone(entry.collection_id):
             begun = entry.renaming
             self._names[entry.collection_id] = begun.new_name
-            work = CatalogOperation(RENAME_COLLECTION, begun.timestamp, begun.detail)
+            detail = RenameDetail(begun.new_name)
+            work = CatalogOperation(RENAME_COLLECTION, begun.timestamp, detail)
             self._pending.add(work, begun.timestamp, entry.collection_id)
 
     def _see_name(self, meta: CollectionMeta) -> None:
@@ -142,9 +144,8 @@ class CollectionChanges:
         now = meta.database, meta.name
         if self._names.get(meta.id, (entry.database, entry.name)) != now:
             self._names[meta.id] = now
-            detail = {"to_database": meta.database, "to_name": meta.name}
             since = meta.names[-1].since if len(meta.names) > 1 else meta.altered
-            work = CatalogOperation(RENAME_COLLECTION, since, detail)
+            work = CatalogOperation(RENAME_COLLECTION, since, RenameDetail(now))
             self._pending.add(work, since, meta.id)
 
     def _takes(self, collection_id: int) -> bool:
@@ -162,5 +163,5 @@ class CollectionChanges:
         """Never before what was told last: the catalog may have forgotten the time."""
         since = self._since[key] = max(timestamp, self._since.get(key, 0))
         self._pending.add(
-            CatalogOperation(kind, since, {"alias": key[1]}), since, owner, alias=key
+            CatalogOperation(kind, since, AliasDetail(key[1])), since, owner, alias=key
         )

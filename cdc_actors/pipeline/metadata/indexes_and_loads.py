@@ -3,8 +3,8 @@
 Before 2.3.2 Milvus logs no requests of its clients: indexes and loads are in the catalog
 alone. Later ones log them, but not (2.3.5) that single partitions are loaded or released.
 The catalog has no times of all this but that of an index's creation: the rest is done when
-it is seen. What was told last is compared with what is so now, so that a restart finds what
-happened meanwhile.
+it is seen. What the target was brought to is compared with what is so now, so that a
+restart finds what happened meanwhile.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cdc_actors.tasks import (
     RELEASE_PARTITIONS,
     Loaded,
 )
+from cdc_actors.tasks.details import IndexDetail, LoadDetail, begun_detail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
         Catalog,
         CollectionMeta,
         IndexAndLoadState,
+        IndexMeta,
     )
     from cdc_actors.source.versions import Version
-    from cdc_actors.tasks import Operation
+    from cdc_actors.tasks import CollectionEntry
 
 RETRY_SECONDS = 10.0
 """How long a source that does not run is left alone before its version is asked again."""
@@ -53,20 +55,31 @@ _LOADS = _OF_ALL | {LOAD_PARTITIONS, RELEASE_PARTITIONS}
 
 
 @dataclass(slots=True)
-class _AppliedState:
-    """What a collection has been told, or was told by earlier runs."""
+class _Collection:
+    """One collection: what the catalog has, and what it was brought to, or will be.
 
-    collection_id: int
-    indexes: dict[int, str]
-    loaded: Loaded | None
-    now: Loaded | None = None
-    names: dict[int, str] = field(default_factory=dict)
+    ``unread`` is of a catalog's change that has not been compared yet. ``requested``
+    tells that a client asked to load or release all of it in this run, ``requested_at``
+    when any last asked for anything. The rest counts once it is ``compared``: ``indexes``
+    (names by id) and ``loaded`` are the target's, ``wanted`` is loaded at the source, and
+    nothing is asked with an older time than ``since``.
+    """
+
+    id: int
+    unread: CollectionMeta | None = None
+    requested: bool = False
+    requested_at: int = 0
+    compared: bool = False
+    indexes: dict[int, str] = field(default_factory=dict)
+    loaded: Loaded | None = None
+    wanted: Loaded | None = None
+    partitions: dict[int, str] = field(default_factory=dict)
     replicas: int = 1
     since: int = 0
 
 
 class IndexesAndLoads:
-    """Indexes and loads of the collections of one stream. The reader's thread."""
+    """Indexes and loads of the collections of one run. The reader's thread."""
 
     def __init__(
         self,
@@ -84,52 +97,65 @@ class IndexesAndLoads:
         self._requests = requests
         self._version: Version = ()
         self._not_before = 0.0
-        self._seen: dict[int, CollectionMeta] = {}
-        self._told: dict[int, _AppliedState] = {}
-        self._asked: dict[int, Loaded | None] = {}
-        self._asked_at: dict[int, int] = {}
+        self._collections: dict[int, _Collection] = {}
+        self._unread: set[int] = set()
 
-    def see(self, meta: CollectionMeta) -> None:
+    def update(self, meta: CollectionMeta) -> None:
         """Have it looked up what the catalog has of a collection now."""
-        self._seen[meta.id] = meta
+        self._get(meta.id).unread = meta
+        self._unread.add(meta.id)
 
-    def park(self, work: ForwardRequest, owner: int) -> None:
-        """Park a client's request on a collection.
+    def defer(self, work: ForwardRequest, owner: int) -> None:
+        """Defer a client's request on a collection.
 
         If it loads or releases a collection, what is so of single partitions comes after;
         what the catalog told of them before this was known is out of date.
         """
         request = work.request
         self._pending.add(work, request.timestamp, owner)
-        latest = max(self._asked_at.get(owner, 0), request.timestamp)
-        self._asked_at[owner] = latest
+        known = self._get(owner)
+        known.requested_at = max(known.requested_at, request.timestamp)
         if request.kind not in _OF_ALL:
             return
-        then = Loaded(whole=True) if request.kind == LOAD_COLLECTION else None
-        self._asked[owner] = then
-        if told := self._told.get(owner):
+        known.requested = True
+        known.loaded = Loaded(whole=True) if request.kind == LOAD_COLLECTION else None
+        if known.compared:
             self._pending.take_back(owner, _LOADS)
-            told.loaded = then
-            told.since = max(told.since, latest)
-            self._tell_partitions(told)
+            known.since = max(known.since, known.requested_at)
+            self._issue_partitions(known)
+
+    def forget(self, collection_id: int) -> None:
+        """Keep nothing of a collection that is gone."""
+        self._collections.pop(collection_id, None)
+        self._unread.discard(collection_id)
 
     def advance(self) -> None:
         """Compare what was seen of the collections that are known by now."""
-        for gone in [each for each in self._seen if self._router.is_gone(each)]:
-            del self._seen[gone]
-        known = {i: meta for i, meta in self._seen.items() if self._is_settled(meta)}
-        if not known or not self._is_ready():
+        self._unread = {i for i in self._unread if not self._router.is_gone(i)}
+        settled = {
+            collection_id: meta
+            for collection_id in self._unread
+            if (meta := self._settled(collection_id)) is not None
+        }
+        if not settled or not self._is_ready():
             return
-        for collection_id, found in self._catalog.serving(known).items():
-            self._compare(self._seen.pop(collection_id), found)
+        for collection_id, found in self._catalog.serving(settled).items():
+            self._unread.discard(collection_id)
+            self._compare(settled[collection_id], found)
 
-    def _is_settled(self, meta: CollectionMeta) -> bool:
-        """Tell whether the log has come past a collection's partitions.
+    def _get(self, collection_id: int) -> _Collection:
+        return self._collections.setdefault(collection_id, _Collection(collection_id))
+
+    def _settled(self, collection_id: int) -> CollectionMeta | None:
+        """Return what the catalog has once the log has come past the partitions.
 
         The new ones of a collection that is loaded are loaded a moment later.
         """
+        meta = self._collections[collection_id].unread
+        if meta is None:
+            return None
         created = max((each.created for each in meta.partitions.values()), default=0)
-        return self._newest_tick(meta.id) >= created + SETTLED
+        return meta if self._newest_tick(meta.id) >= created + SETTLED else None
 
     def _newest_tick(self, collection_id: int) -> int:
         collection = self._router.get(collection_id)
@@ -147,81 +173,67 @@ class IndexesAndLoads:
         collection = self._router.get(meta.id)
         if collection is None:
             return
-        entry = collection.entry
-        loaded = self._asked.get(meta.id, entry.loaded)
-        if meta.id not in self._told:
-            self._told[meta.id] = _AppliedState(meta.id, dict(entry.indexes), loaded)
-            self._go_on(self._told[meta.id], entry.serving)
-        told = self._told[meta.id]
-        told.names = {each: part.name for each, part in meta.partitions.items()}
-        told.now = _loaded(found, told.names)
-        told.replicas = found.load.replicas if found.load else 1
+        known = self._get(meta.id)
+        known.unread = None
+        if not known.compared:
+            self._restore(known, collection.entry)
+        known.partitions = {each: part.name for each, part in meta.partitions.items()}
+        known.wanted = _loaded(found, known.partitions)
+        known.replicas = found.load.replicas if found.load else 1
         made = [index.created for index in found.indexes]
         seen = self._newest_tick(meta.id) + SETTLED
-        told.since = max(told.since, seen, self._asked_at.get(meta.id, 0), *made)
+        known.since = max(known.since, seen, known.requested_at, *made)
         if self._version >= REQUESTS_SINCE:
-            self._tell_partitions(told)
+            self._issue_partitions(known)
         else:
-            self._tell_all(told, found)
+            self._issue_all(known, found)
 
-    def _go_on(self, told: _AppliedState, begun: Operation | None) -> None:
-        """Have that finished which was under way when an earlier run ended.
+    def _restore(self, known: _Collection, entry: CollectionEntry) -> None:
+        """Begin with what earlier runs did, and have finished what was under way.
 
         A load that a client has asked for since, or a release, comes after it.
         """
-        overtaken = told.collection_id in self._asked
-        if begun is None or (begun.kind in _LOADS and overtaken):
+        known.compared = True
+        known.indexes = dict(entry.indexes)
+        if not known.requested:
+            known.loaded = entry.loaded
+        begun = entry.serving
+        if begun is None or (begun.kind in _LOADS and known.requested):
             return
-        told.since = begun.timestamp
-        self._park(told, begun.kind, begun.detail)
-        if begun.kind == CREATE_INDEX:
-            told.indexes[begun.detail["index"]] = begun.detail["index_name"]
-        elif begun.kind == DROP_INDEX:
-            told.indexes.pop(begun.detail["index"], None)
-        else:
-            told.loaded = begun.loaded
+        known.since = begun.timestamp
+        match begun_detail(begun):
+            case IndexDetail() as detail:
+                self._issue_index(known, begun.kind, detail)
+            case LoadDetail() as detail:
+                self._issue(known, begun.kind, detail)
+                known.loaded = detail.loaded
 
-    def _tell_all(self, told: _AppliedState, found: IndexAndLoadState) -> None:
+    def _issue_all(self, known: _Collection, found: IndexAndLoadState) -> None:
         """An index can be dropped only while nothing is loaded."""
-        now = {index.id: index for index in found.indexes}
-        dropped = {i: name for i, name in told.indexes.items() if i not in now}
-        if told.loaded and (
-            dropped or not told.now or told.loaded.whole > told.now.whole
-        ):
-            self._tell(told, RELEASE_COLLECTION, None)
+        now = {index.id for index in found.indexes}
+        dropped = {i: name for i, name in known.indexes.items() if i not in now}
+        wanted, loaded = known.wanted, known.loaded
+        if loaded and (dropped or not wanted or loaded.whole > wanted.whole):
+            self._issue_load(known, RELEASE_COLLECTION, None)
         for each, name in dropped.items():
-            detail = {"index": each, "request": {"index_name": name}}
-            self._park(told, DROP_INDEX, detail)
+            drop = IndexDetail(each, {"index_name": name})
+            self._issue_index(known, DROP_INDEX, drop)
         for index in found.indexes:
-            if index.id not in told.indexes:
-                wanted = {
-                    "field_name": index.field_name,
-                    "index_name": index.name,
-                    "extra_params": [
-                        {"key": key, "value": value}
-                        for key, value in index.params.items()
-                    ],
-                }
-                detail = {
-                    "index": index.id,
-                    "index_name": index.name,
-                    "request": wanted,
-                }
-                self._park(told, CREATE_INDEX, detail)
-        told.indexes = {each: index.name for each, index in now.items()}
-        if told.now and told.now.whole and not (told.loaded and told.loaded.whole):
-            self._tell(told, LOAD_COLLECTION, Loaded(whole=True))
-        self._tell_partitions(told)
+            if index.id not in known.indexes:
+                self._issue_index(known, CREATE_INDEX, _creation(index))
+        if wanted and wanted.whole and not (known.loaded and known.loaded.whole):
+            self._issue_load(known, LOAD_COLLECTION, Loaded(whole=True))
+        self._issue_partitions(known)
 
-    def _tell_partitions(self, told: _AppliedState) -> None:
+    def _issue_partitions(self, known: _Collection) -> None:
         """Load and release single ones; a client's request does the rest.
 
         Without one: the last of the partitions that are loaded is released.
         """
-        before, now = told.loaded, told.now
+        before, now = known.loaded, known.wanted
         empty: frozenset[int] = frozenset()
         if now is None and before is not None and before.partitions:
-            self._tell(told, RELEASE_COLLECTION, None)
+            self._issue_load(known, RELEASE_COLLECTION, None)
         elif now is not None and now.whole == (before is not None and before.whole):
             had = before.partitions if before else empty
             more, fewer = now.partitions - had, had - now.partitions
@@ -233,31 +245,48 @@ class IndexesAndLoads:
                 (LOAD_PARTITIONS, loads, Loaded(now.whole, between)),
                 (RELEASE_PARTITIONS, releases, now),
             ):
-                if names := [told.names[each] for each in some if each in told.names]:
-                    self._tell(told, kind, then, names)
-            told.loaded = now
+                names = [known.partitions[i] for i in some if i in known.partitions]
+                if names:
+                    self._issue_load(known, kind, then, names)
+            known.loaded = now
 
-    def _tell(
+    def _issue_load(
         self,
-        told: _AppliedState,
+        known: _Collection,
         kind: str,
         then: Loaded | None,
         names: Iterable[str] = (),
     ) -> None:
-        wanted: dict[str, Any] = {}
+        request: dict[str, Any] = {}
         if names:
-            wanted["partition_names"] = sorted(names)
+            request["partition_names"] = sorted(names)
         if kind in {LOAD_COLLECTION, LOAD_PARTITIONS}:
-            wanted["replica_number"] = told.replicas
-        detail: dict[str, Any] = {"request": wanted, "whole": bool(then and then.whole)}
-        if then and then.partitions:
-            detail["loaded"] = sorted(then.partitions)
-        self._park(told, kind, detail)
-        told.loaded = then
+            request["replica_number"] = known.replicas
+        self._issue(known, kind, LoadDetail(request, then))
+        known.loaded = then
 
-    def _park(self, told: _AppliedState, kind: str, detail: dict[str, Any]) -> None:
-        work = CatalogOperation(kind, told.since, detail)
-        self._pending.add(work, told.since, told.collection_id)
+    def _issue_index(self, known: _Collection, kind: str, detail: IndexDetail) -> None:
+        self._issue(known, kind, detail)
+        if detail.index_name is None:
+            known.indexes.pop(detail.index, None)
+        else:
+            known.indexes[detail.index] = detail.index_name
+
+    def _issue(
+        self, known: _Collection, kind: str, detail: IndexDetail | LoadDetail
+    ) -> None:
+        work = CatalogOperation(kind, known.since, detail)
+        self._pending.add(work, known.since, known.id)
+
+
+def _creation(index: IndexMeta) -> IndexDetail:
+    params = [{"key": key, "value": value} for key, value in index.params.items()]
+    request = {
+        "field_name": index.field_name,
+        "index_name": index.name,
+        "extra_params": params,
+    }
+    return IndexDetail(index.id, request, index.name)
 
 
 def _loaded(found: IndexAndLoadState, partitions: Iterable[int]) -> Loaded | None:

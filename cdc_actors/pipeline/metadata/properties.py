@@ -14,6 +14,7 @@ from cdc_actors.pipeline.work import CatalogOperation
 from cdc_actors.target.collections import describe
 from cdc_actors.target.connection import Connection
 from cdc_actors.tasks import ALTER_COLLECTION
+from cdc_actors.tasks.details import PropertiesDetail
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
@@ -86,9 +87,8 @@ class Properties:
         changed = {key: value for key, value in now.items() if told.get(key) != value}
         if changed:
             told.update(changed)
-            work = CatalogOperation(
-                ALTER_COLLECTION, meta.altered, {"properties": changed}
-            )
+            detail = PropertiesDetail(changed)
+            work = CatalogOperation(ALTER_COLLECTION, meta.altered, detail)
             self._router.give_told(collection, work)
 
     def _api(self) -> Connection:

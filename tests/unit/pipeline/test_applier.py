@@ -33,6 +33,7 @@ from cdc_actors.tasks import (
     RENAME_COLLECTION,
     CollectionState,
 )
+from cdc_actors.tasks.details import AliasDetail, PropertiesDetail, RenameDetail
 from tests.support.tasks import SPEC, entry
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 DROP = BarrierOperation(DropCollection(445, 8, "a"), ())
 LATE = [
-    CatalogOperation(RENAME_COLLECTION, 5, {"to_database": "default", "to_name": "b"}),
-    CatalogOperation(CREATE_ALIAS, 6, {"alias": "a"}),
+    CatalogOperation(RENAME_COLLECTION, 5, RenameDetail(("default", "b"))),
+    CatalogOperation(CREATE_ALIAS, 6, AliasDetail("a")),
     ForwardRequest(Request("Flush", 7, "default", ("a",), b""), ()),
 ]
 
@@ -122,7 +123,7 @@ def test_nothing_is_done_to_a_collection_that_was_dropped(
 def test_alias_that_is_moved_to_what_was_dropped(state: CollectionState) -> None:
     """It does not go on to stand at the target for what it stood for."""
     stage = Stage(state)
-    kinds = stage.give(DROP, CatalogOperation(ALTER_ALIAS, 6, {"alias": "a"}))
+    kinds = stage.give(DROP, CatalogOperation(ALTER_ALIAS, 6, AliasDetail("a")))
     assert kinds == [DROP_COLLECTION, DROP_COLLECTION, DROP_ALIAS]
     assert stage.asked == [("DropAlias", "a")]
     assert stage.told == [CollectionDropped(445), AliasMoved(("default", "a"), None)]
@@ -131,7 +132,7 @@ def test_alias_that_is_moved_to_what_was_dropped(state: CollectionState) -> None
 DELETE = Delete(445, "dml_0_445v0", "", 9, (1,))
 HOLD = MemoryBudget(1000).quota(1.0).hold(10)
 ROWS = RowChunk((DELETE,), ("mark",), may_exist=False, memory=HOLD)
-ALTER = CatalogOperation(ALTER_COLLECTION, 9, {"properties": {"ttl": "1"}}, ("mark",))
+ALTER = CatalogOperation(ALTER_COLLECTION, 9, PropertiesDetail({"ttl": "1"}), ("mark",))
 FLUSH = ForwardRequest(Request("Flush", 9, "default", ("a",), b""), ("mark",))
 
 
@@ -170,3 +171,11 @@ def test_what_the_store_cannot_do_is_not_the_collections() -> None:
     with pytest.raises(OperatorError, match="cannot be read"):
         stage.give(DROP)
     assert stage.told == []
+
+
+def test_an_operation_of_an_unknown_kind_is_not_called_done() -> None:
+    """It fails loudly, and nothing is written down."""
+    stage = Stage(CollectionState.LIVE)
+    with pytest.raises(TypeError, match="LendAlias with AliasDetail"):
+        stage.give(CatalogOperation("LendAlias", 5, AliasDetail("a")))
+    assert stage.recorded == []

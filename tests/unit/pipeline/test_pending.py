@@ -19,6 +19,7 @@ from cdc_actors.tasks import (
     RENAME_COLLECTION,
     CollectionEntry,
 )
+from cdc_actors.tasks.details import AliasDetail, RenameDetail
 from tests.support.tasks import SPEC
 
 CHANNEL = "dml_0"
@@ -63,14 +64,14 @@ class Stage:
 
     def rename(self, owner: int, to: str, timestamp: int) -> None:
         """Park a rename."""
-        detail = {"to_database": "default", "to_name": to}
+        detail = RenameDetail(("default", to))
         self.pending.add(
             CatalogOperation(RENAME_COLLECTION, timestamp, detail), timestamp, owner
         )
 
     def alias(self, kind: str, owner: int, alias: str, timestamp: int) -> None:
         """Park an operation on an alias."""
-        work = CatalogOperation(kind, timestamp, {"alias": alias})
+        work = CatalogOperation(kind, timestamp, AliasDetail(alias))
         self.pending.add(work, timestamp, owner, alias=("default", alias))
 
     def is_called(self, owner: int, name: str) -> None:
@@ -92,7 +93,8 @@ def _known(name: str, number: int) -> Collection:
 
 
 def _name(work: CatalogOperation) -> str:
-    return work.detail.get("to_name") or work.detail["alias"]
+    detail = work.detail
+    return detail.alias if isinstance(detail, AliasDetail) else detail.new_name[1]
 
 
 def test_operations_wait_for_their_time_in_order() -> None:

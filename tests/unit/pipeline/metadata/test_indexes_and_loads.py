@@ -15,6 +15,7 @@ from cdc_actors.tasks import (
     Loaded,
     Operation,
 )
+from cdc_actors.tasks.details import LoadDetail
 from tests.support.serving import ID, Source, Stage
 from tests.support.tasks import entry
 
@@ -43,7 +44,7 @@ def stage(source: Source, version: tuple[int, ...], **earlier: object) -> Stage:
 def asked(works: list[CatalogOperation | ForwardRequest]) -> list[tuple[str, object]]:
     """Return the kinds, and what the catalog's are asked with."""
     return [
-        (work.kind, work.detail["request"])
+        (work.kind, work.detail.request)
         if isinstance(work, CatalogOperation)
         else (work.request.kind, None)
         for work in works
@@ -104,7 +105,9 @@ def test_the_one_released_partition_is_another(source: Source) -> None:
 def test_what_was_under_way_is_done_first(source: Source) -> None:
     """Whatever became of it before the kill, it is so once it is done again."""
     source.release()
-    begun = done(CatalogOperation(LOAD_COLLECTION, 5, {"request": LOAD, "whole": True}))
+    begun = done(
+        CatalogOperation(LOAD_COLLECTION, 5, LoadDetail(LOAD, Loaded(whole=True)))
+    )
     indexes = {1: "vector"}
     asks = stage(source, WITHOUT_REQUESTS, indexes=indexes, serving=begun).look()
     assert asked(asks) == [(LOAD_COLLECTION, LOAD), (RELEASE_COLLECTION, {})]
@@ -115,9 +118,7 @@ def test_what_was_under_way_when_a_client_asked_for_more() -> None:
     source = Source()
     source.create_index("vector", "FLAT")
     source.load()
-    begun = done(
-        CatalogOperation(RELEASE_COLLECTION, 5, {"request": {}, "whole": False})
-    )
+    begun = done(CatalogOperation(RELEASE_COLLECTION, 5, LoadDetail({}, None)))
     later = stage(source, WITH_REQUESTS, indexes={1: "vector"}, serving=begun)
     ask(later, LOAD_COLLECTION, 50)
     assert asked(later.look()) == [(LOAD_COLLECTION, None)]
@@ -131,7 +132,7 @@ def some(*partitions: int) -> Loaded:
 def done(work: CatalogOperation) -> Operation:
     """Return what is written down of an operation."""
     where = {"database": "default", "name": "c", "collection_id": ID}
-    return Operation(kind=work.kind, timestamp=1, detail=work.detail, **where)
+    return Operation(kind=work.kind, timestamp=1, detail=work.detail.to_json(), **where)
 
 
 def test_partitions_after_what_a_client_asked(source: Source) -> None:
@@ -163,7 +164,7 @@ def test_a_request_that_comes_after_what_it_did(source: Source) -> None:
 def ask(stage: Stage, kind: str, timestamp: int) -> None:
     """Read in the log what a client asked."""
     request = Request(kind, timestamp, "default", ("c",), b"")
-    stage.serving.park(ForwardRequest(request, ()), ID)
+    stage.serving.defer(ForwardRequest(request, ()), ID)
 
 
 def test_nothing_before_the_version_is_known(source: Source) -> None:

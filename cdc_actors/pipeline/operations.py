@@ -1,0 +1,285 @@
+"""What operations do to one collection at the target, and what is written down of them.
+
+Whatever does harm when it is half done is written down before it begins, too, so that the
+next run does it again before anything newer.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.changes import DropCollection, DropPartition, hybrid
+from cdc_actors.errors import CollectionError, OperationRefusedError
+from cdc_actors.pipeline.messages import (
+    AliasMoved,
+    CollectionDropped,
+    CollectionRenamed,
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RenameRefused,
+)
+from cdc_actors.pipeline.work import (
+    CatalogOperation,
+    CreateCollectionWork,
+    CreatePartitionWork,
+    ForwardRequest,
+)
+from cdc_actors.replication.barriers import BarrierOperation
+from cdc_actors.target import aliases, collections, requests
+from cdc_actors.target.rows import RowWriter
+from cdc_actors.tasks import ALTER_ALIAS, CREATE_ALIAS, DROP_ALIAS, Operation
+from cdc_actors.tasks.details import (
+    AliasDetail,
+    IndexDetail,
+    LoadDetail,
+    PropertiesDetail,
+    RenameDetail,
+)
+
+if TYPE_CHECKING:
+    from pykka import ActorRef
+
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.work import OperationWork
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
+    from cdc_actors.tasks.details import Detail
+
+CLOCK_SKEW = 300.0
+"""Seconds that the source's clock, which stamps the rows, may be ahead of ours."""
+
+
+class CollectionOperations:
+    """The operations on one collection. Its applier's thread uses it.
+
+    ``entry`` has the source's names, ``writer`` writes rows under the target's. Once
+    ``dropped`` nothing is done any more but what becomes of aliases.
+
+    Methods raise ``TransientError`` and ``AccessRefusedError``, which end the run, and
+    ``CollectionError`` where the collection cannot go on.
+    """
+
+    def __init__(
+        self,
+        entry: CollectionEntry,
+        context: RunContext,
+        target: Connection,
+        reader: ActorRef[Any],
+        spec: TaskSpec,
+        *,
+        exists: bool,
+    ) -> None:
+        """``exists`` tells that the task has created the collection at the target."""
+        self.entry = entry
+        self.dropped = False
+        self._spec = spec
+        self._context = context
+        self._target = target
+        self._reader = reader
+        self._exists = exists
+        self._open_writer()
+
+    def apply(self, work: OperationWork) -> None:
+        """Do one operation."""
+        if self.dropped:
+            self._apply_after_drop(work)
+            return
+        match work:
+            case CreateCollectionWork():
+                self._create(work)
+            case ForwardRequest():
+                self._forward(work)
+            case CreatePartitionWork():
+                self._create_partition(work)
+            case CatalogOperation(detail=RenameDetail() as detail):
+                self._rename(work, detail)
+            case CatalogOperation():
+                self._apply_catalog(work, work.kind)
+            case BarrierOperation(operation=DropCollection()):
+                self._drop(work)
+            case BarrierOperation(operation=DropPartition() as drop):
+                self._drop_partition(drop)
+
+    def skip(self, work: OperationWork) -> None:
+        """Do only what gives up a name: no old rows stay, and it is free.
+
+        A rename that the target refuses leaves the old name taken.
+        """
+        match work:
+            case BarrierOperation(operation=DropCollection()):
+                self._drop(work)
+            case _ if self.dropped:
+                self._apply_after_drop(work)
+            case CatalogOperation(detail=RenameDetail() as detail):
+                with suppress(CollectionError):
+                    self._rename(work, detail)
+                    return
+                self._reader.tell(RenameRefused(self.entry.collection_id))
+            case CatalogOperation():
+                self._report_alias(work.detail, exists=False)
+
+    def finish_rename(self) -> None:
+        """Do the rename, if there is one, that was under way when an earlier run ended."""
+        if self.entry.renaming is not None:
+            self._rename_to(self.entry.renaming)
+
+    def _open_writer(self) -> None:
+        entry = self.entry
+        self._target_name = self._spec.target_name(entry.database, entry.name)
+        self.writer = RowWriter(self._target, *self._target_name, entry.schema)
+
+    def _create(self, work: CreateCollectionWork) -> None:
+        """A collection that is there already may have any of the rows written so far."""
+        if collections.create_collection(
+            self._target, work.definition, self._record_creation_started
+        ):
+            until = hybrid(time.time() + CLOCK_SKEW)
+            self.entry = replace(self.entry, adopted_until=until)
+        self._record_applied(Operation.create_collection(self.entry))
+        self._exists = True
+
+    def _record_creation_started(self) -> None:
+        """Whatever the target has by this name from now on is the task's."""
+        self._record_started(Operation.create_collection(self.entry))
+
+    def _drop(self, work: BarrierOperation) -> None:
+        """What has the name at the target, but is not of this task's making, stays.
+
+        A drop need not wait for ticks: what the catalog told of the collection, or a client
+        asked, may be given only afterwards, and has nothing left to be done to.
+        """
+        operation = Operation.drop_collection(self.entry, work.operation.timestamp)
+        self._record_started(operation)
+        if self._exists:
+            collections.drop_collection(self._target, *self._target_name)
+        self._record_applied(operation)
+        self.dropped = True
+        self._reader.tell(CollectionDropped(self.entry.collection_id))
+
+    def _drop_partition(self, drop: DropPartition) -> None:
+        name = drop.partition
+        collections.drop_partition(self._target, *self._target_name, name)
+        self.writer.forget_partition(name)
+        detail = {"partition": name}
+        self._record_applied(self._operation("DropPartition", drop.timestamp, detail))
+
+    def _create_partition(self, work: CreatePartitionWork) -> None:
+        """Often it is there already: rows that came first needed it."""
+        if self.writer.ensure_partition(work.name):
+            detail = {"partition": work.name}
+            self._record_applied(
+                self._operation("CreatePartition", work.timestamp, detail)
+            )
+
+    def _rename(self, work: CatalogOperation, detail: RenameDetail) -> None:
+        """Rows are written by name: what may be half done must be known after a crash."""
+        if detail.new_name == (self.entry.database, self.entry.name):
+            self._report_name()
+            return
+        loaded = self._exists and collections.is_loaded(
+            self._target, *self._target_name
+        )
+        json = replace(detail, loaded=loaded).to_json()
+        operation = self._operation(work.kind, work.timestamp, json)
+        self._record_started(operation)
+        self._rename_to(operation)
+
+    def _rename_to(self, operation: Operation) -> None:
+        database, name = operation.new_name
+        if self._exists:
+            collections.rename_collection(
+                self._target,
+                self._target_name,
+                self._spec.target_name(database, name),
+                loaded=operation.detail["loaded"],
+            )
+        self._record_applied(operation)
+        self.entry = replace(self.entry, database=database, name=name, renaming=None)
+        self._open_writer()
+        self._report_name()
+
+    def _report_name(self) -> None:
+        """Let those come that want the name which the collection had."""
+        name = self.entry.database, self.entry.name
+        self._reader.tell(CollectionRenamed(self.entry.collection_id, *name))
+
+    def _apply_catalog(self, work: CatalogOperation, kind: str) -> None:
+        """An operation that the target refuses is written down, and the rest goes on.
+
+        The catalog tells the next run only what is to be in the end: what may be half done
+        must be known after a crash.
+        """
+        operation = self._operation(kind, work.timestamp, work.detail.to_json())
+        if isinstance(work.detail, IndexDetail | LoadDetail):
+            self._record_started(operation)
+        try:
+            self._apply_at_target(kind, work.detail)
+        except OperationRefusedError as refusal:
+            operation = _refused(operation, refusal)
+        self._record_applied(operation)
+        exists = operation.refused is None and kind != DROP_ALIAS
+        self._report_alias(work.detail, exists=exists)
+
+    def _apply_at_target(self, kind: str, detail: Detail) -> None:
+        target, name = self._target, self._target_name
+        match detail:
+            case AliasDetail(alias) if kind == DROP_ALIAS:
+                aliases.drop_alias(target, name[0], alias)
+            case AliasDetail(alias) if kind in {CREATE_ALIAS, ALTER_ALIAS}:
+                aliases.set_alias(target, *name, alias)
+            case PropertiesDetail(properties):
+                collections.alter_collection(target, *name, properties)
+            case IndexDetail(request=request) | LoadDetail(request=request):
+                requests.issue(target, kind, name, request)
+            case _:
+                raise TypeError(f"{kind} with {type(detail).__name__} is not known")
+
+    def _report_alias(self, detail: Detail, *, exists: bool) -> None:
+        """Let the next operation on the alias come."""
+        if isinstance(detail, AliasDetail):
+            alias = self._target_name[0], detail.alias
+            owner = self.entry.collection_id if exists else None
+            self._reader.tell(AliasMoved(alias, owner))
+
+    def _apply_after_drop(self, work: OperationWork) -> None:
+        """An alias that was moved to what is gone goes on to stand for nothing."""
+        match work:
+            case CatalogOperation(kind=kind) if kind == ALTER_ALIAS:
+                self._apply_catalog(work, DROP_ALIAS)
+            case CatalogOperation(detail=AliasDetail() as detail):
+                self._report_alias(detail, exists=False)
+
+    def _forward(self, work: ForwardRequest) -> None:
+        """An operation that the target refuses is written down, and the rest goes on."""
+        request = work.request
+        operation = self._operation(request.kind, request.timestamp, {})
+        try:
+            requests.forward(self._target, request, self._target_name)
+        except OperationRefusedError as refusal:
+            operation = _refused(operation, refusal)
+        self._record_applied(operation)
+
+    def _operation(
+        self, kind: str, timestamp: int, detail: dict[str, Any]
+    ) -> Operation:
+        return Operation(
+            kind=kind,
+            timestamp=timestamp,
+            database=self.entry.database,
+            name=self.entry.name,
+            collection_id=self.entry.collection_id,
+            detail=detail,
+        )
+
+    def _record_started(self, operation: Operation) -> None:
+        self._context.record(RecordOperationStarted(operation))
+
+    def _record_applied(self, operation: Operation) -> None:
+        self._context.record(RecordOperationApplied(operation))
+
+
+def _refused(operation: Operation, refusal: OperationRefusedError) -> Operation:
+    return replace(operation, detail=operation.detail | {"refused": str(refusal)})
