@@ -31,12 +31,12 @@ PRIVILEGE_GROUP = "Group"
 """The object type, of our own, in a grant of a privilege group."""
 
 
-def seconds(timestamp: int) -> float:
+def physical_seconds(timestamp: int) -> float:
     """Return a hybrid timestamp as seconds since 1970."""
     return (timestamp >> LOGICAL_BITS) / 1000
 
 
-def hybrid(seconds: float) -> int:
+def to_hybrid_ts(seconds: float) -> int:
     """Return seconds since 1970 as a hybrid timestamp."""
     return int(seconds * 1000) << LOGICAL_BITS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import hybrid
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
@@ -53,7 +53,7 @@ class ExcludedCollections:
         """
         if meta is not None and not meta.dropping:
             return
-        dropped = meta.altered if meta else hybrid(time.time())
+        dropped = meta.altered if meta else to_hybrid_ts(time.time())
         entry = self._entries.pop(collection_id)
         operation = Operation.drop_collection(entry, dropped)
         self._context.record(RecordOperationApplied(operation))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import DropCollection, DropPartition, hybrid
+from cdc_actors.changes import DropCollection, DropPartition, to_hybrid_ts
 from cdc_actors.errors import CollectionError, OperationRefusedError
 from cdc_actors.pipeline.messages import (
     AliasMoved,
@@ -136,7 +136,7 @@ class CollectionOperations:
         if collections.create_collection(
             self._target, work.definition, self._record_creation_started
         ):
-            until = hybrid(time.time() + CLOCK_SKEW)
+            until = to_hybrid_ts(time.time() + CLOCK_SKEW)
             self.entry = replace(self.entry, adopted_until=until)
         self._record_applied(Operation.create_collection(self.entry))
         self._exists = True

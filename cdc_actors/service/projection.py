@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import seconds
+from cdc_actors.changes import physical_seconds
 from cdc_actors.service.views import (
     CollectionView,
     DatabaseView,
@@ -96,7 +96,7 @@ def _refusal(operation: Operation) -> Refusal:
         kind=operation.kind,
         database=operation.database,
         name=operation.name,
-        at=datetime.fromtimestamp(seconds(operation.timestamp), UTC),
+        at=datetime.fromtimestamp(physical_seconds(operation.timestamp), UTC),
         reason=operation.refused or "",
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import structlog
 
-from cdc_actors.changes import seconds
+from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import (
     CdcError,
     FailureClass,
@@ -391,7 +391,7 @@ class TaskActor(pykka.ThreadingActor):
             rows=self._rows_before + (progress.rows if progress else 0),
             unpersisted_failure=self._record.unpersisted_failure,
         )
-        at = seconds(self._confirmed) if self._confirmed else None
+        at = physical_seconds(self._confirmed) if self._confirmed else None
         self._supervisor.tell(ViewChanged(view, at))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.changes import hybrid
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.tasks import RENAME_COLLECTION, Operation, Who
@@ -106,7 +106,7 @@ def test_killed_in_the_middle_of_a_rename(scenario: Scenario) -> None:
     scenario.other.rename_collection("books", "tomes")
     begun = Operation(
         kind=RENAME_COLLECTION,
-        timestamp=hybrid(time.time()),
+        timestamp=to_hybrid_ts(time.time()),
         database="default",
         name="books",
         collection_id=known["collection_id"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import hybrid
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.pipeline.work import CatalogOperation, CreatePartitionWork
 from cdc_actors.tasks import (
@@ -117,7 +117,7 @@ class CollectionChanges:
             if collection is not None:
                 operation = Operation(
                     kind=IMPORT,
-                    timestamp=hybrid(each.created),
+                    timestamp=to_hybrid_ts(each.created),
                     database=collection.entry.database,
                     name=collection.entry.name,
                     collection_id=each.collection_id,

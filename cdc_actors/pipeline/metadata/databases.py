@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import DEFAULT_DATABASE, hybrid
+from cdc_actors.changes import DEFAULT_DATABASE, to_hybrid_ts
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
 from cdc_actors.target.collections import drop_database, ensure_database
@@ -105,7 +105,7 @@ class Databases:
         wanted = {"db_name": self._spec.target_database(name)}
         return Operation(
             kind=kind,
-            timestamp=hybrid(time.time()),
+            timestamp=to_hybrid_ts(time.time()),
             database=name,
             name="",
             detail={"request": wanted},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import PRIVILEGE_GROUP, hybrid
+from cdc_actors.changes import PRIVILEGE_GROUP, to_hybrid_ts
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.target import rbac as access
@@ -92,7 +92,7 @@ class RbacSync:
 
     def _record(self, kind: str, name: str, detail: dict[str, Any]) -> None:
         """The catalog does not know when it was done."""
-        now = hybrid(time.time())
+        now = to_hybrid_ts(time.time())
         operation = Operation(
             kind=kind, timestamp=now, database="", name=name, detail=detail
         )
