@@ -17,7 +17,7 @@ from cdc_actors.service.source_checks import (
     tried,
 )
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal import open_reader, queue_of
 from cdc_actors.store.secrets import SecretBox
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def _catalog(source: SourceConfig) -> str:
 
 def _queue(source: SourceConfig) -> str:
     reach_queue(source)
-    sections = ("natsmq", "rocksmq", "kafka", "pulsar")
-    return next(name for name in sections if getattr(source, name) is not None)
+    return queue_of(source)
 
 
 def _channels(source: SourceConfig) -> str:

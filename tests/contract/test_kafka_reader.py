@@ -116,7 +116,7 @@ def test_a_topic_made_anew_is_lost(kafka: KafkaWal, channel: str) -> None:
     kafka.append(channel, numbered(5))
     with kafka.reader() as reader:
         assert not reader.holds(last)
-        with pytest.raises(PositionLostError, match="made anew"):
+        with pytest.raises(PositionLostError, match="recreated"):
             reader.subscribe(channel, last, inclusive=False)
 
 
@@ -125,7 +125,7 @@ def test_a_position_of_milvus_beyond_the_end_is_lost(
 ) -> None:
     """A position that names no topic is known to be of another one by its offset."""
     kafka.append(channel, numbered(1))
-    with kafka.reader() as reader, pytest.raises(PositionLostError, match="made anew"):
+    with kafka.reader() as reader, pytest.raises(PositionLostError, match="recreated"):
         reader.subscribe(channel, reader.position(channel, b"\x03" + bytes(7)))
 
 
@@ -142,7 +142,7 @@ def test_a_topic_made_anew_while_it_is_read_is_lost(
         with pytest.raises(CdcError):
             read_to_the_end(reader, records)
     assert payloads(records, channel) == numbered(3)
-    with kafka.reader() as reader, pytest.raises(PositionLostError, match="made anew"):
+    with kafka.reader() as reader, pytest.raises(PositionLostError, match="recreated"):
         reader.subscribe(channel, records[-1].position, inclusive=False)
 
 

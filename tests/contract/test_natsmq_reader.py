@@ -34,6 +34,11 @@ from tests.support.wal import (
 MB = 1_000_000
 
 
+def buffered(reader: NatsReader, channel: str) -> int:
+    """Return the bytes fetched for a channel and not yet polled."""
+    return reader._buffer.size(channel)
+
+
 def fill_the_buffer(
     reader: NatsReader, natsmq: NatsWal, channel: str, records: int = 40
 ) -> None:
@@ -41,7 +46,7 @@ def fill_the_buffer(
     natsmq.append(channel, [bytes(2 * MB)] * records)
     reader.subscribe(channel, None)
     least = PREFETCH_BYTES - 2 * MB
-    eventually(lambda: reader.buffered(channel) > least, "the buffer fills up")
+    eventually(lambda: buffered(reader, channel) > least, "the buffer fills up")
     eventually(lambda: not natsmq.pulls(channel), "the last pull has ended")
 
 
@@ -51,11 +56,13 @@ def test_prefetch_is_bounded_in_bytes(natsmq: NatsWal, channel: str) -> None:
     with NatsReader(natsmq.milvus.nats_address) as reader:
         reader.subscribe(channel, None)
         least = PREFETCH_BYTES - 10 * MB
-        eventually(lambda: reader.buffered(channel) > least, "the buffer fills up")
+        eventually(lambda: buffered(reader, channel) > least, "the buffer fills up")
         reader.subscribe(f"{channel}-other", None)
         natsmq.append(f"{channel}-other", [b"passes"])
-        eventually(lambda: reader.buffered(f"{channel}-other") > 0, "the other is read")
-        assert least < reader.buffered(channel) <= PREFETCH_BYTES
+        eventually(
+            lambda: buffered(reader, f"{channel}-other") > 0, "the other is read"
+        )
+        assert least < buffered(reader, channel) <= PREFETCH_BYTES
         assert len(payloads(read(reader, 101), channel)) == 100
 
 
@@ -117,7 +124,7 @@ def test_a_stream_made_anew_is_lost(natsmq: NatsWal, channel: str) -> None:
         fill_the_buffer(reader, natsmq, channel)
         natsmq.remove(channel)
         natsmq.append(channel, numbered(50))
-        with pytest.raises(PositionLostError, match="made anew"):
+        with pytest.raises(PositionLostError, match="recreated"):
             read_to_the_end(reader, [])
 
 
@@ -155,7 +162,7 @@ def test_closing_leaves_nothing_at_the_server(natsmq: NatsWal, channel: str) -> 
 
 READ_FOR_EVER = """
 import sys
-from cdc_actors.source.wal.natsmq import NatsReader
+from cdc_actors.source.wal.natsmq.reader import NatsReader
 reader = NatsReader(sys.argv[1])
 reader.subscribe(sys.argv[2], None)
 reader.poll(30)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from cdc_actors.changes import Position
 from cdc_actors.errors import PositionLostError, TransientError
+from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.natsmq.positions import (
     NumberedRecord,
     next_sequence,
@@ -16,9 +18,8 @@ from cdc_actors.source.wal.natsmq.positions import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from types import TracebackType
 
-    from cdc_actors.changes import Position, Record
+    from cdc_actors.changes import Record
 
 _POLL_BYTES = 32 << 20
 _AWAY = "the log in memory is away"
@@ -101,7 +102,7 @@ class MemoryLog:
         return records
 
 
-class MemoryReader:
+class MemoryReader(WalReader):
     """A ``WalReader`` of a ``MemoryLog``.
 
     Raises:
@@ -159,7 +160,8 @@ class MemoryReader:
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
-        return position_of(channel, int.from_bytes(message_id, "little"))
+        named = Position(channel, message_id, message_id.hex())
+        return position_of(channel, sequence_of(named))
 
     def reached(self, position: Position, mark: Position) -> bool:
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
@@ -170,17 +172,6 @@ class MemoryReader:
         with self._log.changed:
             self._closed = True
             self._log.changed.notify_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check(self) -> None:
         if self._closed:

@@ -13,13 +13,13 @@ from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import history
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.catalog.etcd import EtcdClient, EtcdConfig
-from cdc_actors.source.catalog.history import NameSince
 from cdc_actors.source.catalog.model import (
     AliasMeta,
     CollectionMeta,
     ImportMeta,
     IndexMeta,
     LoadMeta,
+    NameSince,
 )
 from cdc_actors.source.catalog.rbac import (
     ACCESS,

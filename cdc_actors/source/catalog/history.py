@@ -8,10 +8,10 @@ records out.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdc_actors.source.catalog import model as meta
+from cdc_actors.source.catalog.model import NameSince
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,15 +23,6 @@ _COLLECTION = re.compile(rf"{meta.COLLECTIONS}(\d+)/(\d+)")
 
 Version = tuple[int, str, bytes]
 """When a value was written (a hybrid timestamp), under which key, and the value."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class NameSince:
-    """The database and name of a collection from a hybrid timestamp on."""
-
-    since: int
-    database: str
-    name: str
 
 
 def versions(pairs: meta.Pairs) -> list[Version]:

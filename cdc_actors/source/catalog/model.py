@@ -20,7 +20,6 @@ from cdc_actors.source.catalog import catalog_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.source.catalog.history import NameSince
     from cdc_actors.source.versions import Version
 
 # Keys below the metadata's root path.
@@ -57,6 +56,15 @@ class PartitionMeta:
 
     name: str
     created: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NameSince:
+    """The database and name of a collection from a hybrid timestamp on."""
+
+    since: int
+    database: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,20 @@
-"""The write-ahead log of the source: one module a message queue, one interface."""
+"""The write-ahead log of the source: one package a message queue, one interface."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdc_actors.errors import OperatorError
 from cdc_actors.source.wal.base import WalReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import Quota
 
-__all__ = ["WalReader", "check_library", "open_reader"]
+__all__ = ["WalReader", "check_library", "open_reader", "queue_of"]
 
 _LIBRARIES = {"rocksmq": "rocksdict", "kafka": "confluent_kafka", "pulsar": "pulsar"}
 
@@ -30,6 +32,18 @@ def check_library(queue: str) -> None:
         )
 
 
+def queue_of(source: SourceConfig) -> str:
+    """Return the name of the source's message queue, as its section is called.
+
+    Raises:
+        OperatorError: There is none.
+    """
+    for queue in _READERS:
+        if getattr(source, queue) is not None:
+            return queue
+    raise OperatorError("sourceConfig has no message queue")
+
+
 def open_reader(source: SourceConfig, quota: Quota | None = None) -> WalReader:
     """Connect to the message queue of the source.
 
@@ -39,24 +53,41 @@ def open_reader(source: SourceConfig, quota: Quota | None = None) -> WalReader:
         TransientError: It cannot be reached.
         OperatorError: It refuses the login, or its client library is not installed.
     """
-    # Imported where used: each brings its queue's client library, most of them an extra.
-    if source.natsmq is not None:
-        from cdc_actors.source.wal.natsmq.reader import NatsReader  # noqa: PLC0415
+    queue = queue_of(source)
+    check_library(queue)
+    return _READERS[queue](getattr(source, queue), quota)
 
-        return NatsReader(source.natsmq.address, quota)
-    if source.rocksmq is not None:
-        check_library("rocksmq")
-        from cdc_actors.source.wal.rocksmq.reader import RocksReader  # noqa: PLC0415
 
-        return RocksReader(source.rocksmq.path)
-    if source.kafka is not None:
-        check_library("kafka")
-        from cdc_actors.source.wal.kafka.reader import KafkaReader  # noqa: PLC0415
+# Imported where used: each brings its queue's client library, most of them an extra.
 
-        return KafkaReader(source.kafka, quota)
-    if source.pulsar is not None:
-        check_library("pulsar")
-        from cdc_actors.source.wal.pulsar.reader import PulsarReader  # noqa: PLC0415
 
-        return PulsarReader(source.pulsar, quota)
-    raise OperatorError("sourceConfig has no message queue")
+def _natsmq(section: Any, quota: Quota | None) -> WalReader:
+    from cdc_actors.source.wal.natsmq.reader import NatsReader  # noqa: PLC0415
+
+    return NatsReader(section.address, quota)
+
+
+def _rocksmq(section: Any, _quota: Quota | None) -> WalReader:
+    from cdc_actors.source.wal.rocksmq.reader import RocksReader  # noqa: PLC0415
+
+    return RocksReader(section.path)
+
+
+def _kafka(section: Any, quota: Quota | None) -> WalReader:
+    from cdc_actors.source.wal.kafka.reader import KafkaReader  # noqa: PLC0415
+
+    return KafkaReader(section, quota)
+
+
+def _pulsar(section: Any, quota: Quota | None) -> WalReader:
+    from cdc_actors.source.wal.pulsar.reader import PulsarReader  # noqa: PLC0415
+
+    return PulsarReader(section, quota)
+
+
+_READERS: dict[str, Callable[[Any, Quota | None], WalReader]] = {
+    "natsmq": _natsmq,
+    "rocksmq": _rocksmq,
+    "kafka": _kafka,
+    "pulsar": _pulsar,
+}

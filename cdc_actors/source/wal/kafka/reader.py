@@ -1,9 +1,7 @@
 """Reads Kafka, in which each physical channel is partition 0 of the topic of its name.
 
-A record's offset is the position (Milvus 2.3.5: ``pkg/mq/msgstream/mqwrapper/kafka``). Its
-text also names the topic's id: a topic that was deleted and made again is another one, even
-where it has grown longer than the position. Milvus's own positions do not name it.
-Fetching is librdkafka's; reading is by offset, with no consumer group and no commits.
+Milvus 2.3.5: ``pkg/mq/msgstream/mqwrapper/kafka``. Fetching is librdkafka's; reading is by
+offset, with no consumer group and no commits.
 """
 
 from __future__ import annotations
@@ -11,26 +9,33 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from confluent_kafka import KafkaError
 
-from cdc_actors.changes import Position, Record
-from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
+from cdc_actors.changes import Position
+from cdc_actors.errors import CdcError, PositionLostError, TransientError
+from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.kafka.client import PREFETCH_BYTES, Bounds, KafkaClient
+from cdc_actors.source.wal.kafka.positions import (
+    OffsetRecord,
+    next_offset,
+    offset_of,
+    position_of,
+    topic_id_of,
+)
+from cdc_actors.source.wal.positions import Kept, LogKind, lost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
-    from types import TracebackType
 
     from confluent_kafka import Message
 
+    from cdc_actors.changes import Record
     from cdc_actors.config.queues import Kafka
     from cdc_actors.memory_budget import Quota
 
-_BYTES = 8
-_AT = "@"
 _SLICE = 0.2
 """Seconds after which a waiting poll looks whether the reader was closed."""
 
@@ -42,22 +47,13 @@ _LOST = {
     KafkaError._LOG_TRUNCATION,  # noqa: SLF001
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
+_KAFKA = LogKind(
+    "Kafka", "topic", "the topic's retention (retention.ms, retention.bytes)"
+)
 _log = structlog.get_logger(__name__)
 
 
-class OffsetRecord(Record, frozen=True, gc=False):
-    """A record, its offset, and the id of its topic, empty if unknown."""
-
-    offset: int
-    topic_id: str
-
-    @property
-    def position(self) -> Position:
-        """Where it stands."""
-        return _position(self.channel, self.offset, self.topic_id)
-
-
-class KafkaReader:
+class KafkaReader(WalReader):
     """A ``WalReader`` of Kafka.
 
     Connects when it is made.
@@ -95,13 +91,13 @@ class KafkaReader:
         Raises:
             ValueError: The channel is already subscribed to.
         """
-        wanted = None if start is None else _next_offset(start, inclusive=inclusive)
+        wanted = None if start is None else next_offset(start, inclusive=inclusive)
         with self._using() as client:
             if channel in self._attached or channel in self._missing:
                 raise ValueError(f"{channel} is already subscribed to")
             bounds = client.bounds(channel)
             if start is not None and wanted is not None:
-                error = _lost(channel, wanted, bounds, _topic_id(start))
+                error = _lost(channel, wanted, bounds, topic_id_of(start))
                 if error is not None:
                     raise error
             if bounds is None:
@@ -126,27 +122,28 @@ class KafkaReader:
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
         low, high, topic_id = self._bounds(channel)
-        return _position(channel, low, topic_id) if low < high else None
+        return position_of(channel, low, topic_id) if low < high else None
 
     def newest(self, channel: str) -> Position | None:
         """Return the position of the newest record, None if there is none."""
         low, high, topic_id = self._bounds(channel)
-        return _position(channel, high - 1, topic_id) if low < high else None
+        return position_of(channel, high - 1, topic_id) if low < high else None
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
-        wanted = _next_offset(start, inclusive=inclusive)
+        wanted = next_offset(start, inclusive=inclusive)
         with self._using() as client:
             bounds = client.bounds(start.channel)
-        return _lost(start.channel, wanted, bounds, _topic_id(start)) is None
+        return _lost(start.channel, wanted, bounds, topic_id_of(start)) is None
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
-        return _position(channel, int.from_bytes(message_id, "little"))
+        named = Position(channel, message_id, message_id.hex())
+        return position_of(channel, offset_of(named))
 
     def reached(self, position: Position, mark: Position) -> bool:
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
-        return _offset(position) >= _offset(mark)
+        return offset_of(position) >= offset_of(mark)
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread.
@@ -156,17 +153,6 @@ class KafkaReader:
         self._closing = True
         if self._turn.acquire(timeout=_STOP):
             self._leave()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _using(self) -> Iterator[KafkaClient]:
@@ -263,28 +249,6 @@ def _closed() -> TransientError:
     return TransientError("the reader of Kafka is closed")
 
 
-def _position(channel: str, offset: int, topic_id: str = "") -> Position:
-    text = f"{offset}{_AT}{topic_id}" if topic_id else str(offset)
-    return Position(channel, offset.to_bytes(_BYTES, "little", signed=True), text)
-
-
-def _topic_id(position: Position) -> str:
-    return position.text.partition(_AT)[2]
-
-
-def _offset(position: Position) -> int:
-    if len(position.id) != _BYTES:
-        raise OperatorError(
-            f"{position.channel}: the position {position.text} is not one of Kafka: "
-            "the task was made for a source with another message queue; create it anew"
-        )
-    return int.from_bytes(position.id, "little")
-
-
-def _next_offset(start: Position, *, inclusive: bool) -> int:
-    return _offset(start) + (not inclusive)
-
-
 def _lost(
     channel: str, wanted: int, bounds: Bounds | None, topic_id: str
 ) -> PositionLostError | None:
@@ -293,23 +257,10 @@ def _lost(
     ``topic_id`` is that of the topic which ``wanted`` was an offset of, empty if unknown.
     """
     if bounds is None:
-        return PositionLostError(
-            f"{channel}: its topic does not exist, so record {wanted} is gone"
-        )
-    low, high, found = bounds
-    if topic_id and found and found != topic_id:
+        return lost(channel, wanted, None, _KAFKA)
+    if topic_id and bounds.topic_id and bounds.topic_id != topic_id:
         return PositionLostError(
             f"{channel}: record {wanted} was in the topic of id {topic_id}, which is gone: "
-            "its topic was made anew"
+            "its topic was recreated"
         )
-    if wanted < low:
-        return PositionLostError(
-            f"{channel}: record {wanted} is no longer in the log, the oldest one kept "
-            f"is {low}: the topic's retention (retention.ms, retention.bytes) was faster"
-        )
-    if wanted > high:
-        return PositionLostError(
-            f"{channel}: the log ends before record {high}, so record {wanted} is gone: "
-            "its topic was made anew"
-        )
-    return None
+    return lost(channel, wanted, Kept(bounds.low, bounds.high), _KAFKA)

@@ -1,4 +1,4 @@
-"""Positions that are numbers: eight bytes, little-endian, as natsmq's message ids are.
+"""Positions in natsmq: the number of a record in its stream, the first being 1.
 
 Source of the rule: Milvus 2.3.5, ``pkg/mq/msgstream/mqwrapper/nmq/nmq_id.go``.
 """
@@ -6,13 +6,11 @@ Source of the rule: Milvus 2.3.5, ``pkg/mq/msgstream/mqwrapper/nmq/nmq_id.go``.
 from __future__ import annotations
 
 from cdc_actors.changes import Position, Record
-from cdc_actors.errors import OperatorError
-
-_BYTES = 8
+from cdc_actors.source.wal.positions import decode, encode
 
 
 class NumberedRecord(Record, frozen=True, gc=False):
-    """A record and its number, the first being 1."""
+    """A record and its number."""
 
     number: int
 
@@ -23,8 +21,8 @@ class NumberedRecord(Record, frozen=True, gc=False):
 
 
 def position_of(channel: str, sequence: int) -> Position:
-    """Return the position of record number ``sequence``, the first being 1."""
-    return Position(channel, sequence.to_bytes(_BYTES, "little"), str(sequence))
+    """Return the position of record number ``sequence``."""
+    return Position(channel, encode(sequence), str(sequence))
 
 
 def sequence_of(position: Position) -> int:
@@ -33,12 +31,7 @@ def sequence_of(position: Position) -> int:
     Raises:
         OperatorError: The position comes from another kind of message queue.
     """
-    if len(position.id) != _BYTES:
-        raise OperatorError(
-            f"{position.channel}: the position {position.text} is not one of natsmq: "
-            "the task was made for a source with another message queue; create it anew"
-        )
-    return int.from_bytes(position.id, "little")
+    return decode(position, "natsmq")
 
 
 def next_sequence(start: Position, *, inclusive: bool) -> int:

@@ -27,6 +27,7 @@ from nats.js.api import Header
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
 from cdc_actors.source.wal.natsmq.positions import NumberedRecord
+from cdc_actors.source.wal.positions import Kept, LogKind, lost
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -61,29 +62,16 @@ _PLAIN_TOKENS = 9
 _GONE = ("consumer deleted", "leadership change", "server shutdown")
 _FULL = ("message size exceeds maxbytes", "batch completed")
 
+NATSMQ = LogKind("natsmq", "stream", "the source's retention (natsmq.server.retention)")
+
 _log = structlog.get_logger(__name__)
 
 
-def lost(
-    channel: str, wanted: int, info: StreamInfo | None
-) -> PositionLostError | None:
-    """Return the error if reading cannot begin at record ``wanted``, None if it can."""
+def kept(info: StreamInfo | None) -> Kept | None:
+    """Return what a stream holds, None if there is none."""
     if info is None:
-        return PositionLostError(
-            f"{channel}: its stream does not exist any more, so record {wanted} is gone"
-        )
-    first, last = max(1, info.state.first_seq), info.state.last_seq
-    if wanted < first:
-        return PositionLostError(
-            f"{channel}: record {wanted} is no longer in the log, the oldest one kept "
-            f"is {first}: the source's retention (natsmq.server.retention) was faster"
-        )
-    if wanted > last + 1:
-        return PositionLostError(
-            f"{channel}: the log ends at record {last}, before record {wanted}: "
-            "its stream was made anew"
-        )
-    return None
+        return None
+    return Kept(max(1, info.state.first_seq), info.state.last_seq + 1)
 
 
 def _sequence(reply: str) -> int:
@@ -165,9 +153,11 @@ class StreamPuller:
 
     def _check(self, info: StreamInfo | None) -> None:
         """Raise if the stream is not the one read so far, or has lost records."""
-        error = lost(self._channel, self._next, info) if self._next else None
+        error = (
+            lost(self._channel, self._next, kept(info), NATSMQ) if self._next else None
+        )
         if error is None and info and self._created not in (None, info.created):
-            error = PositionLostError(f"{self._channel}: its stream was made anew")
+            error = PositionLostError(f"{self._channel}: its stream was recreated")
         if error is not None:
             raise error
         self._created = info.created if info else None

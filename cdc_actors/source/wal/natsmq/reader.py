@@ -11,9 +11,11 @@ import asyncio
 import threading
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from cdc_actors.changes import Position
 from cdc_actors.errors import CdcError, TransientError
+from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.buffer import RecordBuffer
 from cdc_actors.source.wal.natsmq.connection import JetStream
 from cdc_actors.source.wal.natsmq.positions import (
@@ -21,15 +23,15 @@ from cdc_actors.source.wal.natsmq.positions import (
     position_of,
     sequence_of,
 )
-from cdc_actors.source.wal.natsmq.puller import StreamPuller, lost
+from cdc_actors.source.wal.natsmq.puller import NATSMQ, StreamPuller, kept
+from cdc_actors.source.wal.positions import lost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
-    from types import TracebackType
 
     from nats.js.api import StreamState
 
-    from cdc_actors.changes import Position, Record
+    from cdc_actors.changes import Record
     from cdc_actors.memory_budget import Quota
 
 _ANSWER = 5.0
@@ -39,7 +41,7 @@ _CANCEL_AGAIN = 0.1
 T = TypeVar("T")
 
 
-class NatsReader:
+class NatsReader(WalReader):
     """A ``WalReader`` of natsmq.
 
     Connects when it is made.
@@ -104,19 +106,16 @@ class NatsReader:
         """Tell whether reading can begin at ``start`` without missing a record."""
         first = next_sequence(start, inclusive=inclusive)
         info = self._call(self._control.stream(start.channel))
-        return lost(start.channel, first, info) is None
+        return lost(start.channel, first, kept(info), NATSMQ) is None
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
-        return position_of(channel, int.from_bytes(message_id, "little"))
+        named = Position(channel, message_id, message_id.hex())
+        return position_of(channel, sequence_of(named))
 
     def reached(self, position: Position, mark: Position) -> bool:
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
         return sequence_of(position) >= sequence_of(mark)
-
-    def buffered(self, channel: str) -> int:
-        """Return the bytes fetched for a channel and not yet polled."""
-        return self._buffer.size(channel)
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
@@ -127,17 +126,6 @@ class NatsReader:
         except RuntimeError:  # The loop is closed: somebody was faster.
             return
         self._thread.join(_STOP)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -158,7 +146,9 @@ class NatsReader:
         if channel in self._followers:
             raise ValueError(f"{channel} is already subscribed to")
         if first:
-            error = lost(channel, first, await self._control.stream(channel))
+            error = lost(
+                channel, first, kept(await self._control.stream(channel)), NATSMQ
+            )
             if error is not None:
                 raise error
         follower = StreamPuller(self._control, channel, first, self._buffer, self._fail)

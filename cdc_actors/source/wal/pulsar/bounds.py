@@ -70,7 +70,7 @@ class PulsarBounds:
             return None
         return PositionLostError(
             f"{start.channel}: the log ends before message {start.text}: its topic is "
-            "gone, was made anew, or has no message left"
+            "gone, was recreated, or has no message left"
         )
 
     def _first(self, channel: str, start: MessageId) -> Position | None:

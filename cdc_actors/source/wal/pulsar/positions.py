@@ -9,7 +9,7 @@ from __future__ import annotations
 from pulsar import MessageId
 
 from cdc_actors.changes import Position, Record
-from cdc_actors.errors import OperatorError
+from cdc_actors.source.wal.positions import foreign
 
 Place = tuple[int, int, int]
 """Ledger, entry, index in the batch: ids of one topic in the order of its messages."""
@@ -41,10 +41,7 @@ def id_of(position: Position) -> MessageId:
     try:
         return MessageId.deserialize(position.id)
     except ValueError as error:
-        raise OperatorError(
-            f"{position.channel}: the position {position.text} is not one of Pulsar: "
-            "the task was made for a source with another message queue; create it anew"
-        ) from error
+        raise foreign(position, "Pulsar") from error
 
 
 def place_of(message_id: MessageId) -> Place:

@@ -7,10 +7,11 @@ keeps no subscription and no backlog for them once their connection is gone.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Position
 from cdc_actors.errors import TransientError
+from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.buffer import RecordBuffer
 from cdc_actors.source.wal.pulsar.bounds import PulsarBounds
 from cdc_actors.source.wal.pulsar.connection import PulsarLink
@@ -19,7 +20,6 @@ from cdc_actors.source.wal.pulsar.puller import TopicPuller
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from types import TracebackType
 
     from cdc_actors.changes import Record
     from cdc_actors.config import Pulsar
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _STOP = 0.8
 
 
-class PulsarReader:
+class PulsarReader(WalReader):
     """A ``WalReader`` of Pulsar.
 
     Connects when it is made. With ``webAddress`` in its settings a channel that does
@@ -118,17 +118,6 @@ class PulsarReader:
         parting = threading.Thread(target=self._part, name="pulsar-parting")
         parting.start()
         parting.join(_STOP)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _part(self) -> None:
         self._link.close()

@@ -72,7 +72,7 @@ class RocksCursor:
         first = next(items, None)
         gone = first is None or first[0] != here
         if gone and not self.at_end:
-            raise lost(self._channel, self._number)
+            raise record_gone(self._channel, self._number)
         if first is not None and (gone or self._inclusive):
             return chain((first,), items)
         return items
@@ -106,7 +106,7 @@ class RocksCursor:
         self._items = None
 
 
-def lost(channel: str, number: int) -> PositionLostError:
+def record_gone(channel: str, number: int) -> PositionLostError:
     """Return the error for a record that is not there (any more)."""
     return PositionLostError(
         f"{channel}: RocksMQ no longer holds record {number}, so that it is unknown "

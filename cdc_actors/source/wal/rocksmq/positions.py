@@ -13,18 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Position, Record
-from cdc_actors.errors import OperatorError
+from cdc_actors.source.wal.positions import decode, encode
 
 if TYPE_CHECKING:
     from rocksdict import RdictIter
 
-ID_BYTES = 8
-
 
 def position_of(channel: str, number: int) -> Position:
-    """Return the position of the record with an id; Milvus writes it little-endian."""
-    message_id = number.to_bytes(ID_BYTES, "little", signed=True)
-    return Position(channel, message_id, str(number))
+    """Return the position of the record with an id."""
+    return Position(channel, encode(number), str(number))
 
 
 def number_of(position: Position) -> int:
@@ -33,12 +30,7 @@ def number_of(position: Position) -> int:
     Raises:
         OperatorError: The position comes from another kind of message queue.
     """
-    if len(position.id) != ID_BYTES:
-        raise OperatorError(
-            f"{position.channel}: the position {position.text} is not one of RocksMQ: "
-            "the task was made for a source with another message queue; create it anew"
-        )
-    return int.from_bytes(position.id, "little", signed=True)
+    return decode(position, "RocksMQ")
 
 
 class KeyedRecord(Record, frozen=True, gc=False):

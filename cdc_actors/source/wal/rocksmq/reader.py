@@ -9,17 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cdc_actors.changes import Position
 from cdc_actors.errors import CdcError, TransientError
-from cdc_actors.source.wal.rocksmq.cursor import RocksCursor, lost
+from cdc_actors.source.wal.base import WalReader
+from cdc_actors.source.wal.rocksmq.cursor import RocksCursor, record_gone
 from cdc_actors.source.wal.rocksmq.database import RocksView
 from cdc_actors.source.wal.rocksmq.positions import Keys, number_of, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from types import TracebackType
 
     from cdc_actors.changes import Record
 
@@ -33,7 +33,7 @@ _UNWATCHED = 60.0
 T = TypeVar("T")
 
 
-class RocksReader:
+class RocksReader(WalReader):
     """A ``WalReader`` of RocksMQ.
 
     Args:
@@ -68,7 +68,7 @@ class RocksReader:
             raise ValueError(f"{channel} is already subscribed to")
         number = 0 if start is None else number_of(start)
         if start is not None and not self.holds(start):
-            raise lost(channel, number)
+            raise record_gone(channel, number)
         cursor = RocksCursor(channel, number, inclusive=inclusive)
         self._cursors[channel] = self._behind[channel] = cursor
 
@@ -120,17 +120,6 @@ class RocksReader:
             if not self._released:
                 self._released = True
                 self._view.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _use(self, work: Callable[[], T]) -> T:
         with self._using:

@@ -10,7 +10,7 @@ from cdc_actors.source.catalog import catalog_pb2
 from cdc_actors.source.catalog import history as catalog_history
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.catalog import rbac as catalog_access
-from cdc_actors.source.catalog.history import NameSince
+from cdc_actors.source.catalog.model import NameSince
 
 PLACE = "snapshots/root-coord/database/collection-info"
 ACCESS = "root-coord/credential"
