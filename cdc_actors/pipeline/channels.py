@@ -1,4 +1,4 @@
-"""The physical channels that a stream reads, each once, and how far the log has come."""
+"""The physical channels that a run reads, each once, and how far the log has come."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Change, Checkpoint, Position, Tick
     from cdc_actors.memory_budget import MemoryHold
-    from cdc_actors.pipeline.work_queue import RunBudget
+    from cdc_actors.pipeline.context import RunContext
     from cdc_actors.replication.order import Window
     from cdc_actors.source.wal.base import WalReader
 
@@ -29,9 +29,9 @@ class _Channel:
 class Channels:
     """Subscribes channels and puts each one's records in order. The reader's thread."""
 
-    def __init__(self, wal: WalReader, budget: RunBudget) -> None:
+    def __init__(self, wal: WalReader, context: RunContext) -> None:
         self._wal = wal
-        self._budget = budget
+        self._context = context
         self._channels: dict[str, _Channel] = {}
 
     def __contains__(self, channel: str) -> bool:
@@ -46,11 +46,12 @@ class Channels:
         Raises:
             PositionLostError: The log no longer holds the checkpoint.
         """
+        self._context.add_channel(channel, start)
         newest = self._wal.newest(channel)
         behind = newest is not None and self._is_before(start, newest)
         applied = start.tick if start else 0
         self._channels[channel] = _Channel(
-            ChannelOrder(applied), newest, applied, behind, self._budget.hold(0)
+            ChannelOrder(applied), newest, applied, behind, self._context.budget.hold(0)
         )
         if start is None:
             self._wal.subscribe(channel, None)

@@ -108,6 +108,11 @@ class RunContext:
         """Whether the run is to end."""
         return self._stop_at is not None
 
+    def check_running(self) -> None:
+        """Raise TransientError if the run is to end."""
+        if self.stopping:
+            raise TransientError("the run is to stop")
+
     def close(self) -> None:
         """Give back the memory. Idempotent; after every thread was asked to end."""
         self.budget.close()

@@ -19,6 +19,13 @@ def channels_of(shards: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(shard.rpartition("_")[0] for shard in shards))
 
 
+def excluded_entry_of(meta: CollectionMeta) -> CollectionEntry:
+    """Return the entry of a collection that is only shown; it has no schema."""
+    return CollectionEntry(
+        collection_id=meta.id, database=meta.database, name=meta.name
+    )
+
+
 def entry_of(meta: CollectionMeta) -> CollectionEntry:
     """Return the task's entry of a collection that it does not have yet."""
     return CollectionEntry(

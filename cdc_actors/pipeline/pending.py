@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
     from cdc_actors.pipeline.channels import Channels
+    from cdc_actors.pipeline.collection import Collection
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.router import Collection, Router
+    from cdc_actors.pipeline.router import Router
     from cdc_actors.pipeline.work import OutOfBandWork
 
 

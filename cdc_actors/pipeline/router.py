@@ -10,7 +10,7 @@ A collection whose catalog entry is gone was dropped since; its rows are left ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,17 @@ from cdc_actors.changes import (
 )
 from cdc_actors.errors import CollectionError, TransientError
 from cdc_actors.pipeline.applier_actor import Applier
-from cdc_actors.pipeline.definitions import channels_of, definition_of, entry_of
+from cdc_actors.pipeline.collection import Collection
+from cdc_actors.pipeline.definitions import (
+    channels_of,
+    definition_of,
+    entry_of,
+    excluded_entry_of,
+)
 from cdc_actors.pipeline.left_out import ExcludedCollections
 from cdc_actors.pipeline.messages import WorkArrived
 from cdc_actors.pipeline.target_names import TargetNames
 from cdc_actors.pipeline.work import CatalogOperation, CreateCollectionWork, Work
-from cdc_actors.pipeline.work_queue import WorkQueue
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk, ShardBarriers
 from cdc_actors.replication.memory_cost import total_cost
 from cdc_actors.tasks import CollectionEntry, CollectionState
@@ -41,34 +46,15 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Change, FullName
     from cdc_actors.errors import CdcError
-    from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.sources import Sources
+    from cdc_actors.pipeline.subscriptions import Subscriptions
     from cdc_actors.replication.order import Window
     from cdc_actors.replication.progress import PendingCheckpoint
-    from cdc_actors.source.catalog.client import Catalog, CollectionMeta
-    from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import TaskSpec
+    from cdc_actors.source.catalog.client import CollectionMeta
 
 _KEPT = "a collection that the target does not rename"
-
-
-@dataclass(slots=True, eq=False)
-class Collection:
-    """One collection of the stream: its lanes, and the applier once there is work."""
-
-    entry: CollectionEntry
-    lanes: ShardBarriers
-    exists: bool
-    waits_for: set[int | FullName] = field(default_factory=set)
-    backlog: list[Work] = field(default_factory=list)
-    queue: WorkQueue = field(default_factory=WorkQueue)
-    applier: ActorRef[Any] | None = None
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The physical channels of its shards."""
-        return channels_of(self.entry.shards)
 
 
 class Router:
@@ -77,25 +63,24 @@ class Router:
     def __init__(
         self,
         context: RunContext,
-        target: Connection,
-        catalog: Catalog,
-        channels: Channels,
-        spec: TaskSpec,
-        names: TaskReservations,
+        spec: RunSpec,
+        sources: Sources,
+        subscriptions: Subscriptions,
         reader: ActorRef[Any],
     ) -> None:
         self._context = context
-        self._target = target
-        self._catalog = catalog
-        self._channels = channels
-        self._spec = spec
-        self._names = names
+        self._target = sources.target
+        self._catalog = sources.catalog
+        self._channels = sources.channels
+        self._subscriptions = subscriptions
+        self._spec = spec.spec
+        self._names = spec.names
         self._reader = reader
         self._collections: dict[int, Collection] = {}
         self._gone: set[int] = set()
         self._kept: set[int] = set()
         self._passed_over: set[int] = set()
-        self.names = TargetNames(spec, names, self._collections)
+        self.names = TargetNames(spec.spec, spec.names, self._collections)
         self.left_out = ExcludedCollections(context)
 
     def restore(self, entry: CollectionEntry) -> None:
@@ -132,9 +117,10 @@ class Router:
 
         It was not selected then, under an earlier name.
         """
-        applied = [self._channels.applied(channel) for channel in meta.channels]
+        read = [c for c in meta.channels if c in self._channels]
+        passed = all(self._channels.applied(c) > meta.created for c in read)
         return meta.id in self._passed_over or (
-            not self.knows(meta.id) and all(tick > meta.created for tick in applied)
+            not self.knows(meta.id) and bool(read) and passed
         )
 
     def get(self, collection_id: int) -> Collection | None:
@@ -305,6 +291,10 @@ class Router:
         if not self._spec.selects(meta.database, meta.name):
             self._gone.add(collection_id)
             self._passed_over.add(collection_id)
+            return
+        why = f"collection {meta.name} is new"
+        if lost := self._subscriptions.add([meta], why):
+            self.leave_out(excluded_entry_of(meta), lost[meta.id])
             return
         entry = entry_of(meta)
         if holder := self._holder_of_name(entry):

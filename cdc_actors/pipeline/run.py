@@ -1,4 +1,4 @@
-"""One run of a task: its stream, the reader that feeds it, and how far it has come."""
+"""One run of a task: its reader, and how far it has come."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 from cdc_actors.pipeline.context import RunContext
 from cdc_actors.pipeline.messages import TakeStep
 from cdc_actors.pipeline.reader_actor import Reader
+from cdc_actors.pipeline.sources import SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.sources import Servers
 
 STOP_SECONDS = 1.0
 """How long a run may take to end before it is left behind, its requests cancelled."""
@@ -35,12 +37,13 @@ class Run:
         task: pykka.ActorRef[Any],
         spec: RunSpec,
         memory: MemoryBudget,
+        servers: Servers = SERVERS,
     ) -> None:
         self.number = number
         self.progress: RunProgressed | None = None
         self._begun_at = time.monotonic()
         self._context = RunContext(number, task, memory)
-        self._reader = Reader.start(self._context, spec)
+        self._reader = Reader.start(self._context, spec, servers)
         self._reader.tell(TakeStep())
 
     @property

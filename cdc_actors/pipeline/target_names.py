@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cdc_actors.changes import FullName
+    from cdc_actors.pipeline.collection import Collection
     from cdc_actors.pipeline.reservations import TaskReservations
-    from cdc_actors.pipeline.router import Collection
     from cdc_actors.pipeline.work import CatalogOperation
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.tasks import CollectionEntry, TaskSpec

@@ -1,14 +1,25 @@
-"""A task actor in memory: it takes down whatever a run asks and tells it."""
+"""A task actor in memory: it keeps what a run has written down."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from cdc_actors.pipeline.messages import RunFailed
+from cdc_actors.pipeline.messages import (
+    AdvanceSendHorizons,
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RecordStarts,
+    RunFailed,
+)
+from tests.support.tasks import SPEC, SUPERVISOR, new_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
+
+_SAYS = {"who": SUPERVISOR, "why": "test"}
 
 
 class _Answer:
@@ -17,33 +28,59 @@ class _Answer:
 
 
 class FakeTask:
-    """Stands for the task's ``ActorRef``. Any thread may use it."""
+    """Stands for the task's ``ActorRef``, with a real aggregate. Any thread may use it.
 
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
+    ``checkpoints`` and ``horizons`` are those that were written down.
+    """
+
+    def __init__(self, spec: TaskSpec = SPEC) -> None:
+        self.task = new_task(spec=spec)
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.horizons: dict[str, int] = {}
         self.asked: list[object] = []
         self.told: list[object] = []
+        self._lock = threading.Lock()
 
     def ask(self, message: object, *, block: bool = True) -> _Answer:
-        """Take down what is to be written; it is at once."""
+        """Write down what a run has done; it is durable at once."""
         assert not block
-        with self.changed:
+        with self._lock:
             self.asked.append(message)
-            self.changed.notify_all()
+            self._record(message)
         return _Answer()
 
     def tell(self, message: object) -> None:
         """Take down what needs no answer."""
-        with self.changed:
-            self.told.append(message)
-            self.changed.notify_all()
+        self.told.append(message)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10) -> bool:
-        """Wait until something is true of what was asked and told."""
-        with self.changed:
-            return self.changed.wait_for(condition, timeout)
+    def count(self, kind: type) -> int:
+        """Return how many messages of a kind were asked."""
+        with self._lock:
+            return sum(isinstance(each, kind) for each in self.asked)
 
     @property
     def failures(self) -> list[Exception]:
         """Why the runs failed that did."""
         return [each.error for each in self.told if isinstance(each, RunFailed)]
+
+    @property
+    def entries(self) -> dict[str, CollectionEntry]:
+        """The collections by name, the newest of several."""
+        return {each.name: each for each in self.task.collections.values()}
+
+    def _record(self, message: object) -> None:
+        match message:
+            case RecordOperationStarted():
+                self.task.start_operation(message.operation, **_SAYS)
+            case RecordOperationApplied():
+                self.task.apply_operation(message.operation, **_SAYS)
+            case RecordCollectionSetAside():
+                error = message.error
+                self.task.set_aside(
+                    message.entry, str(error), error.failure_class, **_SAYS
+                )
+            case RecordStarts():
+                self.checkpoints |= message.starts
+                self.task.start(list(message.starts.values()), **_SAYS)
+            case AdvanceSendHorizons():
+                self.horizons |= message.horizons

@@ -38,10 +38,14 @@ class _Topic:
 
 
 class MemoryLog:
-    """A write-ahead log of channels that come into being by appending. Any thread."""
+    """A write-ahead log of channels that come into being by appending. Any thread.
+
+    ``changed`` is notified of every record and every poll; ``polls`` counts the latter.
+    """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
+        self.polls = 0
         self.stops = 0
         self.away = False
         self._topics: dict[str, _Topic] = {}
@@ -109,10 +113,12 @@ class MemoryReader(WalReader):
         TransientError: The log is stopped.
     """
 
-    def __init__(self, log: MemoryLog) -> None:
+    def __init__(self, log: MemoryLog, max_wait: float = 10.0) -> None:
+        """A ``poll`` returns after ``max_wait`` seconds, whatever it was allowed."""
         if log.away:
             raise TransientError(_AWAY)
         self._log = log
+        self._max_wait = max_wait
         self._stops = log.stops
         self._next: dict[str, int] = {}
         self._closed = False
@@ -136,7 +142,10 @@ class MemoryReader(WalReader):
     ) -> list[Record]:
         """Return what has been written, at most 32 MiB of each channel."""
         wanted = [c for c in self._next if channels is None or c in channels]
+        timeout = min(timeout, self._max_wait)
         with self._log.changed:
+            self._log.polls += 1
+            self._log.changed.notify_all()
             self._log.changed.wait_for(lambda: self._ready(wanted), timeout)
             self._check()
             return [each for channel in wanted for each in self._take(channel)]

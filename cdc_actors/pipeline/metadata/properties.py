@@ -18,9 +18,10 @@ from cdc_actors.tasks.details import PropertiesDetail
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
+    from cdc_actors.pipeline.collection import Collection
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.pending import PendingOperations
-    from cdc_actors.pipeline.router import Collection, Router
+    from cdc_actors.pipeline.router import Router
     from cdc_actors.source.catalog.client import CollectionMeta
 
 RETRY_SECONDS = 10.0

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from cdc_actors.pipeline.collection import Collection
 from cdc_actors.pipeline.pending import PendingOperations
 from cdc_actors.pipeline.reservations import NameReservations
-from cdc_actors.pipeline.router import Collection
 from cdc_actors.pipeline.target_names import TargetNames
 from cdc_actors.pipeline.work import CatalogOperation
 from cdc_actors.replication.barriers import ShardBarriers

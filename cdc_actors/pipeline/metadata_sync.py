@@ -1,0 +1,134 @@
+"""What one run does beside rows: it follows the catalog and the clients' requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Request, Unknown
+from cdc_actors.pipeline.metadata.client_requests import ClientRequests
+from cdc_actors.pipeline.metadata.collection_changes import CollectionChanges
+from cdc_actors.pipeline.metadata.databases import Databases
+from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
+from cdc_actors.pipeline.metadata.name_history import NameHistory
+from cdc_actors.pipeline.metadata.properties import Properties
+from cdc_actors.pipeline.metadata.rbac import RbacSync
+from cdc_actors.pipeline.pending import PendingOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.changes import Change, Tick
+    from cdc_actors.pipeline.adoption import Adoption
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.router import Router
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.sources import Sources
+    from cdc_actors.replication.progress import PendingCheckpoint
+    from cdc_actors.source.catalog.client import CatalogSnapshot, CollectionMeta
+
+
+class MetadataSync:
+    """Brings to the target what the log does not say in order. The reader's thread."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        spec: RunSpec,
+        sources: Sources,
+        router: Router,
+        adoption: Adoption,
+    ) -> None:
+        task, catalog, target = spec.spec, sources.catalog, sources.target
+        channels, requests = sources.channels, spec.source.replicate_chan
+        self._context = context
+        self._spec = spec
+        self._router = router
+        self._adoption = adoption
+        self._catalog = catalog
+        self._watch = sources.watch
+        self._names = NameHistory()
+        self._pending = PendingOperations(context, router, channels)
+        searchable = IndexesAndLoads(router, self._pending, channels, catalog, requests)
+        self._requests = ClientRequests(
+            context, router, searchable, catalog, self._names, task
+        )
+        self._collections = CollectionChanges(
+            context, router, self._pending, catalog, searchable, task
+        )
+        self._databases = Databases(context, router, target, task, spec.databases)
+        self._properties = Properties(context, spec.source, router, self._pending)
+        self._rbac = RbacSync(context, target, task, spec.access, spec.passwords)
+
+    def begin(self, snapshot: CatalogSnapshot) -> None:
+        """Go on from what earlier runs did; find out what happened since."""
+        for entry in self._spec.entries:
+            self._names.know(entry)
+        self._collections.restore(self._spec.entries, self._spec.aliases)
+        self._databases.see(snapshot.databases.values())
+        self._adoption.adopt(snapshot.collections.values())
+        for meta in snapshot.collections.values():
+            self._see(meta)
+        self._router.left_out.see_all(snapshot.collections)
+        self._collections.see_aliases(snapshot.aliases)
+        self._collections.see_imports(snapshot.imports)
+        self._see_rbac()
+
+    def follow(self) -> None:
+        """Notice what the catalog says came into being or was changed since."""
+        changes = self._watch.changed()
+        if changes.databases:
+            self._databases.see(self._catalog.databases())
+        for collection_id in changes.collections:
+            if not self._router.is_over(collection_id):
+                self._see_changed(collection_id)
+        if changes.aliases:
+            self._collections.see_aliases(self._catalog.aliases())
+        if changes.imports:
+            self._collections.see_imports(self._catalog.imports())
+        if changes.access:
+            self._see_rbac()
+
+    def take_request(
+        self, change: Change | Tick, checkpoint: PendingCheckpoint, *, behind: bool
+    ) -> None:
+        """Take a record of the channel of clients' requests; see ``ClientRequests``."""
+        match change:
+            case Request():
+                self._requests.add(change, checkpoint, behind=behind)
+            case Unknown():
+                self._context.record_unknown(change)
+
+    def advance(self) -> None:
+        """Do what has come to be due, as far as the log has been read."""
+        self._databases.advance()
+        self._pending.advance()
+        self._collections.advance()
+        self._properties.advance()
+
+    def waits(self) -> Mapping[int, str]:
+        """Return why what the source did to some collections is not done yet, by id."""
+        return self._pending.waits()
+
+    def close(self) -> None:
+        """Close the connection to the source's API. Idempotent."""
+        self._properties.close()
+
+    def _see_changed(self, collection_id: int) -> None:
+        meta = self._catalog.collection(collection_id)
+        if collection_id in self._router.left_out:
+            self._router.left_out.see(collection_id, meta)
+        elif meta is not None:
+            self._adoption.adopt([meta], f"collection {meta.name} is new")
+            self._see(meta)
+
+    def _see(self, meta: CollectionMeta) -> None:
+        """A collection that was selected once stays so, whatever it is called later."""
+        selected = self._spec.spec.selects(meta.database, meta.name)
+        if meta.available and (selected or self._router.get(meta.id)):
+            self._names.see(meta)
+            self._collections.see(meta)
+            self._properties.see(meta)
+
+    def _see_rbac(self) -> None:
+        if self._spec.spec.enable_user_role:
+            self._rbac.see(self._catalog.access())

@@ -1,0 +1,130 @@
+"""One step of reading after another: catalog, log, what has come to be due, a report."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.changes import Checkpoint
+from cdc_actors.pipeline.adoption import Adoption
+from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.metadata_sync import MetadataSync
+from cdc_actors.pipeline.router import Router
+from cdc_actors.pipeline.send_horizon import SendHorizon
+from cdc_actors.pipeline.subscriptions import Subscriptions
+from cdc_actors.source.decode import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pykka
+
+    from cdc_actors.changes import Change, Position, Record, Tick
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.sources import Sources
+
+POLL_SECONDS = 0.05
+"""How long a step waits for records, and for room in the memory, at most."""
+
+REPORT_SECONDS = 0.25
+"""How often the task is told how far the run has come."""
+
+
+class ReadLoop:
+    """Reads, decodes, orders and hands on. The reader's thread."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        spec: RunSpec,
+        sources: Sources,
+        reader: pykka.ActorRef[Any],
+    ) -> None:
+        self._context = context
+        self._spec = spec
+        self._sources = sources
+        self._channels = sources.channels
+        self._subscriptions = Subscriptions(context, sources.wal, sources.channels)
+        self.router = Router(context, spec, sources, self._subscriptions, reader)
+        adoption = Adoption(self.router, self._subscriptions, spec.spec)
+        self._metadata = MetadataSync(context, spec, sources, self.router, adoption)
+        self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
+        self._reported = 0.0
+
+    def begin(self) -> None:
+        """Subscribe every channel, and write down where each begins.
+
+        Raises:
+            PositionLostError: The log no longer holds a checkpoint.
+        """
+        self._subscriptions.resume(self._spec.checkpoints)
+        for entry in self._spec.entries:
+            self.router.restore(entry)
+        self.router.names.restore(self._spec.aliases)
+        self._metadata.begin(self._sources.snapshot)
+        self._subscriptions.record_all()
+
+    def step(self) -> None:
+        """Take what the catalog and the log have; return soon where they have nothing."""
+        self._metadata.follow()
+        self._read_if_there_is_room()
+        self._metadata.advance()
+        if time.monotonic() - self._reported > REPORT_SECONDS:
+            self._report()
+
+    def close(self) -> None:
+        """Close what was opened on the way. Idempotent."""
+        self._metadata.close()
+
+    def _read_if_there_is_room(self) -> None:
+        """What is waited for is read even without; see ``work_queue``."""
+        budget = self._context.budget
+        if budget.wait(POLL_SECONDS):
+            self._read(None)
+        elif not budget.at_work:
+            awaited = self.router.awaited() | self._channels.without_tick()
+            self._read(awaited or None)
+
+    def _read(self, channels: Collection[str] | None) -> None:
+        for record in self._sources.wal.poll(POLL_SECONDS, channels):
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        position, change = record.position, decode(record.payload)
+        if record.channel == self._spec.source.replicate_chan:
+            self._take_request(position, change)
+            return
+        window = self._channels.take(position, change)
+        if window is None:
+            return
+        channel = record.channel
+        checkpoint = self._context.begin_checkpoint(channel, window.checkpoint)
+        if window.changes:
+            first, last = window.changes[0].timestamp, window.changes[-1].timestamp
+            may_exist = self._horizon.may_exist(channel, first)
+            self._horizon.reach(channel, last)
+            self.router.route(channel, window, checkpoint, may_exist=may_exist)
+        self._context.release([checkpoint])
+
+    def _take_request(self, position: Position, change: Change | Tick) -> None:
+        behind = self._channels.see(position)
+        upto = Checkpoint(position, inclusive=False, tick=0)
+        checkpoint = self._context.begin_checkpoint(position.channel, upto)
+        self._metadata.take_request(change, checkpoint, behind=behind)
+        self._context.release([checkpoint])
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        checkpoints = self._context.checkpoints()
+        ticks = [checkpoints[c].tick for c in self.router.live_channels()]
+        self._context.notify_task(
+            RunProgressed(
+                self._context.run_number,
+                checkpoints,
+                min(ticks) if ticks and all(ticks) else None,
+                self._context.rows,
+                self._channels.behind,
+                self._metadata.waits(),
+            )
+        )

@@ -1,0 +1,117 @@
+"""The servers of one run, opened in turn and closed together."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from cdc_actors.pipeline.channels import Channels
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.wal import open_reader
+from cdc_actors.target.connection import connect
+from cdc_actors.target.identity import refuse_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.source.catalog.client import CatalogSnapshot, CatalogWatch
+    from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.target.connection import Connection
+
+_OPENINGS = threading.BoundedSemaphore(16)
+"""How many runs open their source at a time: after a start all tasks want to, and each
+lists the whole catalog. Nobody has a permit while a target is connected to, which may take
+as long as its timeout."""
+
+PERMIT_SECONDS = 0.05
+"""How long a permit is waited for before it is looked whether the run is to stop."""
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Opened = TypeVar("_Opened", bound=_Closable)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What one run reads and writes; the reader's thread uses it.
+
+    ``channels`` has the channel of clients' requests subscribed already; ``watch`` tells
+    what came after ``snapshot``.
+    """
+
+    target: Connection
+    wal: WalReader
+    channels: Channels
+    catalog: Catalog
+    snapshot: CatalogSnapshot
+    watch: CatalogWatch
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """How a run comes to its servers. Each function raises ``CdcError``."""
+
+    target: Callable[[RunSpec, RunContext], Connection]
+    log: Callable[[RunSpec, RunContext], WalReader]
+    catalog: Callable[[RunSpec], Catalog]
+    refuse_source: Callable[[Connection, RunSpec, Collection[int]], None]
+
+
+SERVERS = Servers(
+    target=lambda spec, run: connect(spec.spec.target, spec.token, run.cancelled),
+    log=lambda spec, run: open_reader(spec.source, run.prefetch),
+    catalog=lambda spec: Catalog(spec.source.etcd),
+    refuse_source=lambda target, spec, known: refuse_source(target, spec.source, known),
+)
+
+
+@contextmanager
+def open_sources(
+    spec: RunSpec, run: RunContext, servers: Servers = SERVERS
+) -> Iterator[Sources]:
+    """Open target, log and catalog; nothing more is opened once the run is to stop.
+
+    The clients' requests are read from the oldest on, for what they asked of a collection
+    came after its beginning; the catalog is listed when it is known how many of them there
+    are, and watched from the revision that was listed.
+
+    Raises:
+        CdcError: One of them cannot be opened, or the run is to stop.
+    """
+    with ExitStack() as stack:
+
+        def opened(resource: _Opened) -> _Opened:
+            stack.enter_context(closing(resource))
+            run.check_running()
+            return resource
+
+        run.check_running()
+        target = opened(servers.target(spec, run))
+        with _permit(run):
+            wal = opened(servers.log(spec, run))
+            catalog = opened(servers.catalog(spec))
+            channels = Channels(wal, run)
+            requests = spec.source.replicate_chan
+            channels.subscribe(requests, spec.checkpoints.get(requests))
+            snapshot = catalog.snapshot()
+            watch = opened(catalog.watch(snapshot.revision + 1))
+        servers.refuse_source(target, spec, snapshot.collections)
+        run.check_running()
+        yield Sources(target, wal, channels, catalog, snapshot, watch)
+
+
+@contextmanager
+def _permit(run: RunContext) -> Iterator[None]:
+    while not _OPENINGS.acquire(timeout=PERMIT_SECONDS):
+        run.check_running()
+    try:
+        yield
+    finally:
+        _OPENINGS.release()

@@ -1,0 +1,196 @@
+"""A source in memory: what its clients do comes to its log and its catalog.
+
+The records of a channel are in order; what a catalog holds is there before a tick covers
+it, as Milvus sees to. When the watch tells of it, and which channel is read on first, is
+for a test to decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import common_pb2, msg_pb2, schema_pb2
+
+from cdc_actors.source.catalog.client import CollectionMeta, NameSince
+from cdc_actors.source.catalog.model import PartitionMeta
+from tests.fakes.fake_catalog import FakeCatalog
+from tests.fakes.memory_log import MemoryLog
+from tests.support.changes import KEY_FIELD, key_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+A = "by-dev-rootcoord-dml_0"
+B = "by-dev-rootcoord-dml_1"
+REQUESTS = "by-dev-replicate-msg"
+START = 1 << 40
+"""The timestamp at which the source begins; each thing that happens takes one more."""
+
+
+@dataclass
+class FakeSource:
+    """One Milvus with two physical channels. One thread uses it.
+
+    ``now`` is the timestamp of the last thing that happened; ``ids`` gives the next id;
+    ``ticks`` has each channel's last tick.
+    """
+
+    log: MemoryLog = field(default_factory=MemoryLog)
+    catalog: FakeCatalog = field(default_factory=FakeCatalog)
+    now: int = START
+    ids: Any = field(default_factory=lambda: count(445))
+    ticks: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tick()
+
+    def next(self) -> int:
+        """Let time pass, and return the time."""
+        self.now += 1
+        return self.now
+
+    # The log.
+
+    def write(self, channel: str, kind: str, message: Any, timestamp: int) -> None:
+        """Append a message to a channel."""
+        message.base.msg_type = common_pb2.MsgType.Value(kind)
+        message.base.timestamp = timestamp
+        self.log.append(channel, message.SerializeToString())
+
+    def tick(self, *channels: str) -> int:
+        """Promise of some channels, or of all, that everything so far is written."""
+        timestamp = self.next()
+        for channel in channels or (A, B):
+            self.ticks[channel] = timestamp
+            self.write(channel, "TimeTick", msg_pb2.TimeTickMsg(), timestamp)
+        return timestamp
+
+    def create(self, name: str, *channels: str, **fields: Any) -> CollectionMeta:
+        """Create a collection: catalog and log have it, the watch does not tell yet."""
+        meta = self.declare(name, *channels, **fields)
+        for channel in meta.channels:
+            self.say_create(meta, channel)
+        return meta
+
+    def declare(self, name: str, *channels: str, **fields: Any) -> CollectionMeta:
+        """Have a collection in the catalog alone, until ``say_create`` tells the log."""
+        collection_id, created = next(self.ids), self.next()
+        used = channels or (A, B)
+        meta = CollectionMeta(
+            id=collection_id,
+            database="default",
+            name=name,
+            description="",
+            created=created,
+            available=True,
+            dropping=False,
+            schema=_schema(),
+            shards=tuple(f"{c}_{collection_id}v{i}" for i, c in enumerate(used)),
+            channels=used,
+            start_positions={c: self._end(c) for c in used},
+            shards_num=len(used),
+            consistency_level=0,
+            properties={},
+            partitions={next(self.ids): PartitionMeta("_default", created)},
+            names=(NameSince(created, "default", name),),
+            altered=created,
+        )
+        self.catalog.put(replace(meta, **fields))
+        return replace(meta, **fields)
+
+    def say_create(self, meta: CollectionMeta, channel: str) -> None:
+        """Have a channel say that a collection was created."""
+        message = msg_pb2.CreateCollectionRequest(
+            collectionID=meta.id, virtualChannelNames=meta.shards
+        )
+        self.write(channel, "CreateCollection", message, meta.created)
+
+    def insert(
+        self,
+        meta: CollectionMeta,
+        keys: Sequence[int],
+        channel: str = A,
+        partition: str = "_default",
+    ) -> int:
+        """Insert rows into the shard of a channel."""
+        timestamp = self.next()
+        message = msg_pb2.InsertRequest(
+            shardName=_shard(meta, channel),
+            partition_name=partition,
+            collectionID=meta.id,
+            timestamps=[timestamp] * len(keys),
+            num_rows=len(keys),
+            version=msg_pb2.InsertDataVersion.ColumnBased,
+        )
+        message.fields_data.append(schema_pb2.FieldData.FromString(key_column(keys)))
+        self.write(channel, "Insert", message, timestamp)
+        return timestamp
+
+    def delete(
+        self, meta: CollectionMeta, keys: Iterable[int], channel: str = A
+    ) -> int:
+        """Delete rows from the shard of a channel."""
+        timestamp, keys = self.next(), list(keys)
+        message = msg_pb2.DeleteRequest(
+            shardName=_shard(meta, channel),
+            collectionID=meta.id,
+            timestamps=[timestamp] * len(keys),
+            primary_keys=schema_pb2.IDs(int_id=schema_pb2.LongArray(data=keys)),
+        )
+        self.write(channel, "Delete", message, timestamp)
+        return timestamp
+
+    def drop(self, meta: CollectionMeta) -> None:
+        """Drop a collection."""
+        timestamp = self.next()
+        self.catalog.remove(meta.id)
+        for channel in meta.channels:
+            message = msg_pb2.DropCollectionRequest(
+                collectionID=meta.id, collectionName=meta.name
+            )
+            self.write(channel, "DropCollection", message, timestamp)
+
+    def create_partition(self, meta: CollectionMeta, name: str) -> int:
+        """Create a partition and return its id."""
+        partition_id = next(self.ids)
+        self.catalog.add_partition(meta.id, partition_id, name, self.next())
+        return partition_id
+
+    def drop_partition(
+        self, meta: CollectionMeta, name: str, partition_id: int
+    ) -> None:
+        """Drop a partition."""
+        timestamp = self.next()
+        self.catalog.drop_partition(meta.id, partition_id)
+        for channel in meta.channels:
+            message = msg_pb2.DropPartitionRequest(
+                collectionID=meta.id, partition_name=name, partitionID=partition_id
+            )
+            self.write(channel, "DropPartition", message, timestamp)
+
+    def rename(self, meta: CollectionMeta, name: str) -> None:
+        """Give a collection another name, which only the catalog has."""
+        self.catalog.rename(meta.id, ("default", name), self.next())
+
+    def point(self, alias: str, meta: CollectionMeta | None) -> None:
+        """Let an alias stand for a collection or for none."""
+        owner = meta.id if meta else None
+        self.catalog.point(("default", alias), owner, self.next())
+
+    def _end(self, channel: str) -> bytes:
+        bounds = self.log.bounds(channel)
+        return (bounds[1] if bounds else 1).to_bytes(8, "little")
+
+
+def _shard(meta: CollectionMeta, channel: str) -> str:
+    return meta.shards[meta.channels.index(channel)]
+
+
+def _schema() -> bytes:
+    schema = schema_pb2.CollectionSchema(name="any")
+    schema.fields.add(
+        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
+    )
+    return bytes(schema.SerializeToString())

@@ -1,0 +1,250 @@
+"""A target in memory: its rows are looked at, and it is let refuse, fail or be silent."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.errors import OperationRefusedError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cdc_actors.changes import FullName
+
+_NOT_FOUND = 100
+_ALIAS_NOT_FOUND = 1600
+_CANCEL_SECONDS = 0.01
+_WORD_START = re.compile("(?=[A-Z])")
+
+
+@dataclass
+class StoredCollection:
+    """What the target has of one collection: keys by partition, each as often as sent."""
+
+    schema: Any
+    partitions: dict[str, Counter[int]] = field(
+        default_factory=lambda: {"_default": Counter()}
+    )
+
+    @property
+    def rows(self) -> Counter[int]:
+        """The keys of all partitions."""
+        return sum(self.partitions.values(), Counter())
+
+
+class FakeTarget:
+    """An ordinary Milvus, as far as a run asks. Any thread may use it.
+
+    ``asked`` has every request that changes something, in the order it was begun.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.collections: dict[FullName, StoredCollection] = {}
+        self.aliases: dict[FullName, str] = {}
+        self.databases = {"default"}
+        self.asked: list[str] = []
+        self.waiting = 0
+        self._errors: dict[str, list[tuple[Exception, bool]]] = {}
+        self._silent: set[str] = set()
+
+    def connect(self, cancelled: Callable[[], bool]) -> FakeConnection:
+        """Return what one run uses."""
+        return FakeConnection(self, cancelled)
+
+    # What a test does.
+
+    def refuse(self, method: str) -> None:
+        """Say no to the next request of a method."""
+        refusal = OperationRefusedError(f"the target refuses {method}")
+        self._plan(method, refusal, is_done=False)
+
+    def fail(self, method: str, *, is_done: bool) -> None:
+        """Give no answer to the next request of a method, be it done or not."""
+        failure = TransientError(f"{method} got no answer")
+        self._plan(method, failure, is_done=is_done)
+
+    def silence(self, *methods: str) -> None:
+        """Let requests of some methods wait until ``speak``."""
+        with self.changed:
+            self._silent.update(methods)
+
+    def speak(self) -> None:
+        """Answer everything again."""
+        with self.changed:
+            self._silent.clear()
+            self.changed.notify_all()
+
+    def rows(self, name: str, database: str = "default") -> dict[int, int] | None:
+        """Return how often each key is in a collection, None if there is none."""
+        with self.changed:
+            found = self.collections.get((database, name))
+            return None if found is None else dict(found.rows)
+
+    def _plan(self, method: str, error: Exception, *, is_done: bool) -> None:
+        with self.changed:
+            self._errors.setdefault(method, []).append((error, is_done))
+
+    # What its connections do.
+
+    def answer(self, method: str, request: Any, cancelled: Callable[[], bool]) -> Any:
+        """Do what is asked, once it may be, and return the answer."""
+        with self.changed:
+            self.waiting += 1
+            self.changed.notify_all()
+            while method in self._silent:
+                self.changed.wait(_CANCEL_SECONDS)
+                if cancelled():
+                    self.waiting -= 1
+                    raise TransientError(f"{method} was cancelled")
+            self.waiting -= 1
+            planned = self._errors.get(method)
+            error, is_done = planned.pop(0) if planned else (None, True)
+            act = getattr(self, _WORD_START.sub("_", method).lower(), None)
+            result = act(request) if act and is_done else SimpleNamespace()
+            self.changed.notify_all()
+            if error is not None:
+                raise error
+            return result
+
+    def _find(self, request: Any) -> StoredCollection:
+        found = self.collections.get((request.db_name, request.collection_name))
+        if found is None:
+            raise OperationRefusedError("collection not found", _NOT_FOUND)
+        return found
+
+    def _list_databases(self, _request: Any) -> Any:
+        return milvus_pb2.ListDatabasesResponse(db_names=sorted(self.databases))
+
+    def _create_database(self, request: Any) -> None:
+        self.databases.add(request.db_name)
+
+    def _describe_collection(self, request: Any) -> Any:
+        schema = self._find(request).schema
+        named = (request.db_name, request.collection_name)
+        aliases = [
+            alias
+            for (database, alias), name in self.aliases.items()
+            if (database, name) == named
+        ]
+        return milvus_pb2.DescribeCollectionResponse(schema=schema, aliases=aliases)
+
+    def _create_collection(self, request: Any) -> None:
+        name = request.db_name, request.collection_name
+        if name in self.collections or name in self.aliases:
+            raise OperationRefusedError(f"{name} exists")
+        schema = schema_pb2.CollectionSchema.FromString(request.schema)
+        self.collections[name] = StoredCollection(schema)
+        self.asked.append(f"create {request.collection_name}")
+
+    def _drop_collection(self, request: Any) -> None:
+        self._find(request)
+        del self.collections[request.db_name, request.collection_name]
+        self.asked.append(f"drop {request.collection_name}")
+
+    def _rename_collection(self, request: Any) -> None:
+        old = request.db_name, request.oldName
+        new = request.newDBName, request.newName
+        if new in self.collections or new in self.aliases:
+            raise OperationRefusedError(f"{new} exists")
+        if old not in self.collections:
+            raise OperationRefusedError("collection not found", _NOT_FOUND)
+        self.collections[new] = self.collections.pop(old)
+        self.asked.append(f"rename {request.oldName} {request.newName}")
+
+    def _show_partitions(self, request: Any) -> Any:
+        names = list(self._find(request).partitions)
+        return milvus_pb2.ShowPartitionsResponse(partition_names=names)
+
+    def _create_partition(self, request: Any) -> None:
+        self._find(request).partitions.setdefault(request.partition_name, Counter())
+        self.asked.append(f"create partition {request.partition_name}")
+
+    def _drop_partition(self, request: Any) -> None:
+        self._find(request).partitions.pop(request.partition_name)
+        self.asked.append(f"drop partition {request.partition_name}")
+
+    def _create_alias(self, request: Any) -> None:
+        key = request.db_name, request.alias
+        if key in self.aliases or key in self.collections:
+            raise OperationRefusedError(f"{key} exists")
+        self._alter_alias(request, new=True)
+
+    def _alter_alias(self, request: Any, *, new: bool = False) -> None:
+        self._find(request)
+        key = request.db_name, request.alias
+        if not new and key not in self.aliases:
+            raise OperationRefusedError("alias not found", _ALIAS_NOT_FOUND)
+        self.aliases[key] = request.collection_name
+        self.asked.append(f"alias {request.alias} {request.collection_name}")
+
+    def _drop_alias(self, request: Any) -> None:
+        if self.aliases.pop((request.db_name, request.alias), None) is None:
+            raise OperationRefusedError("alias not found", _ALIAS_NOT_FOUND)
+        self.asked.append(f"drop alias {request.alias}")
+
+    def _insert(self, request: Any) -> None:
+        stored = self._find(request)
+        rows = stored.partitions.get(request.partition_name or "_default")
+        if rows is None:
+            raise OperationRefusedError(f"no partition {request.partition_name}", 200)
+        rows.update(_keys(request))
+        self.asked.append(f"insert {request.collection_name}")
+
+    def _delete(self, request: Any) -> None:
+        keys = map(int, re.findall(r"-?\d+", request.expr))
+        stored = self._find(request)
+        name = request.partition_name
+        chosen = [stored.partitions[name]] if name else stored.partitions.values()
+        for key in keys:
+            for rows in chosen:
+                rows.pop(key, None)
+        self.asked.append(f"delete {request.collection_name}")
+
+
+class FakeConnection:
+    """One run's connection. Stands for ``Connection``; any thread may use it."""
+
+    is_lite = False
+    version = "2.3.5"
+    uri = "http://target:19530"
+
+    def __init__(self, target: FakeTarget, cancelled: Callable[[], bool]) -> None:
+        self.alias_lock = threading.Lock()
+        self.closed = False
+        self._target = target
+        self._cancelled = cancelled
+
+    def call(
+        self, method: str, request: Any, _database: str, _timeout: float = 0
+    ) -> Any:
+        """Send a request and return its answer."""
+        return self._target.answer(method, request, self._cancelled)
+
+    def begin_insert(self, request: bytes, _database: str) -> Any:
+        """Send rows; ``finish`` waits for the answer."""
+        return milvus_pb2.InsertRequest.FromString(request)
+
+    def finish(self, answer: Any, method: str) -> Any:
+        """Wait for an answer and return it."""
+        return self._target.answer(method, answer, self._cancelled)
+
+    def wait(self, _seconds: float) -> None:
+        """Let no time pass."""
+
+    def close(self) -> None:
+        """Take down that it was closed."""
+        self.closed = True
+
+
+def _keys(request: Any) -> Iterator[int]:
+    for column in request.fields_data:
+        if column.field_name == "id":
+            yield from column.scalars.long_data.data

@@ -1,0 +1,148 @@
+"""Runs of a task from a source in memory to a target in memory, by the real actors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from cdc_actors.config import SourceConfig
+from cdc_actors.memory_budget import MemoryBudget
+from cdc_actors.pipeline.messages import RecordStarts
+from cdc_actors.pipeline.reservations import NameReservations
+from cdc_actors.pipeline.run import Run
+from cdc_actors.pipeline.run_spec import RunSpec
+from cdc_actors.pipeline.sources import Servers
+from tests.fakes.fake_source import REQUESTS, FakeSource
+from tests.fakes.fake_target import FakeTarget
+from tests.fakes.fake_task import FakeTask
+from tests.fakes.memory_log import MemoryReader
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from cdc_actors.tasks import TaskSpec
+
+POLL_SECONDS = 0.001
+WAIT_SECONDS = 10.0
+IDLE_POLLS = 3
+
+
+class Pipeline:
+    """One task, its source and its target. One thread uses it; ends its run on exit."""
+
+    def __init__(self, spec: TaskSpec = SPEC, memory: int = 256 << 20) -> None:
+        self.source = FakeSource()
+        self.target = FakeTarget()
+        self.task = FakeTask(spec)
+        self.memory = MemoryBudget(memory)
+        self.names = NameReservations()
+        self.run: Run | None = None
+        self.servers = Servers(
+            target=lambda _spec, run: self.target.connect(run.cancelled),
+            log=lambda _spec, _run: MemoryReader(self.source.log, POLL_SECONDS),
+            catalog=lambda _spec: self.source.catalog,
+            refuse_source=lambda _target, _spec, _known: None,
+        )
+        self._runs = 0
+
+    def start(self) -> Self:
+        """Begin a run from what is written down, and wait until it is open."""
+        before = self.task.count(RecordStarts)
+        self.begin()
+        self.wait_until(lambda: self.task.count(RecordStarts) > before)
+        return self
+
+    def begin(self) -> None:
+        """Begin a run from what is written down."""
+        self._runs += 1
+        self.task.told.clear()
+        self.run = Run(self._runs, self.task, self._spec(), self.memory, self.servers)
+
+    def stop(self) -> None:
+        """End the run as a pause does: all that was confirmed is written down."""
+        run, self.run = self.run, None
+        if run.end():
+            self.task.horizons |= run.sent()
+        self.task.checkpoints |= run.checkpoints()
+
+    def kill(self) -> None:
+        """End the run and lose whatever was not written down when it happened."""
+        run, self.run = self.run, None
+        run.end()
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so.
+
+        Raises:
+            CdcError: The run has failed instead.
+        """
+
+        def is_so() -> bool:
+            return bool(self.task.failures or condition())
+
+        changed = self.source.log.changed
+        with changed:
+            assert changed.wait_for(is_so, WAIT_SECONDS), "it does not come to be so"
+        if self.task.failures:
+            raise self.task.failures[0]
+
+    def settle(self) -> None:
+        """Wait until everything that ticks cover is applied, and nothing is under way."""
+        polls = self.source.log.polls + IDLE_POLLS
+        self.wait_until(lambda: self.source.log.polls > polls and self._is_settled())
+
+    def wait_for_steps(self) -> None:
+        """Let the reader take some steps."""
+        polls = self.source.log.polls + IDLE_POLLS
+        self.wait_until(lambda: self.source.log.polls > polls)
+
+    def wait_for_failure(self) -> Exception:
+        """Wait until the run fails, end it as the task does, and return the error."""
+        changed = self.source.log.changed
+        with changed:
+            assert changed.wait_for(lambda: self.task.failures, WAIT_SECONDS)
+        error = self.task.failures[0]
+        self.stop()
+        return error
+
+    def applied(self, channel: str) -> int:
+        """Return up to which timestamp a channel is confirmed by the target."""
+        checkpoint = self.run.checkpoints().get(channel)
+        return checkpoint.tick if checkpoint else 0
+
+    def _is_settled(self) -> bool:
+        checkpoints = self.run.checkpoints()
+        return all(
+            checkpoints[channel].tick >= tick
+            for channel, tick in self.source.ticks.items()
+            if channel in checkpoints
+        )
+
+    def _spec(self) -> RunSpec:
+        task = self.task.task
+        return RunSpec(
+            source=SourceConfig(replicate_chan=REQUESTS),
+            spec=task.spec,
+            token="",
+            names=self.names.of(task.task_id, "target"),
+            databases=task.databases,
+            entries=tuple(task.collections.values()),
+            aliases=task.aliases,
+            access=task.access,
+            passwords=task.passwords,
+            checkpoints=dict(self.task.checkpoints),
+            send_horizons=dict(self.task.horizons),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.run is not None:
+            self.kill()
