@@ -122,22 +122,25 @@ class TargetNames:
     def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
         """Know that a collection has the name that it was about to get."""
         self._coming.pop(self.there(now), None)
-        self._let_go(earlier)
+        self._let_go(self.there(earlier))
 
     def ended(self, entry: CollectionEntry) -> None:
         """Leave to others the name of a collection that is dropped."""
         self.kept(entry.collection_id)
-        self._let_go(entry)
+        self._let_go(self.there(entry))
 
     def kept(self, collection_id: int) -> None:
         """Know that a collection gets no other name any more."""
-        coming = self._coming.items()
-        self._coming = {name: to for name, to in coming if to != collection_id}
+        lost = [name for name, to in self._coming.items() if to == collection_id]
+        for name in lost:
+            del self._coming[name]
+            self._let_go(name)
 
-    def _let_go(self, entry: CollectionEntry) -> None:
-        """Leave a name to other tasks, unless a collection here has it."""
-        if not self.alike(entry):
-            self._shared.free(self.there(entry))
+    def _let_go(self, name: FullName) -> None:
+        """Leave a name to other tasks, unless a collection here has it or waits for it."""
+        others = [collection.entry for collection in self._collections.values()]
+        if all(self.there(each) != name for each in others):
+            self._shared.free(name)
 
     def take(self, collection: Collection, work: CatalogOperation) -> None:
         """Know that an operation that gives a name, or an alias, is under way."""

@@ -36,8 +36,10 @@ class Stage:
         self.collections = {
             number: _known(n, number) for n, number in collections.items()
         }
-        shared = NameReservations().of("task", "target")
-        self.names = TargetNames(SPEC, shared, self.collections)
+        reservations = NameReservations()
+        self.other_task = reservations.of("other", "target")
+        own = reservations.of("task", "target")
+        self.names = TargetNames(SPEC, own, self.collections)
         channels = SimpleNamespace(tick=lambda _channel: self.tick)
         context = SimpleNamespace(release=lambda _checkpoints: None)
         self.pending = PendingOperations(context, self, channels)
@@ -158,6 +160,27 @@ def test_rename_that_is_given_up_leaves_the_name_to_others() -> None:
     assert stage.advance(20) == [(1, RENAME_COLLECTION, "c")]
     stage.names.kept(1)
     assert stage.advance(20) == [(2, RENAME_COLLECTION, "c")]
+
+
+def test_refused_rename_leaves_the_name_to_other_tasks() -> None:
+    """A collection that the target keeps under its old name no longer holds the new one."""
+    stage = Stage(a=1)
+    stage.rename(1, "c", 10)
+    assert stage.advance(10) == [(1, RENAME_COLLECTION, "c")]
+    assert stage.other_task.take(("default", "c")) == "task"
+    stage.names.kept(1)
+    assert stage.other_task.take(("default", "c")) is None
+
+
+def test_collection_that_is_dropped_before_its_rename() -> None:
+    """Both of its names, the old and the new, are left to other tasks."""
+    stage = Stage(a=1)
+    stage.rename(1, "c", 10)
+    stage.advance(10)
+    entry = stage.collections.pop(1).entry
+    stage.names.ended(entry)
+    names = [("default", "a"), ("default", "c")]
+    assert [stage.other_task.take(name) for name in names] == [None, None]
 
 
 def test_alias_waits_for_its_turn() -> None:
