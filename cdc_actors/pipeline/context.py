@@ -54,6 +54,7 @@ class RunContext:
         self._stop_at: float | None = None
         self._rows = 0
         self._sent: dict[str, int] = {}
+        self._unknown_kinds: set[str] = set()
 
     def add_channel(self, channel: str, checkpoint: Checkpoint | None) -> None:
         """Say up to where a channel is applied from before, None for nowhere."""
@@ -144,9 +145,13 @@ class RunContext:
         raise TransientError("the event log does not answer in time")
 
     def record_unknown(self, change: Unknown) -> None:
-        """Write down a message of the log that says what this version does not know."""
-        if change.kind in REPLICATED_FROM_CATALOG:
+        """Write down a kind of message that this version does not know, once a run.
+
+        The reader's thread.
+        """
+        if change.kind in REPLICATED_FROM_CATALOG or change.kind in self._unknown_kinds:
             return
+        self._unknown_kinds.add(change.kind)
         operation = Operation(
             kind=change.kind,
             timestamp=change.timestamp,

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import CollectionEntry, TaskSpec
     from cdc_actors.tasks.details import Detail
 
+_FLUSH = "Flush"
+
 CLOCK_SKEW = 300.0
 """Seconds that the source's clock, which stamps the rows, may be ahead of ours."""
 
@@ -80,6 +82,7 @@ class CollectionOperations:
         self._target = target
         self._reader = reader
         self._exists = exists
+        self._flush_refused = False
         self._open_writer()
 
     def apply(self, work: OperationWork) -> None:
@@ -253,13 +256,20 @@ class CollectionOperations:
                 self._report_alias(detail, exists=False)
 
     def _forward(self, work: ForwardRequest) -> None:
-        """An operation that the target refuses is written down, and the rest goes on."""
+        """An operation that the target refuses is written down, and the rest goes on.
+
+        Clients flush whenever they like: only the first refusal of a run is.
+        """
         request = work.request
         operation = self._operation(request.kind, request.timestamp, {})
         try:
             requests.forward(self._target, request, self._target_name)
         except OperationRefusedError as refusal:
             operation = _refused(operation, refusal)
+        if request.kind == _FLUSH:
+            if operation.refused is None or self._flush_refused:
+                return
+            self._flush_refused = True
         self._record_applied(operation)
 
     def _operation(

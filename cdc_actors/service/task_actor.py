@@ -6,7 +6,6 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -15,7 +14,6 @@ import structlog
 from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import (
     CdcError,
-    FailureClass,
     TaskConflictError,
     UnavailableError,
     UnknownTaskError,
@@ -266,18 +264,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def _retry_later(self, error: CdcError) -> None:
         wait = self._retries.delay()
-        next_try = datetime.now(UTC) + timedelta(seconds=wait)
-        self._try_to_persist(
-            error,
-            wait,
-            lambda task: task.fail(
-                str(error),
-                FailureClass.TRANSIENT,
-                next_try=next_try,
-                who=SUPERVISOR,
-                why="the stream failed",
-            ),
-        )
+        self._try_to_persist(error, wait, lambda: self._record.fail(error, wait))
         backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
 
     def _pause_on_error(self, error: CdcError) -> None:
@@ -297,7 +284,9 @@ class TaskActor(pykka.ThreadingActor):
             )
 
         wait = self._retries.delay()
-        if not self._try_to_persist(error, wait, fail_and_pause):
+        if not self._try_to_persist(
+            error, wait, lambda: self._record.execute(fail_and_pause)
+        ):
             backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
 
     def _retry_run(self, message: RetryRun) -> None:
@@ -367,11 +356,11 @@ class TaskActor(pykka.ThreadingActor):
         self._publish_view()
 
     def _try_to_persist(
-        self, error: CdcError, wait: float, command: Callable[[Task], None]
+        self, error: CdcError, wait: float, write: Callable[[], None]
     ) -> bool:
-        """Record if the log lets us; the task's health says the error either way."""
+        """Write if the log lets us; the task's health says the error either way."""
         try:
-            self._execute(command)
+            write()
         except CdcError as unpersisted_failure:
             _log.error(
                 "failure_not_persisted",
@@ -379,8 +368,9 @@ class TaskActor(pykka.ThreadingActor):
                 error=str(unpersisted_failure),
             )
             self._record.store_failed(error, wait)
-            self._publish_view()
             return False
+        finally:
+            self._publish_view()
         return True
 
     def _publish_view(self) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
-from cdc_actors.errors import UnavailableError
-from cdc_actors.tasks import Failure
+from cdc_actors.errors import FailureClass, UnavailableError
+from cdc_actors.tasks import SUPERVISOR, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from cdc_actors.store.secrets import SecretBox
     from cdc_actors.store.send_horizons import SendHorizons
     from cdc_actors.tasks import Task
+
+MAX_FAILURE_KINDS = 10
+"""How many different failures of one outage the log is told of, at most."""
 
 SAVE_SECONDS = 1.0
 """How often checkpoints are saved, at most; a pause and a stop save them, too."""
@@ -42,7 +45,8 @@ class Stores:
 class TaskRecord:
     """One task as the stores have it. Its actor's thread alone uses it.
 
-    ``unpersisted_failure`` is one that the stores did not take, None once they do again.
+    ``unpersisted_failure`` is one newer than the log's: the stores did not take it, or the
+    log has one of its kind already. None once anything newer is in the log.
 
     Methods raise ``UnavailableError`` when a store does not answer.
     """
@@ -54,6 +58,8 @@ class TaskRecord:
         self._stores = stores
         self.unpersisted_failure: Failure | None = None
         self._outcome_unknown = False
+        self._outage: set[str] = set()
+        self._store_fails = False
         self._saved_at = 0.0
 
     def refresh(self) -> None:
@@ -77,8 +83,39 @@ class TaskRecord:
         self._outcome_unknown = True
         self._stores.log.save(draft)
         self._outcome_unknown = False
+        self._store_fails = False
         self.unpersisted_failure = None
         self.task = draft
+
+    def fail(self, error: CdcError, wait: float) -> None:
+        """Record that the task fails and is tried again in ``wait`` seconds.
+
+        The log is told once of each kind of failure of one outage; that it still fails is
+        no decision, and is kept for the task's health alone.
+        """
+        self.refresh()
+        earlier = self.task.failure
+        if earlier is None:
+            self._outage.clear()
+        else:
+            self._outage.add(earlier.error)
+        if str(error) in self._outage or len(self._outage) >= MAX_FAILURE_KINDS:
+            self._keep_failure(error, FailureClass.TRANSIENT, wait)
+            return
+        before = self.unpersisted_failure
+        next_try = datetime.now(UTC) + timedelta(seconds=wait)
+        self.execute(
+            lambda task: task.fail(
+                str(error),
+                FailureClass.TRANSIENT,
+                next_try=next_try,
+                who=SUPERVISOR,
+                why="the stream failed",
+            )
+        )
+        if before and self.task.failure:
+            attempt = before.attempt + 1
+            self.unpersisted_failure = replace(self.task.failure, attempt=attempt)
 
     def load(self) -> None:
         """Read the checkpoints of earlier runs."""
@@ -117,20 +154,28 @@ class TaskRecord:
             return
         try:
             self.save(checkpoints)
-            self.unpersisted_failure = None
+            if self._store_fails:
+                self._store_fails = False
+                self.unpersisted_failure = None
         except UnavailableError as error:
             self._saved_at = time.monotonic()
             self.store_failed(error, SAVE_SECONDS)
 
     def store_failed(self, error: CdcError, wait: float) -> None:
         """Keep, for the task's health, a failure that could not be written down."""
-        before = self.unpersisted_failure
-        if before is None:
+        if not self._store_fails:
+            self._store_fails = True
             _log.warning("store_failed", task_id=self._id, error=str(error))
+        self._keep_failure(error, error.failure_class, wait)
+
+    def _keep_failure(
+        self, error: CdcError, failure_class: FailureClass, wait: float
+    ) -> None:
+        before = self.unpersisted_failure or self.task.failure
         now = datetime.now(UTC)
         self.unpersisted_failure = Failure(
             error=str(error),
-            failure_class=error.failure_class,
+            failure_class=failure_class,
             attempt=before.attempt + 1 if before else 1,
             next_try=now + timedelta(seconds=wait),
             since=before.since if before else now,

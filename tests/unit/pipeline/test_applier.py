@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymilvus.grpc_gen import schema_pb2
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Delete, DropCollection, Request
 from cdc_actors.errors import AccessRefusedError, OperationRefusedError, OperatorError
@@ -94,7 +94,7 @@ class Stage:
     def _call(self, method: str, request: Any, _database: str = "") -> None:
         if self._target_fails:
             raise self._target_fails
-        self.asked.append((method, request.alias))
+        self.asked.append((method, getattr(request, "alias", "")))
 
     def give(self, *items: Work) -> list[str]:
         """Let it do some work; return the kinds of what it began and did."""
@@ -179,3 +179,17 @@ def test_an_operation_of_an_unknown_kind_is_not_called_done() -> None:
     with pytest.raises(TypeError, match="LendAlias with AliasDetail"):
         stage.give(CatalogOperation("LendAlias", 5, AliasDetail("a")))
     assert stage.recorded == []
+
+
+def test_a_flush_is_no_decision() -> None:
+    """None that is done is written down, and of refused ones the first."""
+    payload = milvus_pb2.FlushRequest(collection_names=["a"]).SerializeToString()
+    flush = [
+        ForwardRequest(Request("Flush", at, "default", ("a",), payload), ())
+        for at in (1, 2, 3)
+    ]
+    stage = Stage(CollectionState.LIVE)
+    assert stage.give(*flush) == []
+    stage = Stage(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1))
+    assert stage.give(*flush) == ["Flush"]
+    assert stage.recorded[0].operation.refused == "no"

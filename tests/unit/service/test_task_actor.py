@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +17,7 @@ from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
+from cdc_actors.tasks import TaskFailed
 from tests.support.tasks import checkpoint, new_task
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_actors.changes import Checkpoint
-    from cdc_actors.tasks import Task
+    from cdc_actors.tasks import Task, TaskEvent
 
 REFUSED = AccessRefusedError(
     "the target refuses the login (Insert): auth check failure"
@@ -64,7 +66,8 @@ class Harness:
         log.save(task)
         self._id = task.task_id
         stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
-        supervisor = SimpleNamespace(tell=lambda _message: None)
+        self.shown: list[Any] = []
+        supervisor = SimpleNamespace(tell=self.shown.append)
         self._actor = task_actor.TaskActor(task, stores, None, None, None, supervisor)
         self._actor.on_receive(Launch())
 
@@ -72,6 +75,11 @@ class Harness:
     def task(self) -> Task:
         """The task as the log has it."""
         return self._log.load(self._id)
+
+    @property
+    def events(self) -> list[TaskEvent]:
+        """All that the log has of the task."""
+        return list(self._log._events.get(UUID(self._id)))
 
     @property
     def checkpoints(self) -> dict[str, Checkpoint]:
@@ -124,3 +132,16 @@ def test_patience_begins_anew_after_another_failure(harness: Harness) -> None:
     harness.fail(AWAY, after=REFUSED.patience)
     harness.fail(REFUSED, after=1)
     assert harness.task.state == "Running"
+
+
+def test_the_log_is_told_once_of_an_outage(harness: Harness) -> None:
+    """Each further try is shown, with its number, and only another failure is written."""
+    for _ in range(3):
+        harness.fail(AWAY)
+    harness.fail(TransientError("cannot connect"))
+    harness.fail(AWAY)
+    told = [each.error for each in harness.events if isinstance(each, TaskFailed)]
+    assert told == [str(AWAY), "cannot connect"]
+    health = harness.shown[-1].view.health
+    assert (health.status, health.error, health.attempt) == ("retrying", str(AWAY), 5)
+    assert health.since == harness.task.failure.since
