@@ -1,10 +1,13 @@
 """Databases, collections and partitions at the target.
 
 Every call is idempotent: what exists already is left as it is, what is gone stays gone.
+Others may create or drop the same at the same time: a request that the target refuses
+counts as done if what it asks for is so by then.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
@@ -14,7 +17,7 @@ from cdc_actors.errors import CollectionError, OperationRefusedError, TransientE
 from cdc_actors.target.aliases import drop_alias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cdc_actors.changes import Definition, FullName
     from cdc_actors.target.connection import Connection
@@ -32,21 +35,18 @@ def ensure_database(target: Connection, name: str) -> None:
     A client's own request and the first collections of the database may create it at the
     same time.
     """
-    if name in databases(target):
-        return
-    request = milvus_pb2.CreateDatabaseRequest(db_name=name)
-    try:
-        target.call("CreateDatabase", request, DEFAULT_DATABASE)
-    except OperationRefusedError:
-        if name not in databases(target):
-            raise
+    if name not in databases(target):
+        request = milvus_pb2.CreateDatabaseRequest(db_name=name)
+        with _done_if(lambda: name in databases(target)):
+            target.call("CreateDatabase", request, DEFAULT_DATABASE)
 
 
 def drop_database(target: Connection, name: str) -> None:
     """Drop the database if it exists."""
     if name in databases(target):
         request = milvus_pb2.DropDatabaseRequest(db_name=name)
-        target.call("DropDatabase", request, DEFAULT_DATABASE)
+        with _done_if(lambda: name not in databases(target)):
+            target.call("DropDatabase", request, DEFAULT_DATABASE)
 
 
 def databases(target: Connection) -> set[str]:
@@ -65,21 +65,39 @@ def create_collection(
     not auto-id: an ordinary Milvus refuses given values for one that is.
 
     Raises:
-        CollectionError: It exists with another schema, field by field, or the target
-            cannot hold it.
+        CollectionError: It exists with another schema, field by field, an alias has its
+            name, or the target cannot hold it.
     """
     ensure_database(target, definition.database)
     wanted = _target_schema(definition)
-    existing = describe(target, definition.database, definition.name)
-    if existing is not None:
-        _compare(wanted, existing.schema, f"{definition.database}.{definition.name}")
-    else:
-        begin()
+    if _is_there(target, definition, wanted):
+        return True
+    begin()
+    try:
         target.call(
             "CreateCollection", _create_request(definition, wanted), definition.database
         )
-        _insist_on_functions(target, definition, wanted)
-    return existing is not None
+    except OperationRefusedError:
+        if not _is_there(target, definition, wanted):
+            raise
+        return True
+    _insist_on_functions(target, definition, wanted)
+    return False
+
+
+def _is_there(target: Connection, definition: Definition, wanted: Any) -> bool:
+    """Tell whether the collection exists as it is wanted; raises as its creation does."""
+    existing = _described(target, definition.database, definition.name)
+    if existing is None:
+        return False
+    name = f"{definition.database}.{definition.name}"
+    if existing.schema.name != definition.name:
+        raise CollectionError(
+            f"the target has an alias {name}, which stands for the collection "
+            f"{existing.schema.name}: drop the alias, or map the collection to another name"
+        )
+    _compare(wanted, existing.schema, name)
+    return True
 
 
 def _insist_on_functions(target: Connection, definition: Definition, made: Any) -> None:
@@ -98,7 +116,15 @@ def _insist_on_functions(target: Connection, definition: Definition, made: Any) 
 
 
 def describe(target: Connection, database: str, name: str) -> Any | None:
-    """Return the DescribeCollectionResponse, None if there is no such collection."""
+    """Return the DescribeCollectionResponse, None if there is no such collection.
+
+    An alias of that name is none, although Milvus describes what it stands for.
+    """
+    found = _described(target, database, name)
+    return found if found is not None and found.schema.name == name else None
+
+
+def _described(target: Connection, database: str, name: str) -> Any | None:
     request = milvus_pb2.DescribeCollectionRequest(
         db_name=database, collection_name=name
     )
@@ -125,14 +151,19 @@ def rename_collection(
     if target.is_lite and old[0] != new[0]:
         # It would rename it within its database, and call that a success.
         raise OperationRefusedError("Milvus Lite cannot rename into another database")
-    if describe(target, *old) is not None or describe(target, *new) is None:
+    if not _is_renamed(target, old, new):
         ensure_database(target, new[0])
         request = milvus_pb2.RenameCollectionRequest(
             db_name=old[0], oldName=old[1], newName=new[1], newDBName=new[0]
         )
-        target.call("RenameCollection", request, old[0])
+        with _done_if(lambda: _is_renamed(target, old, new)):
+            target.call("RenameCollection", request, old[0])
     if target.is_lite and loaded:
         _load(target, *new)
+
+
+def _is_renamed(target: Connection, old: FullName, new: FullName) -> bool:
+    return describe(target, *old) is None and describe(target, *new) is not None
 
 
 def _load(target: Connection, database: str, name: str) -> None:
@@ -180,7 +211,8 @@ def drop_collection(target: Connection, database: str, name: str) -> None:
         for alias in existing.aliases:
             drop_alias(target, database, alias)
     request = milvus_pb2.DropCollectionRequest(db_name=database, collection_name=name)
-    target.call("DropCollection", request, database)
+    with _done_if(lambda: describe(target, database, name) is None):
+        target.call("DropCollection", request, database)
 
 
 def partitions(target: Connection, database: str, name: str) -> set[str]:
@@ -196,7 +228,8 @@ def create_partition(
     request = milvus_pb2.CreatePartitionRequest(
         db_name=database, collection_name=name, partition_name=partition
     )
-    target.call("CreatePartition", request, database)
+    with _done_if(lambda: partition in partitions(target, database, name)):
+        target.call("CreatePartition", request, database)
 
 
 def drop_partition(
@@ -214,9 +247,20 @@ def drop_partition(
     drop = milvus_pb2.DropPartitionRequest(
         db_name=database, collection_name=name, partition_name=partition
     )
-    if not target.is_lite:
-        target.call("ReleasePartitions", release, database)
-    target.call("DropPartition", drop, database)
+    with _done_if(lambda: partition not in partitions(target, database, name)):
+        if not target.is_lite:
+            target.call("ReleasePartitions", release, database)
+        target.call("DropPartition", drop, database)
+
+
+@contextmanager
+def _done_if(outcome: Callable[[], bool]) -> Iterator[None]:
+    """Pass over a refusal of what is so already."""
+    try:
+        yield
+    except OperationRefusedError:
+        if not outcome():
+            raise
 
 
 def has_partition_key(schema: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError
+from cdc_actors.target.indexes import described
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Key
@@ -20,24 +21,23 @@ def send(target: Connection, kind: str, message: Any) -> None:
     when it gets one; in Milvus it is not until somebody loads it. Neither drops the index
     of a collection that is loaded: when the source did, it was not.
     """
-    bare = kind == "CreateIndex" and not _is_indexed(target, message)
+    where = message.db_name, message.collection_name
+    bare = kind == "CreateIndex" and not described(target, *where)
     if kind == "DropIndex":
+        _insist_on_field(message)
         _release(target, message)
     target.call(kind, message, message.db_name)
     if bare:
         _release(target, message)
 
 
-def _is_indexed(target: Connection, about: Any) -> bool:
-    """Tell whether there is an index of whatever field."""
-    request = milvus_pb2.DescribeIndexRequest(
-        db_name=about.db_name, collection_name=about.collection_name
-    )
-    try:
-        target.call("DescribeIndex", request, about.db_name)
-    except OperationRefusedError:
-        return False
-    return True
+def _insist_on_field(request: milvus_pb2.DropIndexRequest) -> None:
+    """Lite (3.2.2) forgets the names of indexes, and drops all where it knows no field."""
+    if not request.field_name:
+        raise OperationRefusedError(
+            f"Milvus Lite would drop every index: of which field {request.index_name} was "
+            "is not known any more"
+        )
 
 
 def _release(target: Connection, about: Any) -> None:

@@ -6,14 +6,17 @@ the source's message header and with the names that the target has.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target import lite
+from cdc_actors.target.indexes import is_done
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cdc_actors.changes import FullName, Request
     from cdc_actors.target.connection import Connection
@@ -46,10 +49,29 @@ def issue(
 
 
 def _send(target: Connection, kind: str, message: Any) -> None:
-    if target.is_lite:
-        lite.send(target, kind, message)
-    else:
-        target.call(kind, message, message.db_name)
+    try:
+        if target.is_lite:
+            lite.send(target, kind, message)
+        else:
+            target.call(kind, message, message.db_name)
+    except OperationRefusedError:
+        if not is_done(target, kind, message):
+            raise
+
+
+def with_field(request: Request, field_of: Callable[[str, int], str]) -> Request:
+    """Return the request; if it drops an index, then with the field of that.
+
+    ``field_of`` finds the field of an index by name and time. Clients name the index alone,
+    and Milvus Lite knows indexes by their fields alone.
+    """
+    if request.kind != "DropIndex":
+        return request
+    message = milvus_pb2.DropIndexRequest.FromString(request.payload)
+    message.field_name = message.field_name or field_of(
+        message.index_name, request.timestamp
+    )
+    return replace(request, payload=message.SerializeToString())
 
 
 def message_for(request: Request, database: str, collection: str) -> Any:

@@ -127,6 +127,8 @@ class FakeTarget:
         self.databases.add(request.db_name)
 
     def _describe_collection(self, request: Any) -> Any:
+        alias = request.db_name, request.collection_name
+        request.collection_name = self.aliases.get(alias, request.collection_name)
         schema = self._find(request).schema
         named = (request.db_name, request.collection_name)
         aliases = [
@@ -157,6 +159,7 @@ class FakeTarget:
         if old not in self.collections:
             raise OperationRefusedError("collection not found", _NOT_FOUND)
         self.collections[new] = self.collections.pop(old)
+        self.collections[new].schema.name = request.newName
         self.asked.append(f"rename {request.oldName} {request.newName}")
 
     def _show_partitions(self, request: Any) -> Any:

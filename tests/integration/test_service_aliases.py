@@ -104,3 +104,24 @@ def test_aliases_from_before_the_task(scenario: Scenario) -> None:
         scenario.client.create_alias("books", "written")
     scenario.wait_equal()
     assert keys(scenario.other, "written") == [0, 1, 2, 4, 5, 6]
+
+
+def test_name_that_is_an_alias_at_the_target(scenario: Scenario) -> None:
+    """The collection is set aside; what the alias stands for keeps every row."""
+    library = Books(scenario.other, "library").create()
+    library.insert(range(100, 105))
+    scenario.other.create_alias("library", "books")
+    scenario.create_task()
+    books = Books(scenario.client).create()
+    books.insert([*range(5), 100])
+    books.delete([101])
+    wait_until(lambda: scenario.reasons() != [], "it is set aside")
+    assert "alias default.books" in scenario.reasons()[0]
+    with scenario.meanwhile():
+        scenario.client.drop_collection("books")
+        Books(scenario.client, "last").create().insert(range(3))
+    wait_keys(scenario.other, range(3), "last")
+    assert keys(scenario.other, "library") == list(range(100, 105))
+    described = scenario.other.describe_alias("books")
+    assert described["collection_name"] == "library"
+    scenario.other.drop_alias("books")

@@ -11,6 +11,9 @@ from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from tests.support.cdc import Cdc
     from tests.support.scenario import Scenario
 
 
@@ -49,3 +52,31 @@ def test_index_of_a_collection_that_is_not_loaded(scenario: Scenario) -> None:
     scenario.client.load_collection("plain")
     wait_keys(scenario.other, range(5), "plain")
     scenario.wait_equal()
+
+
+def test_one_of_two_indexes_is_dropped_at_milvus_lite(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """Lite knows indexes by their fields alone; a drop without one is that of all."""
+    plain = Books(client, "plain").create(index=False)
+    plain.index()
+    indexes = MilvusClient.prepare_index_params()
+    indexes.add_index("title", index_type="Trie", index_name="by_title")
+    client.create_index("plain", indexes)
+    task = cdc.create(target_lite.uri)
+    wait_until(lambda: index_of(lite, "plain")[0] == "FLAT", "it is indexed")
+    client.drop_index("plain", "by_title")
+    plain.insert(range(3))
+    applied = "DropIndex of default.plain applied at the target"
+
+    def dropped() -> bool:
+        events = cdc.ask("history", task_id=task)["events"]
+        return any(each["text"] == applied for each in events)
+
+    wait_until(dropped, "the drop is done")
+    assert lite.list_indexes("plain") == ["vector"]
+    assert client.list_indexes("plain") == ["vector"]

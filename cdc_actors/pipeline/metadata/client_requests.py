@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.pipeline.work import ForwardRequest
+from cdc_actors.target.requests import with_field
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Request
@@ -43,7 +45,10 @@ class ClientRequests:
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
             if found is not None:
-                work = ForwardRequest(request, (self._context.acquire(checkpoint),))
+                complete = with_field(
+                    request, partial(self._catalog.field_of_index, found)
+                )
+                work = ForwardRequest(complete, (self._context.acquire(checkpoint),))
                 self._indexes_and_loads.defer(work, found)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:

@@ -216,8 +216,9 @@ class IndexesAndLoads:
         if loaded and (dropped or not wanted or loaded.whole > wanted.whole):
             self._issue_load(known, RELEASE_COLLECTION, None)
         for each, name in dropped.items():
-            drop = IndexDetail(each, {"index_name": name})
-            self._issue_index(known, DROP_INDEX, drop)
+            field_name = self._catalog.field_of_index(known.id, name, known.since)
+            request = {"index_name": name, "field_name": field_name}
+            self._issue_index(known, DROP_INDEX, IndexDetail(each, request))
         for index in found.indexes:
             if index.id not in known.indexes:
                 self._issue_index(known, CREATE_INDEX, _creation(index))

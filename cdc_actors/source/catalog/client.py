@@ -196,6 +196,22 @@ class Catalog:
             for each in found
         }
 
+    def field_of_index(self, collection_id: int, name: str, until: int) -> str:
+        """Return the field of an index that was created until then, or "" if unknown.
+
+        Milvus forgets an index about an hour after it was dropped.
+        """
+        known = self.collection(collection_id)
+        if known is None:
+            return ""
+        pairs = self._read(f"{meta.INDEXES}{collection_id}/", 0)
+        made = [
+            index
+            for index in _indexes(pairs, {collection_id: known})
+            if index.name == name and index.created <= until
+        ]
+        return max(made, key=lambda index: index.created).field_name if made else ""
+
     def databases(self) -> frozenset[str]:
         """Return the names of the databases that there are now."""
         return frozenset(self._databases()[1].values())

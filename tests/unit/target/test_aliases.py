@@ -64,7 +64,9 @@ class Moving:
                 found = [alias for alias, of in self.stands.items() if of == name]
                 if not self.alias_lock.locked():
                     self.move()
-                return milvus_pb2.DescribeCollectionResponse(aliases=found)
+                return milvus_pb2.DescribeCollectionResponse(
+                    schema={"name": name}, aliases=found
+                )
             case "CreateAlias" if request.alias in self.stands:
                 raise OperationRefusedError("it is there", 1)
             case "CreateAlias" | "AlterAlias":

@@ -1,0 +1,184 @@
+"""Collections at the target that others create, drop or call by an alias meanwhile."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.changes import Definition
+from cdc_actors.errors import CollectionError, OperationRefusedError
+from cdc_actors.target.collections import (
+    create_collection,
+    create_partition,
+    describe,
+    drop_collection,
+    drop_partition,
+    ensure_database,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Look = Any
+
+
+def schema(name: str, *fields: str) -> schema_pb2.CollectionSchema:
+    """Return a schema of an INT64 key and some INT64 fields."""
+    made = schema_pb2.CollectionSchema(name=name)
+    for field in ("id", *fields):
+        made.fields.add(
+            name=field, data_type=schema_pb2.Int64, is_primary_key=field == "id"
+        )
+    return made
+
+
+def definition(name: str = "books") -> Definition:
+    """Return a collection of the source."""
+    return Definition(
+        database="default",
+        name=name,
+        schema=schema(name).SerializeToString(),
+        shards=1,
+        consistency_level=0,
+        partitions=(),
+        properties={},
+    )
+
+
+class Target:
+    """A Milvus that refuses all but looks; each look is answered by the next of ``looks``.
+
+    The last one stays.
+    """
+
+    is_lite = True
+    version = "2.3.5"
+
+    def __init__(self, method: str, *looks: Look) -> None:
+        self.alias_lock = Lock()
+        self._method = method
+        self._looks = list(looks)
+        self.refused: list[str] = []
+
+    def call(self, method: str, _request: Any, _database: str) -> Any:
+        """Answer a look, or refuse."""
+        if method == "ListDatabases" and self._method != method:
+            return milvus_pb2.ListDatabasesResponse(db_names=["default"])
+        if method != self._method:
+            self.refused.append(method)
+            raise OperationRefusedError(f"{method} is refused", 1)
+        look = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        if look is None:
+            raise OperationRefusedError("collection not found", 100)
+        return look
+
+
+def shown(found: schema_pb2.CollectionSchema) -> milvus_pb2.DescribeCollectionResponse:
+    """Return what DescribeCollection answers."""
+    return milvus_pb2.DescribeCollectionResponse(schema=found)
+
+
+def create(target: Target) -> bool:
+    """Create the collection of the source."""
+    return create_collection(target, definition(), lambda: None)  # type: ignore[arg-type]
+
+
+def test_alias_with_the_name_is_not_taken_for_the_collection() -> None:
+    """Milvus describes by an alias what that stands for; nothing is asked for its rows."""
+    target = Target("DescribeCollection", shown(schema("library")))
+    with pytest.raises(CollectionError, match=r"alias default\.books.*library"):
+        create(target)
+    drop_collection(target, "default", "books")  # type: ignore[arg-type]
+    assert describe(target, "default", "books") is None  # type: ignore[arg-type]
+    assert target.refused == []
+
+
+def test_collection_that_comes_after_the_look_is_adopted() -> None:
+    """Another made it with the same fields: it was there before."""
+    target = Target("DescribeCollection", None, shown(schema("books")))
+    assert create(target) is True
+    assert target.refused == ["CreateCollection"]
+
+
+def test_other_collection_that_comes_after_the_look() -> None:
+    """Its fields are the reason, not that it exists."""
+    target = Target("DescribeCollection", None, shown(schema("books", "more")))
+    with pytest.raises(CollectionError, match="another schema"):
+        create(target)
+
+
+def test_refused_creation_is_refused() -> None:
+    """Nothing is there afterwards either."""
+    with pytest.raises(OperationRefusedError, match="CreateCollection is refused"):
+        create(Target("DescribeCollection", None))
+
+
+def names(*found: str) -> milvus_pb2.ShowPartitionsResponse:
+    """Return what ShowPartitions answers."""
+    return milvus_pb2.ShowPartitionsResponse(partition_names=found)
+
+
+def databases(*found: str) -> milvus_pb2.ListDatabasesResponse:
+    """Return what ListDatabases answers."""
+    return milvus_pb2.ListDatabasesResponse(db_names=found)
+
+
+BOOKS = "default", "books"
+DONE: list[tuple[str, Callable[[Any], None], Look, Look]] = [
+    (
+        "DescribeCollection",
+        lambda target: drop_collection(target, *BOOKS),
+        shown(schema("books")),
+        None,
+    ),
+    (
+        "ShowPartitions",
+        lambda target: create_partition(target, *BOOKS, "p"),
+        names("p"),
+        names("p"),
+    ),
+    (
+        "ShowPartitions",
+        lambda target: drop_partition(target, *BOOKS, "p"),
+        names("p"),
+        names(),
+    ),
+    (
+        "ListDatabases",
+        lambda target: ensure_database(target, "new"),
+        databases(),
+        databases("new"),
+    ),
+]
+IDS = ["drop collection", "create partition", "drop partition", "create database"]
+
+
+@pytest.mark.parametrize(("method", "act", "before", "after"), DONE, ids=IDS)
+def test_refusal_of_what_is_so_already_is_a_success(
+    method: str, act: Callable[[Any], None], before: Look, after: Look
+) -> None:
+    """Somebody else did the same between the look and the request."""
+    target = Target(method, before, after)
+    act(target)
+    assert len(target.refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "act", "look"),
+    [
+        (DONE[0][0], DONE[0][1], shown(schema("books"))),
+        (DONE[1][0], DONE[1][1], names()),
+        (DONE[2][0], DONE[2][1], names("p")),
+        (DONE[3][0], DONE[3][1], databases()),
+    ],
+    ids=IDS,
+)
+def test_refusal_of_what_is_not_so_is_one(
+    method: str, act: Callable[[Any], None], look: Look
+) -> None:
+    """What the target says is what the error says."""
+    with pytest.raises(OperationRefusedError, match="is refused"):
+        act(Target(method, look))
