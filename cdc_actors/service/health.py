@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cdc_actors.service.projection import view_of
 from cdc_actors.tasks import TaskState
 
 if TYPE_CHECKING:
+    from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import TaskView
 
 STALL_SECONDS = 20.0
@@ -33,6 +35,13 @@ class ProgressMonitor:
         self.last_report = now
         if mark != self.mark:
             self.mark, self.last_progress = mark, now
+
+
+def view_at(observation: Observation, now: float) -> TaskView:
+    """Return a task as it is at ``now``, in seconds since 1970."""
+    snapshot = observation.snapshot
+    view = view_of(snapshot)
+    return with_health(view, snapshot.confirmed_at, observation.monitor, now)
 
 
 def with_health(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdc_actors.service.views import TaskView
+    from cdc_actors.service.snapshot import TaskSnapshot
     from cdc_actors.tasks import TaskSpec, Who
 
 
@@ -16,15 +16,23 @@ class Rebuild:
 
 
 @dataclass(frozen=True, slots=True)
-class RebuildSome:
-    """To the supervisor, from itself: start these tasks, a few of them now."""
+class TaskLoaded:
+    """To the supervisor, as it rebuilds: a task of the event log."""
 
-    task_ids: tuple[str, ...]
+    snapshot: TaskSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildEnded:
+    """To the supervisor, as it rebuilds: there are no more tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTask:
-    """Create a task, or find the one of this id; answered with its id."""
+    """Create a task, or find the one of this id and body.
+
+    Answered with a future that is set to its id once it is in the event log.
+    """
 
     task_id: str | None
     spec: TaskSpec
@@ -33,12 +41,12 @@ class CreateTask:
 
 @dataclass(frozen=True, slots=True)
 class ListTasks:
-    """Answered with a list of TaskView, oldest task first."""
+    """Answered with a list of ``Observation``, oldest task first."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetTask:
-    """Answered with the TaskView."""
+    """Answered with the ``Observation``."""
 
     task_id: str
 
@@ -78,27 +86,31 @@ class CheckTasks:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewChanged:
-    """From a task: what it looks like now. ``confirmed`` is in seconds since 1970."""
+class TaskReported:
+    """From a task: how it is now."""
 
-    view: TaskView
-    confirmed: float | None
+    snapshot: TaskSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
-    """From a task: it is deleted."""
+    """From a task: it is deleted, or was never created."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
+class SaveCreated:
+    """To a new task: write down that it is there; answered with its id once it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
-    """To a task: begin, if it is meant to run."""
+    """To a task that the event log has: begin, if it is meant to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRun:
-    """To a task, from its timer: begin again after the failure of a stream."""
+    """To a task, from its timer: begin again after the failure of a run."""
 
     run_number: int

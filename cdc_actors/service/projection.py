@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import physical_seconds
+from cdc_actors.errors import FailureClass
+from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.service.views import (
     CollectionView,
     DatabaseView,
@@ -19,30 +21,29 @@ from cdc_actors.tasks import ANY, TaskState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.service.views import HealthStatus
     from cdc_actors.tasks import CollectionEntry, Operation, Task
-    from cdc_actors.tasks.state import Failure
 
 
-def view_of(
-    task: Task,
-    *,
-    progress: RunProgressed | None,
-    rows: int,
-    unpersisted_failure: Failure | None,
-) -> TaskView:
-    """Return the view of a task, with the failure that the log did not take, if any."""
-    waits = progress.waits if progress else {}
+def view_of(snapshot: TaskSnapshot) -> TaskView:
+    """Return the view of a task, without what depends on the moment: see ``with_health``.
+
+    Takes 2.5 microseconds for each collection, so that it is made for whoever asks only.
+    """
+    task = snapshot.task
+    waits = snapshot.progress.waits if snapshot.progress else {}
+    state, reason = task.state, task.reason
+    if snapshot.unreadable:
+        state, reason = TaskState.PAUSED, snapshot.unreadable
     return TaskView(
         task_id=task.task_id,
         spec=task.spec,
-        state=task.state.value,
-        reason=task.reason,
+        state=state.value,
+        reason=reason,
         created_at=task.created_at,
-        health=_health(task, progress, unpersisted_failure),
+        health=_health(snapshot),
         lag_seconds=None,
-        rows_applied=rows,
+        rows_applied=snapshot.rows,
         databases=_databases(task),
         collections=tuple(_collection(task, entry, waits) for entry in _present(task)),
         refused=task.refused,
@@ -103,18 +104,24 @@ def _refusal(operation: Operation) -> Refusal:
 
 def past_view_of(task: Task) -> TaskView:
     """Return the view of a task as it once was: what the log does not hold is unknown."""
-    view = view_of(task, progress=None, rows=0, unpersisted_failure=None)
+    view = view_of(TaskSnapshot(task=task))
     if view.health.status == "starting":
         view = replace(view, health=replace(view.health, status="unknown"))
     return replace(view, rows_applied=None, as_of=task.version)
 
 
-def _health(
-    task: Task, progress: RunProgressed | None, unpersisted_failure: Failure | None
-) -> Health:
-    failure = unpersisted_failure or task.failure
+def _health(snapshot: TaskSnapshot) -> Health:
+    task = snapshot.task
+    failure = snapshot.unpersisted_failure or task.failure
+    if snapshot.unreadable:
+        return Health(
+            status="failed",
+            since=task.modified_on,
+            error=snapshot.unreadable,
+            failure_class=FailureClass.OPERATOR.value,
+        )
     return Health(
-        status=_status(task, progress, unpersisted_failure),
+        status=status_of(snapshot),
         since=failure.since if failure else task.modified_on,
         error=failure.error if failure else None,
         failure_class=failure.failure_class.value if failure else None,
@@ -123,13 +130,13 @@ def _health(
     )
 
 
-def _status(
-    task: Task, progress: RunProgressed | None, unpersisted_failure: Failure | None
-) -> HealthStatus:
+def status_of(snapshot: TaskSnapshot) -> HealthStatus:
+    """Return whether a task works, as it reported itself."""
+    task, progress = snapshot.task, snapshot.progress
     if task.state is TaskState.PAUSED:
         gave_up = task.failure is not None and task.failure.next_try is None
         return "failed" if gave_up else "paused"
-    if task.failure or unpersisted_failure:
+    if task.failure or snapshot.unpersisted_failure:
         return "retrying"
     if progress is None:
         return "starting"

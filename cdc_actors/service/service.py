@@ -20,6 +20,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.service.health import view_at
 from cdc_actors.service.messages import (
     CreateTask,
     DeleteTask,
@@ -43,12 +44,14 @@ from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.target.connection import connect
 from cdc_actors.target.identity import SameMilvusError, refuse_source
+from cdc_actors.tasks import refuse_other_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
+    from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import TaskView
     from cdc_actors.store.history import Moment, Page
     from cdc_actors.tasks import TaskSpec, Who
@@ -83,11 +86,12 @@ class Service:
         Raises:
             OperatorError: The log or the key to its secrets cannot be used.
         """
-        secrets = SecretBox.open(key_path(self._config), os.environ)
+        self._secrets = SecretBox.open(key_path(self._config), os.environ)
         self._log = open_log(self._config)
         self._history = History(self._log)
         self._checkpoints = Checkpoints(self._log)
-        stores = Stores(self._log, self._checkpoints, SendHorizons(self._log), secrets)
+        horizons = SendHorizons(self._log)
+        stores = Stores(self._log, self._checkpoints, horizons, self._secrets)
         self._supervisor = Supervisor.start(self._config, stores)
         self._supervisor.tell(Rebuild())
         SourceProbe.start(self._config.source_config, self._source)
@@ -100,15 +104,16 @@ class Service:
         if self._supervisor is None:
             return
         deadline = time.monotonic() + timeout
-        with suppress(pykka.Timeout):
-            answer: Any = self._supervisor.ask(Shutdown(), timeout=timeout)
-            for task in answer:
-                task.get(timeout=max(0.1, deadline - time.monotonic()))
-        # Whoever waits for a server that hangs is left behind: its thread is a daemon.
-        with suppress(pykka.Timeout):
-            for end in pykka.ActorRegistry.stop_all(block=False):
-                end.get(timeout=1)
-        self._log.close()
+        # Who has died has nothing to end. Who waits for a server that hangs is left
+        # behind: its thread is a daemon.
+        try:
+            ends: Any = ()
+            with suppress(pykka.Timeout, pykka.ActorDeadError):
+                ends = self._supervisor.ask(Shutdown(), timeout=timeout)
+            _await(ends, deadline)
+            _await(pykka.ActorRegistry.stop_all(block=False), deadline)
+        finally:
+            self._log.close()
 
     def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
         """Create a task, once its target has been connected to; return its id.
@@ -116,9 +121,11 @@ class Service:
         Raises:
             SourceRefusedError: The source is of a version that cannot be read.
             TargetRefusedError: The target cannot be reached, refuses, or is the source.
+            TaskConflictError: There is a task of that id that is another one, or one of
+                the same collections.
             TaskLimitError: There are too many tasks.
         """
-        if task_id is not None and self._exists(task_id):
+        if task_id is not None and self._is_repeated(task_id, spec):
             return task_id
         if self._source.refusal:
             raise SourceRefusedError(self._source.refusal)
@@ -127,15 +134,14 @@ class Service:
 
     def list(self) -> list[TaskView]:
         """Return every task, the oldest first."""
-        found: list[TaskView] = self._ask(ListTasks())
-        return found
+        now = time.time()
+        return [view_at(each, now) for each in self._ask(ListTasks())]
 
     def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
         """Return one task, as it is or once was; UnknownTaskError if there is none."""
         if as_of is not None:
             return past_view_of(self._reading().task(task_id, as_of))
-        view: TaskView = self._ask(GetTask(task_id))
-        return view
+        return view_at(self._ask(GetTask(task_id)), time.time())
 
     def history(self, task_id: str, *, after: int, limit: int) -> Page:
         """Return some of the events of a task, also of one that is deleted.
@@ -151,7 +157,10 @@ class Service:
         As saved, once a second and at a pause; nothing of a task that is not there.
         """
         self._reading()
-        wanted = [task_id] if task_id else [view.task_id for view in self.list()]
+        every = [] if task_id else self._ask(ListTasks())
+        wanted = (
+            [task_id] if task_id else [each.snapshot.task.task_id for each in every]
+        )
         requests = self._config.source_config.replicate_chan
         return tuple(
             PositionView(
@@ -195,11 +204,13 @@ class Service:
         """Tell whether the supervisor is there."""
         return self._supervisor is not None and self._supervisor.is_alive()
 
-    def _exists(self, task_id: str) -> bool:
+    def _is_repeated(self, task_id: str, spec: TaskSpec) -> bool:
+        """Tell whether there is a task of that id; it must be the one that is asked for."""
         try:
-            self.get(task_id)
+            seen: Observation = self._ask(GetTask(task_id))
         except UnknownTaskError:
             return False
+        refuse_other_body(seen.snapshot.task, spec, self._secrets.decrypt)
         return True
 
     def _reading(self) -> History:
@@ -236,6 +247,12 @@ class Service:
         except pykka.ActorDeadError as error:
             raise UnavailableError("the task is just starting again") from error
         return answer
+
+
+def _await(ends: Iterable[pykka.Future[Any]], deadline: float) -> None:
+    for end in ends:
+        with suppress(pykka.Timeout, pykka.ActorDeadError):
+            end.get(timeout=max(0.1, deadline - time.monotonic()))
 
 
 def _verify(log: TaskLog) -> None:

@@ -28,6 +28,11 @@ _PARTS = {
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """To the probe, from itself: try each part of the source once."""
+
+
 @dataclass(slots=True)
 class SourceState:
     """What of the source cannot be reached, and why. Any thread may read it."""
@@ -52,7 +57,7 @@ class SourceProbe(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Begin to try."""
-        self.actor_ref.tell("try")
+        self.actor_ref.tell(Probe())
 
     def on_receive(self, message: Any) -> None:
         """Try each part of the source once."""

@@ -1,16 +1,14 @@
 """The actor that owns the map of tasks.
 
-Every request of the API is a message to it. It answers what it knows at once, from the
-views that tasks send it; what a task must do it passes on, and answers with the task's
-future, so that no task's work ever holds up another's request.
+Every request of the API is a message to it. What tasks last reported it answers at once;
+what a task must do it passes on, and answers with the task's future. It reads and writes
+no store itself, so that no task's work and no slow database hold up another's request.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,17 +17,15 @@ import pykka
 import structlog
 
 from cdc_actors.errors import (
-    CdcError,
     FailureClass,
-    OperatorError,
     TaskLimitError,
     UnavailableError,
     UnknownTaskError,
 )
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.reservations import NameReservations
-from cdc_actors.service import backoff
-from cdc_actors.service.health import ProgressMonitor, with_health
+from cdc_actors.service import backoff, rebuild
+from cdc_actors.service.health import ProgressMonitor
 from cdc_actors.service.messages import (
     CheckTasks,
     CreateTask,
@@ -39,36 +35,40 @@ from cdc_actors.service.messages import (
     ListTasks,
     PauseTask,
     Rebuild,
-    RebuildSome,
+    RebuildEnded,
     ResumeTask,
+    SaveCreated,
     Shutdown,
     TaskEnded,
-    ViewChanged,
+    TaskLoaded,
+    TaskReported,
 )
-from cdc_actors.service.projection import view_of
+from cdc_actors.service.projection import status_of
+from cdc_actors.service.snapshot import Observation, TaskSnapshot
 from cdc_actors.service.task_actor import TaskActor
-from cdc_actors.service.views import Health
+from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.target.connection import address
 from cdc_actors.tasks import (
-    SUPERVISOR,
     CollectionState,
+    Failure,
     Task,
     TaskState,
+    refuse_other_body,
     resolve_conflicts,
 )
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import FullName
     from cdc_actors.config import Config
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.service.task_record import Stores
-    from cdc_actors.service.views import TaskView
     from cdc_actors.tasks import TaskSpec
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """How often the supervisor looks whether every task's actor is alive."""
 
-REBUILT_AT_ONCE = 50
-"""How many tasks are read from the log at the start before requests are heard again."""
+HEALTHY_SECONDS = 60.0
+"""How long an actor must live before its next death counts as a first one."""
 
 _log = structlog.get_logger()
 
@@ -78,14 +78,17 @@ class _Known:
     """A task as the supervisor knows it. Times are in seconds since 1970.
 
     ``ref`` is None for a task that was paused when the service started and of which
-    nothing has been asked since: it needs no thread. ``restart_at`` is when a dead task
-    is to be started again, None for a living one.
+    nothing has been asked since: it needs no thread. So it is for an unreadable one.
+    ``exists`` is False until a new task is in the event log. ``restart_at`` is when a
+    dead task is to be started again, None for a living one.
     """
 
-    ref: pykka.ActorRef[TaskActor] | None
-    view: TaskView
+    snapshot: TaskSnapshot
     monitor: ProgressMonitor
-    confirmed: float | None = None
+    ref: pykka.ActorRef[TaskActor] | None = None
+    exists: bool = True
+    started_at: float = 0.0
+    deaths: int = 0
     restart_at: float | None = None
 
 
@@ -102,20 +105,24 @@ class Supervisor(pykka.ThreadingActor):
         self._tasks: dict[str, _Known] = {}
         self._names = NameReservations()
         self._rebuilt = False
-        self._attempts = 0
-        self._deaths: Counter[str] = Counter()
         self._stopping = False
 
     def on_receive(self, message: Any) -> Any:
         """Answer a request, or hear of a task. Runs in the actor's own thread."""
         match message:
-            case ViewChanged():
-                self._view_changed(message)
+            case TaskReported():
+                self._on_report(message.snapshot)
             case TaskEnded():
                 self._tasks.pop(message.task_id, None)
                 self._names.free_all(message.task_id)
-            case Rebuild() | RebuildSome():
-                self._rebuild(message)
+            case Rebuild():
+                rebuild.start(self.actor_ref, self._stores)
+                self._check_later()
+            case TaskLoaded():
+                self._on_loaded(message.snapshot)
+            case RebuildEnded():
+                self._rebuilt = True
+                _log.info("tasks_rebuilt", tasks=len(self._tasks))
             case CheckTasks():
                 self._check_tasks()
             case Shutdown():
@@ -132,21 +139,24 @@ class Supervisor(pykka.ThreadingActor):
             case CreateTask():
                 return self._create(message)
             case ListTasks():
-                return [self._view_now(known) for known in self._tasks.values()]
+                return [_seen(known) for known in self._tasks.values() if known.exists]
             case GetTask():
                 text = f"not found: [{message.task_id}]"
-                return self._view_now(self._find(message.task_id, text))
+                return _seen(self._find(message.task_id, text))
             case PauseTask() | ResumeTask() | DeleteTask():
                 text = f"not found the task, task_id: {message.task_id}"
                 known = self._find(message.task_id, text)
-                ref = known.ref or self._activate(message.task_id)
-                return ref.ask(message, block=False)
+                return self._actor_of(known).ask(message, block=False)
 
-    def _create(self, message: CreateTask) -> str:
-        if message.task_id in self._tasks:
-            return str(message.task_id)
-        spec = self._resolve_conflicts(message.spec)
+    def _create(self, message: CreateTask) -> pykka.Future[str]:
+        earlier = self._tasks.get(message.task_id or "")
+        if earlier is not None:
+            secrets = self._stores.secrets
+            refuse_other_body(earlier.snapshot.task, message.spec, secrets.decrypt)
+            return self._actor_of(earlier).ask(SaveCreated(), block=False)
+        # Clients of milvus-cdc may match on its words.
         limit = self._config.max_task_num
+        spec = self._resolve_conflicts(message.spec)
         if len(self._tasks) >= limit:
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
         task = Task.create(
@@ -156,32 +166,61 @@ class Supervisor(pykka.ThreadingActor):
             why="asked by a client",
             task_id=uuid.UUID(message.task_id) if message.task_id else None,
         )
-        self._stores.log.save(task)
-        self._start(task)
-        return task.task_id
+        known = self._register(TaskSnapshot(task=task), exists=False)
+        return self._start(known).ask(SaveCreated(), block=False)
 
     def _resolve_conflicts(self, spec: TaskSpec) -> TaskSpec:
         """Return the specification without what other tasks of its target name."""
-        views = [known.view for known in self._tasks.values()]
-        there = address(spec.target.uri)
-        beside = [view for view in views if address(view.spec.target.uri) == there]
-        names = [each.target for view in beside for each in view.collections]
-        return resolve_conflicts(spec, [view.spec for view in beside], names)
+        target = address(spec.target.uri)
+        tasks = [known.snapshot.task for known in self._tasks.values()]
+        same = [each for each in tasks if address(each.spec.target.uri) == target]
+        taken_names = [name for task in same for name in _target_names(task)]
+        return resolve_conflicts(spec, [each.spec for each in same], taken_names)
 
-    def _activate(self, task_id: str) -> pykka.ActorRef[TaskActor]:
-        return self._start(self._stores.log.load(task_id))
+    def _on_loaded(self, snapshot: TaskSnapshot) -> None:
+        known = self._register(snapshot)
+        self._reservations_of(snapshot.task)
+        if snapshot.task.state is TaskState.RUNNING and not snapshot.unreadable:
+            self._start(known).tell(Launch())
 
-    def _start(self, task: Task) -> pykka.ActorRef[TaskActor]:
-        source = self._config.source_config
-        names = self._names_of(task)
-        ref = TaskActor.start(
-            task, self._stores, source, names, self._memory, self.actor_ref
+    def _register(self, snapshot: TaskSnapshot, *, exists: bool = True) -> _Known:
+        now = time.time()
+        known = _Known(snapshot, ProgressMonitor(now, now), exists=exists)
+        self._tasks[snapshot.task.task_id] = known
+        return known
+
+    def _actor_of(self, known: _Known) -> pykka.ActorRef[TaskActor]:
+        """Return the task's actor, which is started if there is none.
+
+        Raises:
+            UnavailableError: The task cannot be read, so that nothing can be asked of it.
+        """
+        if known.snapshot.unreadable:
+            raise UnavailableError(
+                f"{known.snapshot.unreadable}; then start the service again"
+            )
+        if known.ref is None:
+            self._start(known).tell(Launch())
+        assert known.ref is not None  # noqa: S101 - tells mypy
+        return known.ref
+
+    def _start(
+        self, known: _Known, *, outcome_unknown: bool = False
+    ) -> pykka.ActorRef[TaskActor]:
+        """Start the task's actor, which waits for its first message."""
+        task = known.snapshot.task
+        known.ref = TaskActor.start(
+            TaskRecord(task, self._stores, outcome_unknown=outcome_unknown),
+            self._config.source_config,
+            self._reservations_of(task),
+            self._memory,
+            self.actor_ref,
         )
-        self._register(task, ref)
-        ref.tell(Launch())
-        return ref
+        known.started_at = time.time()
+        known.restart_at = None
+        return known.ref
 
-    def _names_of(self, task: Task) -> TaskReservations:
+    def _reservations_of(self, task: Task) -> TaskReservations:
         """Return the names that a task has at its target, with all of them taken."""
         names = self._names.of(task.task_id, address(task.spec.target.uri))
         for entry in task.collections.values():
@@ -189,103 +228,64 @@ class Supervisor(pykka.ThreadingActor):
                 names.take(task.spec.target_name(entry.database, entry.name))
         return names
 
-    def _register(self, task: Task, ref: pykka.ActorRef[TaskActor] | None) -> None:
-        view = view_of(task, progress=None, rows=0, unpersisted_failure=None)
-        now = time.time()
-        self._tasks[task.task_id] = _Known(ref, view, ProgressMonitor(now, now))
-
     def _find(self, task_id: str, unknown: str) -> _Known:
-        if task_id not in self._tasks:
+        known = self._tasks.get(task_id)
+        if known is None or not known.exists:
             raise UnknownTaskError(unknown)
-        return self._tasks[task_id]
+        return known
 
-    def _view_now(self, known: _Known) -> TaskView:
-        """Return the view with the lag and the health of this moment."""
-        return with_health(known.view, known.confirmed, known.monitor, time.time())
-
-    def _view_changed(self, message: ViewChanged) -> None:
-        known = self._tasks.get(message.view.task_id)
+    def _on_report(self, snapshot: TaskSnapshot) -> None:
+        known = self._tasks.get(snapshot.task.task_id)
         if known is not None:
-            known.view, known.confirmed = message.view, message.confirmed
-            view = message.view
-            mark = (message.confirmed, view.rows_applied, view.health.status)
+            known.snapshot, known.exists = snapshot, True
+            mark = (snapshot.confirmed, snapshot.rows, status_of(snapshot))
             known.monitor.update(mark, time.time())
 
-    def _rebuild(self, message: Rebuild | RebuildSome) -> None:
-        """Start a few tasks of the log, then hear what was asked, then go on.
-
-        A log that does not answer is asked again.
-        """
-        try:
-            if isinstance(message, Rebuild):
-                message = RebuildSome(tuple(self._stores.log.alive_ids()))
-            few = message.task_ids[:REBUILT_AT_ONCE]
-            tasks = [self._loaded(task_id) for task_id in few]
-        except CdcError as error:
-            self._attempts += 1
-            _log.error("event_log_error", error=str(error))
-            wait = backoff.delay(self._attempts)
-            backoff.send_after(self.actor_ref, message, wait)
-            return
-        for task in tasks:
-            if task.state is TaskState.PAUSED:
-                self._names_of(task)
-                self._register(task, None)
-            else:
-                self._start(task)
-        if rest := message.task_ids[REBUILT_AT_ONCE:]:
-            self.actor_ref.tell(RebuildSome(rest))
-            return
-        self._rebuilt = True
-        _log.info("tasks_rebuilt", tasks=len(self._tasks))
-        backoff.send_after(self.actor_ref, CheckTasks(), LOOK_SECONDS)
-
-    def _loaded(self, task_id: str) -> Task:
-        """Return a task of the log, its secret encrypted with the newest key."""
-        task, secrets = self._stores.log.load(task_id), self._stores.secrets
-        # Where no key fits, the task says so as soon as it needs the secret.
-        with suppress(OperatorError):
-            if secrets.is_outdated(task.secret):
-                secret = secrets.encrypt(secrets.decrypt(task.secret))
-                task.rekey(secret, who=SUPERVISOR, why="there is a newer key")
-                self._stores.log.save(task)
-        return task
+    def _check_later(self) -> None:
+        backoff.send_after(self.actor_ref, CheckTasks(), CHECK_SECONDS)
 
     def _check_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""
         for task_id, known in self._tasks.items():
             if known.ref and not known.ref.is_alive() and known.restart_at is None:
                 self._on_actor_death(task_id, known)
-        for task_id, known in list(self._tasks.items()):
             due = known.restart_at
             if due is not None and due <= time.time() and not self._stopping:
-                self._restart(task_id, known)
-        backoff.send_after(self.actor_ref, CheckTasks(), LOOK_SECONDS)
+                # What its last write came to only the log can tell.
+                self._start(known, outcome_unknown=True).tell(Launch())
+        self._check_later()
 
     def _on_actor_death(self, task_id: str, known: _Known) -> None:
-        self._deaths[task_id] += 1
-        wait = backoff.delay(self._deaths[task_id])
+        if time.time() - known.started_at > HEALTHY_SECONDS:
+            known.deaths = 0
+        known.deaths += 1
+        wait = backoff.delay(known.deaths)
         known.restart_at = time.time() + wait
-        _log.error("task_actor_died", task_id=task_id, deaths=self._deaths[task_id])
+        _log.error("task_actor_died", task_id=task_id, deaths=known.deaths)
         now = datetime.now(UTC)
-        health = Health(
-            status="retrying",
-            since=now,
+        failure = Failure(
             error="the task's actor died; the service's log has why",
-            failure_class=FailureClass.TRANSIENT.value,
-            attempt=self._deaths[task_id],
+            failure_class=FailureClass.TRANSIENT,
+            attempt=known.deaths,
             next_try=now + timedelta(seconds=wait),
+            since=now,
         )
-        known.view = replace(known.view, health=health)
-
-    def _restart(self, task_id: str, known: _Known) -> None:
-        try:
-            self._start(self._stores.log.load(task_id))
-        except CdcError as error:
-            known.restart_at = time.time() + backoff.LONGEST_DELAY
-            _log.error("task_restart_failed", task_id=task_id, error=str(error))
+        known.snapshot = replace(known.snapshot, unpersisted_failure=failure)
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
         self._stopping = True
         refs = [known.ref for known in self._tasks.values() if known.ref is not None]
         return [ref.ask(Shutdown(), block=False) for ref in refs if ref.is_alive()]
+
+
+def _seen(known: _Known) -> Observation:
+    return Observation.of(known.snapshot, known.monitor)
+
+
+def _target_names(task: Task) -> list[FullName]:
+    """Return the names that collections of a task have at its target."""
+    return [
+        task.spec.target_name(entry.database, entry.name)
+        for entry in task.collections.values()
+        if entry.state is not CollectionState.DROPPED
+    ]

@@ -1,4 +1,4 @@
-"""The actor of one task: writes down what happens to it, and runs its stream.
+"""The actor of one task: writes down what happens to it, and runs it.
 
 It writes the event first and acts second. Its mailbox carries control and small progress
 messages only, so that a pause is answered at once whatever the load.
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import structlog
 
-from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import (
     CdcError,
     TaskConflictError,
@@ -28,7 +27,6 @@ from cdc_actors.pipeline.messages import (
     RunProgressed,
 )
 from cdc_actors.pipeline.run import Run
-from cdc_actors.pipeline.run_spec import RunSpec
 from cdc_actors.service import backoff
 from cdc_actors.service.messages import (
     DeleteTask,
@@ -36,12 +34,12 @@ from cdc_actors.service.messages import (
     PauseTask,
     ResumeTask,
     RetryRun,
+    SaveCreated,
     Shutdown,
     TaskEnded,
-    ViewChanged,
+    TaskReported,
 )
-from cdc_actors.service.projection import view_of
-from cdc_actors.service.task_record import Stores, TaskRecord
+from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.tasks import SUPERVISOR, TaskState
 
 if TYPE_CHECKING:
@@ -51,14 +49,15 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.service.task_record import TaskRecord
     from cdc_actors.tasks import Task, Who
 
 PAUSED_BY_CLIENT = "manually pause through http interface"
 SETTLED_SECONDS = 3.0
-"""How long a stream must run after a failure before the task counts as recovered."""
+"""How long a run must last after a failure before the task counts as recovered."""
 
 HEALTHY_SECONDS = 60.0
-"""How long a stream must run before the next failure counts as a first one."""
+"""How long a run must last before the next failure counts as a first one."""
 
 _BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
 _log = structlog.get_logger()
@@ -71,16 +70,15 @@ class TaskActor(pykka.ThreadingActor):
 
     def __init__(
         self,
-        task: Task,
-        stores: Stores,
+        record: TaskRecord,
         source: SourceConfig,
         names: TaskReservations,
         memory: MemoryBudget,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
-        self._record = TaskRecord(task, stores)
-        self._id = task.task_id
+        self._record = record
+        self._id = record.task.task_id
         self._source = source
         self._names = names
         self._memory = memory
@@ -91,32 +89,27 @@ class TaskActor(pykka.ThreadingActor):
         self._rows_before = 0
         self._confirmed: int | None = None
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> str | None:
         """Do what a message says. Runs in the actor's own thread.
 
         What is asked answers with its error; what is told must not end the actor.
         """
         match message:
+            case SaveCreated():
+                return self._save_created()
             case PauseTask():
                 self._pause(message.who)
             case ResumeTask():
                 self._resume(message.who)
             case DeleteTask():
                 self._delete(message.who)
-            case RecordOperationStarted():
-                self._start_operation(message)
-            case RecordOperationApplied():
-                self._apply_operation(message)
-            case RecordCollectionSetAside():
-                self._set_aside(message)
-            case RecordStarts():
-                self._record_starts(message)
-            case AdvanceSendHorizons():
-                self._advance_send_horizons(message)
             case Shutdown():
                 self._end_run()
-            case _:
+            case Launch() | RetryRun() | RunProgressed() | RunFailed():
                 self._on_notification(message)
+            case _:
+                self._write_down(message)
+        return None
 
     def on_failure(self, *_error: object) -> None:
         """End what still runs: the supervisor brings the task back with a new run."""
@@ -139,9 +132,31 @@ class TaskActor(pykka.ThreadingActor):
 
     # What clients ask.
 
+    def _save_created(self) -> str:
+        """Begin the task's life. Asked again, only answer."""
+        begins = not self._record.exists
+        try:
+            self._record.save_created()
+        except UnavailableError:
+            # Once the log answers again, it tells whether there is a task.
+            backoff.send_after(self.actor_ref, Launch(), self._retries.delay())
+            raise
+        except CdcError:
+            self._leave()
+            raise
+        if begins:
+            self._launch()
+        return self._id
+
     def _launch(self) -> None:
-        self._publish_view()
-        if self._record.task.state is TaskState.RUNNING:
+        """Run if the log says so; a log that does not answer is asked again."""
+        try:
+            self._refresh()
+        except UnavailableError as error:
+            self._retry_or_pause(error)
+            return
+        self._report()
+        if self._run is None and self._record.task.state is TaskState.RUNNING:
             self._begin_run()
 
     def _pause(self, who: Who) -> None:
@@ -189,21 +204,27 @@ class TaskActor(pykka.ThreadingActor):
 
     def _terminate(self) -> None:
         self._end_run()
-        self._supervisor.tell(TaskEnded(self._id))
+        self._leave()
         self._record.clear()
+
+    def _leave(self) -> None:
+        self._supervisor.tell(TaskEnded(self._id))
         self.stop()
 
-    # What the stream reports.
+    # What the run reports.
 
-    def _start_operation(self, message: RecordOperationStarted) -> None:
-        self._execute(
-            lambda task: task.start_operation(message.operation, **_BY_SOURCE)
-        )
-
-    def _apply_operation(self, message: RecordOperationApplied) -> None:
-        self._execute(
-            lambda task: task.apply_operation(message.operation, **_BY_SOURCE)
-        )
+    def _write_down(self, message: Any) -> None:
+        match message:
+            case RecordOperationStarted(done):
+                self._execute(lambda task: task.start_operation(done, **_BY_SOURCE))
+            case RecordOperationApplied(done):
+                self._execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
+            case RecordCollectionSetAside():
+                self._set_aside(message)
+            case RecordStarts():
+                self._record_starts(message)
+            case AdvanceSendHorizons():
+                self._advance_send_horizons(message)
 
     def _set_aside(self, message: RecordCollectionSetAside) -> None:
         self._execute(
@@ -241,14 +262,14 @@ class TaskActor(pykka.ThreadingActor):
             self._retries.reset()
         self._confirmed = message.confirmed
         self._record.save_throttled(message.checkpoints.values())
-        self._publish_view()
+        self._report()
 
     def _on_run_failed(self, message: RunFailed) -> None:
         if self._run_numbered(message.run_number):
             self._end_run()
-            self._on_failure(message.error)
+            self._retry_or_pause(message.error)
 
-    def _on_failure(self, error: CdcError) -> None:
+    def _retry_or_pause(self, error: CdcError) -> None:
         """Try again later, or wait for the operator, as the error's class says."""
         _log.warning(
             "run_failed",
@@ -277,7 +298,7 @@ class TaskActor(pykka.ThreadingActor):
                 error.failure_class,
                 next_try=None,
                 who=SUPERVISOR,
-                why="the stream failed",
+                why="the run failed",
             )
             task.pause(
                 str(error), checkpoints, who=SUPERVISOR, why="waiting does not help"
@@ -290,44 +311,19 @@ class TaskActor(pykka.ThreadingActor):
             backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
 
     def _retry_run(self, message: RetryRun) -> None:
-        try:
-            self._refresh()
-        except UnavailableError as error:
-            self._on_failure(error)
-            return
-        running = self._record.task.state is TaskState.RUNNING
-        if message.run_number == self._number and self._run is None and running:
-            self._begin_run()
+        if message.run_number == self._number:
+            self._launch()
 
     # The run.
 
     def _begin_run(self) -> None:
         self._number += 1
         try:
-            self._run = Run(
-                self._number, self.actor_ref, self._run_spec(), self._memory
-            )
+            spec = self._record.run_spec(self._source, self._names)
+            self._run = Run(self._number, self.actor_ref, spec, self._memory)
         except CdcError as error:
-            self._on_failure(error)
-        self._publish_view()
-
-    def _run_spec(self) -> RunSpec:
-        record = self._record
-        record.refresh()
-        record.load()
-        return RunSpec(
-            source=self._source,
-            spec=record.task.spec,
-            token=record.token(),
-            names=self._names,
-            databases=record.task.databases,
-            entries=tuple(record.task.collections.values()),
-            aliases=record.task.aliases,
-            access=record.task.access,
-            passwords=record.task.passwords,
-            checkpoints=dict(record.checkpoints),
-            send_horizons=record.load_send_horizons(),
-        )
+            self._retry_or_pause(error)
+        self._report()
 
     def _end_run(self) -> list[Checkpoint]:
         """End the run, if there is one; keep, and return, how far the target has come."""
@@ -353,7 +349,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def _execute(self, command: Callable[[Task], None]) -> None:
         self._record.execute(command)
-        self._publish_view()
+        self._report()
 
     def _try_to_persist(
         self, error: CdcError, wait: float, write: Callable[[], None]
@@ -361,28 +357,31 @@ class TaskActor(pykka.ThreadingActor):
         """Write if the log lets us; the task's health says the error either way."""
         try:
             write()
-        except CdcError as unpersisted_failure:
+        except CdcError as failed:
             _log.error(
                 "failure_not_persisted",
                 task_id=self._id,
-                error=str(unpersisted_failure),
+                error=str(failed),
             )
             self._record.store_failed(error, wait)
             return False
         finally:
-            self._publish_view()
+            self._report()
         return True
 
-    def _publish_view(self) -> None:
+    def _report(self) -> None:
+        """Tell the supervisor how the task is, once it is known to exist."""
+        if not self._record.exists:
+            return
         progress = self._run.progress if self._run else None
-        view = view_of(
-            self._record.task,
+        snapshot = TaskSnapshot(
+            task=self._record.task,
             progress=progress,
             rows=self._rows_before + (progress.rows if progress else 0),
+            confirmed=self._confirmed,
             unpersisted_failure=self._record.unpersisted_failure,
         )
-        at = physical_seconds(self._confirmed) if self._confirmed else None
-        self._supervisor.tell(ViewChanged(view, at))
+        self._supervisor.tell(TaskReported(snapshot))
 
 
 def _is_unexpected(error: CdcError) -> bool:

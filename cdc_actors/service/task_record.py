@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cdc_actors.errors import FailureClass, UnavailableError
+from cdc_actors.pipeline.run_spec import RunSpec
 from cdc_actors.tasks import SUPERVISOR, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cdc_actors.changes import Checkpoint
+    from cdc_actors.config import SourceConfig
     from cdc_actors.errors import CdcError
+    from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.store.checkpoints import Checkpoints
     from cdc_actors.store.event_log import TaskLog
     from cdc_actors.store.secrets import SecretBox
@@ -45,19 +48,24 @@ class Stores:
 class TaskRecord:
     """One task as the stores have it. Its actor's thread alone uses it.
 
+    ``exists`` is False until a new task is known to be in the event log.
     ``unpersisted_failure`` is one newer than the log's: the stores did not take it, or the
     log has one of its kind already. None once anything newer is in the log.
 
     Methods raise ``UnavailableError`` when a store does not answer.
     """
 
-    def __init__(self, task: Task, stores: Stores) -> None:
+    def __init__(
+        self, task: Task, stores: Stores, *, outcome_unknown: bool = False
+    ) -> None:
+        """``outcome_unknown`` says that the log may have events that ``task`` lacks."""
         self.task = task
         self.checkpoints: dict[str, Checkpoint] = {}
         self._id = task.task_id
         self._stores = stores
         self.unpersisted_failure: Failure | None = None
-        self._outcome_unknown = False
+        self.exists = not task.pending_events
+        self._outcome_unknown = outcome_unknown
         self._outage: set[str] = set()
         self._store_fails = False
         self._saved_at = 0.0
@@ -66,11 +74,27 @@ class TaskRecord:
         """Find out what became of a write that was not answered, if there was one.
 
         Raises:
-            UnknownTaskError: It was the deletion, and it was done.
+            UnknownTaskError: It was the deletion, and it was done, or the creation, and it
+                was not.
         """
         if self._outcome_unknown:
             self.task = self._stores.log.load(self._id)
             self._outcome_unknown = False
+            self.exists = True
+
+    def save_created(self) -> None:
+        """Write down that the task is there, unless that is done.
+
+        Raises:
+            TaskConflictError: The id was used before.
+            UnknownTaskError: An earlier try has failed after all.
+        """
+        self.refresh()
+        if self.task.pending_events:
+            self._outcome_unknown = True
+            self._stores.log.save(self.task)
+            self._outcome_unknown = False
+            self.exists = True
 
     def execute(self, command: Callable[[Task], None]) -> None:
         """Run a command of the aggregate and make its events true.
@@ -110,28 +134,35 @@ class TaskRecord:
                 FailureClass.TRANSIENT,
                 next_try=next_try,
                 who=SUPERVISOR,
-                why="the stream failed",
+                why="the run failed",
             )
         )
         if before and self.task.failure:
             attempt = before.attempt + 1
             self.unpersisted_failure = replace(self.task.failure, attempt=attempt)
 
-    def load(self) -> None:
-        """Read the checkpoints of earlier runs."""
-        self.checkpoints = self._stores.checkpoints.load(self._id)
-
-    def load_send_horizons(self) -> dict[str, int]:
-        """Read up to where earlier runs may have sent changes."""
-        return self._stores.send_horizons.load(self._id)
-
-    def token(self) -> str:
-        """Return the target's token.
+    def run_spec(self, source: SourceConfig, names: TaskReservations) -> RunSpec:
+        """Return what the next run begins with, the checkpoints of earlier ones read.
 
         Raises:
-            OperatorError: The key is not the one that it was encrypted with.
+            OperatorError: The key is not the one that the token was encrypted with.
         """
-        return self._stores.secrets.decrypt(self.task.secret)
+        self.refresh()
+        self.checkpoints = self._stores.checkpoints.load(self._id)
+        task = self.task
+        return RunSpec(
+            source=source,
+            spec=task.spec,
+            token=self._stores.secrets.decrypt(task.secret),
+            names=names,
+            databases=task.databases,
+            entries=tuple(task.collections.values()),
+            aliases=task.aliases,
+            access=task.access,
+            passwords=task.passwords,
+            checkpoints=dict(self.checkpoints),
+            send_horizons=self._stores.send_horizons.load(self._id),
+        )
 
     def save(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Save the checkpoints that have moved."""

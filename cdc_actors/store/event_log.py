@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from cdc_actors.store.audit.hash_chain import backfill_hashes
 from cdc_actors.store.database import Database, reported
 from cdc_actors.store.sqlite import open_sqlite
 from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent
-from cdc_actors.tasks.task import Task  # noqa: TC001  (registers the topics)
+from cdc_actors.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -139,6 +140,21 @@ class TaskLog:
         if task.deleted:
             raise _unknown(task_id)
         return task
+
+    def load_readable(self, task_id: str) -> Task:
+        """Return what those events make of a task that come before one that makes no sense.
+
+        If there are none, it is a task to nowhere, created in 1970.
+        """
+        with reported():
+            stored = self.database.recorder.select_events(_uuid(task_id))
+        task: Task | None = None
+        # Whatever it is, it is the end: ``load`` has said what it is.
+        with suppress(Exception):
+            for each in stored:
+                event: Any = self._events.mapper.to_domain_event(each)
+                task = event.mutate(task)
+        return task or Task.placeholder(_uuid(task_id))
 
     def alive_ids(self) -> list[str]:
         """Return the ids of the tasks that are not deleted, oldest first."""

@@ -3,7 +3,7 @@
 Imports nothing of the rest but the change model and the errors.
 """
 
-from cdc_actors.tasks.conflicts import resolve_conflicts
+from cdc_actors.tasks.conflicts import refuse_other_body, resolve_conflicts
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     OperationApplied,
@@ -89,5 +89,6 @@ __all__ = [
     "TaskStarted",
     "TaskState",
     "Who",
+    "refuse_other_body",
     "resolve_conflicts",
 ]

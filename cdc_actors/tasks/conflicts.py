@@ -7,27 +7,29 @@ was left out stays so when the other task is deleted, and another one may name i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cdc_actors.errors import TaskConflictError
+from cdc_actors.errors import OperatorError, TaskConflictError
 from cdc_actors.tasks.names import contains, intersect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cdc_actors.changes import FullName
     from cdc_actors.tasks.spec import TaskSpec
+    from cdc_actors.tasks.task import Task
 
 
 def resolve_conflicts(
-    spec: TaskSpec, others: Sequence[TaskSpec], there: Iterable[FullName] = ()
+    spec: TaskSpec, others: Sequence[TaskSpec], taken_names: Iterable[FullName] = ()
 ) -> TaskSpec:
     """Return the specification without what the other tasks of its target name.
 
-    ``there`` are names at the target that collections of the other tasks have.
+    ``taken_names`` are names at the target that collections of the other tasks have.
 
     Raises:
         TaskConflictError: Another task has some of the collections, or one that would
@@ -46,9 +48,40 @@ def resolve_conflicts(
         )
     if spec.enable_user_role and any(other.enable_user_role for other in others):
         raise TaskConflictError("the enable user role param is duplicate")
-    _refuse_names(spec, {*there, *(name for o in others for name in o.named.values())})
+    named = (name for other in others for name in other.named.values())
+    _refuse_names(spec, {*taken_names, *named})
     excludes = tuple(dict.fromkeys(theirs for _, theirs in taken))
     return msgspec.structs.replace(spec, excludes=excludes)
+
+
+def refuse_other_body(
+    task: Task, spec: TaskSpec, decrypt: Callable[[str], str]
+) -> None:
+    """Let a repeated creation through: it must ask for what the task is.
+
+    Which of equal selections were asked for in which order makes no difference. A token
+    that cannot be decrypted any more is taken to be the same.
+
+    Raises:
+        TaskConflictError: The task of that id is another one; the text names the members
+            of the request that differ.
+    """
+    stored = task.spec
+    differ = {
+        "milvus_connect_param": stored.target != spec.target,
+        "collection_infos, db_collections": (
+            set(stored.selectors) != set(spec.selectors)
+        ),
+        "name_mapping": stored.name_mapping != spec.name_mapping,
+        "extra_info": stored.enable_user_role != spec.enable_user_role,
+    }
+    with suppress(OperatorError):
+        differ["milvus_connect_param.token"] = decrypt(task.secret) != spec.token
+    if any(differ.values()):
+        names = ", ".join(name for name, differs in differ.items() if differs)
+        raise TaskConflictError(
+            f"there is a task of that id with another {names}, task_id: {task.task_id}"
+        )
 
 
 def listed(names: Iterable[FullName]) -> str:
@@ -61,8 +94,8 @@ def _overlap(mine: FullName, theirs: FullName, other: TaskSpec) -> bool:
     return both is not None and not any(contains(each, both) for each in other.excludes)
 
 
-def _refuse_names(spec: TaskSpec, there: set[FullName]) -> None:
-    clashes = [name for name in spec.named.values() if name in there]
+def _refuse_names(spec: TaskSpec, taken_names: set[FullName]) -> None:
+    clashes = [name for name in spec.named.values() if name in taken_names]
     if clashes:
         raise TaskConflictError(
             f"another task has collections of the names [{listed(clashes)}] at the "

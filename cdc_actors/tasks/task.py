@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
 from cdc_actors.tasks import events
-from cdc_actors.tasks.state import TaskAttributes, TaskState
+from cdc_actors.tasks.spec import ConnectParam, TaskSpec
+from cdc_actors.tasks.state import SUPERVISOR, TaskAttributes, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from uuid import UUID
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.errors import FailureClass
     from cdc_actors.tasks.model import CollectionEntry, Operation
-    from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 
 
@@ -85,6 +85,19 @@ class Task(TaskAttributes, Aggregate):
             secret=secret,
             who=asdict(who),
             why=why,
+        )
+
+    @classmethod
+    def placeholder(cls, task_id: UUID) -> Self:
+        """Return what stands for a task of which nothing is known; it is never saved."""
+        return cls._create(
+            events.TaskCreated,
+            id=task_id,
+            timestamp=datetime.fromtimestamp(0, UTC),
+            spec=TaskSpec(target=ConnectParam(uri="")).to_json(),
+            secret="",
+            who=asdict(SUPERVISOR),
+            why="it cannot be read",
         )
 
     def draft(self) -> Self:

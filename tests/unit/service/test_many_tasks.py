@@ -63,10 +63,10 @@ def test_requests_are_answered_while_tasks_are_read(
         assert refused > 1
         assert len(listed) == TASKS
         assert pykka.ActorRegistry.get_by_class(TaskActor) == []
-        some = listed[TASKS // 2].task_id
+        some = listed[TASKS // 2].snapshot.task.task_id
         with pytest.raises(TaskConflictError):
             ref.ask(PauseTask(some, CLIENT), timeout=ANSWER).get(timeout=ANSWER)
-        assert ref.ask(GetTask(some), timeout=ANSWER).state == "Paused"
+        assert ref.ask(GetTask(some), timeout=ANSWER).snapshot.task.state == "Paused"
         assert len(pykka.ActorRegistry.get_by_class(TaskActor)) == 1
     finally:
         pykka.ActorRegistry.stop_all()

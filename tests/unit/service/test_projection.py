@@ -8,13 +8,11 @@ import pytest
 
 from cdc_actors.service.health import STALL_SECONDS, ProgressMonitor, with_health
 from cdc_actors.service.projection import view_of
+from cdc_actors.service.snapshot import TaskSnapshot
 from tests.support.tasks import new_task
 
 NOW = 1_700_000_000.0
-RUNNING = replace(
-    view_of(new_task(), progress=None, rows=0, unpersisted_failure=None),
-    state="Running",
-)
+RUNNING = view_of(TaskSnapshot(task=new_task()))
 
 
 def seen(
@@ -61,8 +59,8 @@ def test_a_task_that_moves_but_lags_is_catching_up() -> None:
     assert seen("ok", NOW - 1, last_report=0.1, last_progress=0.2).health.status == "ok"
 
 
-def test_movement_is_what_changes() -> None:
-    """A word that says nothing new is heard, but is no coming on."""
+def test_progress_is_what_changes() -> None:
+    """A report that says nothing new is a report, but no progress."""
     monitor = ProgressMonitor(0, 0)
     monitor.update("a", 1)
     monitor.update("a", 2)

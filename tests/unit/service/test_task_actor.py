@@ -12,7 +12,8 @@ from cdc_actors.errors import AccessRefusedError, CdcError, TransientError
 from cdc_actors.pipeline.messages import RunFailed
 from cdc_actors.service import task_actor
 from cdc_actors.service.messages import Launch, RetryRun
-from cdc_actors.service.task_record import Stores
+from cdc_actors.service.projection import view_of
+from cdc_actors.service.task_record import Stores, TaskRecord
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
@@ -68,7 +69,9 @@ class Harness:
         stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
         self.shown: list[Any] = []
         supervisor = SimpleNamespace(tell=self.shown.append)
-        self._actor = task_actor.TaskActor(task, stores, None, None, None, supervisor)
+        self._actor = task_actor.TaskActor(
+            TaskRecord(task, stores), None, None, None, supervisor
+        )
         self._actor.on_receive(Launch())
 
     @property
@@ -142,6 +145,6 @@ def test_the_log_is_told_once_of_an_outage(harness: Harness) -> None:
     harness.fail(AWAY)
     told = [each.error for each in harness.events if isinstance(each, TaskFailed)]
     assert told == [str(AWAY), "cannot connect"]
-    health = harness.shown[-1].view.health
+    health = view_of(harness.shown[-1].snapshot).health
     assert (health.status, health.error, health.attempt) == ("retrying", str(AWAY), 5)
     assert health.since == harness.task.failure.since

@@ -102,7 +102,7 @@ def test_one_name_at_the_target_for_two_tasks():
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
         resolve_conflicts(mapped, [spec("e.b")])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        resolve_conflicts(mapped, [spec("e.*")], there=[("e", "b")])
+        resolve_conflicts(mapped, [spec("e.*")], taken_names=[("e", "b")])
     assert resolve_conflicts(spec("e.c"), [mapped]) == spec("e.c")
 
 

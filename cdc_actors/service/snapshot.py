@@ -1,0 +1,49 @@
+"""What the supervisor keeps of a task: enough to show it, whatever its actor does."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import physical_seconds
+
+if TYPE_CHECKING:
+    from cdc_actors.pipeline.messages import RunProgressed
+    from cdc_actors.service.health import ProgressMonitor
+    from cdc_actors.tasks import Failure, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSnapshot:
+    """A task at one moment, as its actor knew it. Made of references, so that it is small.
+
+    ``task`` is never changed once it is here: its actor replaces it. ``confirmed`` is a
+    hybrid timestamp, and ``unpersisted_failure`` one that the event log did not take.
+    ``unreadable`` says why the log's events stop making sense after those in ``task``.
+    """
+
+    task: Task
+    progress: RunProgressed | None = None
+    rows: int = 0
+    confirmed: int | None = None
+    unpersisted_failure: Failure | None = None
+    unreadable: str | None = None
+
+    @property
+    def confirmed_at(self) -> float | None:
+        """Up to when the target has confirmed, in seconds since 1970; None for unknown."""
+        return physical_seconds(self.confirmed) if self.confirmed else None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A snapshot, and when the task reported and made progress."""
+
+    snapshot: TaskSnapshot
+    monitor: ProgressMonitor
+
+    @classmethod
+    def of(cls, snapshot: TaskSnapshot, monitor: ProgressMonitor) -> Observation:
+        """Return what another thread may read while ``monitor`` is updated."""
+        return cls(snapshot, copy(monitor))
