@@ -24,7 +24,8 @@ class TaskService(Protocol):
     def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
         """Create and start a task, and return its id of 32 hex digits.
 
-        A ``task_id`` that exists already is returned and nothing is created.
+        A ``task_id`` that exists already is returned and nothing is created; a task of
+        that id that is another one is a ``TaskConflictError``.
         """
         ...
 

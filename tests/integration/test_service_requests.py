@@ -109,11 +109,19 @@ def test_many_creates_of_one_id_make_one_task(
 
 
 def test_repeated_create_finds_the_task(cdc: Cdc, target_lite: EmbeddedLite) -> None:
-    """A create that is sent again after a lost answer gives the id of the first."""
+    """The same create gives the id of the first; one of another body is a conflict."""
     task = str(uuid.uuid4())
     first = cdc.create(target_lite.uri, task_id=task, **ALL)
     assert first == task.replace("-", "")
     assert cdc.create(target_lite.uri, task_id=task, **ALL) == first
+    status, answer = cdc.request(
+        "create",
+        task_id=task,
+        milvus_connect_param={"uri": target_lite.uri},
+        collection_infos=[{"name": "another"}],
+    )
+    assert status == 409
+    assert "another collection_infos" in answer["message"]
     assert list(listed(cdc)) == [first]
 
 

@@ -43,12 +43,13 @@ CLIENT = Who(kind="client", address="127.0.0.1")
 
 
 class Frail(TaskActor):
-    """A task actor that any message it does not know kills."""
+    """A task actor that can be killed."""
 
-    def _on_notification(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> str | None:
+        """Die if the message says so."""
         if message == "die":
             raise RuntimeError("a mistake in the task's actor")
-        super()._on_notification(message)
+        return super().on_receive(message)
 
 
 @pytest.fixture
