@@ -230,7 +230,8 @@ class CollectionOperations:
         target, name = self._target, self._target_name
         match detail:
             case AliasDetail(alias) if kind == DROP_ALIAS:
-                aliases.drop_alias(target, name[0], alias)
+                with target.alias_lock:
+                    aliases.drop_alias(target, name[0], alias)
             case AliasDetail(alias) if kind in {CREATE_ALIAS, ALTER_ALIAS}:
                 aliases.set_alias(target, *name, alias)
             case PropertiesDetail(properties):

@@ -41,7 +41,7 @@ def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
 
 
 def drop_alias(target: Connection, database: str, alias: str) -> None:
-    """Drop an alias if it is there."""
+    """Drop an alias if it is there; the caller holds ``alias_lock``."""
     request = milvus_pb2.DropAliasRequest(db_name=database, alias=alias)
     try:
         target.call("DropAlias", request, database)

@@ -156,7 +156,8 @@ def rename_collection(
         request = milvus_pb2.RenameCollectionRequest(
             db_name=old[0], oldName=old[1], newName=new[1], newDBName=new[0]
         )
-        with _done_if(lambda: _is_renamed(target, old, new)):
+        # Milvus Lite (3.2.2) fails where two requests write its aliases at once.
+        with target.alias_lock, _done_if(lambda: _is_renamed(target, old, new)):
             target.call("RenameCollection", request, old[0])
     if target.is_lite and loaded:
         _load(target, *new)

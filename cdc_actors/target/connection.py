@@ -76,7 +76,8 @@ class RateLimitError(TransientError):
 class Connection:
     """A connection to one Milvus. Any thread may use it.
 
-    ``alias_lock`` is held while aliases are moved, or those of a collection dropped.
+    ``alias_lock`` is held while aliases are moved, or those of a collection dropped or
+    renamed.
     """
 
     def __init__(

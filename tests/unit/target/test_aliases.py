@@ -9,7 +9,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.aliases import set_alias
-from cdc_actors.target.collections import drop_collection
+from cdc_actors.target.collections import drop_collection, rename_collection
 
 
 class Aliases:
@@ -84,3 +84,26 @@ def test_an_alias_that_is_moved_while_its_collection_is_dropped() -> None:
     if not target.moved:
         target.move()
     assert target.stands == {"read": "more"}
+
+
+class Lite(Moving):
+    """A Milvus Lite, which fails where two requests write its aliases at once."""
+
+    is_lite = True
+
+    def call(self, method: str, request, database: str):
+        """Rename, and see that nobody else may write them meanwhile."""
+        match method:
+            case "ListDatabases":
+                return milvus_pb2.ListDatabasesResponse(db_names=["default"])
+            case "RenameCollection":
+                self.moved = self.alias_lock.locked()
+                return None
+        return super().call(method, request, database)
+
+
+def test_a_collection_is_renamed_while_aliases_stand_still() -> None:
+    """A rename holds the aliases, which Milvus Lite writes with it."""
+    target = Lite()
+    rename_collection(target, ("default", "books"), ("default", "tomes"), loaded=False)  # type: ignore[arg-type]
+    assert target.moved
