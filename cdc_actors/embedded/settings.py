@@ -116,7 +116,13 @@ def _manners() -> Tree:
     return {
         "log": {"level": "warn", "file": {"rootPath": ""}},
         "quotaAndLimits": {"enabled": False},
-        "queryCoord": {"checkInterval": 200, "distPullInterval": 100},
+        # Each load and each release waits for some of these.
+        "queryCoord": {
+            "checkInterval": 200,
+            "checkChannelInterval": 50,
+            "checkSegmentInterval": 50,
+            "distPullInterval": 50,
+        },
         # The components wait for each other at start: many short waits, not few long.
         "grpc": {
             "client": {"initialBackOff": 0.05, "maxBackoff": 0.1, "maxMaxAttempts": 200}

@@ -61,7 +61,7 @@ def create(client: MilvusClient, name: str, schema: CollectionSchema) -> None:
     kind, metric = ("BIN_FLAT", "HAMMING") if binary else ("FLAT", "L2")
     field = schema.fields[-1].name
     indexes.add_index(field, index_type=kind, metric_type=metric)
-    client.create_index(name, indexes)
+    client.create_index(name, indexes, sync=False)
     client.load_collection(name)
 
 
@@ -71,7 +71,7 @@ def fill(client: MilvusClient, schema: CollectionSchema = SCHEMA) -> None:
     client.create_partition(BOOKS, "shelf")
     indexes = client.prepare_index_params()
     indexes.add_index("vector", index_type="FLAT", metric_type="L2")
-    client.create_index(BOOKS, indexes)
+    client.create_index(BOOKS, indexes, sync=False)
     client.load_collection(BOOKS)
     for partition in PARTITIONS:
         rows = [row(f"{key}{partition}") for key in KEYS] + [row("", price=math.nan)]
@@ -330,7 +330,7 @@ def test_another_index_is_told_beside_the_verdict(
     copy.drop_index(BOOKS, "vector")
     indexes = copy.prepare_index_params()
     indexes.add_index("vector", index_type="HNSW", metric_type="L2")
-    copy.create_index(BOOKS, indexes)
+    copy.create_index(BOOKS, indexes, sync=False)
     copy.load_collection(BOOKS)
     found = report()
     texts = [each.text for each in found.findings if each.kind is Kind.INDEX]

@@ -108,7 +108,7 @@ def test_nulls_and_sparse_vectors_arrive(
     indexes = lite.prepare_index_params()
     indexes.add_index("s", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
     indexes.add_index("v", index_type="FLAT", metric_type="L2")
-    lite.create_index("newer", indexes)
+    lite.create_index("newer", indexes, sync=False)
     lite.load_collection("newer")
     found = lite.query("newer", filter="id > 0", output_fields=["*"])
     assert sorted(found, key=lambda row: row["id"]) == [
@@ -188,7 +188,7 @@ def test_full_text_search_at_the_target(
             create_collection(target, changed, lambda: None)
     indexes = lite.prepare_index_params()
     indexes.add_index("made", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
-    lite.create_index("texts", indexes)
+    lite.create_index("texts", indexes, sync=False)
     lite.load_collection("texts")
     found = lite.search("texts", ["fox"], anns_field="made", limit=3)
     assert [each["id"] for each in found[0]] == [3, 1]

@@ -353,7 +353,7 @@ def test_operations_arrive_in_order(
         metric_type="IP",
         params={"M": 8, "efConstruction": 32},
     )
-    client.create_index("books", indexes)
+    client.create_index("books", indexes, sync=False)
     client.load_collection("books")
     client.flush("books")
     books.insert(range(10, 20))

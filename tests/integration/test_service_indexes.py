@@ -43,7 +43,7 @@ def test_index_of_a_collection_that_is_not_loaded(scenario: Scenario) -> None:
         indexes.add_index(
             "vector", index_type="IVF_FLAT", metric_type="L2", params={"nlist": 8}
         )
-        scenario.client.create_index("plain", indexes)
+        scenario.client.create_index("plain", indexes, sync=False)
         plain.insert(range(5))
     wait_until(
         lambda: index_of(scenario.other, "plain") == ("IVF_FLAT", LoadState.NotLoad),

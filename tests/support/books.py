@@ -57,7 +57,8 @@ class Books:
         """Create the index of the vectors."""
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index("vector", index_type="FLAT", metric_type="L2")
-        self.client.create_index(self.name, indexes, timeout=TIMEOUT)
+        # The client would look for what is built after half a second only.
+        self.client.create_index(self.name, indexes, timeout=TIMEOUT, sync=False)
 
     def insert(self, keys: Iterable[int], partition: str = "", **more: str) -> None:
         """Insert a book for each key."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.settings import Config
 
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
@@ -15,6 +17,11 @@ from tests.support.pulsar import PulsarBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# How often a client asks whether what it loads is loaded, in seconds.
+Config.WaitTimeDurationWhenLoad = 0.05
+# It logs a traceback for each answer that a test waits to become another.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture(scope="session")

@@ -233,7 +233,9 @@ class World:
         indexes.add_index(
             VECTOR, index_type=kind, metric_type="L2", params=INDEXES[kind]
         )
-        self._ask(collection.database, "create_index", collection.name, indexes)
+        self._ask(
+            collection.database, "create_index", collection.name, indexes, sync=False
+        )
         collection.index = kind
 
     def drop_index(self, collection: Collection) -> None:

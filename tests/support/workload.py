@@ -139,7 +139,7 @@ class Workload:
             metric_type="HAMMING" if binary else self._rng.choice(("L2", "IP")),
             params={"M": 8, "efConstruction": 32} if kind == "HNSW" else {},
         )
-        self._client.create_index(name, indexes, timeout=TIMEOUT)
+        self._client.create_index(name, indexes, timeout=TIMEOUT, sync=False)
 
     def _pool(self, spec: Spec) -> list[int | str]:
         if spec.key == DataType.INT64:
