@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ class Stage:
         known = entry(445, state=state, schema=schema)
         target = SimpleNamespace(
             is_lite=False,
+            alias_lock=threading.Lock(),
             call=self._call,
             begin_insert=self._call,
             finish=lambda answer, _method: answer,
