@@ -57,11 +57,13 @@ class ReadLoop:
 
         Raises:
             PositionLostError: The log no longer holds a checkpoint.
+            RowsLostError: Nor the beginning of a channel that should have been read.
         """
         self._subscriptions.resume(self._spec.checkpoints)
         for entry in self._spec.entries:
             self.router.restore(entry)
         self.router.names.restore(self._spec.aliases)
+        self._complete_channels()
         self._metadata.begin(self._sources.snapshot)
         self._subscriptions.record_all()
 
@@ -76,6 +78,13 @@ class ReadLoop:
     def close(self) -> None:
         """Close what was opened on the way. Idempotent."""
         self._metadata.close()
+
+    def _complete_channels(self) -> None:
+        """Read what an earlier version of the service left unread of a collection."""
+        found = self._sources.snapshot.collections.values()
+        known = [meta for meta in found if self.router.get(meta.id)]
+        for error in self._subscriptions.add(known).values():
+            raise error
 
     def _read_if_there_is_room(self) -> None:
         """What is waited for is read even without; see ``work_queue``."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, msg_pb2, schema_pb2
 
+from cdc_actors.changes import Position
 from cdc_actors.source.catalog.client import CollectionMeta, NameSince
 from cdc_actors.source.catalog.model import PartitionMeta
 from tests.fakes.fake_catalog import FakeCatalog
@@ -178,6 +179,11 @@ class FakeSource:
         """Let an alias stand for a collection or for none."""
         owner = meta.id if meta else None
         self.catalog.point(("default", alias), owner, self.next())
+
+    def log_end(self, channel: str) -> Position:
+        """Return the position of the next record of a channel."""
+        number = self._end(channel)
+        return Position(channel, number, str(int.from_bytes(number, "little")))
 
     def _end(self, channel: str) -> bytes:
         bounds = self.log.bounds(channel)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperationRefusedError, TransientError
 
@@ -150,6 +150,10 @@ class FakeTarget:
         self._find(request)
         del self.collections[request.db_name, request.collection_name]
         self.asked.append(f"drop {request.collection_name}")
+
+    def _get_load_state(self, _request: Any) -> Any:
+        state = common_pb2.LoadStateNotLoad
+        return milvus_pb2.GetLoadStateResponse(state=state)
 
     def _rename_collection(self, request: Any) -> None:
         old = request.db_name, request.oldName

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Self
 
 from cdc_actors.config import SourceConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.001
 WAIT_SECONDS = 10.0
 IDLE_POLLS = 3
+LOOK_SECONDS = 0.01
 
 
 class Pipeline:
@@ -77,13 +79,7 @@ class Pipeline:
         Raises:
             CdcError: The run has failed instead.
         """
-
-        def is_so() -> bool:
-            return bool(self.task.failures or condition())
-
-        changed = self.source.log.changed
-        with changed:
-            assert changed.wait_for(is_so, WAIT_SECONDS), "it does not come to be so"
+        self._wait(lambda: self.task.failures or condition())
         if self.task.failures:
             raise self.task.failures[0]
 
@@ -99,9 +95,7 @@ class Pipeline:
 
     def wait_for_failure(self) -> Exception:
         """Wait until the run fails, end it as the task does, and return the error."""
-        changed = self.source.log.changed
-        with changed:
-            assert changed.wait_for(lambda: self.task.failures, WAIT_SECONDS)
+        self._wait(lambda: self.task.failures)
         error = self.task.failures[0]
         self.stop()
         return error
@@ -110,6 +104,14 @@ class Pipeline:
         """Return up to which timestamp a channel is confirmed by the target."""
         checkpoint = self.run.checkpoints().get(channel)
         return checkpoint.tick if checkpoint else 0
+
+    def _wait(self, condition: Callable[[], object]) -> None:
+        """Look at every poll of the log, and now and then for what else happens."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        with self.source.log.changed:
+            while not condition():
+                assert time.monotonic() < deadline, "it does not come to be so"
+                self.source.log.changed.wait(LOOK_SECONDS)
 
     def _is_settled(self) -> bool:
         checkpoints = self.run.checkpoints()

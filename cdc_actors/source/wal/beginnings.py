@@ -34,9 +34,8 @@ def lost_starts(wal: WalReader, starts: Iterable[Position]) -> set[Position]:
 
 
 def _first_held(wal: WalReader, in_order: list[Position]) -> int:
+    """The oldest is asked for last: RocksMQ says that it holds the very beginning."""
     last = len(in_order) - 1
     if not wal.holds(in_order[last]):
         return len(in_order)
-    if wal.holds(in_order[0]):
-        return 0
-    return bisect_left(in_order, True, 1, last, key=wal.holds)
+    return bisect_left(in_order, True, 0, last, key=wal.holds)

@@ -1,20 +1,356 @@
-"""The data plane from log and catalog to the target, by real actors, in memory."""
+"""The data plane from log and catalog to the target, by the real actors, in memory."""
 
 from __future__ import annotations
 
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from cdc_actors.errors import TransientError
+from cdc_actors.tasks import CollectionState
+from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-def test_rows_arrive() -> None:
-    """A collection with two shards comes into being with its rows."""
+@pytest.fixture
+def begun() -> Iterator[Pipeline]:
+    """Return a task that has begun, with nothing at its source."""
     with Pipeline() as pipeline:
-        source, target = pipeline.source, pipeline.target
+        yield pipeline.start()
+
+
+@pytest.fixture
+def pipeline(begun: Pipeline) -> Pipeline:
+    """Return a task that reads both channels, as it has a collection on both."""
+    begun.source.create("first")
+    begun.source.catalog.tell()
+    begun.source.tick()
+    begun.settle()
+    return begun
+
+
+@pytest.mark.parametrize("order", list(permutations(["watch", A, B])), ids="-".join)
+@pytest.mark.parametrize("restart", [None, Pipeline.stop, Pipeline.kill])
+def test_a_collection_begins_whoever_tells_of_it_first(
+    begun: Pipeline, order: tuple[str, ...], restart
+) -> None:
+    """All its channels are read, also those that no other collection uses.
+
+    One channel is read already. Log and watch tell in every order, with time between.
+    """
+    source = begun.source
+    source.create("first", A)
+    source.catalog.tell()
+    source.tick(A)
+    begun.settle()
+    books = source.declare("books", A, B)
+    for teller in order:
+        if teller == "watch":
+            source.catalog.tell()
+        else:
+            source.say_create(books, teller)
+            source.insert(books, [1] if teller == A else [2], teller)
+            source.tick(teller)
+        begun.wait_for_steps()
+    if restart:
+        restart(begun)
+        begun.start()
+    source.insert(books, [3], A)
+    source.insert(books, [4], B)
+    source.tick()
+    begun.settle()
+    assert begun.target.rows("books") == dict.fromkeys([1, 2, 3, 4], 1)
+    assert begun.task.checkpoints.keys() >= {A, B}
+
+
+def test_a_task_that_missed_a_channel_reads_it_after_a_restart(
+    begun: Pipeline,
+) -> None:
+    """Earlier versions subscribed only one channel of a collection, and failed."""
+    source = begun.source
+    books = source.create("books", A, B)
+    source.catalog.tell()
+    source.insert(books, [1], A)
+    source.insert(books, [2], B)
+    source.tick()
+    begun.settle()
+    begun.stop()
+    del begun.task.checkpoints[B]
+    begun.target.collections["default", "books"].partitions["_default"].pop(2, None)
+    begun.start()
+    source.tick()
+    begun.settle()
+    assert begun.target.rows("books") == {1: 1, 2: 1}
+
+
+def test_rows_wait_for_their_tick(pipeline: Pipeline) -> None:
+    """Nothing is sent that a tick has not covered, and of each channel by its own."""
+    source = pipeline.source
+    books = source.create("books")
+    source.insert(books, [1], A)
+    source.insert(books, [2], B)
+    pipeline.wait_for_steps()
+    assert pipeline.target.rows("books") is None
+    source.tick(A)
+    pipeline.settle()
+    assert pipeline.target.rows("books") == {1: 1}
+    source.tick(B)
+    pipeline.settle()
+    assert pipeline.target.rows("books") == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("told", ["between", "after", "never"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_name_is_used_again_while_rows_wait(
+    pipeline: Pipeline, told: str, *, killed: bool
+) -> None:
+    """The new collection comes when the old one is gone, and none of the old's rows."""
+    source, target = pipeline.source, pipeline.target
+    old = source.create("books")
+    source.insert(old, [1])
+    source.tick()
+    pipeline.settle()
+    target.silence("Insert")
+    source.insert(old, [2])
+    source.tick()
+    pipeline.wait_until(lambda: target.waiting)
+    source.drop(old)
+    if told == "between":
+        source.catalog.tell()
+    new = source.create("books")
+    source.insert(new, [3])
+    if told == "after":
+        source.catalog.tell()
+    source.tick()
+    pipeline.wait_for_steps()
+    assert target.rows("books") == {1: 1}
+    if killed:
+        pipeline.kill()
+        pipeline.begin()
+    target.speak()
+    pipeline.wait_until(lambda: target.rows("books") == {3: 1})
+    pipeline.settle()
+    assert target.asked.count("drop books") == 1
+    assert target.rows("books") == {3: 1}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_rename_stands_behind_the_rows_before_it(
+    pipeline: Pipeline, *, killed: bool
+) -> None:
+    """Rows that wait go by the old name, what follows by the new one."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books")
+    source.tick()
+    pipeline.settle()
+    target.silence("Insert")
+    source.insert(books, [1])
+    source.tick()
+    pipeline.wait_until(lambda: target.waiting)
+    source.rename(books, "novels")
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_for_steps()
+    if killed:
+        pipeline.kill()
+        pipeline.begin()
+    target.speak()
+    pipeline.wait_until(lambda: target.rows("novels"))
+    source.insert(books, [2])
+    source.tick()
+    pipeline.settle()
+    assert target.rows("novels") == {1: 1, 2: 1}
+    assert target.rows("books") is None
+    assert target.asked.count("rename books novels") == 1
+
+
+@pytest.mark.parametrize("ahead", [A, B])
+def test_a_partition_is_dropped_once_both_channels_say_so(
+    pipeline: Pipeline, ahead: str
+) -> None:
+    """What the channel that is ahead says behind it waits; memory is all given back."""
+    source, target = pipeline.source, pipeline.target
+    behind = B if ahead == A else A
+    books = source.create("books")
+    parted = source.create_partition(books, "p")
+    source.catalog.tell()
+    source.insert(books, [1], A, "p")
+    source.insert(books, [2], B, "p")
+    source.tick(ahead)
+    pipeline.settle()
+    source.drop_partition(books, "p", parted)
+    source.insert(books, [3], ahead)
+    source.tick(ahead)
+    pipeline.wait_for_steps()
+    assert "drop partition p" not in target.asked
+    assert 3 not in target.rows("books")
+    source.tick(behind)
+    pipeline.settle()
+    assert target.rows("books") == {3: 1}
+    assert target.asked.count("drop partition p") == 1
+    assert pipeline.memory.used == 0
+
+
+def test_an_alias_is_moved_and_dropped(pipeline: Pipeline) -> None:
+    """It stands for what it stood for at the time that the log has come to."""
+    source, target = pipeline.source, pipeline.target
+    alias = ("default", "current")
+    books, papers = source.create("books"), source.create("papers")
+    for owner, expected in ((books, "books"), (papers, "papers"), (None, None)):
+        source.point("current", owner)
+        source.catalog.tell()
+        pipeline.wait_for_steps()
+        source.tick()
+        pipeline.wait_until(lambda: target.aliases.get(alias) == expected)  # noqa: B023
+    source.point("current", books)
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: alias in target.aliases)
+    source.drop(books)
+    source.tick()
+    pipeline.wait_until(lambda: target.rows("books") is None)
+    assert alias not in target.aliases
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_an_insert_without_an_answer_holds_the_checkpoint_back(
+    pipeline: Pipeline, *, is_done: bool
+) -> None:
+    """The run fails; the next one brings the rows once, be they there already or not."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books")
+    before = source.tick()
+    pipeline.settle()
+    target.fail("Insert", is_done=is_done)
+    source.insert(books, [1, 2])
+    source.insert(books, [3], B)
+    source.tick()
+    assert isinstance(pipeline.wait_for_failure(), TransientError)
+    assert pipeline.task.checkpoints[A].tick == before
+    pipeline.start()
+    pipeline.settle()
+    assert target.rows("books") == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_pause_does_not_wait_for_a_silent_target(pipeline: Pipeline) -> None:
+    """What is under way is cancelled, and comes once when the task is resumed."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books")
+    before = source.tick()
+    pipeline.settle()
+    target.silence("Insert")
+    source.insert(books, [1])
+    source.tick()
+    pipeline.wait_until(lambda: target.waiting)
+    pipeline.stop()
+    assert pipeline.task.failures == []
+    assert pipeline.task.checkpoints[A].tick == before
+    assert pipeline.memory.used == 0
+    target.speak()
+    pipeline.start()
+    pipeline.settle()
+    assert target.rows("books") == {1: 1}
+
+
+def test_a_refused_collection_is_set_aside_alone(pipeline: Pipeline) -> None:
+    """Its rows are let go, so that checkpoint and memory are the others' again."""
+    source, target = pipeline.source, pipeline.target
+    books, papers = source.create("books"), source.create("papers")
+    source.tick()
+    pipeline.settle()
+    target.refuse("Insert")
+    source.insert(books, [1])
+    source.tick()
+    pipeline.settle()
+    source.insert(books, [2])
+    source.insert(papers, [3])
+    source.tick()
+    pipeline.settle()
+    assert target.rows("papers") == {3: 1}
+    assert target.rows("books") == {}
+    entries = pipeline.task.entries
+    assert entries["books"].state is CollectionState.SET_ASIDE
+    assert entries["papers"].state is CollectionState.LIVE
+    assert pipeline.memory.used == 0
+
+
+@pytest.mark.parametrize("both_read", [False, True])
+def test_rows_under_a_name_that_is_not_selected_are_missed_visibly(
+    *, both_read: bool
+) -> None:
+    """A collection renamed into the selection is set aside if rows of it went by.
+
+    After a restart that is known by the channels that are read, be they all or not.
+    """
+    with Pipeline(replace(SPEC, collection_infos=("books", "other"))) as pipeline:
+        source = pipeline.start().source
+        source.create("other", *((A, B) if both_read else (A,)))
+        source.catalog.tell()
+        hidden = source.create("hidden", A, B)
+        source.insert(hidden, [1], A)
+        source.tick()
+        pipeline.settle()
+        pipeline.stop()
+        source.rename(hidden, "books")
         pipeline.start()
+        entry = pipeline.task.task.collections[hidden.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "not selected" in entry.reason
+
+
+@pytest.mark.parametrize("blocker", ["target", "barrier"])
+def test_a_full_memory_stops_the_log_and_not_what_is_waited_for(blocker: str) -> None:
+    """What is held stays within the limit and one read more; then all of it comes."""
+    with Pipeline(memory=40_000) as pipeline:
+        source, target = pipeline.start().source, pipeline.target
         books = source.create("books")
-        source.insert(books, [1, 2], books.channels[0])
-        source.insert(books, [3], books.channels[1])
-        source.delete(books, [2], books.channels[0])
+        parted = source.create_partition(books, "p")
         source.catalog.tell()
         source.tick()
         pipeline.settle()
-        assert target.rows("books") == {1: 1, 3: 1}
+        if blocker == "target":
+            target.silence("Insert")
+        else:
+            source.drop_partition(books, "p", parted)
+        full = pipeline.memory.limit // 2
+        for key in range(100):
+            polls = source.log.polls
+            source.insert(books, [key])
+            source.tick(A)
+            pipeline.wait_until(
+                lambda polls=polls: (
+                    source.log.polls > polls + 1 or pipeline.memory.used > full
+                )
+            )
+        assert full < pipeline.memory.used < pipeline.memory.limit
+        assert not target.rows("books")
+        target.speak()
+        source.tick()
+        pipeline.settle()
+        assert target.rows("books") == dict.fromkeys(range(100), 1)
+        assert pipeline.memory.used == 0
+
+
+def test_a_beginning_that_the_log_has_lost(begun: Pipeline) -> None:
+    """The collection is shown as set aside, whoever tells of it; others begin."""
+    source = begun.source
+    source.create("first", A)
+    source.catalog.tell()
+    source.tick(A)
+    begun.settle()
+    lost = source.declare("lost", A, B)
+    source.tick(B)
+    source.log.truncate(B, source.log_end(B))
+    kept = source.create("kept", A, B)
+    source.say_create(lost, A)
+    source.insert(kept, [1], B)
+    source.tick()
+    begun.settle()
+    assert begun.task.task.collections[lost.id].state is CollectionState.SET_ASIDE
+    assert begun.target.rows("kept") == {1: 1}
