@@ -1,57 +1,186 @@
-"""Which collections of the source's catalog come to be the task's."""
+"""Which collections of the source come to be the task's, and which do not.
+
+The catalog and the log both tell of a new collection; whichever tells first, all of its
+channels are read from their beginnings on. It comes into being at the target where the log
+says CreateCollection and the catalog knows it: Milvus (2.3.5) also logs creations that fail
+or find it there already. By the time a tick has covered the message, the catalog has it if
+it ever will: ticks wait for the DDL before them (rootcoord, ddl min timestamp).
+
+A collection whose catalog entry is gone was dropped since; nothing of it is taken.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.errors import RowsLostError
-from cdc_actors.pipeline.definitions import excluded_entry_of
+from cdc_actors.errors import CollectionError, RowsLostError, TransientError
+from cdc_actors.pipeline.collection_table import Status
+from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
+from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.pipeline.router import Router
+    from cdc_actors.changes import Definition
+    from cdc_actors.pipeline.collection_table import Collection, CollectionTable
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.sources import Sources
     from cdc_actors.pipeline.subscriptions import Subscriptions
+    from cdc_actors.pipeline.target_names import TargetNames
     from cdc_actors.source.catalog.client import CollectionMeta
-    from cdc_actors.tasks import TaskSpec
+    from cdc_actors.tasks import CollectionEntry
+
+_STATUS = {
+    CollectionState.DROPPING: Status.DROPPING,
+    CollectionState.SET_ASIDE: Status.SUSPENDED,
+}
+_KEEPS_NAME = "a collection that the target does not rename"
+
+Creation = tuple["Collection", "Definition"]
+"""A collection that the target is to create, and as what."""
 
 
 class Adoption:
-    """Has the channels of selected collections read. The reader's thread.
-
-    The log tells of them a second time; whichever tells first, all channels are read.
-    """
+    """Decides about each collection that comes to be known. The reader's thread."""
 
     def __init__(
-        self, router: Router, subscriptions: Subscriptions, spec: TaskSpec
+        self,
+        spec: RunSpec,
+        sources: Sources,
+        collections: CollectionTable,
+        names: TargetNames,
+        subscriptions: Subscriptions,
     ) -> None:
-        self._router = router
+        self._spec = spec.spec
+        self._reservations = spec.names
+        self._catalog = sources.catalog
+        self._channels = sources.channels
+        self._collections = collections
+        self._names = names
         self._subscriptions = subscriptions
-        self._spec = spec
+
+    def restore(self, entry: CollectionEntry) -> Creation | None:
+        """Know a collection from an earlier run; its channels are subscribed already.
+
+        One that may be there or not is created again; if the source dropped it since, it
+        only goes.
+        """
+        if entry.state is CollectionState.DROPPED or not entry.schema:
+            self._collections.restore_ignored(entry)
+            return None
+        if entry.state is not CollectionState.CREATING:
+            status = _STATUS.get(entry.state, Status.LIVE)
+            self._add(entry, exists=True, status=status)
+            return None
+        meta = self._catalog.collection(entry.collection_id)
+        if meta is None or meta.dropping:
+            self._add(entry, exists=True, status=Status.DROPPING)
+            return None
+        live = replace(entry, state=CollectionState.LIVE)
+        return self._create(live, meta)
 
     def adopt(self, found: Iterable[CollectionMeta], why: str = "") -> None:
-        """Read what is new and selected; leave out, visibly, what cannot be had.
+        """Read what is new and selected; exclude, visibly, what cannot be had.
 
         ``why`` as in ``Subscriptions.add``.
         """
         new: dict[int, CollectionMeta] = {}
         for meta in filter(self._is_selected, found):
-            if self._router.has_missed(meta):
+            if self._has_missed(meta):
                 name = f"{meta.database}.{meta.name}"
-                self._leave_out(
-                    meta,
-                    RowsLostError(
-                        f"rows of {name} under names that are not selected are not "
-                        "replicated"
-                    ),
+                error = RowsLostError(
+                    f"rows of {name} under names that are not selected are not "
+                    "replicated"
                 )
-            elif not self._router.knows(meta.id):
+                self._collections.exclude(excluded_entry_of(meta), error)
+            elif self._collections.status(meta.id) is None:
                 new[meta.id] = meta
-        for collection_id, error in self._subscriptions.add(new.values(), why).items():
-            self._leave_out(new[collection_id], error)
+        for collection_id, lost in self._subscriptions.add(new.values(), why).items():
+            entry = excluded_entry_of(new[collection_id])
+            self._collections.exclude(entry, lost)
+
+    def create(self, collection_id: int) -> Creation | None:
+        """Decide about a collection that the log tells of and that is not known.
+
+        Each channel says CreateCollection, and the first one counts. After a restart a
+        channel may have it behind its checkpoint while another, which held it back, has
+        not said it yet: then the collection's first rows count.
+
+        Raises:
+            TransientError: The source is still creating it.
+        """
+        meta = self._catalog.collection(collection_id)
+        if meta is None or meta.dropping:
+            self._collections.end(collection_id)
+            return None
+        if not meta.available:
+            raise TransientError(f"the source is still creating {meta.name}")
+        if not self._spec.selects(meta.database, meta.name):
+            self._collections.skip(collection_id)
+            return None
+        why = f"collection {meta.name} is new"
+        if lost := self._subscriptions.add([meta], why):
+            self._collections.exclude(excluded_entry_of(meta), lost[meta.id])
+            return None
+        entry = entry_of(meta)
+        if holder := self._holder_of_name(entry):
+            self.exclude_unnamed(entry, holder)
+            return None
+        return self._create(entry, meta)
+
+    def exclude_unnamed(
+        self, entry: CollectionEntry, holder: str = _KEEPS_NAME
+    ) -> None:
+        """Exclude a collection whose name at the target ``holder`` goes on to have."""
+        remedy = "create a task whose name_mapping gives each a name of its own"
+        if holder == _KEEPS_NAME:
+            remedy = "rename or drop that one at the target"
+        name = ".".join(self._names.target_name(entry))
+        error = CollectionError(
+            f"{entry.database}.{entry.name} would be {name} at the target, which "
+            f"{holder} is: {remedy}"
+        )
+        self._collections.exclude(entry, error)
+
+    def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
+        definition = definition_of(meta, self._names.target_name(entry))
+        return self._add(entry, exists=False), definition
+
+    def _add(
+        self, entry: CollectionEntry, *, exists: bool, status: Status = Status.LIVE
+    ) -> Collection:
+        waits_for = self._names.holders(entry)
+        return self._collections.add(entry, waits_for, exists=exists, status=status)
 
     def _is_selected(self, meta: CollectionMeta) -> bool:
         return meta.available and self._spec.selects(meta.database, meta.name)
 
-    def _leave_out(self, meta: CollectionMeta, error: RowsLostError) -> None:
-        self._router.leave_out(excluded_entry_of(meta), error)
+    def _has_missed(self, meta: CollectionMeta) -> bool:
+        """Tell whether rows of a collection were skipped when they were read.
+
+        It was not selected then, under an earlier name.
+        """
+        status = self._collections.status(meta.id)
+        if status is not None:
+            return status is Status.SKIPPED
+        read = [channel for channel in meta.channels if channel in self._channels]
+        passed = [self._channels.applied(channel) > meta.created for channel in read]
+        return bool(passed) and all(passed)
+
+    def _holder_of_name(self, entry: CollectionEntry) -> str | None:
+        """Return what else will go on to be at the target what this is to be there.
+
+        One that the source has dropped meanwhile, or renamed, only has to be waited for.
+        """
+        name = self._names.target_name(entry)
+        for collection in self._names.named(name):
+            other = collection.entry
+            if collection.keeps_name:
+                return _KEEPS_NAME
+            if (other.database, other.name) != (entry.database, entry.name):
+                meta = self._catalog.collection(other.collection_id)
+                if meta and not meta.dropping and self._names.still_named(other, meta):
+                    return f"{other.database}.{other.name}"
+        task_id = self._reservations.take(name)
+        return f"a collection of task {task_id}" if task_id else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Request, Unknown
+from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.metadata.client_requests import ClientRequests
 from cdc_actors.pipeline.metadata.collection_changes import CollectionChanges
 from cdc_actors.pipeline.metadata.databases import Databases
@@ -42,51 +43,60 @@ class MetadataSync:
         channels, requests = sources.channels, spec.source.replicate_chan
         self._context = context
         self._spec = spec
-        self._router = router
+        self._known = router.collections
         self._adoption = adoption
         self._catalog = catalog
         self._watch = sources.watch
         self._names = NameHistory()
         self._pending = PendingOperations(context, router, channels)
-        searchable = IndexesAndLoads(router, self._pending, channels, catalog, requests)
+        self._searchable = IndexesAndLoads(
+            router.collections, self._pending, channels, catalog, requests
+        )
         self._requests = ClientRequests(
-            context, router, searchable, catalog, self._names, task
+            context, self._searchable, catalog, self._names, task
         )
-        self._collections = CollectionChanges(
-            context, router, self._pending, catalog, searchable, task
+        self._changes = CollectionChanges(
+            context,
+            router.collections,
+            self._pending,
+            catalog,
+            self._searchable,
+            task,
         )
-        self._databases = Databases(context, router, target, task, spec.databases)
+        self._databases = Databases(
+            context, router.collections, router.names, target, task, spec.databases
+        )
         self._properties = Properties(context, spec.source, router, self._pending)
         self._rbac = RbacSync(context, target, task, spec.access, spec.passwords)
 
     def begin(self, snapshot: CatalogSnapshot) -> None:
         """Go on from what earlier runs did; find out what happened since."""
         for entry in self._spec.entries:
-            self._names.know(entry)
-        self._collections.restore(self._spec.entries, self._spec.aliases)
-        self._databases.see(snapshot.databases.values())
+            self._names.register(entry)
+        self._changes.restore(self._spec.entries, self._spec.aliases)
+        self._databases.update(snapshot.databases.values())
         self._adoption.adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
-            self._see(meta)
-        self._router.left_out.see_all(snapshot.collections)
-        self._collections.see_aliases(snapshot.aliases)
-        self._collections.see_imports(snapshot.imports)
-        self._see_rbac()
+            self._update(meta)
+        self._known.settle_all(snapshot.collections)
+        self._changes.update_aliases(snapshot.aliases)
+        self._changes.update_imports(snapshot.imports)
+        self._update_rbac()
 
     def follow(self) -> None:
         """Notice what the catalog says came into being or was changed since."""
         changes = self._watch.changed()
         if changes.databases:
-            self._databases.see(self._catalog.databases())
+            self._databases.update(self._catalog.databases())
         for collection_id in changes.collections:
-            if not self._router.is_over(collection_id):
-                self._see_changed(collection_id)
+            if self._known.status(collection_id) is not Status.GONE:
+                self._update_changed(collection_id)
         if changes.aliases:
-            self._collections.see_aliases(self._catalog.aliases())
+            self._changes.update_aliases(self._catalog.aliases())
         if changes.imports:
-            self._collections.see_imports(self._catalog.imports())
+            self._changes.update_imports(self._catalog.imports())
         if changes.access:
-            self._see_rbac()
+            self._update_rbac()
 
     def take_request(
         self, change: Change | Tick, checkpoint: PendingCheckpoint, *, behind: bool
@@ -102,8 +112,9 @@ class MetadataSync:
         """Do what has come to be due, as far as the log has been read."""
         self._databases.advance()
         self._pending.advance()
-        self._collections.advance()
+        self._changes.advance()
         self._properties.advance()
+        self._forget_gone()
 
     def waits(self) -> Mapping[int, str]:
         """Return why what the source did to some collections is not done yet, by id."""
@@ -113,22 +124,28 @@ class MetadataSync:
         """Close the connection to the source's API. Idempotent."""
         self._properties.close()
 
-    def _see_changed(self, collection_id: int) -> None:
-        meta = self._catalog.collection(collection_id)
-        if collection_id in self._router.left_out:
-            self._router.left_out.see(collection_id, meta)
-        elif meta is not None:
-            self._adoption.adopt([meta], f"collection {meta.name} is new")
-            self._see(meta)
+    def _forget_gone(self) -> None:
+        """Keep nothing of collections that are gone, now that nothing waits for them."""
+        for collection_id in self._known.forget_gone():
+            self._names.forget(collection_id)
+            self._changes.forget(collection_id)
+            self._searchable.forget(collection_id)
+            self._properties.forget(collection_id)
 
-    def _see(self, meta: CollectionMeta) -> None:
+    def _update_changed(self, collection_id: int) -> None:
+        meta = self._catalog.collection(collection_id)
+        if not self._known.settle(collection_id, meta) and meta is not None:
+            self._adoption.adopt([meta], f"collection {meta.name} is new")
+            self._update(meta)
+
+    def _update(self, meta: CollectionMeta) -> None:
         """A collection that was selected once stays so, whatever it is called later."""
         selected = self._spec.spec.selects(meta.database, meta.name)
-        if meta.available and (selected or self._router.get(meta.id)):
-            self._names.see(meta)
-            self._collections.see(meta)
-            self._properties.see(meta)
+        if meta.available and (selected or self._known.get(meta.id)):
+            self._names.record(meta)
+            self._changes.update(meta)
+            self._properties.update(meta)
 
-    def _see_rbac(self) -> None:
+    def _update_rbac(self) -> None:
         if self._spec.spec.enable_user_role:
-            self._rbac.see(self._catalog.access())
+            self._rbac.update(self._catalog.access())

@@ -1,4 +1,4 @@
-"""Operations from beside the log, held until the rows before them are on their way.
+"""Operations that are not in the log, held until the rows before them are on their way.
 
 The replicate channel carries clients' requests in order but no ticks; the catalog tells
 what happened and when. An operation of time T is given to its collection once every
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
     from cdc_actors.pipeline.channels import Channels
-    from cdc_actors.pipeline.collection import Collection
+    from cdc_actors.pipeline.collection_table import Collection
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.router import Router
     from cdc_actors.pipeline.work import OutOfBandWork
 
+    Rename = tuple[Collection, CatalogOperation]
+
 
 @dataclass(frozen=True, slots=True)
-class _Parked:
+class _Deferred:
     """``owner`` is the id of the collection."""
 
     work: OutOfBandWork
@@ -37,37 +39,39 @@ class _Parked:
     alias: FullName | None
 
     @property
-    def lines(self) -> set[Hashable]:
-        """What it stands in line for: operations on one thing are done in order."""
+    def queues(self) -> set[Hashable]:
+        """Where it stands in line: operations on one thing are done in order."""
         return {self.owner, self.alias} if self.alias else {self.owner}
 
 
 class PendingOperations:
-    """The operations of one stream that wait for their time. The reader's thread."""
+    """The operations of one run that wait for their time. The reader's thread."""
 
     def __init__(self, context: RunContext, router: Router, channels: Channels) -> None:
         self._context = context
         self._router = router
+        self._collections = router.collections
+        self._names = router.names
         self._channels = channels
-        self._parked: list[_Parked] = []
-        self._untied: set[int] = set()
+        self._deferred: list[_Deferred] = []
+        self._out_of_cycle: set[int] = set()
 
-    def add(
+    def defer(
         self,
         work: OutOfBandWork,
         timestamp: int,
         owner: int,
         alias: FullName | None = None,
     ) -> None:
-        """Park an operation behind those of its owner or alias that are not newer."""
-        parked = _Parked(work, timestamp, owner, alias)
-        bisect.insort(self._parked, parked, key=lambda each: each.timestamp)
+        """Hold an operation behind those of its owner or alias that are not newer."""
+        deferred = _Deferred(work, timestamp, owner, alias)
+        bisect.insort(self._deferred, deferred, key=lambda each: each.timestamp)
 
-    def take_back(self, owner: int, kinds: Container[str]) -> None:
+    def withdraw(self, owner: int, kinds: Container[str]) -> None:
         """Forget what the catalog told of a collection and has not been given out."""
-        self._parked = [
+        self._deferred = [
             each
-            for each in self._parked
+            for each in self._deferred
             if not (
                 each.owner == owner
                 and isinstance(each.work, CatalogOperation)
@@ -77,13 +81,13 @@ class PendingOperations:
 
     def advance(self) -> None:
         """Give out every operation whose time has come, in order for each owner."""
-        waiting, self._parked = self._parked, []
+        waiting, self._deferred = self._deferred, []
         held: set[Hashable] = set()
-        for parked in waiting:
-            if parked.lines & held or not self._give(parked):
-                held |= parked.lines
-                self._parked.append(parked)
-        self._untie()
+        for deferred in waiting:
+            if held & deferred.queues or not self._give(deferred):
+                held |= deferred.queues
+                self._deferred.append(deferred)
+        self._break_rename_cycle()
 
     def waits(self) -> dict[int, str]:
         """Return why collections keep their old names for now, by id.
@@ -91,8 +95,8 @@ class PendingOperations:
         Another task holds the new name, and nobody but an operator may ever free it.
         """
         found: dict[int, str] = {}
-        for owner, held_up in filter(None, map(self._rename_held_up, self._parked)):
-            if holder := self._router.names.held_elsewhere(*held_up):
+        for owner, rename in self._held_up_renames():
+            if holder := self._names.held_elsewhere(*rename):
                 found.setdefault(owner, f"renamed at the source; waits to be {holder}")
         return found
 
@@ -102,74 +106,70 @@ class PendingOperations:
             self._channels.tick(channel) >= timestamp for channel in collection.channels
         )
 
-    def _give(self, parked: _Parked) -> bool:
+    def _give(self, deferred: _Deferred) -> bool:
         """Hand an operation on if its time has come; tell whether it is settled."""
-        work, owner = parked.work, parked.owner
-        if self._router.is_gone(owner):
+        work, owner = deferred.work, deferred.owner
+        if self._collections.is_ignored(owner):
             self._context.release(work.checkpoints)
-            return self._lose_alias(parked)
-        collection = self._router.get(owner)
-        if collection is None or not self.is_due(collection, parked.timestamp):
+            return self._lose_alias(deferred)
+        collection = self._collections.get(owner)
+        if collection is None or not self.is_due(collection, deferred.timestamp):
             return False
         if isinstance(work, CatalogOperation):
-            return self._give_told(collection, work)
-        self._router.give(collection, work)
+            return self._try_start(collection, work)
+        self._router.deliver(collection, work)
         return True
 
-    def _lose_alias(self, parked: _Parked) -> bool:
+    def _lose_alias(self, deferred: _Deferred) -> bool:
         """An alias that was moved to a collection which is gone stands for nothing."""
-        work, alias = parked.work, parked.alias
+        work, alias = deferred.work, deferred.alias
         if alias is None or not isinstance(work, CatalogOperation):
             return True
-        holder = self._router.names.behind(*alias)
-        if holder is None:
+        collection = self._names.collection_of_alias(*alias)
+        if collection is None:
             return True
-        return self._give_told(holder, replace(work, kind=DROP_ALIAS))
+        return self._try_start(collection, replace(work, kind=DROP_ALIAS))
 
-    def _give_told(self, collection: Collection, work: CatalogOperation) -> bool:
-        names = self._router.names
-        if names.is_outdated(collection, work):
+    def _try_start(self, collection: Collection, work: CatalogOperation) -> bool:
+        if self._names.is_superseded(collection, work):
             return True
-        free = names.is_free_for(collection, work)
-        if free:
-            self._untied.discard(collection.entry.collection_id)
-            self._router.give_told(collection, work)
-        return free
+        is_free = self._names.try_reserve(collection, work)
+        if is_free:
+            self._out_of_cycle.discard(collection.entry.collection_id)
+            self._router.start(collection, work)
+        return is_free
 
-    def _untie(self) -> None:
-        """Call one of a ring of collections otherwise for a while.
+    def _break_rename_cycle(self) -> None:
+        """Call one of a cycle of collections otherwise for a while.
 
         Each of them is to have the name of the next, which a restart may find.
         """
-        wants = dict(filter(None, map(self._rename_held_up, self._parked)))
-        for collection, work in list(wants.values()):
-            owner = collection.entry.collection_id
-            if owner not in self._untied and self._comes_round(owner, wants):
-                self._untied.add(owner)
+        wants = dict(self._held_up_renames())
+        for owner, (collection, work) in wants.items():
+            if owner not in self._out_of_cycle and self._is_in_cycle(owner, wants):
+                self._out_of_cycle.add(owner)
                 database, name = collection.entry.database, collection.entry.name
                 detail = RenameDetail((database, f"{name}_{owner}"))
                 between = CatalogOperation(RENAME_COLLECTION, work.timestamp, detail)
-                self._router.give_told(collection, between)
+                self._router.start(collection, between)
                 return
 
-    def _rename_held_up(
-        self, parked: _Parked
-    ) -> tuple[int, tuple[Collection, CatalogOperation]] | None:
-        """Return the collection and its rename if only a name is missing."""
-        work, owner = parked.work, parked.owner
-        if not isinstance(work, CatalogOperation) or work.kind != RENAME_COLLECTION:
-            return None
-        collection = self._router.get(owner)
-        if collection is None or not self.is_due(collection, parked.timestamp):
-            return None
-        return owner, (collection, work)
+    def _held_up_renames(self) -> list[tuple[int, Rename]]:
+        """Return the renames, by collection, to which only a name is missing."""
+        found: list[tuple[int, Rename]] = []
+        for each in self._deferred:
+            work, collection = each.work, self._collections.get(each.owner)
+            if not isinstance(work, CatalogOperation) or collection is None:
+                continue
+            is_rename = work.kind == RENAME_COLLECTION
+            if is_rename and self.is_due(collection, each.timestamp):
+                found.append((each.owner, (collection, work)))
+        return found
 
-    def _comes_round(
-        self, owner: int, wants: Mapping[int, tuple[Collection, CatalogOperation]]
-    ) -> bool:
+    def _is_in_cycle(self, owner: int, wants: Mapping[int, Rename]) -> bool:
         at = owner
         for _ in wants:
-            holder = self._router.names.holder_for(*wants[at]) if at in wants else None
+            holder = self._names.holder_for(*wants[at]) if at in wants else None
             if holder is None:
                 return False
             at = holder

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import Checkpoint
 from cdc_actors.pipeline.adoption import Adoption
+from cdc_actors.pipeline.collection_table import CollectionTable
 from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
 from cdc_actors.pipeline.router import Router
 from cdc_actors.pipeline.send_horizon import SendHorizon
 from cdc_actors.pipeline.subscriptions import Subscriptions
+from cdc_actors.pipeline.target_names import TargetNames
 from cdc_actors.source.decode import decode
 
 if TYPE_CHECKING:
@@ -46,8 +48,12 @@ class ReadLoop:
         self._sources = sources
         self._channels = sources.channels
         self._subscriptions = Subscriptions(context, sources.wal, sources.channels)
-        self.router = Router(context, spec, sources, self._subscriptions, reader)
-        adoption = Adoption(self.router, self._subscriptions, spec.spec)
+        collections = CollectionTable(context, sources.channels)
+        names = TargetNames(spec.spec, spec.names, collections)
+        adoption = Adoption(spec, sources, collections, names, self._subscriptions)
+        self.router = Router(
+            context, spec.spec, sources.target, adoption, collections, names, reader
+        )
         self._metadata = MetadataSync(context, spec, sources, self.router, adoption)
         self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
         self._reported = 0.0
@@ -82,7 +88,7 @@ class ReadLoop:
     def _complete_channels(self) -> None:
         """Read what an earlier version of the service left unread of a collection."""
         found = self._sources.snapshot.collections.values()
-        known = [meta for meta in found if self.router.get(meta.id)]
+        known = [meta for meta in found if self.router.collections.get(meta.id)]
         for error in self._subscriptions.add(known).values():
             raise error
 
@@ -126,7 +132,7 @@ class ReadLoop:
     def _report(self) -> None:
         self._reported = time.monotonic()
         checkpoints = self._context.checkpoints()
-        ticks = [checkpoints[c].tick for c in self.router.live_channels()]
+        ticks = [checkpoints[c].tick for c in self.router.collections.channels()]
         self._context.notify_task(
             RunProgressed(
                 self._context.run_number,

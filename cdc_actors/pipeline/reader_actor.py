@@ -8,11 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from cdc_actors.pipeline.messages import (
-    AliasMoved,
-    CollectionDropped,
-    CollectionRenamed,
-    CollectionSuspended,
-    RenameRefused,
     TakeStep,
 )
 from cdc_actors.pipeline.read_loop import ReadLoop
@@ -20,7 +15,6 @@ from cdc_actors.pipeline.sources import open_sources
 
 if TYPE_CHECKING:
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.router import Router
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.sources import Servers
 
@@ -52,12 +46,12 @@ class Reader(pykka.ThreadingActor):
                 self.actor_ref.tell(message)
         elif self._loop is not None:
             router = self._loop.router
-            self._context.guard(lambda: _hear(router, message))
+            self._context.guard(lambda: router.hear(message))
 
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
         self._context.stop()
-        appliers = self._loop.router.appliers() if self._loop else []
+        appliers = self._loop.router.collections.appliers() if self._loop else []
         for end in [applier.stop(block=False) for applier in appliers]:
             with suppress(pykka.Timeout, pykka.ActorDeadError):
                 end.get(timeout=STOP_SECONDS)
@@ -73,17 +67,3 @@ class Reader(pykka.ThreadingActor):
             self._open.callback(self._loop.close)
             self._loop.begin()
         self._loop.step()
-
-
-def _hear(router: Router, message: Any) -> None:
-    match message:
-        case CollectionDropped():
-            router.ended(message.collection_id)
-        case CollectionRenamed():
-            router.renamed(message.collection_id, (message.database, message.name))
-        case RenameRefused():
-            router.kept(message.collection_id)
-        case AliasMoved():
-            router.point(message.alias, message.collection_id)
-        case CollectionSuspended():
-            router.stopped(message.collection_id)

@@ -1,12 +1,4 @@
-"""Which change goes to which collection's applier, and when.
-
-A collection comes into being where the log says CreateCollection and the catalog knows
-it: Milvus (2.3.5) also logs creations that fail or find it there already. By the time a
-tick has covered the message, the catalog has it if it ever will: ticks wait for the DDL
-before them (rootcoord, ddl min timestamp).
-
-A collection whose catalog entry is gone was dropped since; its rows are left out.
-"""
+"""Which change goes to which collection's applier, and when."""
 
 from __future__ import annotations
 
@@ -22,22 +14,19 @@ from cdc_actors.changes import (
     Insert,
     Unknown,
 )
-from cdc_actors.errors import CollectionError, TransientError
 from cdc_actors.pipeline.applier_actor import Applier
-from cdc_actors.pipeline.collection import Collection
-from cdc_actors.pipeline.definitions import (
-    channels_of,
-    definition_of,
-    entry_of,
-    excluded_entry_of,
+from cdc_actors.pipeline.collection_table import Status
+from cdc_actors.pipeline.messages import (
+    AliasMoved,
+    CollectionDropped,
+    CollectionRenamed,
+    CollectionSuspended,
+    RenameRefused,
+    WorkArrived,
 )
-from cdc_actors.pipeline.left_out import ExcludedCollections
-from cdc_actors.pipeline.messages import WorkArrived
-from cdc_actors.pipeline.target_names import TargetNames
-from cdc_actors.pipeline.work import CatalogOperation, CreateCollectionWork, Work
-from cdc_actors.replication.barriers import BarrierOperation, RowChunk, ShardBarriers
+from cdc_actors.pipeline.work import CreateCollectionWork
+from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.replication.memory_cost import total_cost
-from cdc_actors.tasks import CollectionEntry, CollectionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,117 +34,56 @@ if TYPE_CHECKING:
     from pykka import ActorRef
 
     from cdc_actors.changes import Change, FullName
-    from cdc_actors.errors import CdcError
+    from cdc_actors.pipeline.adoption import Adoption, Creation
+    from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.run_spec import RunSpec
-    from cdc_actors.pipeline.sources import Sources
-    from cdc_actors.pipeline.subscriptions import Subscriptions
+    from cdc_actors.pipeline.target_names import TargetNames
+    from cdc_actors.pipeline.work import CatalogOperation, Work
     from cdc_actors.replication.order import Window
     from cdc_actors.replication.progress import PendingCheckpoint
-    from cdc_actors.source.catalog.client import CollectionMeta
-
-_KEPT = "a collection that the target does not rename"
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
 class Router:
-    """Keeps the stream's collections and gives each its work. The reader's thread."""
+    """Delivers each collection's work in order. The reader's thread.
+
+    ``collections`` and ``names`` are what is known of all of them.
+    """
 
     def __init__(
         self,
         context: RunContext,
-        spec: RunSpec,
-        sources: Sources,
-        subscriptions: Subscriptions,
+        spec: TaskSpec,
+        target: Connection,
+        adoption: Adoption,
+        collections: CollectionTable,
+        names: TargetNames,
         reader: ActorRef[Any],
     ) -> None:
+        self.collections = collections
+        self.names = names
         self._context = context
-        self._target = sources.target
-        self._catalog = sources.catalog
-        self._channels = sources.channels
-        self._subscriptions = subscriptions
-        self._spec = spec.spec
-        self._names = spec.names
+        self._spec = spec
+        self._target = target
+        self._adoption = adoption
         self._reader = reader
-        self._collections: dict[int, Collection] = {}
-        self._gone: set[int] = set()
-        self._kept: set[int] = set()
-        self._passed_over: set[int] = set()
-        self.names = TargetNames(spec.spec, spec.names, self._collections)
-        self.left_out = ExcludedCollections(context)
 
     def restore(self, entry: CollectionEntry) -> None:
-        """Know a collection from an earlier run; its channels are subscribed already."""
-        if entry.state is CollectionState.DROPPED or not entry.schema:
-            self._gone.add(entry.collection_id)
-            self.left_out.restore(entry)
-        elif entry.state is CollectionState.CREATING:
-            self._go_on_creating(entry)
-        else:
-            self._add(entry, exists=True)
-
-    def leave_out(self, entry: CollectionEntry, error: CdcError) -> None:
-        """Take nothing of a collection that cannot be replicated, and say why."""
-        self.left_out.add(entry, error)
-        self._gone.add(entry.collection_id)
-        self._passed_over.discard(entry.collection_id)
-
-    def knows(self, collection_id: int) -> bool:
-        """Tell whether the collection is replicated or left out."""
-        return collection_id in self._collections or self.is_gone(collection_id)
-
-    def is_over(self, collection_id: int) -> bool:
-        """Tell whether nothing matters any more that happens to the collection."""
-        unsettled = collection_id in self._passed_over or collection_id in self.left_out
-        return self.is_gone(collection_id) and not unsettled
-
-    def is_gone(self, collection_id: int) -> bool:
-        """Tell whether nothing more will be done for the collection."""
-        return collection_id in self._gone
-
-    def has_missed(self, meta: CollectionMeta) -> bool:
-        """Tell whether rows of a collection were passed over when they were read.
-
-        It was not selected then, under an earlier name.
-        """
-        read = [c for c in meta.channels if c in self._channels]
-        passed = all(self._channels.applied(c) > meta.created for c in read)
-        return meta.id in self._passed_over or (
-            not self.knows(meta.id) and bool(read) and passed
-        )
-
-    def get(self, collection_id: int) -> Collection | None:
-        """Return a collection that is being replicated."""
-        return self._collections.get(collection_id)
-
-    def databases(self) -> set[str]:
-        """Return the databases that have collections which are replicated."""
-        return {each.entry.database for each in self._collections.values()}
-
-    def is_shared(self, database: str) -> bool:
-        """Tell whether another database's collections are in this one at the target."""
-        there = self._spec.target_database(database)
-        entries = [collection.entry for collection in self._collections.values()]
-        foreign = [each for each in entries if each.database != database]
-        return any(self.names.there(each)[0] == there for each in foreign)
-
-    def live_channels(self) -> set[str]:
-        """Return the channels of all collections being replicated."""
-        return {name for c in self._collections.values() for name in c.channels}
+        """Know a collection from an earlier run; have it created if that was begun."""
+        if creation := self._adoption.restore(entry):
+            self._deliver_creation(creation, ())
 
     def awaited(self) -> set[str]:
         """Return the channels without which rows that were read cannot go on."""
         found: set[str] = set()
-        for collection in self._collections.values():
-            found |= collection.lanes.awaited()
+        for collection in self.collections:
+            found |= collection.barriers.awaited()
             if collection.backlog:
-                for holder in map(self.names.owner, collection.waits_for):
-                    if holder in self._collections:
-                        found |= self._collections[holder].lanes.open()
+                for owner in map(self.names.owner, collection.waits_for):
+                    if owner and (holder := self.collections.get(owner)):
+                        found |= holder.barriers.open()
         return found
-
-    def appliers(self) -> list[ActorRef[Any]]:
-        """Return the appliers started so far."""
-        return [c.applier for c in self._collections.values() if c.applier is not None]
 
     def route(
         self,
@@ -168,199 +96,12 @@ class Router:
         """Give every change of a window to its collection, with ``checkpoint``."""
         for key, run in groupby(window.changes, key=_run_key):
             if isinstance(key, int):
-                self._rows(channel, key, run, checkpoint, may_exist=may_exist)
+                self._route_rows(channel, key, run, checkpoint, may_exist=may_exist)
                 continue
             for change in run:
-                self._operation(channel, change, checkpoint)
+                self._route_operation(channel, change, checkpoint)
 
-    def give(self, collection: Collection, work: Work) -> None:
-        """Give a collection an operation from beside the log."""
-        self._deliver(collection, [work])
-
-    def give_told(self, collection: Collection, work: CatalogOperation) -> None:
-        """Give a collection what the catalog told of."""
-        self.names.take(collection, work)
-        self.give(collection, work)
-
-    def ended(self, collection_id: int) -> None:
-        """Forget a dropped collection, and let those go on that want its names."""
-        collection = self._collections.pop(collection_id)
-        self._gone.add(collection_id)
-        if collection.applier is not None:
-            collection.applier.stop(block=False)
-        self.names.ended(collection.entry)
-        self._free(collection_id)
-        for alias in self.names.aliases_of(collection_id):
-            self.point(alias, None)
-
-    def renamed(self, collection_id: int, name: FullName) -> None:
-        """Know a collection by another name, and let those go on that want the old."""
-        collection = self._collections[collection_id]
-        earlier = collection.entry
-        collection.entry = replace(earlier, database=name[0], name=name[1])
-        self.names.renamed(earlier, collection.entry)
-        self._free(collection_id)
-
-    def kept(self, collection_id: int) -> None:
-        """Leave out those that want the name of a collection which the target keeps."""
-        self._kept.add(collection_id)
-        self.names.kept(collection_id)
-        self._free(collection_id)
-        for other in list(self._collections.values()):
-            if collection_id in other.waits_for:
-                del self._collections[other.entry.collection_id]
-                self._discard((*other.backlog, *other.lanes.waiting()))
-                self._set_aside(other.entry, _KEPT)
-
-    def _discard(self, items: Iterable[Work]) -> None:
-        """Let go of what has not been handed over."""
-        for item in items:
-            if isinstance(item, RowChunk):
-                item.memory.release()
-            self._context.release(item.checkpoints)
-
-    def point(self, alias: FullName, collection_id: int | None) -> None:
-        """Know what an alias of the target stands for; if for nothing, it is free."""
-        self.names.point(alias, collection_id)
-        if collection_id is None:
-            self._free(alias)
-
-    def stopped(self, collection_id: int) -> None:
-        """Send a set-aside collection no more rows; its drop may still matter."""
-        collection = self._collections[collection_id]
-        collection.entry = replace(collection.entry, state=CollectionState.SET_ASIDE)
-
-    def _rows(
-        self,
-        channel: str,
-        collection_id: int,
-        run: Iterable[Change],
-        checkpoint: PendingCheckpoint,
-        *,
-        may_exist: bool,
-    ) -> None:
-        if not self.knows(collection_id):
-            self._create(collection_id, checkpoint)
-        collection = self._collections.get(collection_id)
-        if collection is None or collection.entry.state is not CollectionState.LIVE:
-            return
-        rows = tuple(c for c in run if isinstance(c, Insert | Delete))
-        if not collection.lanes.matters(channel, rows[0]):
-            return
-        parts = (self._context.acquire(checkpoint),)
-        memory = self._context.budget.hold(total_cost(rows))
-        chunk = RowChunk(rows, parts, may_exist, memory)
-        self._deliver(collection, collection.lanes.add(channel, chunk))
-
-    def _operation(
-        self, channel: str, change: Change, checkpoint: PendingCheckpoint
-    ) -> None:
-        match change:
-            case CreateCollection():
-                if not self.knows(change.collection):
-                    self._create(change.collection, checkpoint)
-            case DropCollection() | DropPartition():
-                self._barrier(channel, change, checkpoint)
-            case Unknown():
-                self._context.record_unknown(change)
-
-    def _barrier(
-        self,
-        channel: str,
-        change: DropCollection | DropPartition,
-        checkpoint: PendingCheckpoint,
-    ) -> None:
-        collection = self._collections.get(change.collection)
-        if collection is not None and collection.lanes.matters(channel, change):
-            step = BarrierOperation(change, (self._context.acquire(checkpoint),))
-            self._deliver(collection, collection.lanes.add(channel, step))
-
-    def _create(self, collection_id: int, checkpoint: PendingCheckpoint) -> None:
-        """Replicate a collection from here on, if the catalog has it.
-
-        Each channel says CreateCollection, and the first one counts. After a restart a
-        channel may have it behind its checkpoint while another, which held it back, has
-        not said it yet: then the collection's first rows count.
-        """
-        meta = self._catalog.collection(collection_id)
-        if meta is None or meta.dropping:
-            self._gone.add(collection_id)
-            return
-        if not meta.available:
-            raise TransientError(f"the source is still creating {meta.name}")
-        if not self._spec.selects(meta.database, meta.name):
-            self._gone.add(collection_id)
-            self._passed_over.add(collection_id)
-            return
-        why = f"collection {meta.name} is new"
-        if lost := self._subscriptions.add([meta], why):
-            self.leave_out(excluded_entry_of(meta), lost[meta.id])
-            return
-        entry = entry_of(meta)
-        if holder := self._holder_of_name(entry):
-            self._set_aside(entry, holder)
-            return
-        collection = self._add(entry, exists=False)
-        definition = definition_of(meta, self.names.there(entry))
-        create = CreateCollectionWork(definition, (self._context.acquire(checkpoint),))
-        self._deliver(collection, [create])
-
-    def _go_on_creating(self, entry: CollectionEntry) -> None:
-        """Create again what may be there; if the source dropped it since, it only goes."""
-        meta = self._catalog.collection(entry.collection_id)
-        if meta is None or meta.dropping:
-            self._add(replace(entry, state=CollectionState.DROPPING), exists=True)
-            return
-        live = replace(entry, state=CollectionState.LIVE)
-        work = CreateCollectionWork(definition_of(meta, self.names.there(entry)), ())
-        self._deliver(self._add(live, exists=False), [work])
-
-    def _add(self, entry: CollectionEntry, *, exists: bool) -> Collection:
-        applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
-        waits_for = self.names.holders(entry)
-        collection = Collection(entry, ShardBarriers(applied), exists, waits_for)
-        self._collections[entry.collection_id] = collection
-        return collection
-
-    def _free(self, holder: int | FullName) -> None:
-        """Let those go on that waited for a collection or an alias to give up a name.
-
-        A collection that was renamed may have been given the very name that they want.
-        """
-        for other in self._collections.values():
-            if holder in other.waits_for - self.names.holders(other.entry):
-                other.waits_for.discard(holder)
-                backlog, other.backlog = other.backlog, []
-                self._deliver(other, backlog)
-
-    def _holder_of_name(self, entry: CollectionEntry) -> str | None:
-        """Return what else will go on to be at the target what this is to be there.
-
-        One that the source has dropped meanwhile, or renamed, only has to be waited for.
-        """
-        for other in self.names.alike(entry):
-            if other.collection_id in self._kept:
-                return _KEPT
-            if (other.database, other.name) != (entry.database, entry.name):
-                meta = self._catalog.collection(other.collection_id)
-                if meta and not meta.dropping and self.names.stays(other, meta):
-                    return f"{other.database}.{other.name}"
-        task_id = self._names.take(self.names.there(entry))
-        return f"a collection of task {task_id}" if task_id else None
-
-    def _set_aside(self, entry: CollectionEntry, holder: str) -> None:
-        """Leave out a collection whose name at the target another one has."""
-        remedy = "create a task whose name_mapping gives each a name of its own"
-        if holder == _KEPT:
-            remedy = "rename or drop that one at the target"
-        there = ".".join(self.names.there(entry))
-        error = CollectionError(
-            f"{entry.database}.{entry.name} would be {there} at the target, which "
-            f"{holder} is: {remedy}"
-        )
-        self.leave_out(entry, error)
-
-    def _deliver(self, collection: Collection, items: Iterable[Work]) -> None:
+    def deliver(self, collection: Collection, *items: Work) -> None:
         """Hand work over, or keep it while another collection still has the name."""
         if collection.waits_for:
             collection.backlog.extend(items)
@@ -369,6 +110,139 @@ class Router:
             self._context.budget.work_added()
             if collection.queue.put(item):
                 self._applier(collection).tell(WorkArrived())
+
+    def start(self, collection: Collection, work: CatalogOperation) -> None:
+        """Deliver an operation of the catalog's; the name that it gives is on its way."""
+        self.names.start(collection, work)
+        self.deliver(collection, work)
+
+    def hear(self, message: Any) -> None:
+        """Notice what an applier has done."""
+        match message:
+            case CollectionDropped(collection_id):
+                self._dropped(collection_id)
+            case CollectionRenamed(collection_id, database, name):
+                self._renamed(collection_id, (database, name))
+            case RenameRefused(collection_id):
+                self._rename_refused(collection_id)
+            case AliasMoved(alias, collection_id):
+                self._alias_moved(alias, collection_id)
+            case CollectionSuspended(collection_id):
+                self.collections.suspend(collection_id)
+
+    def _dropped(self, collection_id: int) -> None:
+        """Let those go on that want the names of a collection which is dropped."""
+        collection = self.collections.get(collection_id)
+        if collection is None:
+            return
+        if collection.applier is not None:
+            collection.applier.stop(block=False)
+        self.collections.end(collection_id)
+        self.names.dropped(collection.entry)
+        self._free(collection_id)
+        for alias in self.names.aliases_of(collection_id):
+            self._alias_moved(alias, None)
+
+    def _renamed(self, collection_id: int, name: FullName) -> None:
+        """Know a collection by another name, and let those go on that want the old."""
+        collection = self.collections.get(collection_id)
+        if collection is not None:
+            earlier = collection.entry
+            collection.entry = replace(earlier, database=name[0], name=name[1])
+            self.names.renamed(earlier, collection.entry)
+            self._free(collection_id)
+
+    def _rename_refused(self, collection_id: int) -> None:
+        """Exclude those that want the name of a collection which the target keeps."""
+        if collection := self.collections.get(collection_id):
+            collection.keeps_name = True
+        self.names.rename_refused(collection_id)
+        self._free(collection_id)
+        for other in self.collections:
+            if collection_id in other.waits_for:
+                self._discard((*other.backlog, *other.barriers.waiting()))
+                self._adoption.exclude_unnamed(other.entry)
+
+    def _alias_moved(self, alias: FullName, collection_id: int | None) -> None:
+        """Know what an alias of the target stands for; if for nothing, it is free."""
+        self.names.point(alias, collection_id)
+        if collection_id is None:
+            self._free(alias)
+
+    def _free(self, holder: int | FullName) -> None:
+        """Let those go on that waited for a collection or an alias to give up a name.
+
+        A collection that was renamed may have been given the very name that they want.
+        """
+        for other in self.collections:
+            if holder in other.waits_for - self.names.holders(other.entry):
+                other.waits_for.discard(holder)
+                backlog, other.backlog = other.backlog, []
+                self.deliver(other, *backlog)
+
+    def _discard(self, items: Iterable[Work]) -> None:
+        """Let go of what has not been handed over."""
+        for item in items:
+            if isinstance(item, RowChunk):
+                item.memory.release()
+            self._context.release(item.checkpoints)
+
+    def _route_rows(
+        self,
+        channel: str,
+        collection_id: int,
+        run: Iterable[Change],
+        checkpoint: PendingCheckpoint,
+        *,
+        may_exist: bool,
+    ) -> None:
+        self._create_unknown(collection_id, checkpoint)
+        collection = self.collections.get(collection_id)
+        if collection is None or collection.status is not Status.LIVE:
+            return
+        rows = tuple(c for c in run if isinstance(c, Insert | Delete))
+        if not collection.barriers.matters(channel, rows[0]):
+            return
+        parts = (self._context.acquire(checkpoint),)
+        memory = self._context.budget.hold(total_cost(rows))
+        chunk = RowChunk(rows, parts, may_exist, memory)
+        self.deliver(collection, *collection.barriers.add(channel, chunk))
+
+    def _route_operation(
+        self, channel: str, change: Change, checkpoint: PendingCheckpoint
+    ) -> None:
+        match change:
+            case CreateCollection():
+                self._create_unknown(change.collection, checkpoint)
+            case DropCollection() | DropPartition():
+                self._route_barrier(channel, change, checkpoint)
+            case Unknown():
+                self._context.record_unknown(change)
+
+    def _route_barrier(
+        self,
+        channel: str,
+        change: DropCollection | DropPartition,
+        checkpoint: PendingCheckpoint,
+    ) -> None:
+        collection = self.collections.get(change.collection)
+        if collection is not None and collection.barriers.matters(channel, change):
+            step = BarrierOperation(change, (self._context.acquire(checkpoint),))
+            self.deliver(collection, *collection.barriers.add(channel, step))
+
+    def _create_unknown(
+        self, collection_id: int, checkpoint: PendingCheckpoint
+    ) -> None:
+        if self.collections.status(collection_id) is not None:
+            return
+        if creation := self._adoption.create(collection_id):
+            self._deliver_creation(creation, (self._context.acquire(checkpoint),))
+
+    def _deliver_creation(
+        self, creation: Creation, checkpoints: tuple[PendingCheckpoint, ...]
+    ) -> None:
+        collection, definition = creation
+        self.deliver(collection, CreateCollectionWork(definition, checkpoints))
 
     def _applier(self, collection: Collection) -> ActorRef[Any]:
         if collection.applier is None:

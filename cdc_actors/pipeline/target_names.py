@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cdc_actors.changes import FullName
-    from cdc_actors.pipeline.collection import Collection
+    from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.pipeline.work import CatalogOperation
     from cdc_actors.source.catalog.client import CollectionMeta
@@ -19,141 +19,150 @@ if TYPE_CHECKING:
 
 
 class TargetNames:
-    """The names that one stream has at the target. The reader's thread."""
+    """The names that one run has at the target. The reader's thread.
+
+    ``_pending_names`` and ``_pending_aliases`` are names that a collection is about to get
+    as its own, or as an alias: an operation that gives it is under way.
+    """
 
     def __init__(
         self,
         spec: TaskSpec,
-        shared: TaskReservations,
-        collections: Mapping[int, Collection],
+        reservations: TaskReservations,
+        collections: CollectionTable,
     ) -> None:
-        """``shared`` are all tasks' names, ``collections`` the router's."""
         self._spec = spec
-        self._shared = shared
+        self._reservations = reservations
         self._collections = collections
-        self._moving: dict[FullName, int] = {}
-        self._coming: dict[FullName, int] = {}
+        self._pending_names: dict[FullName, int] = {}
+        self._pending_aliases: dict[FullName, int] = {}
         self._aliases: dict[FullName, int] = {}
 
     def restore(self, aliases: Mapping[FullName, int]) -> None:
         """Know what earlier runs brought to the target: aliases, renames half done."""
         for (_, alias), collection_id in aliases.items():
             if collection := self._collections.get(collection_id):
-                there = self.there(collection.entry)[0], alias
-                self._aliases[there] = collection_id
-        for collection in self._collections.values():
+                name = self.target_name(collection.entry)[0], alias
+                self._aliases[name] = collection_id
+        for collection in self._collections:
             if begun := collection.entry.renaming:
-                there = self._spec.target_name(*begun.new_name)
-                self._coming[there] = collection.entry.collection_id
+                name = self._spec.target_name(*begun.new_name)
+                self._pending_names[name] = collection.entry.collection_id
 
-    def there(self, entry: CollectionEntry) -> FullName:
+    def target_name(self, entry: CollectionEntry) -> FullName:
         """Return what the target calls a collection."""
         return self._spec.target_name(entry.database, entry.name)
 
-    def alike(self, entry: CollectionEntry) -> list[CollectionEntry]:
-        """Return the collections that are called at the target as this one is to be."""
-        others = [collection.entry for collection in self._collections.values()]
-        return [each for each in others if self.there(each) == self.there(entry)]
+    def named(self, name: FullName) -> list[Collection]:
+        """Return the collections that are, or are to be, called so at the target."""
+        return [c for c in self._collections if self.target_name(c.entry) == name]
 
-    def stays(self, entry: CollectionEntry, meta: CollectionMeta) -> bool:
+    def still_named(self, entry: CollectionEntry, meta: CollectionMeta) -> bool:
         """Tell whether the source still calls a collection what the target does."""
-        return self._spec.target_name(meta.database, meta.name) == self.there(entry)
+        name = self._spec.target_name(meta.database, meta.name)
+        return name == self.target_name(entry)
+
+    def is_shared(self, database: str) -> bool:
+        """Tell whether another database's collections are in this one at the target."""
+        shared = self._spec.target_database(database)
+        entries = [collection.entry for collection in self._collections]
+        foreign = [each for each in entries if each.database != database]
+        return any(self.target_name(each)[0] == shared for each in foreign)
 
     def holders(self, entry: CollectionEntry) -> set[int | FullName]:
         """Return the collections, by id, and the alias that have a collection's name.
 
         One that is about to get the name has it.
         """
-        found: set[int | FullName] = {each.collection_id for each in self.alike(entry)}
-        name = self.there(entry)
-        if name in self._coming:
-            found.add(self._coming[name])
+        name = self.target_name(entry)
+        found: set[int | FullName] = {c.entry.collection_id for c in self.named(name)}
+        if name in self._pending_names:
+            found.add(self._pending_names[name])
         found.discard(entry.collection_id)
-        return found | {name} if name in {*self._aliases, *self._moving} else found
+        is_alias = name in self._aliases or name in self._pending_aliases
+        return found | {name} if is_alias else found
 
     def owner(self, holder: int | FullName) -> int | None:
         """Return the collection behind what ``holders`` returned."""
         if isinstance(holder, int):
             return holder
-        return self._aliases.get(holder, self._moving.get(holder))
+        return self._aliases.get(holder, self._pending_aliases.get(holder))
 
-    def is_free_for(self, collection: Collection, work: CatalogOperation) -> bool:
-        """Tell whether the name at the target that an operation is about can be had.
+    def try_reserve(self, collection: Collection, work: CatalogOperation) -> bool:
+        """Reserve the name at the target that a rename gives; tell whether it is free.
 
         No other collection may have it, nor an alias or another task the new name of a
-        collection, nor may an alias or a collection be about to get it.
+        collection, nor may an alias or a collection be about to get it. An alias needs no
+        reservation, and what gives no name is always free.
         """
         name = self._name_of(collection, work)
         if name is None:
             return True
         own = collection.entry.collection_id
-        if name in self._moving or self._coming.get(name, own) != own:
+        if name in self._pending_aliases or self._pending_names.get(name, own) != own:
             return False
         if self.holder_for(collection, work) is not None:
             return False
         if work.kind != RENAME_COLLECTION:
             return True
-        return name not in self._aliases and self._shared.take(name) is None
+        return name not in self._aliases and self._reservations.take(name) is None
 
     def holder_for(self, collection: Collection, work: CatalogOperation) -> int | None:
         """Return the other collection that has the name which an operation gives."""
         name = self._name_of(collection, work)
         if name is None or work.kind == DROP_ALIAS:
             return None
-        others = [c.entry for c in self._collections.values() if c is not collection]
-        found = [each for each in others if self.there(each) == name]
-        return found[0].collection_id if found else None
+        others = [each for each in self.named(name) if each is not collection]
+        return others[0].entry.collection_id if others else None
 
     def held_elsewhere(self, collection: Collection, work: CatalogOperation) -> str:
         """Say which other task has the name that a rename is to give, if one has."""
         name = self._name_of(collection, work)
-        task_id = self._shared.held_by_another(name) if name else None
+        task_id = self._reservations.held_by_another(name) if name else None
         if name is None or task_id is None:
             return ""
         return (
             f"{'.'.join(name)} at the target, which a collection of task {task_id} is"
         )
 
-    def is_outdated(self, collection: Collection, work: CatalogOperation) -> bool:
+    def is_superseded(self, collection: Collection, work: CatalogOperation) -> bool:
         """Tell whether a newer collection has been given the name meanwhile."""
         holder = self._collections.get(self.holder_for(collection, work) or 0)
         return holder is not None and holder.entry.created > work.timestamp
 
-    def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
-        """Know that a collection has the name that it was about to get."""
-        self._coming.pop(self.there(now), None)
-        self._let_go(self.there(earlier))
-
-    def ended(self, entry: CollectionEntry) -> None:
-        """Leave to others the name of a collection that is dropped."""
-        self.kept(entry.collection_id)
-        self._let_go(self.there(entry))
-
-    def kept(self, collection_id: int) -> None:
-        """Know that a collection gets no other name any more."""
-        lost = [name for name, to in self._coming.items() if to == collection_id]
-        for name in lost:
-            del self._coming[name]
-            self._let_go(name)
-
-    def _let_go(self, name: FullName) -> None:
-        """Leave a name to other tasks, unless a collection here has it or waits for it."""
-        others = [collection.entry for collection in self._collections.values()]
-        if all(self.there(each) != name for each in others):
-            self._shared.free(name)
-
-    def take(self, collection: Collection, work: CatalogOperation) -> None:
+    def start(self, collection: Collection, work: CatalogOperation) -> None:
         """Know that an operation that gives a name, or an alias, is under way."""
         name = self._name_of(collection, work)
         if name is not None:
-            under_way = (
-                self._moving if isinstance(work.detail, AliasDetail) else self._coming
-            )
-            under_way[name] = collection.entry.collection_id
+            is_alias = isinstance(work.detail, AliasDetail)
+            pending = self._pending_aliases if is_alias else self._pending_names
+            pending[name] = collection.entry.collection_id
+
+    def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
+        """Know that a collection has the name that it was about to get."""
+        self._pending_names.pop(self.target_name(now), None)
+        self._release(self.target_name(earlier))
+
+    def dropped(self, entry: CollectionEntry) -> None:
+        """Leave to others the names of a collection that is dropped."""
+        self.rename_refused(entry.collection_id)
+        self._release(self.target_name(entry))
+
+    def rename_refused(self, collection_id: int) -> None:
+        """Know that a collection does not get another name any more."""
+        pending = self._pending_names.items()
+        for name in [name for name, owner in pending if owner == collection_id]:
+            del self._pending_names[name]
+            self._release(name)
+
+    def _release(self, name: FullName) -> None:
+        """Leave a name to other tasks, unless a collection here has it or waits for it."""
+        if not self.named(name):
+            self._reservations.free(name)
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias stands for now; None is for nothing."""
-        self._moving.pop(alias, None)
+        self._pending_aliases.pop(alias, None)
         if collection_id is None:
             self._aliases.pop(alias, None)
         else:
@@ -161,10 +170,10 @@ class TargetNames:
 
     def aliases_of(self, collection_id: int) -> list[FullName]:
         """Return the aliases that stand for a collection, and not soon for another."""
-        standing = self._aliases.keys() - self._moving.keys()
-        return [alias for alias in standing if self._aliases[alias] == collection_id]
+        settled = self._aliases.keys() - self._pending_aliases.keys()
+        return [alias for alias in settled if self._aliases[alias] == collection_id]
 
-    def behind(self, database: str, alias: str) -> Collection | None:
+    def collection_of_alias(self, database: str, alias: str) -> Collection | None:
         """Return what an alias of a database of the source stands for at the target."""
         for (_, name), owner in self._aliases.items():
             collection = self._collections.get(owner)
@@ -179,6 +188,6 @@ class TargetNames:
             case RenameDetail(new_name):
                 return self._spec.target_name(*new_name)
             case AliasDetail(alias):
-                return self.there(collection.entry)[0], alias
+                return self.target_name(collection.entry)[0], alias
             case _:
                 return None

@@ -148,10 +148,10 @@ class Stage:
         self.tick = 1 << 60
         self.behind = False
         known = SimpleNamespace(entry=entry, channels=("c",))
-        router = SimpleNamespace(get=lambda _id: known, is_gone=lambda _id: False)
+        router = SimpleNamespace(get=lambda _id: known, is_ignored=lambda _id: False)
         pending = SimpleNamespace(
-            add=lambda work, _since, _id: self.told.append(work),
-            take_back=self._take_back,
+            defer=lambda work, _since, _id: self.told.append(work),
+            withdraw=self._take_back,
         )
         channels = SimpleNamespace(
             tick=lambda _channel: self.tick, is_behind=lambda _channel: self.behind

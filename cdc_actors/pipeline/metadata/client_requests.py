@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.metadata.name_history import NameHistory
-    from cdc_actors.pipeline.router import Router
     from cdc_actors.replication.progress import PendingCheckpoint
     from cdc_actors.source.catalog.client import Catalog
     from cdc_actors.tasks import TaskSpec
@@ -25,14 +24,12 @@ class ClientRequests:
     def __init__(
         self,
         context: RunContext,
-        router: Router,
         indexes_and_loads: IndexesAndLoads,
         catalog: Catalog,
         name_history: NameHistory,
         spec: TaskSpec,
     ) -> None:
         self._context = context
-        self._router = router
         self._catalog = catalog
         self._name_history = name_history
         self._indexes_and_loads = indexes_and_loads
@@ -61,5 +58,5 @@ class ClientRequests:
         if not behind:
             meta = self._catalog.find(request.database, name)
             if meta is not None and self._spec.selects(meta.database, meta.name):
-                self._name_history.see(meta)
-        return self._name_history.holder(request.database, name, request.timestamp)
+                self._name_history.record(meta)
+        return self._name_history.lookup_at(request.database, name, request.timestamp)

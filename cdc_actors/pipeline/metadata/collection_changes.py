@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cdc_actors.changes import FullName
+    from cdc_actors.pipeline.collection_table import CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.pending import PendingOperations
-    from cdc_actors.pipeline.router import Router
     from cdc_actors.source.catalog.client import (
         Aliases,
         Catalog,
@@ -40,27 +40,27 @@ if TYPE_CHECKING:
 
 
 class CollectionChanges:
-    """Parks what the catalog tells until its time has come. The reader's thread."""
+    """Defers what the catalog tells until its time has come. The reader's thread."""
 
     def __init__(
         self,
         context: RunContext,
-        router: Router,
+        collections: CollectionTable,
         pending: PendingOperations,
         catalog: Catalog,
         indexes_and_loads: IndexesAndLoads,
         spec: TaskSpec,
     ) -> None:
         self._context = context
-        self._router = router
+        self._collections = collections
         self._pending = pending
         self._catalog = catalog
         self._indexes_and_loads = indexes_and_loads
         self._spec = spec
-        self._partitions: set[int] = set()
+        self._partitions: dict[int, set[int]] = {}
         self._names: dict[int, FullName] = {}
         self._aliases: dict[FullName, int] = {}
-        self._since: dict[FullName, int] = {}
+        self._since: dict[FullName, tuple[int, int]] = {}
         self._imports: set[int] = set()
         self._new_imports: list[ImportMeta] = []
 
@@ -73,18 +73,19 @@ class CollectionChanges:
             self._imports.update(entry.imports)
             self._go_on_renaming(entry)
 
-    def see(self, meta: CollectionMeta) -> None:
-        """Park what is new of a collection that is there and selected, or known."""
+    def update(self, meta: CollectionMeta) -> None:
+        """Defer what is new of a collection that is there and selected, or known."""
+        known = self._partitions.get(meta.id, set())
+        self._partitions[meta.id] = set(meta.partitions)
         for partition_id, partition in meta.partitions.items():
-            if partition_id not in self._partitions:
-                self._partitions.add(partition_id)
+            if partition_id not in known:
                 work = CreatePartitionWork(partition.name, partition.created)
-                self._pending.add(work, partition.created, meta.id)
-        self._see_name(meta)
+                self._pending.defer(work, partition.created, meta.id)
+        self._update_name(meta)
         self._indexes_and_loads.update(meta)
 
-    def see_aliases(self, found: Aliases) -> None:
-        """Park what was done to aliases of the task's collections."""
+    def update_aliases(self, found: Aliases) -> None:
+        """Defer what was done to aliases of the task's collections."""
         ours = {
             key: alias
             for key, alias in found.items()
@@ -93,27 +94,42 @@ class CollectionChanges:
         }
         for key in self._aliases.keys() - ours.keys():
             gone = found[key].since if key in found else self._catalog.alias_ended(*key)
-            self._park_alias(DROP_ALIAS, key, self._aliases.pop(key), gone)
+            self._defer_alias(DROP_ALIAS, key, self._aliases.pop(key), gone)
         for key, alias in ours.items():
             known = self._aliases.get(key)
             if known != alias.collection_id:
                 self._aliases[key] = alias.collection_id
                 kind = ALTER_ALIAS if known else CREATE_ALIAS
-                self._park_alias(kind, key, alias.collection_id, alias.since)
+                self._defer_alias(kind, key, alias.collection_id, alias.since)
 
-    def see_imports(self, found: Iterable[ImportMeta]) -> None:
-        """Notice rows that came past the log."""
-        for each in found:
-            if each.id not in self._imports:
-                self._imports.add(each.id)
-                self._new_imports.append(each)
+    def update_imports(self, found: Iterable[ImportMeta]) -> None:
+        """Notice rows that came past the log; ``found`` are all that the catalog has."""
+        imports = {each.id: each for each in found}
+        waiting = {each.id for each in self._new_imports}
+        self._new_imports = [
+            each
+            for each in imports.values()
+            if each.id in waiting or each.id not in self._imports
+        ]
+        self._imports = set(imports)
+
+    def forget(self, collection_id: int) -> None:
+        """Keep nothing of a collection that is gone."""
+        self._partitions.pop(collection_id, None)
+        self._names.pop(collection_id, None)
+        aliases, since = self._aliases.items(), self._since.items()
+        self._aliases = {key: to for key, to in aliases if to != collection_id}
+        self._since = {key: at for key, at in since if at[0] != collection_id}
+        self._new_imports = [
+            each for each in self._new_imports if each.collection_id != collection_id
+        ]
 
     def advance(self) -> None:
         """Compare, or write down, what is of collections that have come to be known."""
         self._indexes_and_loads.advance()
         found, self._new_imports = self._new_imports, []
         for each in found:
-            collection = self._router.get(each.collection_id)
+            collection = self._collections.get(each.collection_id)
             if collection is not None:
                 operation = Operation(
                     kind=IMPORT,
@@ -124,20 +140,22 @@ class CollectionChanges:
                     detail={"import": each.id, "rows": each.rows},
                 )
                 self._context.record(RecordOperationApplied(operation))
-            elif not self._router.is_gone(each.collection_id):
+            elif not self._collections.is_ignored(each.collection_id):
                 self._new_imports.append(each)
 
     def _go_on_renaming(self, entry: CollectionEntry) -> None:
         """Have a rename finished that was under way when an earlier run ended."""
-        if entry.renaming is not None and not self._router.is_gone(entry.collection_id):
+        if entry.renaming is not None and not self._collections.is_ignored(
+            entry.collection_id
+        ):
             begun = entry.renaming
             self._names[entry.collection_id] = begun.new_name
             detail = RenameDetail(begun.new_name)
             work = CatalogOperation(RENAME_COLLECTION, begun.timestamp, detail)
-            self._pending.add(work, begun.timestamp, entry.collection_id)
+            self._pending.defer(work, begun.timestamp, entry.collection_id)
 
-    def _see_name(self, meta: CollectionMeta) -> None:
-        collection = self._router.get(meta.id)
+    def _update_name(self, meta: CollectionMeta) -> None:
+        collection = self._collections.get(meta.id)
         if collection is None:
             return
         entry = collection.entry
@@ -146,12 +164,12 @@ class CollectionChanges:
             self._names[meta.id] = now
             since = meta.names[-1].since if len(meta.names) > 1 else meta.altered
             work = CatalogOperation(RENAME_COLLECTION, since, RenameDetail(now))
-            self._pending.add(work, since, meta.id)
+            self._pending.defer(work, since, meta.id)
 
     def _takes(self, collection_id: int) -> bool:
         """Tell whether the task replicates a collection, or will."""
-        if self._router.knows(collection_id):
-            return not self._router.is_gone(collection_id)
+        if self._collections.status(collection_id) is not None:
+            return not self._collections.is_ignored(collection_id)
         meta = self._catalog.collection(collection_id)
         return (
             meta is not None
@@ -159,9 +177,12 @@ class CollectionChanges:
             and self._spec.selects(meta.database, meta.name)
         )
 
-    def _park_alias(self, kind: str, key: FullName, owner: int, timestamp: int) -> None:
+    def _defer_alias(
+        self, kind: str, key: FullName, owner: int, timestamp: int
+    ) -> None:
         """Never before what was told last: the catalog may have forgotten the time."""
-        since = self._since[key] = max(timestamp, self._since.get(key, 0))
-        self._pending.add(
+        since = max(timestamp, self._since.get(key, (0, 0))[1])
+        self._since[key] = owner, since
+        self._pending.defer(
             CatalogOperation(kind, since, AliasDetail(key[1])), since, owner, alias=key
         )

@@ -23,8 +23,9 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from cdc_actors.pipeline.collection_table import CollectionTable
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.router import Router
+    from cdc_actors.pipeline.target_names import TargetNames
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
 
@@ -39,14 +40,16 @@ class Databases:
     def __init__(
         self,
         context: RunContext,
-        router: Router,
+        collections: CollectionTable,
+        names: TargetNames,
         target: Connection,
         spec: TaskSpec,
         known: Mapping[str, bool],
     ) -> None:
         """``known`` are those that earlier runs made; False: that may be half done."""
         self._context = context
-        self._router = router
+        self._collections = collections
+        self._names = names
         self._target = target
         self._spec = spec
         self._begun = set(known)
@@ -54,13 +57,13 @@ class Databases:
         self._there: set[str] = set()
         self._gone: set[str] = set()
 
-    def see(self, found: Iterable[str]) -> None:
+    def update(self, found: Iterable[str]) -> None:
         """Know which databases the source has now.
 
         One that came and went between two looks may have been made with its collections.
         """
         self._there = set(filter(self._is_ours, found))
-        filled = filter(self._is_ours, self._router.databases())
+        filled = filter(self._is_ours, self._collections.databases())
         self._gone = self._gone.union(self._begun, filled) - self._there
 
     def advance(self) -> None:
@@ -68,7 +71,7 @@ class Databases:
         for name in sorted(self._there - self._made):
             self._create(name)
         if self._gone:
-            for name in sorted(self._gone - self._router.databases()):
+            for name in sorted(self._gone - self._collections.databases()):
                 self._drop(name)
 
     def _is_ours(self, name: str) -> bool:
@@ -94,7 +97,7 @@ class Databases:
         collection that another database has there.
         """
         there = self._spec.target_database(name)
-        if self._router.is_shared(name):
+        if self._names.is_shared(name):
             raise OperationRefusedError(
                 f"{there} at the target holds collections of other databases, too"
             )

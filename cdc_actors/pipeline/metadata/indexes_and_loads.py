@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdc_actors.pipeline.channels import Channels
+    from cdc_actors.pipeline.collection_table import CollectionTable
     from cdc_actors.pipeline.pending import PendingOperations
-    from cdc_actors.pipeline.router import Router
     from cdc_actors.source.catalog.client import (
         Catalog,
         CollectionMeta,
@@ -83,14 +83,14 @@ class IndexesAndLoads:
 
     def __init__(
         self,
-        router: Router,
+        collections: CollectionTable,
         pending: PendingOperations,
         channels: Channels,
         catalog: Catalog,
         requests: str,
     ) -> None:
         """``requests`` is the channel of clients' requests."""
-        self._router = router
+        self._known = collections
         self._pending = pending
         self._channels = channels
         self._catalog = catalog
@@ -112,7 +112,7 @@ class IndexesAndLoads:
         what the catalog told of them before this was known is out of date.
         """
         request = work.request
-        self._pending.add(work, request.timestamp, owner)
+        self._pending.defer(work, request.timestamp, owner)
         known = self._get(owner)
         known.requested_at = max(known.requested_at, request.timestamp)
         if request.kind not in _OF_ALL:
@@ -120,7 +120,7 @@ class IndexesAndLoads:
         known.requested = True
         known.loaded = Loaded(whole=True) if request.kind == LOAD_COLLECTION else None
         if known.compared:
-            self._pending.take_back(owner, _LOADS)
+            self._pending.withdraw(owner, _LOADS)
             known.since = max(known.since, known.requested_at)
             self._issue_partitions(known)
 
@@ -131,7 +131,7 @@ class IndexesAndLoads:
 
     def advance(self) -> None:
         """Compare what was seen of the collections that are known by now."""
-        self._unread = {i for i in self._unread if not self._router.is_gone(i)}
+        self._unread = {i for i in self._unread if not self._known.is_ignored(i)}
         settled = {
             collection_id: meta
             for collection_id in self._unread
@@ -158,7 +158,7 @@ class IndexesAndLoads:
         return meta if self._newest_tick(meta.id) >= created + SETTLED else None
 
     def _newest_tick(self, collection_id: int) -> int:
-        collection = self._router.get(collection_id)
+        collection = self._known.get(collection_id)
         channels = collection.channels if collection else ()
         return max(map(self._channels.tick, channels), default=0)
 
@@ -170,7 +170,7 @@ class IndexesAndLoads:
         return bool(self._version) and not self._channels.is_behind(self._requests)
 
     def _compare(self, meta: CollectionMeta, found: IndexAndLoadState) -> None:
-        collection = self._router.get(meta.id)
+        collection = self._known.get(meta.id)
         if collection is None:
             return
         known = self._get(meta.id)
@@ -277,7 +277,7 @@ class IndexesAndLoads:
         self, known: _Collection, kind: str, detail: IndexDetail | LoadDetail
     ) -> None:
         work = CatalogOperation(kind, known.since, detail)
-        self._pending.add(work, known.since, known.id)
+        self._pending.defer(work, known.since, known.id)
 
 
 def _creation(index: IndexMeta) -> IndexDetail:

@@ -12,24 +12,28 @@ if TYPE_CHECKING:
 
 
 class NameHistory:
-    """The names of the collections of one stream over time. The reader's thread."""
+    """The names of the collections of one run over time. The reader's thread."""
 
     def __init__(self) -> None:
         self._names: dict[int, tuple[NameSince, ...]] = {}
 
-    def know(self, entry: CollectionEntry) -> None:
+    def register(self, entry: CollectionEntry) -> None:
         """Enter a collection of an earlier run, which the catalog may have forgotten."""
         name = NameSince(entry.created, entry.database, entry.name)
         self._names[entry.collection_id] = (name,)
 
-    def see(self, meta: CollectionMeta) -> None:
+    def record(self, meta: CollectionMeta) -> None:
         """Enter what the catalog says; earlier names that it has forgotten are kept."""
         known = self._names.get(meta.id, ())
         first = meta.names[0].since
         kept = [each for each in known if each.since < first]
         self._names[meta.id] = (*kept, *meta.names)
 
-    def holder(self, database: str, name: str, timestamp: int) -> int | None:
+    def forget(self, collection_id: int) -> None:
+        """Keep nothing of a collection that is gone."""
+        self._names.pop(collection_id, None)
+
+    def lookup_at(self, database: str, name: str, timestamp: int) -> int | None:
         """Return the collection that had the name at a time, the newest of several."""
         since = {
             collection_id: names[-1].since

@@ -18,7 +18,7 @@ from cdc_actors.tasks.details import PropertiesDetail
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
-    from cdc_actors.pipeline.collection import Collection
+    from cdc_actors.pipeline.collection_table import Collection
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.pending import PendingOperations
     from cdc_actors.pipeline.router import Router
@@ -52,7 +52,7 @@ class Properties:
         self._connection: Connection | None = None
         self._not_before = 0.0
 
-    def see(self, meta: CollectionMeta) -> None:
+    def update(self, meta: CollectionMeta) -> None:
         """Have the properties looked up of a collection that was ever altered."""
         if meta.altered > meta.created:
             self._waiting[meta.id] = meta
@@ -62,8 +62,8 @@ class Properties:
         if time.monotonic() < self._not_before:
             return
         for meta in list(self._waiting.values()):
-            collection = self._router.get(meta.id)
-            if self._router.is_gone(meta.id):
+            collection = self._router.collections.get(meta.id)
+            if self._router.collections.is_ignored(meta.id):
                 del self._waiting[meta.id]
             elif collection and self._pending.is_due(collection, meta.altered):
                 try:
@@ -72,6 +72,11 @@ class Properties:
                     self._not_before = time.monotonic() + RETRY_SECONDS
                     return
                 del self._waiting[meta.id]
+
+    def forget(self, collection_id: int) -> None:
+        """Keep nothing of a collection that is gone."""
+        self._waiting.pop(collection_id, None)
+        self._told.pop(collection_id, None)
 
     def close(self) -> None:
         """Close the connection to the source. Idempotent."""
@@ -90,7 +95,7 @@ class Properties:
             told.update(changed)
             detail = PropertiesDetail(changed)
             work = CatalogOperation(ALTER_COLLECTION, meta.altered, detail)
-            self._router.give_told(collection, work)
+            self._router.start(collection, work)
 
     def _api(self) -> Connection:
         if self._connection is None:

@@ -47,7 +47,7 @@ class RbacSync:
         self._passwords = dict(passwords)
         self._told = False
 
-    def see(self, found: RbacMeta) -> None:
+    def update(self, found: RbacMeta) -> None:
         """Do what makes the difference between then and now."""
         if self._target.is_lite:
             self._tell_lite()

@@ -34,12 +34,10 @@ class Stage:
 
     def start(self) -> None:
         """Begin a run with what the task has written down."""
-        router = SimpleNamespace(
-            databases=lambda: self.filled, is_shared=lambda _name: False
-        )
         self.databases = Databases(
             SimpleNamespace(record=self.record),
-            router,
+            SimpleNamespace(databases=lambda: self.filled),
+            SimpleNamespace(is_shared=lambda _name: False),
             SimpleNamespace(call=self.call),
             EVERYTHING,
             self.task.databases,
@@ -66,7 +64,7 @@ class Stage:
     def look(self, *source: str) -> list[str]:
         """See what the source has; return what the target is asked for that."""
         self.asked.clear()
-        self.databases.see(["default", *source])
+        self.databases.update(["default", *source])
         try:
             self.databases.advance()
         except ConnectionError:

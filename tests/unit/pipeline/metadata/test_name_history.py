@@ -18,21 +18,23 @@ def seen(collection_id: int, *names: tuple[int, str]) -> SimpleNamespace:
 def test_name_of_several_in_turn() -> None:
     """A name that was given up and taken again leads to whoever had it at the time."""
     name_history = NameHistory()
-    name_history.see(seen(1, (10, "a"), (20, "b")))
-    name_history.see(seen(2, (30, "a"), (40, "c")))
+    name_history.record(seen(1, (10, "a"), (20, "b")))
+    name_history.record(seen(2, (30, "a"), (40, "c")))
     asked = [(9, "a"), (10, "a"), (19, "a"), (20, "a"), (20, "b"), (30, "a"), (41, "c")]
-    found = [name_history.holder("default", name, at) for at, name in asked]
+    found = [name_history.lookup_at("default", name, at) for at, name in asked]
     assert found == [None, 1, 1, None, 1, 2, 2]
-    assert name_history.holder("other", "a", 15) is None
+    assert name_history.lookup_at("other", "a", 15) is None
 
 
 def test_earlier_names_are_kept() -> None:
     """What the catalog forgets, and what an earlier run knew, is not lost."""
     name_history = NameHistory()
-    name_history.know(
+    name_history.register(
         CollectionEntry(collection_id=1, database="default", name="a", created=10)
     )
-    name_history.see(seen(1, (20, "b")))
-    name_history.see(seen(1, (30, "c")))
-    found = [name_history.holder("default", n, at) for at, n in ((15, "a"), (25, "b"))]
+    name_history.record(seen(1, (20, "b")))
+    name_history.record(seen(1, (30, "c")))
+    found = [
+        name_history.lookup_at("default", n, at) for at, n in ((15, "a"), (25, "b"))
+    ]
     assert found == [1, 1]

@@ -76,7 +76,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     """It is made, filled and granted, under the target's names; and undone in reverse."""
     target = Target()
     follower = access(target, records, frozenset())
-    follower.see(RbacMeta(FACTS, {}))
+    follower.update(RbacMeta(FACTS, {}))
     role, group, *members, grant = target.asked
     assert role.entity.name == "r"
     assert group == milvus_pb2.CreatePrivilegeGroupRequest(group_name="readers")
@@ -90,7 +90,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     assert grant.grantor.privilege.name == "readers"
     assert grant.type == milvus_pb2.Grant
     target.asked.clear()
-    follower.see(RbacMeta(frozenset({("role", "r")}), {}))
+    follower.update(RbacMeta(frozenset({("role", "r")}), {}))
     revoked, *taken, dropped = target.asked
     assert (revoked.type, revoked.db_name) == (milvus_pb2.Revoke, "store")
     assert {each.type for each in taken} == {milvus_pb2.RemovePrivilegesFromGroup}
@@ -101,7 +101,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
 def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
     """What it does not know is written down as refused; the rest is done."""
     target = Target(old=True)
-    access(target, records, frozenset()).see(RbacMeta(FACTS, {}))
+    access(target, records, frozenset()).update(RbacMeta(FACTS, {}))
     refused = [each.kind for each in records if each.refused]
     assert refused == [
         "CreatePrivilegeGroup",
@@ -115,5 +115,5 @@ def test_a_missing_privilege_of_the_tasks_user_is_the_tasks(
 ) -> None:
     """No rule is written down as refused, so that all are tried again later."""
     with pytest.raises(AccessRefusedError):
-        access(Target(closed=True), records, frozenset()).see(RbacMeta(FACTS, {}))
+        access(Target(closed=True), records, frozenset()).update(RbacMeta(FACTS, {}))
     assert records == []
