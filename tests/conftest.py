@@ -6,8 +6,13 @@ import os
 import random
 
 import pytest
+from hypothesis import settings
 
 _COMBINATIONS = ("[up-milvus]", "[down-lite]")
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["tests.support.servers", "tests.support.postgres"]
 

@@ -115,7 +115,10 @@ def create(
         request |= _selection(collections)
     if task_id:
         request["task_id"] = task_id
-    click.echo(api.ask("create", **request)["task_id"])
+    created = api.ask("create", **request)
+    for warning in created.get("warnings", ()):
+        click.echo(f"Warning: {warning}.", err=True)
+    click.echo(created["task_id"])
 
 
 def _read(file: IO[str]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ IGNORED = frozenset(
     }
 )
 
-_RENAMED = {
+RENAMED = {
     "sourceConfig.etcdAddress": "sourceConfig.etcd.address",
     "sourceConfig.etcdRootPath": "sourceConfig.etcd.rootPath",
     "sourceConfig.etcdMetaSubPath": "sourceConfig.etcd.metaSubPath",
@@ -47,8 +47,6 @@ def ignored(dotted: str, value: object) -> bool:
 
 def refusal(dotted: str, value: object) -> str | None:
     """Return why milvus-cdc's key or value is not taken, None if it is not one."""
-    if dotted in _RENAMED:
-        return f"is an old name: write {_RENAMED[dotted]} instead"
     if dotted == "dryRun":
         return "is not supported: a task always writes to its target; remove it"
     if dotted == "metaStoreConfig.storeType" and value in _STORES_OF_MILVUS_CDC:

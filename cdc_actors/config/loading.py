@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_actors.config.auth import Auth
+    from cdc_actors.config.queues import Kafka
 
 _NO_QUEUE = (
     "sourceConfig has no message queue: give the one of the source's Milvus, one of "
@@ -36,6 +37,7 @@ _NO_QUEUE = (
     "`rocksmq: {path: /var/lib/milvus/rdb_data}`, `kafka: {address: 127.0.0.1:9092}` "
     "and `pulsar: {address: pulsar://127.0.0.1:6650}`"
 )
+_MECHANISMS = frozenset({"sasl.mechanism", "sasl.mechanisms"})
 _ONE_QUEUE = "a Milvus has one message queue, so keep one of these sections"
 
 
@@ -77,11 +79,16 @@ def load(
         settings |= from_file(yamlfile.read(path), problems, ignored)
     settings |= from_environment(environ, problems)
     settings |= from_flags(flags)
-    values = _values(settings, problems)
-    _raise_if(problems)
-    config = _config(values)
+    wrong: list[str] = []
+    values = _values(settings, wrong)
     origins = {dotted: _origin(settings.get(dotted)) for dotted in values}
-    _raise_if(list(_conflicts(config, origins)))
+    # What is wrong in itself is not compared with the rest.
+    wrong = wrong or list(_conflicts(_config(values), origins))
+    queues = _queues(settings)
+    if len(queues) != 1:
+        wrong.append(_wrong_queues(queues))
+    _raise_if([*problems, *wrong])
+    config = _config(values)
     warnings = tuple(_warnings(config, ignored))
     return Resolved(config=config, origins=origins, warnings=warnings)
 
@@ -99,11 +106,13 @@ def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, A
             values[dotted] = key.default
         else:
             problems.append(f"{dotted} is missing: it must be {key.expected}")
-    if not queues:
-        problems.append(_NO_QUEUE)
-    elif len(queues) > 1:
-        problems.append(f"{' and '.join(queues.values())}: {_ONE_QUEUE}")
     return values
+
+
+def _wrong_queues(queues: Mapping[str, str]) -> str:
+    if not queues:
+        return _NO_QUEUE
+    return f"{' and '.join(queues.values())}: {_ONE_QUEUE}"
 
 
 def _queues(settings: Mapping[str, Setting]) -> dict[str, str]:
@@ -155,11 +164,18 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     kafka = config.source_config.kafka
     if kafka is not None and bool(kafka.sasl_username) != bool(kafka.sasl_password):
         yield "sourceConfig.kafka needs both of saslUsername and saslPassword, or neither"
+    if kafka is not None and kafka.sasl_username and not _has_mechanism(kafka):
+        yield "sourceConfig.kafka.saslMechanisms is missing: saslUsername needs it"
     etcd = config.source_config.etcd
     if etcd.enable_auth and not etcd.username:
         yield "sourceConfig.etcd.username is missing: enableAuth needs it"
     if etcd.enable_tls and bool(etcd.tls_cert_path) != bool(etcd.tls_key_path):
         yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
+
+
+def _has_mechanism(kafka: Kafka) -> bool:
+    """Without one librdkafka would try Kerberos."""
+    return bool(kafka.sasl_mechanisms or _MECHANISMS & kafka.consumer.keys())
 
 
 def _access_conflicts(

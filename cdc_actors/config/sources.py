@@ -39,8 +39,12 @@ class Setting:
 def from_file(
     file: YamlFile, problems: list[str], ignored: list[str]
 ) -> dict[str, Setting]:
-    """Take the file's keys; those of milvus-cdc without effect go to ``ignored``."""
-    settings = {}
+    """Take the file's keys; those of milvus-cdc without effect go to ``ignored``.
+
+    Its old names of keys count where the new ones are not there.
+    """
+    settings: dict[str, Setting] = {}
+    old: dict[str, Setting] = {}
     for dotted, value in _leaves(file.content, ""):
         if value is None:
             continue
@@ -50,13 +54,15 @@ def from_file(
             ignored.append(dotted)
         elif refusal is not None:
             problems.append(f"{dotted} ({origin}) {refusal}")
+        elif dotted in compat.RENAMED:
+            old[compat.RENAMED[dotted]] = Setting(value, origin, text=False)
         elif dotted in KEYS:
             settings[dotted] = Setting(value, origin, text=False)
         elif dotted in SECTIONS:
             problems.append(f"{dotted} ({origin}) must be a section with keys below it")
         else:
             problems.append(_unknown(dotted, origin))
-    return settings
+    return old | settings
 
 
 def from_environment(

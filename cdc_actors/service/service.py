@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pykka
 import structlog
 
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 5.0
 """How long a request waits for the supervisor, and then for the task."""
+
+PROBE_SECONDS = 60
+"""How long at most a create waits for its target, whatever the task's own time-out."""
 
 PROBES_AT_ONCE = 8
 """How many creates may wait for their targets at a time; the API has more threads."""
@@ -154,12 +158,14 @@ class Service:
     def positions(self, task_id: str) -> tuple[PositionView, ...]:
         """Return up to where a task, or every one if ``task_id`` is empty, has come.
 
-        As saved, once a second and at a pause; nothing of a task that is not there.
+        As saved, once a second and at a pause; UnknownTaskError without that task.
         """
         self._reading()
         every = [] if task_id else self._ask(ListTasks())
         wanted = (
-            [task_id] if task_id else [each.snapshot.task.task_id for each in every]
+            [self.get(task_id).task_id]
+            if task_id
+            else [each.snapshot.task.task_id for each in every]
         )
         requests = self._config.source_config.replicate_chan
         return tuple(
@@ -222,7 +228,9 @@ class Service:
         if not self._probes.acquire(timeout=ANSWER_SECONDS):
             raise UnavailableError("too many creates wait for their targets, try later")
         try:
-            with closing(connect(spec.target, spec.token)) as target:
+            seconds = min(spec.target.connect_timeout, PROBE_SECONDS)
+            param = msgspec.structs.replace(spec.target, connect_timeout=seconds)
+            with closing(connect(param, spec.token)) as target:
                 refuse_source(target, self._config.source_config)
         except SameMilvusError as error:
             raise TargetRefusedError(str(error)) from error

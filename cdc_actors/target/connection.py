@@ -99,6 +99,11 @@ class Connection:
             AccessRefusedError: The target refuses the login.
             OperatorError: The settings are wrong.
         """
+        if tls and urlsplit(uri).scheme != "https":
+            raise OperatorError(
+                f"there are TLS files for {name} {uri}, which is not https: the token "
+                "would go out in clear"
+            )
         self.uri = uri
         self.alias_lock = threading.Lock()
         self._name = name

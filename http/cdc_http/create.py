@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_http.mapping import check_mapping, mapping_of
+from cdc_http.names import check_name
 from cdc_http.requests import MilvusConnectParam
 from cdc_http.target_address import target_of
 
@@ -28,6 +29,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     target, token = target_of(request.milvus_connect_param)
     _check_buffer(request.buffer_config)
     _check_selection(request, max_name_length)
+    _check_names(request)
     for name in _unsupported(request):
         raise InvalidRequestError(
             f"this version does not support `{name}`, leave it out"
@@ -45,6 +47,15 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     )
     check_mapping(spec)
     return spec
+
+
+def warnings(request: CreateRequest) -> Iterator[str]:
+    """Yield what is said of fields that are taken and have no effect."""
+    if request.milvus_connect_param.ignore_partition:
+        yield (
+            "milvus_connect_param.ignore_partition has no effect: partitions are "
+            "replicated"
+        )
 
 
 def _check_downstream(request: CreateRequest) -> None:
@@ -101,14 +112,20 @@ def _check_collections(infos: Sequence[CollectionInfo], limit: int) -> None:
         )
 
 
+def _check_names(request: CreateRequest) -> None:
+    for info in request.collection_infos:
+        check_name("collection_infos", info.name)
+    for database, infos in request.db_collections.items():
+        check_name("db_collections", database)
+        for info in infos:
+            check_name(f"db_collections.{database}", info.name)
+
+
 def _unsupported(request: CreateRequest) -> Iterator[str]:
     """Yield the fields that ask for something and would be ignored."""
     infos = request.collection_infos
     db_infos = chain.from_iterable(request.db_collections.values())
     wishes = {
-        "milvus_connect_param.ignore_partition": (
-            request.milvus_connect_param.ignore_partition
-        ),
         "positions": request.positions,
         "rpc_channel_info.position": request.rpc_channel_info.position,
         "disable_auto_start": request.disable_auto_start,

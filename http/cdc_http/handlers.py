@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec import UNSET
+
 from cdc_actors.store.history import Page, moment_of
 from cdc_http import maintenance
-from cdc_http.create import spec_of
+from cdc_http.create import spec_of, warnings
 from cdc_http.requests import (
     CreateRequest,
     DeleteRequest,
@@ -95,7 +97,10 @@ class RequestHandlers:
     def _create(self, request: CreateRequest, who: Who) -> CreateResponse:
         task_id = new_task_id(request.task_id)
         spec = spec_of(request, self._max_name_length)
-        return CreateResponse(task_id=self._service.create(task_id, spec, who))
+        return CreateResponse(
+            task_id=self._service.create(task_id, spec, who),
+            warnings=list(warnings(request)) or UNSET,
+        )
 
     def _list(self, _request: ListRequest, _who: Who) -> ListResponse:
         return ListResponse(tasks=[task_object(v) for v in self._service.list()])
@@ -113,7 +118,8 @@ class RequestHandlers:
         )
 
     def _position(self, request: PositionRequest, _who: Who) -> PositionResponse:
-        return maintenance.positions(self._service.positions(request.task_id))
+        known = known_task_id(request.task_id) if request.task_id else ""
+        return maintenance.positions(self._service.positions(known))
 
     def _maintenance(
         self, request: MaintenanceRequest, _who: Who

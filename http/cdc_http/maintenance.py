@@ -9,6 +9,7 @@ from pymilvus.grpc_gen import msg_pb2
 
 from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.config.model import LogLevel
+from cdc_actors.errors import InvalidRequestError
 from cdc_http.responses import Position, PositionResponse
 
 if TYPE_CHECKING:
@@ -30,14 +31,20 @@ def positions(views: Iterable[PositionView]) -> PositionResponse:
 def maintain(
     operation: str, params: dict[str, Any], set_log_level: Callable[[Any], None]
 ) -> str:
-    """Do an operation; return what became of it, in milvus-cdc's words."""
+    """Do an operation; return what became of it, in milvus-cdc's words.
+
+    Raises:
+        InvalidRequestError: There is no such operation or level.
+    """
     if operation != "set_log_level":
-        return f"unsupported operation: {operation}"
+        raise InvalidRequestError(f"unsupported operation: {operation}")
     level = params.get("log_level")
     if not level:
-        return "log_level is required"
+        raise InvalidRequestError("log_level is required")
     if level not in _LEVELS:
-        return f"invalid log level: {level}, it is one of {', '.join(_LEVELS)}"
+        raise InvalidRequestError(
+            f"invalid log level: {level}, it is one of {', '.join(_LEVELS)}"
+        )
     set_log_level(level)
     return "set log level success"
 

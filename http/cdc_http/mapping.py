@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.conflicts import listed
 from cdc_actors.tasks.names import ANY, NameMapping, intersect
+from cdc_http.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,7 @@ def _check_name(where: str, name: str, limit: int) -> None:
         raise InvalidRequestError(
             f"{where} has a name whose length exceeds {limit} characters, {name}"
         )
+    check_name(where, name)
 
 
 def _repeated(names: Sequence[FullName]) -> list[FullName]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Port = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}\Z")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
@@ -99,7 +100,7 @@ class MilvusConnectParam(RequestObject, frozen=True):
     uri: str = ""
     token: str = ""
     host: str = ""
-    port: int = 0
+    port: Port = 0
     enable_tls: bool = False
     username: str = ""
     password: str = ""

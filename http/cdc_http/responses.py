@@ -112,9 +112,13 @@ class Task(ResponseObject, frozen=True):
 
 
 class CreateResponse(ResponseObject, frozen=True):
-    """The task that was created, or that existed already."""
+    """The task that was created, or that existed already.
+
+    ``warnings`` are sentences on members of the request that have no effect.
+    """
 
     task_id: str
+    warnings: list[str] | UnsetType = UNSET
 
 
 class ListResponse(ResponseObject, frozen=True):

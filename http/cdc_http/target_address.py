@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import msgspec
+
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import ConnectParam
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from cdc_http.requests import MilvusConnectParam
 
 DEFAULT_CONNECT_SECONDS = 10
-MAX_CONNECT_SECONDS = 60
+MAX_CONNECT_SECONDS = 600
 _MAX_PORT = 65535
 _SCHEMES = ("http", "https", "tcp")
 
@@ -46,11 +48,12 @@ def target_of(given: MilvusConnectParam) -> tuple[ConnectParam, str]:
 
 
 def _uri_of_host(given: MilvusConnectParam) -> str:
+    port = int(given.port)
     if not given.host:
         raise InvalidRequestError("the milvus host is empty")
-    if given.port <= 0:
+    if port <= 0:
         raise InvalidRequestError("the milvus port is less or equal zero")
-    if given.port > _MAX_PORT:
+    if port > _MAX_PORT:
         raise InvalidRequestError(f"the milvus port is greater than {_MAX_PORT}")
     if set("/@?#") & set(given.host):
         raise InvalidRequestError(
@@ -58,7 +61,7 @@ def _uri_of_host(given: MilvusConnectParam) -> str:
             "use milvus_connect_param.uri for an address with a scheme"
         )
     host = f"[{given.host.strip('[]')}]" if ":" in given.host else given.host
-    return f"{'https' if given.enable_tls else 'http'}://{host}:{given.port}"
+    return f"{'https' if given.enable_tls else 'http'}://{host}:{port}"
 
 
 def _split(uri: str) -> SplitResult:
@@ -91,6 +94,13 @@ def _check_tls(given: MilvusConnectParam, address: SplitResult) -> None:
         raise InvalidRequestError(
             "milvus_connect_param.enable_tls is true but the uri is not https, "
             "write the uri with https"
+        )
+    dial = msgspec.structs.asdict(given.dial_config) | {"channel_num": 0}
+    if address.scheme != "https" and (files := [name for name in dial if dial[name]]):
+        raise InvalidRequestError(
+            f"milvus_connect_param.dial_config has {', '.join(files)}, but without TLS "
+            "the token would go out in clear: write the uri with https, or set enable_tls "
+            "with host and port"
         )
 
 

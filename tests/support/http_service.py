@@ -76,6 +76,8 @@ class FakeService:
     def positions(self, task_id: str) -> tuple[PositionView, ...]:
         """Return a position of rows and one of requests, of each task asked for."""
         self._ask("positions", task_id)
+        if task_id and task_id not in self.tasks:
+            raise UnknownTaskError(f"not found: [{task_id}]")
         wanted = [task_id] if task_id else self.tasks
         return tuple(
             PositionView(task_id=each, checkpoint=checkpoint(channel), of_requests=last)

@@ -72,6 +72,20 @@ def created(service: FakeService):
 class TestTask:
     """The commands that act on tasks."""
 
+    def test_create_tells_what_has_no_effect(self, url, tmp_path):
+        """On standard error, so that a script reads the id alone."""
+        file = tmp_path / "create.yaml"
+        param = {"uri": "http://h:1", "ignore_partition": True}
+        infos = [{"name": "*"}]
+        request = {"milvus_connect_param": param, "collection_infos": infos}
+        file.write_text(yaml.safe_dump(request))
+        arguments = ["task", "create", "--url", url, "-f", str(file)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.stdout == f"{0:032x}\n"
+        assert result.stderr.startswith(
+            "Warning: milvus_connect_param.ignore_partition"
+        )
+
     def test_create_by_options(self, run, service, tmp_path):
         """Each option finds its place, and the token is no part of a command line."""
         token = tmp_path / "token"

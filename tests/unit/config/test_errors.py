@@ -144,6 +144,10 @@ def test_several_queues_are_refused_with_where_each_is(refusal):
             "sourceConfig: {kafka: {address: a, saslUsername: b}}",
             "needs both of saslUsername and saslPassword",
         ),
+        (
+            "sourceConfig: {kafka: {address: a, saslUsername: b, saslPassword: c}}",
+            "sourceConfig.kafka.saslMechanisms is missing",
+        ),
         *(
             (f"address: '{address}'", "can be reached by others")
             for address in ("0.0.0.0:1", "[::]:1", "192.0.2.1:1", "example.org:1")

@@ -63,6 +63,7 @@ def test_no_secret_of_a_queue_in_any_text_form(secret):
             f"{kafka}ADDRESS": "a:1",
             f"{kafka}SASL_USERNAME": "u",
             f"{kafka}SASL_PASSWORD": secret,
+            f"{kafka}SASL_MECHANISMS": "PLAIN",
             f"{kafka}CONSUMER": f"ssl.key.password={secret},client.id=shown",
         },
         {

@@ -140,16 +140,75 @@ def test_stores_of_milvus_cdc_are_refused_with_what_to_set(file, store):
         load(file(text), {}, {})
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("  etcdAddress: [a]\n", "write sourceConfig.etcd.address instead"),
-        ("  etcdRootPath: a\n", "write sourceConfig.etcd.rootPath instead"),
-        ("  etcdMetaSubPath: a\n", "write sourceConfig.etcd.metaSubPath instead"),
-        ("dryRun: true\n", "dryRun"),
-    ],
-)
-def test_what_would_be_harmful_to_pass_over_is_refused(file, line, words):
-    """Old names of keys that count, and a dry run, are errors and not warnings."""
-    with pytest.raises(OperatorError, match=words):
-        load(file(SOURCE + line), {}, {})
+def test_a_dry_run_is_refused(file):
+    """It would be harmful to pass over that."""
+    with pytest.raises(OperatorError, match="dryRun"):
+        load(file(SOURCE + "dryRun: true\n"), {}, {})
+
+
+OLD = """
+  etcdAddress: [upstream-etcd:2379]
+  etcdRootPath: upstream
+  etcdMetaSubPath: metadata
+"""
+
+
+def test_its_old_names_are_taken(file):
+    """As its charts and its manual still have them; the origin is where they stand."""
+    resolved = load(file(SOURCE + OLD.lstrip("\n")), {}, {})
+
+    etcd = resolved.config.source_config.etcd
+    assert etcd.address == ("upstream-etcd:2379",)
+    assert (etcd.root_path, etcd.meta_sub_path) == ("upstream", "metadata")
+    assert resolved.origins["sourceConfig.etcd.rootPath"].endswith("cdc.yaml:4")
+
+
+def test_a_new_name_counts_more_than_the_old_one(file):
+    """Its manual has both in one file."""
+    text = f"{SOURCE}{OLD.lstrip(chr(10))}  etcd: {{rootPath: new}}\n"
+
+    etcd = load(file(text), {}, {}).config.source_config.etcd
+
+    assert (etcd.root_path, etcd.meta_sub_path) == ("new", "metadata")
+
+
+SHIPPED = """
+address: 0.0.0.0:8444
+maxTaskNum: 200
+metaStoreConfig:
+  storeType: etcd
+  etcd: {address: [http://127.0.0.1:2379], enableAuth: false, username: root}
+  mysqlSourceUrl: root:root@tcp(127.0.0.1:3306)/milvuscdc?charset=utf8
+  rootPath: cdc
+sourceConfig:
+  etcd: {address: [http://127.0.0.1:2379], rootPath: upstream, metaSubPath: meta}
+  readChanLen: 4
+  channelNum: 16
+  defaultPartitionName: _default
+  replicateChan: upstream-replicate-msg
+"""
+
+
+def test_one_run_names_everything_that_must_be_changed_in_a_shipped_file(file):
+    """The store, the address that everybody reaches, and the queue that is missing."""
+    with pytest.raises(OperatorError) as caught:
+        load(file(SHIPPED), {}, {})
+
+    message = str(caught.value)
+    assert "metaStoreConfig.storeType (file" in message
+    assert "set it to sqlite or postgres" in message
+    assert "can be reached by others" in message
+    assert "sourceConfig has no message queue" in message
+
+
+def test_a_shipped_file_loads_once_that_is_changed(file):
+    """Nothing else is in its way."""
+    changes = {
+        "CDC_ACTORS_ADDRESS": "127.0.0.1:8444",
+        "CDC_ACTORS_SOURCE_CONFIG__PULSAR__ADDRESS": "pulsar://localhost:6650",
+    }
+    text = SHIPPED.replace("storeType: etcd", "storeType: sqlite")
+
+    config = load(file(text), changes, {}).config
+
+    assert config.source_config.replicate_chan == "upstream-replicate-msg"

@@ -8,6 +8,7 @@ from cdc_actors.tasks.spec import ConnectParam
 from tests.support.http_service import TARGET, Api, error_of
 
 URI = "http://localhost:19530"
+TLS_URI = "https://localhost:19530"
 PREFIX = "fail to handle the create request, error: "
 
 
@@ -64,6 +65,56 @@ def test_host_and_port(tls, host, uri):
     assert connect(host=host, port=19530, enable_tls=tls)[0].uri == uri
 
 
+def test_port_as_text():
+    """Scripts write the port in quotes, too."""
+    assert connect(host="localhost", port="19530")[0].uri == URI
+
+
+def test_what_has_no_effect_is_told():
+    """The task is created, and its answer says which field changed nothing."""
+    api = Api()
+    param = {**TARGET, "ignore_partition": True}
+    (warning,) = api.create(milvus_connect_param=param).json["data"]["warnings"]
+    assert warning.startswith("milvus_connect_param.ignore_partition has no effect")
+    assert "warnings" not in api.create().json["data"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "db1.books",
+        "order_*",
+        "**",
+        "books ",
+        " books",
+        "1books",
+        "b/c",
+        "ü",
+        "a\n",
+        "-a",
+    ],
+)
+def test_names_that_milvus_cannot_have(name):
+    """Nothing would ever be replicated of them; the field is named, and the name."""
+    infos = [{"name": "ok"}, {"name": name}]
+    for field, fields in {
+        "collection_infos": {"collection_infos": infos},
+        "db_collections.d": {"db_collections": {"d": infos}},
+        "db_collections": {"db_collections": {name: [{"name": "*"}]}},
+        "name_mapping[0].target_db": {
+            "name_mapping": [{"source_db": "default", "target_db": name}]
+        },
+    }.items():
+        message = refusal(**fields)
+        assert f"{field} has the name `{name}`" in message
+
+
+@pytest.mark.parametrize("name", ["_a", "A1", "a_$", "a-b", "a" * 255])
+def test_names_that_milvus_can_have(name):
+    """Letters, digits, _ and what a setting of Milvus may allow."""
+    assert Api().created(collection_infos=[{"name": name}]).collection_infos == (name,)
+
+
 def test_uri_wins_over_host_and_port():
     """With both given the uri counts."""
     assert connect(uri=URI, host="other", port=1)[0].uri == URI
@@ -107,13 +158,13 @@ def test_dial_config_and_timeout():
         "client_key_path": "e",
     }
     target, _ = connect(
-        uri=URI,
-        connect_timeout=60,
+        uri=TLS_URI,
+        connect_timeout=600,
         channel_num=16,
         ignore_partition=False,
         dial_config={**dial, "channel_num": 4},
     )
-    assert target == ConnectParam(uri=URI, connect_timeout=60, **dial)
+    assert target == ConnectParam(uri=TLS_URI, connect_timeout=600, **dial)
 
 
 def test_connect_timeout_zero_is_the_default():
@@ -158,10 +209,13 @@ def test_connection_refused_in_the_words_of_milvus_cdc(fields, text):
         ({"host": "h", "port": 65536}, "port"),
         ({"host": "http://h", "port": 1}, "milvus_connect_param.host"),
         ({"host": "u:secret@h", "port": 1}, "milvus_connect_param.host"),
-        ({"uri": URI, "connect_timeout": 61}, "milvus_connect_param.connect_timeout"),
+        ({"uri": URI, "connect_timeout": 601}, "milvus_connect_param.connect_timeout"),
         ({"uri": URI, "connect_timeout": 10**30}, "connect_timeout"),
         ({"uri": URI, "enable_tls": True}, "milvus_connect_param.enable_tls"),
-        ({"uri": URI, "ignore_partition": True}, "ignore_partition"),
+        ({"host": "h", "port": "65536"}, "port"),
+        ({"uri": URI, "dial_config": {"ca_pem_path": "a"}}, "ca_pem_path"),
+        ({"uri": URI, "dial_config": {"server_name": "a"}}, "dial_config"),
+        ({"host": "h", "port": 1, "dial_config": {"server_pem_path": "a"}}, "https"),
     ],
 )
 def test_connection_fields_refused_by_name(fields, named):

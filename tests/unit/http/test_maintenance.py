@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from uuid import UUID
 
 import pytest
 from pymilvus.grpc_gen import msg_pb2
 
-from tests.support.http_service import Api, FakeService
+from tests.support.http_service import Api, FakeService, error_of
 
 FIRST, SECOND = f"{1:032x}", f"{2:032x}"
 
@@ -58,9 +59,17 @@ def test_positions_of_all_tasks(api):
     ],
 )
 def test_maintenance_that_is_not_done(api, data, state):
-    """It is said in words, with success, as milvus-cdc does."""
-    answer = api.ask("maintenance", data)
-    assert (answer.status_code, answer.json["data"]) == (200, {"State": state})
+    """It is a 400 in milvus-cdc's words, which says them with a 200."""
+    message = error_of(api.ask("maintenance", data), 400)
+    assert message == f"fail to handle the maintenance request, error: {state}"
+
+
+def test_position_of_a_task_that_is_not_there(api):
+    """It is a 404, and a UUID is taken with its dashes."""
+    assert "not found" in error_of(api.ask("position", {"task_id": "x"}), 404)
+    dashed = str(UUID(FIRST))
+    data = api.ask("position", {"task_id": dashed}).json["data"]
+    assert [each["task_id"] for each in data["positions"]] == [FIRST]
 
 
 def test_log_level_is_set(api):

@@ -10,9 +10,10 @@ from cdc_actors.errors import (
     AccessRefusedError,
     CollectionError,
     OperationRefusedError,
+    OperatorError,
     TransientError,
 )
-from cdc_actors.target.connection import RateLimitError, check, rpc_error
+from cdc_actors.target.connection import Connection, RateLimitError, check, rpc_error
 
 UNEXPECTED = 65535
 """Milvus 2.3.5 has this code for whatever its components did not expect."""
@@ -112,3 +113,9 @@ def test_a_refused_request_is_not_the_tasks() -> None:
     """What the target does not know, or does not want, is one operation's matter."""
     unknown = Refusal(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
     assert isinstance(rpc_error(unknown, "RenameCollection"), OperationRefusedError)
+
+
+def test_tls_files_without_tls_are_refused() -> None:
+    """Nothing is connected to: the token would go out in clear."""
+    with pytest.raises(OperatorError, match="in clear"):
+        Connection("http://127.0.0.1:1", "root:x", {"ca_pem_path": "ca.pem"})
