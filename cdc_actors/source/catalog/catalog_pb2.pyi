@@ -1,8 +1,7 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -98,7 +97,7 @@ class FieldIndex(_message.Message):
     index_info: IndexInfo
     deleted: bool
     create_time: int
-    def __init__(self, index_info: _Optional[_Union[IndexInfo, _Mapping]] = ..., deleted: _Optional[bool] = ..., create_time: _Optional[int] = ...) -> None: ...
+    def __init__(self, index_info: _Optional[_Union[IndexInfo, _Mapping]] = ..., deleted: bool = ..., create_time: _Optional[int] = ...) -> None: ...
 
 class CollectionLoadInfo(_message.Message):
     __slots__ = ("collection_id", "replica_number", "load_type")
