@@ -88,14 +88,12 @@ class MetadataSync:
         changes = self._watch.changed()
         if changes.databases:
             self._databases.update(self._catalog.databases())
-        for collection_id in changes.collections:
-            if self._known.status(collection_id) is not Status.GONE:
-                self._update_changed(collection_id)
+        self._update_changed(changes.collections)
         if changes.aliases:
             self._changes.update_aliases(self._catalog.aliases())
         if changes.imports:
             self._changes.update_imports(self._catalog.imports())
-        if changes.access:
+        if changes.rbac:
             self._update_rbac()
 
     def take_request(
@@ -132,11 +130,16 @@ class MetadataSync:
             self._searchable.forget(collection_id)
             self._properties.forget(collection_id)
 
-    def _update_changed(self, collection_id: int) -> None:
-        meta = self._catalog.collection(collection_id)
-        if not self._known.settle(collection_id, meta) and meta is not None:
-            self._adoption.adopt([meta], f"collection {meta.name} is new")
-            self._update(meta)
+    def _update_changed(self, changed: frozenset[int]) -> None:
+        gone = {i for i in changed if self._known.status(i) is Status.GONE}
+        self._catalog.forget(gone)
+        wanted = sorted(changed - gone)
+        found = self._catalog.collections(wanted)
+        for collection_id in wanted:
+            meta = found.get(collection_id)
+            if not self._known.settle(collection_id, meta) and meta is not None:
+                self._adoption.adopt([meta], f"collection {meta.name} is new")
+                self._update(meta)
 
     def _update(self, meta: CollectionMeta) -> None:
         """A collection that was selected once stays so, whatever it is called later."""
@@ -148,4 +151,4 @@ class MetadataSync:
 
     def _update_rbac(self) -> None:
         if self._spec.spec.enable_user_role:
-            self._rbac.update(self._catalog.access())
+            self._rbac.update(self._catalog.rbac())

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
-    from cdc_actors.source.catalog.client import CatalogSnapshot, CatalogWatch
+    from cdc_actors.source.catalog.client import CatalogSnapshot
+    from cdc_actors.source.catalog.watch import CatalogWatch
     from cdc_actors.source.wal.base import WalReader
     from cdc_actors.target.connection import Connection
 

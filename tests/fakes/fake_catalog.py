@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.source.catalog.client import (
     AliasMeta,
-    CatalogChanges,
     CatalogSnapshot,
     IndexAndLoadState,
     NameSince,
     RbacMeta,
 )
 from cdc_actors.source.catalog.model import PartitionMeta
+from cdc_actors.source.catalog.watch import CatalogChanges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,8 +110,6 @@ class FakeCatalog:
                 revision=1,
                 databases=dict(self._databases),
                 collections=dict(sorted(self._collections.items())),
-                indexes=(),
-                loads={},
                 aliases=dict(self._aliases),
                 imports=list(self._imports),
             )
@@ -119,6 +117,14 @@ class FakeCatalog:
     def collection(self, collection_id: int) -> CollectionMeta | None:
         """Return a collection as it is now."""
         return self._collections.get(collection_id)
+
+    def collections(self, wanted: Iterable[int]) -> dict[int, CollectionMeta]:
+        """Return those of some collections that there are."""
+        with self._lock:
+            return {i: self._collections[i] for i in wanted if i in self._collections}
+
+    def forget(self, gone: Iterable[int]) -> None:
+        """Do nothing."""
 
     def find(self, database: str, name: str) -> CollectionMeta | None:
         """Return the collection of a name."""
@@ -128,7 +134,7 @@ class FakeCatalog:
                     return meta
         return None
 
-    def serving(self, found: Iterable[int]) -> dict[int, IndexAndLoadState]:
+    def indexes_and_loads(self, found: Iterable[int]) -> dict[int, IndexAndLoadState]:
         """Return that nothing is indexed or loaded."""
         return {each: IndexAndLoadState() for each in found}
 
@@ -149,7 +155,7 @@ class FakeCatalog:
         """Return the bulk imports."""
         return list(self._imports)
 
-    def access(self) -> RbacMeta:
+    def rbac(self) -> RbacMeta:
         """Return that there are no users."""
         return RbacMeta(frozenset(), {})
 
@@ -184,7 +190,7 @@ class FakeWatch:
             collections=frozenset(collections),
             aliases=aliases,
             imports=False,
-            access=False,
+            rbac=False,
         )
 
     def close(self) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cdc_actors.source.catalog.client import CatalogWatch, CollectionMeta
+    from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.catalog.watch import CatalogWatch
 
 CLOSED = "http://127.0.0.1:1"
 
@@ -124,7 +125,7 @@ def test_collection_is_as_the_source_describes_it(
 
 
 def test_snapshot_has_everything(client: MilvusClient, catalog: Catalog) -> None:
-    """One snapshot has databases, collections, indexes and what is loaded."""
+    """One snapshot has databases and collections; beside it, indexes and what is loaded."""
     client.create_database("other")
     _create(client, "indexed")
     _index(client, "indexed", index_type="IVF_FLAT", index_name="ix", nlist=8)
@@ -138,7 +139,8 @@ def test_snapshot_has_everything(client: MilvusClient, catalog: Catalog) -> None
     available = {c.name: c for c in snapshot.collections.values() if c.available}
     assert set(available) == {"indexed", "loaded"}
     assert available["loaded"] == catalog.collection(available["loaded"].id)
-    indexes = {i.name: i for i in snapshot.indexes if not i.deleted}
+    searchable = catalog.indexes_and_loads(snapshot.collections)
+    indexes = {i.name: i for each in searchable.values() for i in each.indexes}
     assert (indexes["ix"].field_name, indexes["ix"].params) == (
         "vector",
         {"index_type": "IVF_FLAT", "metric_type": "L2", "nlist": "8"},
@@ -146,10 +148,11 @@ def test_snapshot_has_everything(client: MilvusClient, catalog: Catalog) -> None
     automatic = indexes["vector"].params
     assert automatic == {"index_type": "AUTOINDEX", "metric_type": "L2"}
     assert indexes["ix"].created > available["indexed"].created
-    loaded = snapshot.loads[available["loaded"].id]
+    loaded = searchable[available["loaded"].id].load
+    assert loaded is not None
     assert (loaded.replicas, loaded.whole) == (1, True)
     assert loaded.partitions == set(available["loaded"].partitions)
-    assert available["indexed"].id not in snapshot.loads
+    assert searchable[available["indexed"].id].load is None
 
 
 def test_snapshot_is_read_in_pages(
@@ -162,7 +165,6 @@ def test_snapshot_is_read_in_pages(
     monkeypatch.setattr("cdc_actors.source.catalog.etcd._PAGE", 2)
     paged = catalog.snapshot()
     assert paged.collections == whole.collections
-    assert paged.indexes == whole.indexes
 
 
 def test_same_name_again_is_another_collection(
@@ -254,10 +256,10 @@ def test_watch_tells_of_aliases_and_users(
         client.create_alias("c", "al")
         assert _tells(watch, "aliases")
         client.create_user("ann", "Secret123")
-        assert _tells(watch, "access")
-        assert ("user", "ann") in catalog.access().facts
+        assert _tells(watch, "rbac")
+        assert ("user", "ann") in catalog.rbac().rules
         client.drop_user("ann")
-        assert ("user", "ann") not in catalog.access().facts
+        assert ("user", "ann") not in catalog.rbac().rules
 
 
 def _tells(watch: CatalogWatch, kind: str) -> bool:

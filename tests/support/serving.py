@@ -111,7 +111,7 @@ class Source(Server):
         found = {each: PartitionMeta(str(each), each) for each in self.partitions}
         return SimpleNamespace(id=ID, partitions=found)
 
-    def serving(self, _known: object) -> dict[int, IndexAndLoadState]:
+    def indexes_and_loads(self, _known: object) -> dict[int, IndexAndLoadState]:
         """As the catalog does."""
         indexes = tuple(
             IndexMeta(

@@ -139,7 +139,7 @@ class IndexesAndLoads:
         }
         if not settled or not self._is_ready():
             return
-        for collection_id, found in self._catalog.serving(settled).items():
+        for collection_id, found in self._catalog.indexes_and_loads(settled).items():
             self._unread.discard(collection_id)
             self._compare(settled[collection_id], found)
 

@@ -52,7 +52,7 @@ class RbacSync:
         if self._target.is_lite:
             self._tell_lite()
             return
-        wanted = found.facts - _BUILT_IN
+        wanted = found.rules - _BUILT_IN
         for fact in sorted(self._known - wanted, key=_rank, reverse=True):
             self._do(fact, remove=True)
         for fact in sorted(wanted - self._known, key=_rank):

@@ -1,4 +1,4 @@
-"""A reader of etcd: the few calls of its v3 API that following a catalog takes."""
+"""A client of etcd: the few calls of its v3 API that following a catalog takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 5.0
 _PAGE = 1_000
-_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+MAX_RANGES = 128
+"""Ranges in one transaction: etcd's default (``max-txn-ops``)."""
+
+_UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 # etcd's own words (api/v3rpc/rpctypes/error.go); they have no code of their own.
 _STALE_LOGIN = ("invalid auth token", "revision of auth store is old")
 _NO_LOGIN_NEEDED = "authentication is not enabled"
@@ -33,6 +36,8 @@ _OPTIONS = [
 ]
 
 Metadata = tuple[tuple[str, str], ...]
+Pairs = list[tuple[bytes, bytes]]
+"""Keys and values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,41 +62,65 @@ class Listing:
     """Keys and values as they were at one revision, in the order of the keys."""
 
     revision: int
-    pairs: list[tuple[bytes, bytes]]
+    pairs: Pairs
 
 
 class EtcdClient:
     """Reads one etcd, whichever of its endpoints answers. Used by one thread at a time.
 
-    Every call raises ``TransientError`` when no endpoint answers within five seconds
-    each, and ``OperatorError`` when etcd refuses the login or the reading.
+    Reads are linearizable: they see all that was acknowledged before. Every call raises
+    ``TransientError`` when no endpoint answers within five seconds each, and
+    ``OperatorError`` when etcd refuses the login or the reading.
     """
 
-    def __init__(self, access: EtcdConfig) -> None:
-        self._access = access
-        self._at = 0
+    def __init__(self, config: EtcdConfig) -> None:
+        self._config = config
+        self._current = 0
         self._token = ""
         self._channel = self._open()
 
-    def read(self, prefix: bytes, revision: int = 0) -> Listing:
+    def read(self, prefix: bytes, revision: int = 0, written_from: int = 0) -> Listing:
         """Return everything below ``prefix`` at ``revision``, or at the newest one.
 
-        Reads are linearizable: they see all that was acknowledged before.
+        With ``written_from`` only what was written at that revision or later.
         """
-        pairs: list[tuple[bytes, bytes]] = []
+        pairs: Pairs = []
         request = etcd_pb2.RangeRequest(
             key=prefix,
             range_end=_end_of(prefix),
             limit=_PAGE,
             revision=revision,
+            min_mod_revision=written_from,
         )
         while True:
             answer = self._call("KV/Range", request, etcd_pb2.RangeResponse)
-            pairs += [(pair.key, pair.value) for pair in answer.kvs]
+            pairs += _pairs(answer)
             request.revision = request.revision or answer.header.revision
             if not answer.more:
                 return Listing(request.revision, pairs)
             request.key = answer.kvs[-1].key + b"\0"
+
+    def read_together(self, prefixes: Sequence[bytes]) -> list[Pairs]:
+        """Return what is below each prefix, all at one revision, the newest.
+
+        Few requests, however many prefixes: for small answers, which come whole.
+        """
+        found: list[Pairs] = []
+        revision = 0
+        for first in range(0, len(prefixes), MAX_RANGES):
+            ranges = [
+                etcd_pb2.RangeRequest(
+                    key=prefix, range_end=_end_of(prefix), revision=revision
+                )
+                for prefix in prefixes[first : first + MAX_RANGES]
+            ]
+            request = etcd_pb2.TxnRequest(
+                success=[etcd_pb2.RequestOp(request_range=each) for each in ranges]
+            )
+            answer = self._call("KV/Txn", request, etcd_pb2.TxnResponse)
+            revision = revision or answer.header.revision
+            found += [_pairs(each.response_range) for each in answer.responses]
+        return found
 
     def watch(self, prefixes: Sequence[bytes], revision: int) -> EtcdWatch:
         """Follow what is written below ``prefixes``, from ``revision`` on."""
@@ -105,21 +134,20 @@ class EtcdClient:
 
     def _call(self, method: str, request: Any, answer: type[Any]) -> Any:
         failures = []
-        for _ in self._access.endpoints:
+        for _ in self._config.endpoints:
             try:
                 return self._call_logged_in(method, request, answer)
             except grpc.RpcError as error:
-                if error.code() not in _AWAY:
+                if error.code() not in _UNREACHABLE:
                     raise _translated(error) from error
-                endpoint = self._access.endpoints[self._at]
-                failures.append(f"{endpoint}: {_words(error)}")
-                self._go_on()
+                failures.append(f"{self._address()}: {_details(error)}")
+                self._next_endpoint()
         raise TransientError(f"etcd does not answer: {'; '.join(failures)}")
 
     def _call_logged_in(self, method: str, request: Any, answer: type[Any]) -> Any:
         """Call with the token at hand; get a new one, once, if etcd does not take it."""
         call = _stub(self._channel, method, answer)
-        if self._access.username and not self._token:
+        if self._config.username and not self._token:
             self._log_in()
         try:
             return call(request, timeout=_TIMEOUT, metadata=_as_metadata(self._token))
@@ -132,25 +160,29 @@ class EtcdClient:
     def _log_in(self) -> None:
         call = _stub(self._channel, "Auth/Authenticate", etcd_pb2.AuthenticateResponse)
         request = etcd_pb2.AuthenticateRequest(
-            name=self._access.username, password=self._access.password
+            name=self._config.username, password=self._config.password
         )
         try:
             self._token = call(request, timeout=_TIMEOUT).token
         except grpc.RpcError as error:
-            if _NO_LOGIN_NEEDED not in _words(error):
+            if _NO_LOGIN_NEEDED not in _details(error):
                 raise
 
-    def _go_on(self) -> None:
+    def _next_endpoint(self) -> None:
         """Turn to the next endpoint."""
-        self._at = (self._at + 1) % len(self._access.endpoints)
+        self._current = (self._current + 1) % len(self._config.endpoints)
         self._channel.close()
         self._channel = self._open()
 
+    def _address(self) -> str:
+        """Return ``host:port`` without a scheme, and without a login, for texts too."""
+        endpoint = self._config.endpoints[self._current]
+        return endpoint.rpartition("://")[2].rpartition("@")[2]
+
     def _open(self) -> grpc.Channel:
-        endpoint = self._access.endpoints[self._at]
-        scheme, _, address = endpoint.rpartition("://")
-        if self._access.tls or scheme == "https":
-            return grpc.secure_channel(address, _credentials(self._access), _OPTIONS)
+        endpoint, address = self._config.endpoints[self._current], self._address()
+        if self._config.tls or endpoint.startswith("https://"):
+            return grpc.secure_channel(address, _credentials(self._config), _OPTIONS)
         return grpc.insecure_channel(address, _OPTIONS)
 
 
@@ -217,6 +249,8 @@ class EtcdWatch:
             self._end(TransientError("etcd ended the watch"))
         except grpc.RpcError as error:
             self._end(_translated(error))
+        except Exception as error:  # noqa: BLE001 - must not look like a quiet catalog
+            self._end(TransientError(f"etcd: the watch failed with {error!r}"))
 
     def _end(self, error: CdcError) -> None:
         with self._lock:
@@ -226,6 +260,10 @@ class EtcdWatch:
 def _end_of(prefix: bytes) -> bytes:
     """Return the first key behind all that begin with ``prefix``."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def _pairs(answer: etcd_pb2.RangeResponse) -> Pairs:
+    return [(pair.key, pair.value) for pair in answer.kvs]
 
 
 def _stub(channel: grpc.Channel, method: str, answer: type[Any]) -> Callable[..., Any]:
@@ -242,18 +280,18 @@ def _as_metadata(token: str) -> Metadata:
 
 
 def _is_stale_login(error: grpc.RpcError) -> bool:
-    return any(words in _words(error) for words in _STALE_LOGIN)
+    return any(phrase in _details(error) for phrase in _STALE_LOGIN)
 
 
-def _words(error: grpc.RpcError) -> str:
+def _details(error: grpc.RpcError) -> str:
     return str(error.details() or "no reason given")
 
 
 def _translated(error: grpc.RpcError) -> CdcError:
-    words = _words(error)
-    if _is_stale_login(error) or error.code() in _AWAY or _COMPACTED in words:
-        return TransientError(f"etcd: {words}")
-    return OperatorError(f"etcd refuses: {words} ({error.code().name})")
+    details = _details(error)
+    if _is_stale_login(error) or error.code() in _UNREACHABLE or _COMPACTED in details:
+        return TransientError(f"etcd: {details}")
+    return OperatorError(f"etcd refuses: {details} ({error.code().name})")
 
 
 def _cancelled(answer: etcd_pb2.WatchResponse) -> CdcError:
@@ -264,11 +302,11 @@ def _cancelled(answer: etcd_pb2.WatchResponse) -> CdcError:
     return OperatorError(f"etcd refuses the watch: {answer.cancel_reason}")
 
 
-def _credentials(access: EtcdConfig) -> grpc.ChannelCredentials:
+def _credentials(config: EtcdConfig) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
-        root_certificates=_pem(access.ca),
-        private_key=_pem(access.key),
-        certificate_chain=_pem(access.certificate),
+        root_certificates=_pem(config.ca),
+        private_key=_pem(config.key),
+        certificate_chain=_pem(config.certificate),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
@@ -18,7 +19,7 @@ from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import catalog_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cdc_actors.source.versions import Version
 
@@ -222,6 +223,20 @@ def index(pair: tuple[str, bytes], field_names: dict[int, str]) -> IndexMeta:
         created=index.create_time,
         deleted=index.deleted,
     )
+
+
+def indexes(
+    pairs: Pairs, collections: Mapping[int, CollectionMeta]
+) -> Iterator[IndexMeta]:
+    """Yield the indexes of some pairs ``<prefix>/<collection>/<index>``, deleted ones, too.
+
+    ``collections`` are those whose fields' names are wanted, by id.
+    """
+    for key, group in groupby(pairs, key=lambda pair: int(pair[0].split("/")[-2])):
+        known = collections.get(key)
+        names = field_names(known.schema) if known else {}
+        for pair in group:
+            yield index(pair, names)
 
 
 def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from cdc_actors.changes import RbacRule
     from cdc_actors.source.catalog.model import Pairs
 
-ACCESS = "root-coord/credential/"
-PRIVILEGE_GROUPS = "root-coord/privilege-group/"
+_CREDENTIALS = "root-coord/credential/"
+_PRIVILEGE_GROUPS = "root-coord/privilege-group/"
+PREFIXES = (_CREDENTIALS, _PRIVILEGE_GROUPS)
+"""Keys below the metadata's root path."""
 
 _PREFIX, _GROUP_PREFIX = "Privilege", "PrivilegeGroup"
 _FINGERPRINT = 16
@@ -35,47 +37,47 @@ class RbacMeta:
     cannot be turned back into the hash, nor that into the password.
     """
 
-    facts: frozenset[RbacRule]
+    rules: frozenset[RbacRule]
     passwords: dict[str, str]
 
 
-def access(pairs: Pairs) -> RbacMeta:
-    """Return who may do what, from the pairs below ``ACCESS`` and ``PRIVILEGE_GROUPS``."""
+def parse(pairs: Pairs) -> RbacMeta:
+    """Return who may do what, from the pairs below ``PREFIXES``."""
     rows = [
-        (key.removeprefix(ACCESS).split("/"), value)
+        (key.removeprefix(_CREDENTIALS).split("/"), value)
         for key, value in pairs
-        if key.startswith(ACCESS)
+        if key.startswith(_CREDENTIALS)
     ]
     privileges: dict[str, list[str]] = {}
     for parts, _ in rows:
         if parts[0] == "grantee-id":
             privileges.setdefault(parts[1], []).append(parts[2])
-    facts = _groups(pairs)
+    rules = _groups(pairs)
     passwords = {}
     for parts, value in rows:
         match parts:
             case ["users", user]:
-                facts.add(("user", user))
+                rules.add(("user", user))
                 passwords[user] = _fingerprint(user, value)
             case ["roles", role]:
-                facts.add(("role", role))
+                rules.add(("role", role))
             case ["user-role-mapping", user, role]:
-                facts.add(("binding", user, role))
+                rules.add(("binding", user, role))
             case ["grantee-privileges", role, kind, place]:
                 for privilege in privileges.get(value.decode(), ()):
-                    facts.add(_grant(role, kind, place, privilege))
-    return RbacMeta(frozenset(facts), passwords)
+                    rules.add(_grant(role, kind, place, privilege))
+    return RbacMeta(frozenset(rules), passwords)
 
 
 def _groups(pairs: Pairs) -> set[RbacRule]:
     """Return the groups that users have made, and what is in them (from 2.5 on)."""
-    facts: set[RbacRule] = set()
+    rules: set[RbacRule] = set()
     for key, value in pairs:
-        if key.startswith(PRIVILEGE_GROUPS):
+        if key.startswith(_PRIVILEGE_GROUPS):
             group = milvus_pb2.PrivilegeGroupInfo.FromString(value)
-            facts.add(("group", group.group_name))
-            facts |= {("member", group.group_name, p.name) for p in group.privileges}
-    return facts
+            rules.add(("group", group.group_name))
+            rules |= {("member", group.group_name, p.name) for p in group.privileges}
+    return rules
 
 
 def _grant(role: str, kind: str, place: str, privilege: str) -> RbacRule:

@@ -6,10 +6,9 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.source.catalog import catalog_pb2
+from cdc_actors.source.catalog import catalog_pb2, rbac
 from cdc_actors.source.catalog import history as catalog_history
 from cdc_actors.source.catalog import model as meta
-from cdc_actors.source.catalog import rbac as catalog_access
 from cdc_actors.source.catalog.model import NameSince
 
 PLACE = "snapshots/root-coord/database/collection-info"
@@ -59,8 +58,8 @@ def test_access_from_pairs() -> None:
         (f"{ACCESS}/grantee-id/2/PrivilegeGroupreaders", b"root"),
         (f"{PRIVILEGE_GROUPS}readers", GROUP.SerializeToString()),
     ]
-    found = catalog_access.access(pairs)
-    assert found.facts == {
+    found = rbac.parse(pairs)
+    assert found.rules == {
         ("user", "ann"),
         ("role", "r"),
         ("binding", "ann", "r"),
@@ -80,7 +79,7 @@ def test_fingerprint_changes_with_the_password() -> None:
     prints = []
     for user, stored in values:
         value = f'{{"encrypted_password": "{stored}"}}'.encode()
-        found = catalog_access.access([(f"{ACCESS}/users/{user}", value)])
+        found = rbac.parse([(f"{ACCESS}/users/{user}", value)])
         prints.append(found.passwords[user])
     assert prints[0] == prints[3]
     assert len(set(prints)) == 3
@@ -89,4 +88,4 @@ def test_fingerprint_changes_with_the_password() -> None:
 def test_credential_that_is_none() -> None:
     """A value of another kind is said to be one."""
     with pytest.raises(OperatorError, match=r"no credential .* user ann"):
-        catalog_access.access([(f"{ACCESS}/users/ann", b"[]")])
+        rbac.parse([(f"{ACCESS}/users/ann", b"[]")])

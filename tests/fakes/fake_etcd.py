@@ -1,0 +1,158 @@
+"""An etcd in memory with a Milvus's catalog in it, which counts what it is asked."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.config import Etcd
+from cdc_actors.source.catalog import catalog_pb2, etcd_pb2
+from cdc_actors.source.catalog import model as meta
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.etcd import EtcdClient, EtcdConfig
+from cdc_actors.source.catalog.history import SNAPSHOTS
+
+ROOT = "by-dev/meta/"
+CREATED, DROPPING = 0, 2
+
+
+class FakeEtcd:
+    """What a Milvus (2.3.5) writes of databases and collections. One thread uses it.
+
+    ``requests`` counts what was asked since it was last set to 0, ``sent`` the pairs that
+    were answered. Revisions are Milvus's timestamps, too.
+    """
+
+    def __init__(self, databases: int = 1) -> None:
+        self.requests = 0
+        self.sent = 0
+        self.revision = 1
+        self._ids = count(1000)
+        self._pairs: dict[str, tuple[bytes, int]] = {}
+        self._written: list[str] = []
+        self.collections: dict[int, tuple[int, str]] = {}
+        self.dropping: set[int] = set()
+        for number in range(1, databases + 1):
+            self.create_database(number, "default" if number == 1 else f"d{number}")
+
+    def catalog(self) -> Catalog:
+        """Return a catalog that reads it."""
+        catalog = Catalog(Etcd())
+        catalog.close()
+        catalog._client = _Client(self)
+        return catalog
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write a pair."""
+        self.revision += 1
+        self._pairs[ROOT + key] = value, self.revision
+        self._written.append(ROOT + key)
+
+    def delete(self, key: str) -> None:
+        """Remove a pair."""
+        self.revision += 1
+        del self._pairs[ROOT + key]
+        self._written.append(ROOT + key)
+
+    def create_database(self, number: int, name: str) -> None:
+        """Make a database."""
+        value = catalog_pb2.DatabaseInfo(id=number, name=name).SerializeToString()
+        self.put(f"{meta.DATABASES}{number}", value)
+
+    def create(self, database: int, name: str) -> int:
+        """Make a collection with a field and a partition; return its id."""
+        new = next(self._ids)
+        field = schema_pb2.FieldSchema(fieldID=100, name="id")
+        self.put(f"{meta.FIELDS}{new}/100", field.SerializeToString())
+        partition = catalog_pb2.PartitionInfo(partition_id=1, partition_name="p")
+        self.put(f"{meta.PARTITIONS}{new}/1", partition.SerializeToString())
+        self.rename(new, database, name)
+        return new
+
+    def rename(self, collection: int, database: int, name: str) -> None:
+        """Give a collection a name and a database."""
+        before, _ = self.collections.get(collection, (database, ""))
+        if before != database:
+            self._remove_own(collection, before)
+        self.collections[collection] = database, name
+        self._put_own(collection, CREATED)
+
+    def begin_drop(self, collection: int) -> None:
+        """Mark a collection as being dropped: its name is free."""
+        self.dropping.add(collection)
+        self._put_own(collection, DROPPING)
+
+    def drop(self, collection: int) -> None:
+        """Remove a collection."""
+        database, _ = self.collections.pop(collection)
+        self.dropping.discard(collection)
+        self._remove_own(collection, database)
+        self.delete(f"{meta.FIELDS}{collection}/100")
+        self.delete(f"{meta.PARTITIONS}{collection}/1")
+
+    def _put_own(self, collection: int, state: int) -> None:
+        database, name = self.collections[collection]
+        schema = schema_pb2.CollectionSchema(name=name).SerializeToString()
+        info = catalog_pb2.CollectionInfo(id=collection, schema=schema, state=state)
+        key = f"{meta.COLLECTIONS}{database}/{collection}"
+        self.put(key, info.SerializeToString())
+        self.put(f"{SNAPSHOTS}{key}_ts{self.revision}", info.SerializeToString())
+
+    def _remove_own(self, collection: int, database: int) -> None:
+        key = f"{meta.COLLECTIONS}{database}/{collection}"
+        self.delete(key)
+        self.put(f"{SNAPSHOTS}{key}_ts{self.revision}", meta.TOMBSTONE)
+
+    def range(self, request: etcd_pb2.RangeRequest) -> etcd_pb2.RangeResponse:
+        """Answer one range."""
+        first, end = request.key.decode("latin-1"), request.range_end.decode("latin-1")
+        found = [
+            etcd_pb2.KeyValue(key=key.encode(), value=value)
+            for key, (value, written) in sorted(self._pairs.items())
+            if first <= key < end and written >= request.min_mod_revision
+        ]
+        self.sent += len(found)
+        header = etcd_pb2.ResponseHeader(revision=self.revision)
+        return etcd_pb2.RangeResponse(header=header, kvs=found)
+
+    def written_since(self, place: int) -> list[bytes]:
+        """Return the keys written since so many."""
+        return [key.encode() for key in self._written[place:]]
+
+
+class _Client(EtcdClient):
+    def __init__(self, etcd: FakeEtcd) -> None:
+        super().__init__(EtcdConfig(endpoints=["127.0.0.1:1"]))
+        self._etcd = etcd
+
+    def _call(self, method: str, request: Any, _answer: type[Any]) -> Any:
+        self._etcd.requests += 1
+        if method == "KV/Range":
+            return self._etcd.range(request)
+        answers = [self._etcd.range(each.request_range) for each in request.success]
+        header = etcd_pb2.ResponseHeader(revision=self._etcd.revision)
+        return etcd_pb2.TxnResponse(
+            header=header,
+            responses=[etcd_pb2.ResponseOp(response_range=each) for each in answers],
+        )
+
+    def watch(self, _prefixes: object, _revision: int) -> Any:
+        return _Watch(self._etcd)
+
+
+class _Watch:
+    """Tells of what is written from now on."""
+
+    def __init__(self, etcd: FakeEtcd) -> None:
+        self._etcd = etcd
+        self._place = len(etcd.written_since(0))
+
+    def take(self) -> list[bytes]:
+        keys = self._etcd.written_since(self._place)
+        self._place += len(keys)
+        return keys
+
+    def close(self) -> None:
+        """Do nothing."""

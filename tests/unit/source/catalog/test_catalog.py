@@ -1,0 +1,109 @@
+"""How much the catalog asks etcd for: few requests, whatever else there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.fake_etcd import FakeEtcd
+
+DATABASES = pytest.mark.parametrize("databases", [1, 64])
+
+
+@DATABASES
+def test_a_changed_collection_takes_one_request(databases: int) -> None:
+    """However many databases there are, and also when it has moved to another one."""
+    etcd = FakeEtcd(databases)
+    catalog = etcd.catalog()
+    known = etcd.create(databases, "c")
+    watch = catalog.watch(catalog.snapshot().revision + 1)
+
+    etcd.rename(known, 1, "moved")
+    assert watch.changed().collections == {known}
+    etcd.requests = 0
+    found = catalog.collection(known)
+
+    assert etcd.requests == 1
+    assert found is not None
+    assert (found.database, found.name) == ("default", "moved")
+    assert [name.name for name in found.names] == ["c", "moved"]
+    assert list(found.partitions) == [1]
+
+
+@DATABASES
+def test_a_new_collection_takes_one_request(databases: int) -> None:
+    """The watch says where it stands; whoever is ahead of the watch takes four more."""
+    etcd = FakeEtcd(databases)
+    catalog = etcd.catalog()
+    watch = catalog.watch(catalog.snapshot().revision + 1)
+    new = etcd.create(databases, "c")
+
+    etcd.requests = 0
+    assert catalog.collection(new)
+    assert etcd.requests <= 5
+
+    newer = etcd.create(databases, "d")
+    assert newer in watch.changed().collections
+    etcd.requests = 0
+    assert catalog.collection(newer)
+    assert etcd.requests == 1
+
+
+def test_a_dropped_collection_takes_a_handful_of_requests() -> None:
+    """It is looked for once where else it may be, and then it is known to be gone."""
+    etcd = FakeEtcd(64)
+    catalog = etcd.catalog()
+    dropped = etcd.create(64, "c")
+    catalog.snapshot()
+    etcd.drop(dropped)
+
+    etcd.requests = 0
+    assert catalog.collection(dropped) is None
+    assert etcd.requests <= 5
+    assert not catalog._known.prefixes(dropped)
+
+
+def test_what_changed_together_is_read_together() -> None:
+    """A hundred collections in as many databases are a few requests."""
+    etcd = FakeEtcd(100)
+    catalog = etcd.catalog()
+    made = [etcd.create(number, "c") for number in range(1, 101)]
+    catalog.snapshot()
+
+    etcd.requests = 0
+    found = catalog.collections(made)
+
+    assert list(found) == made
+    assert {len(each.partitions) for each in found.values()} == {1}
+    assert etcd.requests <= 5
+
+
+def test_a_name_is_found_without_listing_the_database() -> None:
+    """Each request of a client asks for one: the other collections are not read."""
+    etcd = FakeEtcd()
+    catalog = etcd.catalog()
+    for number in range(200):
+        etcd.create(1, f"c{number}")
+    catalog.snapshot()
+    new = etcd.create(1, "new")
+
+    etcd.requests = etcd.sent = 0
+    found = [catalog.find("default", name) for name in ("c7", "new", "none")]
+
+    assert [each and each.name for each in found] == ["c7", "new", None]
+    assert found[1] is not None
+    assert found[1].id == new
+    assert etcd.requests <= 10
+    assert etcd.sent <= 20
+
+
+@pytest.mark.parametrize("number", [1, 100])
+def test_indexes_and_loads_of_some_take_few_requests(number: int) -> None:
+    """A few collections are asked for by their ids, many all together."""
+    etcd = FakeEtcd()
+    catalog = etcd.catalog()
+    made = [etcd.create(1, f"c{each}") for each in range(number)]
+    known = catalog.snapshot().collections
+
+    etcd.requests = 0
+    assert list(catalog.indexes_and_loads(known)) == made
+    assert etcd.requests <= 3
