@@ -21,15 +21,6 @@ FullName = tuple[str, str]
 DEFAULT_DATABASE = "default"
 """The database that Milvus means where a request names none."""
 
-RbacRule = tuple[str, ...]
-"""Something that is true of users and roles: ``("user", name)``, ``("role", name)``,
-``("group", name)``, ``("member", group, privilege)``, ``("binding", user, role)`` or
-``("grant", role, object type, database, object, privilege or group)``, as Milvus's API
-names them."""
-
-PRIVILEGE_GROUP = "Group"
-"""The object type, of our own, in a grant of a privilege group."""
-
 
 def physical_seconds(timestamp: int) -> float:
     """Return a hybrid timestamp as seconds since 1970."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.changes import Checkpoint, FullName, RbacRule
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
     from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 

@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.changes import DEFAULT_DATABASE, PRIVILEGE_GROUP
+from cdc_actors.changes import DEFAULT_DATABASE
+from cdc_actors.rbac_rules import (
+    GROUP_OBJECT,
+    Grant,
+    GroupMember,
+    PrivilegeGroup,
+    Role,
+    RoleBinding,
+    User,
+)
 
 if TYPE_CHECKING:
-    from cdc_actors.changes import RbacRule
+    from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.target.connection import Connection
 
 _PASSWORD_BYTES = 24
 _REQUESTS = {
-    "user": ("CreateCredential", "DeleteCredential"),
-    "role": ("CreateRole", "DropRole"),
-    "group": ("CreatePrivilegeGroup", "DropPrivilegeGroup"),
-    "member": ("OperatePrivilegeGroup", "OperatePrivilegeGroup"),
-    "binding": ("OperateUserRole", "OperateUserRole"),
-    "grant": ("OperatePrivilege", "OperatePrivilege"),
+    User: ("CreateCredential", "DeleteCredential"),
+    Role: ("CreateRole", "DropRole"),
+    PrivilegeGroup: ("CreatePrivilegeGroup", "DropPrivilegeGroup"),
+    GroupMember: ("OperatePrivilegeGroup", "OperatePrivilegeGroup"),
+    RoleBinding: ("OperateUserRole", "OperateUserRole"),
+    Grant: ("OperatePrivilege", "OperatePrivilege"),
 }
 
 
@@ -30,84 +39,85 @@ def request_name(rule: RbacRule, *, remove: bool) -> str:
 
     Groups are granted with a request of their own (Milvus 2.5).
     """
-    if rule[0] == "grant" and rule[2] == PRIVILEGE_GROUP:
+    if isinstance(rule, Grant) and rule.object_type == GROUP_OBJECT:
         return "OperatePrivilegeV2"
-    return _REQUESTS[rule[0]][remove]
+    return _REQUESTS[type(rule)][remove]
 
 
 def add(target: Connection, rule: RbacRule) -> None:
-    """Make a rule of ``source.catalog.rbac`` true.
+    """Make a rule true.
 
     A new user gets a password that nobody knows.
     """
     match rule:
-        case "user", user if user not in _users(target):
+        case User(user) if user not in _users(target):
             password = secrets.token_urlsafe(_PASSWORD_BYTES).encode()
             encoded = base64.b64encode(password).decode()
             new = milvus_pb2.CreateCredentialRequest(username=user, password=encoded)
             target.call("CreateCredential", new, DEFAULT_DATABASE)
-        case "role", role if role not in _roles(target):
+        case Role(role) if role not in _roles(target):
             create = milvus_pb2.CreateRoleRequest(entity={"name": role})
             target.call("CreateRole", create, DEFAULT_DATABASE)
-        case "group", group if group not in _groups(target):
+        case PrivilegeGroup(group) if group not in _groups(target):
             new_group = milvus_pb2.CreatePrivilegeGroupRequest(group_name=group)
             target.call("CreatePrivilegeGroup", new_group, DEFAULT_DATABASE)
-        case (("binding" | "grant" | "member"), *_):
+        case RoleBinding() | Grant() | GroupMember():
             _operate(target, rule, remove=False)
 
 
 def remove(target: Connection, rule: RbacRule) -> None:
     """Make a rule untrue."""
     match rule:
-        case "user", user:
+        case User(user):
             request = milvus_pb2.DeleteCredentialRequest(username=user)
             target.call("DeleteCredential", request, DEFAULT_DATABASE)
-        case "role", role if role in _roles(target):
+        case Role(role) if role in _roles(target):
             drop = milvus_pb2.DropRoleRequest(role_name=role)
             target.call("DropRole", drop, DEFAULT_DATABASE)
-        case "group", group:
+        case PrivilegeGroup(group):
             drop_group = milvus_pb2.DropPrivilegeGroupRequest(group_name=group)
             target.call("DropPrivilegeGroup", drop_group, DEFAULT_DATABASE)
-        case (("binding" | "grant" | "member"), *_):
+        case RoleBinding() | Grant() | GroupMember():
             _operate(target, rule, remove=True)
 
 
-def _operate(target: Connection, rule: RbacRule, *, remove: bool) -> None:
+def _operate(
+    target: Connection, rule: RoleBinding | Grant | GroupMember, *, remove: bool
+) -> None:
     """Bind a role, grant, or put a privilege into a group; or take it back."""
     request = _request(rule, int(remove))
     target.call(request_name(rule, remove=remove), request, DEFAULT_DATABASE)
 
 
-def _request(rule: RbacRule, kind: int) -> Any:
+def _request(rule: RoleBinding | Grant | GroupMember, kind: int) -> Any:
     match rule:
-        case "binding", user, role:
+        case RoleBinding(user, role):
             return milvus_pb2.OperateUserRoleRequest(
                 username=user, role_name=role, type=kind
             )
-        case "member", group, privilege:
+        case GroupMember(group, privilege):
             return milvus_pb2.OperatePrivilegeGroupRequest(
                 group_name=group, privileges=[{"name": privilege}], type=kind
             )
-        case "grant", role, object_type, database, name, group if (
-            object_type == PRIVILEGE_GROUP
-        ):
+        case Grant(object_type=object_type) if object_type == GROUP_OBJECT:
             return milvus_pb2.OperatePrivilegeV2Request(
-                role={"name": role},
-                grantor={"privilege": {"name": group}},
+                role={"name": rule.role},
+                grantor={"privilege": {"name": rule.privilege}},
                 type=kind,
-                db_name=database,
-                collection_name=name,
+                db_name=rule.database,
+                collection_name=rule.object_name,
             )
-    return milvus_pb2.OperatePrivilegeRequest(entity=_grant(*rule[1:]), type=kind)
+        case Grant():
+            return milvus_pb2.OperatePrivilegeRequest(entity=_entity(rule), type=kind)
 
 
-def _grant(role: str, kind: str, database: str, name: str, privilege: str) -> Any:
+def _entity(grant: Grant) -> Any:
     return milvus_pb2.GrantEntity(
-        role={"name": role},
-        object={"name": kind},
-        object_name=name,
-        db_name=database,
-        grantor={"privilege": {"name": privilege}},
+        role={"name": grant.role},
+        object={"name": grant.object_type},
+        object_name=grant.object_name,
+        db_name=grant.database,
+        grantor={"privilege": {"name": grant.privilege}},
     )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cdc_actors.errors import FailureClass
+    from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks.model import CollectionEntry, Operation
     from cdc_actors.tasks.spec import TaskSpec
 
@@ -71,7 +72,7 @@ class TaskAttributes:
     databases: dict[str, bool]
     collections: dict[int, CollectionEntry]
     aliases: dict[tuple[str, str], int]
-    access: frozenset[tuple[str, ...]]
+    access: frozenset[RbacRule]
     passwords: dict[str, str]
     refusals: tuple[Operation, ...]
     refused: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cdc_actors.rbac_rules import rule_from_json
 from cdc_actors.tasks import model
 from cdc_actors.tasks.model import CollectionState
 
@@ -140,9 +141,9 @@ def _load_partitions(task: TaskAttributes, operation: Operation) -> None:
 
 
 def _grant(task: TaskAttributes, operation: Operation) -> None:
-    fact = frozenset([tuple(operation.detail["access"])])
+    rule = frozenset([rule_from_json(operation.detail["access"])])
     removed = operation.detail["removed"]
-    task.access = task.access - fact if removed else task.access | fact
+    task.access = task.access - rule if removed else task.access | rule
 
 
 _EFFECTS = {

@@ -14,6 +14,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.config import Etcd
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.rbac_rules import User
 from cdc_actors.source.catalog.client import Catalog
 from tests.support.tls import certificates, tls_front
 
@@ -257,9 +258,9 @@ def test_watch_tells_of_aliases_and_users(
         assert _tells(watch, "aliases")
         client.create_user("ann", "Secret123")
         assert _tells(watch, "rbac")
-        assert ("user", "ann") in catalog.rbac().rules
+        assert User("ann") in catalog.rbac().rules
         client.drop_user("ann")
-        assert ("user", "ann") not in catalog.rbac().rules
+        assert User("ann") not in catalog.rbac().rules
 
 
 def _tells(watch: CatalogWatch, kind: str) -> bool:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import PRIVILEGE_GROUP, to_hybrid_ts
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied
-from cdc_actors.target import rbac as access
+from cdc_actors.rbac_rules import GROUP_OBJECT, Grant, Role, User, rank, rule_to_json
+from cdc_actors.target import rbac
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.changes import RbacRule
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.source.catalog.client import RbacMeta
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import TaskSpec
 
-_BUILT_IN = {("user", "root"), ("role", "admin"), ("role", "public")}
-_ORDER = ("user", "role", "group", "member", "binding", "grant")
+_BUILT_IN = {User("root"), Role("admin"), Role("public")}
 
 
 class RbacSync:
     """Follows who may do what, for a task that asks for it. The reader's thread.
 
     What the source never had is left alone at the target. A password cannot be had from
-    its hash: a new user gets one that nobody knows, and the task says so.
+    its hash: a new user gets one that nobody knows, and the task reports it.
     """
 
     def __init__(
@@ -39,49 +40,50 @@ class RbacSync:
         known: frozenset[RbacRule],
         passwords: Mapping[str, str],
     ) -> None:
-        """``known`` and ``passwords`` are what earlier runs brought or told."""
+        """``known`` and ``passwords`` are what earlier runs brought or reported."""
         self._context = context
         self._target = target
         self._spec = spec
         self._known = known
         self._passwords = dict(passwords)
-        self._told = False
+        self._lite_reported = False
 
     def update(self, found: RbacMeta) -> None:
         """Do what makes the difference between then and now."""
         if self._target.is_lite:
-            self._tell_lite()
+            self._report_lite()
             return
         wanted = found.rules - _BUILT_IN
-        for fact in sorted(self._known - wanted, key=_rank, reverse=True):
-            self._do(fact, remove=True)
-        for fact in sorted(wanted - self._known, key=_rank):
-            self._do(fact, remove=False)
+        for rule in sorted(self._known - wanted, key=rank, reverse=True):
+            self._apply(rule, remove=True)
+        for rule in sorted(wanted - self._known, key=rank):
+            self._apply(rule, remove=False)
         self._known = wanted
         for user, fingerprint in found.passwords.items():
             if self._passwords.get(user) != fingerprint and user != "root":
                 self._passwords[user] = fingerprint
-                self._tell_password(user, fingerprint)
+                self._report_password(user, fingerprint)
 
-    def _do(self, fact: RbacRule, *, remove: bool) -> None:
-        detail: dict[str, Any] = {"access": list(fact), "removed": remove}
-        act = access.remove if remove else access.add
+    def _apply(self, rule: RbacRule, *, remove: bool) -> None:
+        json = rule_to_json(rule)
+        detail: dict[str, Any] = {"access": json, "removed": remove}
+        act = rbac.remove if remove else rbac.add
         try:
-            act(self._target, self._there(fact))
+            act(self._target, self._at_target(rule))
         except OperationRefusedError as refusal:
             detail["refused"] = str(refusal)
-        kind = access.request_name(fact, remove=remove)
-        self._record(kind, " ".join(fact[1:]), detail)
+        kind = rbac.request_name(rule, remove=remove)
+        self._record(kind, " ".join(json[1:]), detail)
 
-    def _tell_lite(self) -> None:
+    def _report_lite(self) -> None:
         """Say once a run that there is nothing to bring users to."""
-        if not self._told:
-            self._told = True
+        if not self._lite_reported:
+            self._lite_reported = True
             refused = "Milvus Lite has no users, roles and grants"
             detail = {"access": [], "removed": False, "refused": refused}
             self._record("enable_user_role", "", detail)
 
-    def _tell_password(self, user: str, fingerprint: str) -> None:
+    def _report_password(self, user: str, fingerprint: str) -> None:
         detail = {
             "user": user,
             "fingerprint": fingerprint,
@@ -98,16 +100,9 @@ class RbacSync:
         )
         self._context.record(RecordOperationApplied(operation))
 
-    def _there(self, fact: RbacRule) -> RbacRule:
-        """Return the fact with the names that the target has."""
-        if fact[0] != "grant":
-            return fact
-        _, role, kind, database, name, privilege = fact
-        if kind in {"Collection", PRIVILEGE_GROUP}:
-            database, name = self._spec.target_name(database, name)
-        return ("grant", role, kind, database, name, privilege)
-
-
-def _rank(fact: RbacRule) -> tuple[int, RbacRule]:
-    """What others need comes first: users, roles and groups, then what binds them."""
-    return _ORDER.index(fact[0]), fact
+    def _at_target(self, rule: RbacRule) -> RbacRule:
+        """Return a rule with the names that the target has."""
+        if isinstance(rule, Grant) and rule.object_type in {"Collection", GROUP_OBJECT}:
+            names = self._spec.target_name(rule.database, rule.object_name)
+            return replace(rule, database=names[0], object_name=names[1])
+        return rule

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.changes import DEFAULT_DATABASE, PRIVILEGE_GROUP
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperatorError
+from cdc_actors.rbac_rules import (
+    GROUP_OBJECT,
+    Grant,
+    GroupMember,
+    PrivilegeGroup,
+    Role,
+    RoleBinding,
+    User,
+)
 
 if TYPE_CHECKING:
-    from cdc_actors.changes import RbacRule
+    from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.source.catalog.model import Pairs
 
 _CREDENTIALS = "root-coord/credential/"
@@ -57,12 +66,12 @@ def parse(pairs: Pairs) -> RbacMeta:
     for parts, value in rows:
         match parts:
             case ["users", user]:
-                rules.add(("user", user))
+                rules.add(User(user))
                 passwords[user] = _fingerprint(user, value)
             case ["roles", role]:
-                rules.add(("role", role))
+                rules.add(Role(role))
             case ["user-role-mapping", user, role]:
-                rules.add(("binding", user, role))
+                rules.add(RoleBinding(user, role))
             case ["grantee-privileges", role, kind, place]:
                 for privilege in privileges.get(value.decode(), ()):
                     rules.add(_grant(role, kind, place, privilege))
@@ -75,19 +84,19 @@ def _groups(pairs: Pairs) -> set[RbacRule]:
     for key, value in pairs:
         if key.startswith(_PRIVILEGE_GROUPS):
             group = milvus_pb2.PrivilegeGroupInfo.FromString(value)
-            rules.add(("group", group.group_name))
-            rules |= {("member", group.group_name, p.name) for p in group.privileges}
+            rules.add(PrivilegeGroup(group.group_name))
+            rules |= {GroupMember(group.group_name, p.name) for p in group.privileges}
     return rules
 
 
-def _grant(role: str, kind: str, place: str, privilege: str) -> RbacRule:
+def _grant(role: str, kind: str, place: str, privilege: str) -> Grant:
     """Return what is granted; ``PrivilegeGroup`` stands before the name of a group."""
     database, _, name = place.rpartition(".")
     if privilege.startswith(_GROUP_PREFIX):
-        kind, own = PRIVILEGE_GROUP, privilege.removeprefix(_GROUP_PREFIX)
+        kind, own = GROUP_OBJECT, privilege.removeprefix(_GROUP_PREFIX)
     else:
         own = privilege.removeprefix(_PREFIX)
-    return ("grant", role, kind, database or DEFAULT_DATABASE, name, own)
+    return Grant(role, kind, database or DEFAULT_DATABASE, name, own)
 
 
 def _fingerprint(user: str, value: bytes) -> str:

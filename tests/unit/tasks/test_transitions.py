@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cdc_actors.rbac_rules import Grant
 from cdc_actors.tasks import CollectionState, Loaded, Operation, Task
 from cdc_actors.tasks.transitions import SHOWN_REFUSALS
 from tests.support.tasks import SUPERVISOR, entry, new_task
@@ -101,7 +102,7 @@ def test_access_comes_and_goes() -> None:
     """What was granted is known until it is revoked."""
     grant = ["grant", "r", "Collection", "default", "c", "Insert"]
     granted = told("OperatePrivilege", access=grant, removed=False)
-    assert task_with(granted).access == {tuple(grant)}
+    assert task_with(granted).access == {Grant(*grant[1:])}
     revoked = told("OperatePrivilege", access=grant, removed=True)
     assert task_with(granted, revoked).access == set()
 

@@ -10,20 +10,22 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import AccessRefusedError, OperationRefusedError
 from cdc_actors.pipeline.metadata.rbac import RbacSync
+from cdc_actors.rbac_rules import Grant, GroupMember, PrivilegeGroup, Role
 from cdc_actors.source.catalog.rbac import RbacMeta
 from cdc_actors.tasks import NameMapping, TaskSpec
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
+    from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks import Operation
 
-GRANT = ("grant", "r", "Group", "shop", "books", "readers")
-FACTS = frozenset(
+GRANT = Grant("r", "Group", "shop", "books", "readers")
+RULES = frozenset(
     {
-        ("role", "r"),
-        ("group", "readers"),
-        ("member", "readers", "Query"),
-        ("member", "readers", "Search"),
+        Role("r"),
+        PrivilegeGroup("readers"),
+        GroupMember("readers", "Query"),
+        GroupMember("readers", "Search"),
         GRANT,
     }
 )
@@ -61,7 +63,7 @@ def records() -> list[Operation]:
 
 
 def access(
-    target: Target, records: list[Operation], known: frozenset[tuple[str, ...]]
+    target: Target, records: list[Operation], known: frozenset[RbacRule]
 ) -> RbacSync:
     """Return what follows, with what earlier runs brought."""
     context = SimpleNamespace(record=lambda message: records.append(message.operation))
@@ -76,7 +78,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     """It is made, filled and granted, under the target's names; and undone in reverse."""
     target = Target()
     follower = access(target, records, frozenset())
-    follower.update(RbacMeta(FACTS, {}))
+    follower.update(RbacMeta(RULES, {}))
     role, group, *members, grant = target.asked
     assert role.entity.name == "r"
     assert group == milvus_pb2.CreatePrivilegeGroupRequest(group_name="readers")
@@ -90,7 +92,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     assert grant.grantor.privilege.name == "readers"
     assert grant.type == milvus_pb2.Grant
     target.asked.clear()
-    follower.update(RbacMeta(frozenset({("role", "r")}), {}))
+    follower.update(RbacMeta(frozenset({Role("r")}), {}))
     revoked, *taken, dropped = target.asked
     assert (revoked.type, revoked.db_name) == (milvus_pb2.Revoke, "store")
     assert {each.type for each in taken} == {milvus_pb2.RemovePrivilegesFromGroup}
@@ -101,7 +103,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
 def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
     """What it does not know is written down as refused; the rest is done."""
     target = Target(old=True)
-    access(target, records, frozenset()).update(RbacMeta(FACTS, {}))
+    access(target, records, frozenset()).update(RbacMeta(RULES, {}))
     refused = [each.kind for each in records if each.refused]
     assert refused == [
         "CreatePrivilegeGroup",
@@ -115,5 +117,5 @@ def test_a_missing_privilege_of_the_tasks_user_is_the_tasks(
 ) -> None:
     """No rule is written down as refused, so that all are tried again later."""
     with pytest.raises(AccessRefusedError):
-        access(Target(closed=True), records, frozenset()).update(RbacMeta(FACTS, {}))
+        access(Target(closed=True), records, frozenset()).update(RbacMeta(RULES, {}))
     assert records == []

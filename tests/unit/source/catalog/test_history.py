@@ -6,6 +6,14 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperatorError
+from cdc_actors.rbac_rules import (
+    Grant,
+    GroupMember,
+    PrivilegeGroup,
+    Role,
+    RoleBinding,
+    User,
+)
 from cdc_actors.source.catalog import catalog_pb2, rbac
 from cdc_actors.source.catalog import history as catalog_history
 from cdc_actors.source.catalog import model as meta
@@ -60,15 +68,15 @@ def test_access_from_pairs() -> None:
     ]
     found = rbac.parse(pairs)
     assert found.rules == {
-        ("user", "ann"),
-        ("role", "r"),
-        ("binding", "ann", "r"),
-        ("grant", "r", "Collection", "d", "c", "Insert"),
-        ("grant", "r", "Global", "*", "*", "*"),
-        ("grant", "r", "Group", "*", "*", "readers"),
-        ("group", "readers"),
-        ("member", "readers", "Query"),
-        ("member", "readers", "Search"),
+        User("ann"),
+        Role("r"),
+        RoleBinding("ann", "r"),
+        Grant("r", "Collection", "d", "c", "Insert"),
+        Grant("r", "Global", "*", "*", "*"),
+        Grant("r", "Group", "*", "*", "readers"),
+        PrivilegeGroup("readers"),
+        GroupMember("readers", "Query"),
+        GroupMember("readers", "Search"),
     }
     assert "$2a$x" not in found.passwords["ann"]
 
