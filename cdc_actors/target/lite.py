@@ -21,8 +21,9 @@ def send(target: Connection, kind: str, message: Any) -> None:
     when it gets one; in Milvus it is not until somebody loads it. Neither drops the index
     of a collection that is loaded: when the source did, it was not.
     """
-    where = message.db_name, message.collection_name
-    bare = kind == "CreateIndex" and not described(target, *where)
+    bare = kind == "CreateIndex" and not described(
+        target, message.db_name, message.collection_name
+    )
     if kind == "DropIndex":
         _insist_on_field(message)
         _release(target, message)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from cdc_actors.changes import Request
 from cdc_actors.source.decode import REQUEST_KINDS, decode
-from cdc_actors.target.requests import message_for
+from cdc_actors.target.requests import forward, message_for
 
 
 def request(kind: str, **fields) -> Request:
@@ -45,6 +47,17 @@ def test_a_flush_of_several_is_asked_of_one():
     asked = request("Flush", db_name="here", collection_names=["a", "b"])
     message = message_for(asked, "there", "c")
     assert (message.db_name, list(message.collection_names)) == ("there", ["c"])
+
+
+def test_a_flush_is_asked_of_milvus_lite():
+    """It names collections in another way than all other requests do."""
+    asked: list[str] = []
+    target = SimpleNamespace(
+        is_lite=True, call=lambda method, *_request: asked.append(method)
+    )
+    flush = request("Flush", db_name="here", collection_names=["a"])
+    forward(target, flush, ("there", "c"))
+    assert asked == ["Flush"]
 
 
 def test_what_is_asked_stays():
