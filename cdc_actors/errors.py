@@ -33,6 +33,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from cdc_actors.masking import mask_urls
+
 
 class FailureClass(StrEnum):
     """What a failure asks for."""
@@ -43,12 +45,18 @@ class FailureClass(StrEnum):
 
 
 class CdcError(Exception):
-    """Anything that this service reports rather than crashes on."""
+    """Anything that this service reports rather than crashes on.
+
+    Its text is shown to many and kept: passwords of addresses in it are masked.
+    """
 
     failure_class: ClassVar[FailureClass] = FailureClass.TRANSIENT
 
     patience: ClassVar[float] = 0.0
     """Seconds for which one that needs the operator is treated as transient first."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(mask_urls(message))
 
 
 class TransientError(CdcError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pymilvus  # noqa: F401
 import structlog
 
-from cdc_actors.config.masking import MASK, mask_urls
+from cdc_actors.masking import MASK, mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,11 @@ Brokers = Annotated[
     Meta(
         pattern=r"^[^\s,/]+(\s*,\s*[^\s,/]+)*$",
         description="host:port such as 127.0.0.1:9092, several with commas between",
+        extra={"url": True},
     ),
+]
+WebAddress = Annotated[
+    str, Meta(description="text; put quotes around it", extra={"url": True})
 ]
 SecurityProtocol = Annotated[
     str,
@@ -70,7 +74,7 @@ class Pulsar(Section, frozen=True, kw_only=True):
     """A Pulsar; tenant, namespace and the login are those of Milvus."""
 
     address: PulsarUrl
-    web_address: Text = ""
+    web_address: WebAddress = ""
     tenant: Name = "public"
     namespace: Name = "default"
     auth_plugin: Text = ""

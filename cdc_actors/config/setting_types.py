@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 from msgspec import Meta
 
-from cdc_actors.config.masking import MASK, mask_urls
+from cdc_actors.masking import MASK, mask_urls
 
 Text = Annotated[str, Meta(description="text; put quotes around it")]
 Name = Annotated[str, Meta(min_length=1, description="text that is not empty")]

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError
+from cdc_actors.masking import mask_urls
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.versions import UnsupportedVersionError
 from cdc_actors.source.wal import open_reader
@@ -21,7 +22,7 @@ def reach_api(source: SourceConfig) -> str:
     """Connect to the source's API; return what is there."""
     connection = Connection(source.uri, source.token, timeout=3, name="the source")
     with closing(connection):
-        return f"Milvus {connection.version} at {source.uri}"
+        return f"Milvus {connection.version} at {mask_urls(source.uri)}"
 
 
 def reach_etcd(source: SourceConfig) -> str:
@@ -63,4 +64,4 @@ def tried(part: Callable[[], str | None]) -> tuple[bool, str]:
     except CdcError as error:
         return False, str(error)
     except Exception as error:  # noqa: BLE001 - one odd answer must not end the trying
-        return False, f"unexpected {type(error).__name__}: {error}"
+        return False, mask_urls(f"unexpected {type(error).__name__}: {error}")

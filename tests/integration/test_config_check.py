@@ -78,6 +78,23 @@ def test_nothing_is_there(file: Path) -> None:
         assert NOBODY in found[part]["words"], part
 
 
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_no_credential_is_repeated(file: Path, scheme: str) -> None:
+    """Neither by the parts nor by the libraries that could not read the address."""
+    login = f"user:Zq7secret@{NOBODY}"
+    source = {
+        "uri": f"http://{login}",
+        "etcd": {"address": [f"{scheme}{login}"]},
+        "kafka": {"address": login},
+    }
+    result = check(file, source)
+    assert result.exit_code == 4, result.output
+    shown = CliRunner().invoke(main, ["config", "show", "--config", str(file)])
+    for output in (result.output, shown.output):
+        assert "Zq7" not in output
+        assert f"user:******@{NOBODY}" in output
+
+
 def test_a_source_that_is_too_old(
     source: EmbeddedMilvus,
     target_lite: EmbeddedLite,

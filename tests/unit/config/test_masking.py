@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_actors.config import load
-from cdc_actors.config.masking import mask_urls
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import (
+    OperationRefusedError,
+    OperatorError,
+    TargetRefusedError,
+    TransientError,
+)
+from cdc_actors.masking import mask_urls
 
 ALPHABET = st.characters(
     codec="ascii", categories=("L", "N"), include_characters=":@/?%"
@@ -127,8 +132,30 @@ def test_no_secret_in_an_error(tmp_path, text):
         ),
         ("cannot reach https://u:p@a: x@y", "cannot reach https://u:******@a: x@y"),
         ("nothing to hide", "nothing to hide"),
+        (
+            "no address for u:p@a:1: no such name",
+            "no address for u:******@a:1: no such name",
+        ),
+        ("[u:p/q@rt@a:1]:9092 failed", "[u:******@a:1]:9092 failed"),
+        ("dns:///u:p@a:1", "dns:///u:******@a:1"),
+        ("reply to me@a: no", "reply to me@a: no"),
     ],
 )
 def test_passwords_in_urls_are_masked(text, shown):
     """Scheme, user, host and the text around stay; passwords and NATS tokens go."""
     assert mask_urls(text) == shown
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransientError("cannot connect to http://u:Zq7secret@a:1"),
+        OperationRefusedError("no address for u:Zq7secret@a:1", 1),
+        TargetRefusedError("fail to connect the milvus, tcp://u:Zq7secret@a:1"),
+    ],
+    ids=type,
+)
+def test_no_secret_in_any_error_of_ours(error):
+    """Whatever is made of it: an answer, a line of the history, a line on a terminal."""
+    assert "Zq7" not in f"{error}{error!r}{error.args}"
+    assert "u:******@a:1" in str(error)
