@@ -67,7 +67,7 @@ class MetadataSync:
             context, router.collections, router.names, target, task, spec.databases
         )
         self._properties = Properties(context, spec.source, router, self._pending)
-        self._rbac = RbacSync(context, target, task, spec.access, spec.passwords)
+        self._rbac = RbacSync(context, target, task, spec.rbac_rules, spec.passwords)
 
     def begin(self, snapshot: CatalogSnapshot) -> None:
         """Go on from what earlier runs did; find out what happened since."""

@@ -30,7 +30,7 @@ class RunSpec:
     databases: Mapping[str, bool]
     entries: tuple[CollectionEntry, ...]
     aliases: Mapping[FullName, int]
-    access: frozenset[RbacRule]
+    rbac_rules: frozenset[RbacRule]
     passwords: Mapping[str, str]
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]

@@ -158,7 +158,7 @@ class TaskRecord:
             databases=task.databases,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,
-            access=task.access,
+            rbac_rules=task.rbac_rules,
             passwords=task.passwords,
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),

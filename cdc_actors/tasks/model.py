@@ -61,8 +61,9 @@ class CollectionEntry:
     target had the collection before the task did, and may have rows up to then.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
-    ``indexes`` are the names, by id, of those that the catalog alone told of; ``serving``
-    is a request of the catalog's that may have been done at the target already.
+    ``indexes`` are the names, by id, of those that the catalog alone shows;
+    ``pending_request`` is an index or load operation that the catalog shows and that may
+    have been done at the target already.
     """
 
     collection_id: int
@@ -78,7 +79,7 @@ class CollectionEntry:
     imports: tuple[int, ...] = ()
     indexes: dict[int, str] = field(default_factory=dict)
     loaded: Loaded | None = None
-    serving: Operation | None = None
+    pending_request: Operation | None = None
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
 

@@ -59,7 +59,7 @@ class TaskAttributes:
     ``secret`` is the target's token, encrypted. ``databases`` says of each database by
     name whether its creation at the target is done. ``collections`` are by id and
     include dropped ones, ``aliases`` are the ids of collections by database and alias.
-    ``access`` are rules of users, roles and grants at the target, ``passwords`` are
+    ``rbac_rules`` are rules of users, roles and grants at the target, ``passwords`` are
     fingerprints by user. Of ``refused`` operations ``refusals`` are the newest.
     """
 
@@ -72,7 +72,7 @@ class TaskAttributes:
     databases: dict[str, bool]
     collections: dict[int, CollectionEntry]
     aliases: dict[tuple[str, str], int]
-    access: frozenset[RbacRule]
+    rbac_rules: frozenset[RbacRule]
     passwords: dict[str, str]
     refusals: tuple[Operation, ...]
     refused: int

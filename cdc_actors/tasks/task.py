@@ -58,7 +58,7 @@ class Task(TaskAttributes, Aggregate):
         self.databases = {}
         self.collections = {}
         self.aliases = {}
-        self.access = frozenset()
+        self.rbac_rules = frozenset()
         self.passwords = {}
         self.refusals = ()
         self.refused = 0

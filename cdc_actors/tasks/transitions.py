@@ -31,7 +31,7 @@ def started(task: TaskAttributes, operation: Operation) -> None:
         case model.RENAME_COLLECTION:
             _change(task, operation, renaming=operation)
         case _ if "request" in operation.detail:
-            _change(task, operation, serving=operation)
+            _change(task, operation, pending_request=operation)
 
 
 def applied(task: TaskAttributes, operation: Operation) -> None:
@@ -40,7 +40,7 @@ def applied(task: TaskAttributes, operation: Operation) -> None:
         user, fingerprint = operation.detail["user"], operation.detail["fingerprint"]
         task.passwords = {**task.passwords, user: fingerprint}
     if "request" in operation.detail:
-        _change(task, operation, serving=None)
+        _change(task, operation, pending_request=None)
     if operation.refused:
         _refuse(task, operation)
     elif "access" in operation.detail:
@@ -143,7 +143,7 @@ def _load_partitions(task: TaskAttributes, operation: Operation) -> None:
 def _grant(task: TaskAttributes, operation: Operation) -> None:
     rule = frozenset([rule_from_json(operation.detail["access"])])
     removed = operation.detail["removed"]
-    task.access = task.access - rule if removed else task.access | rule
+    task.rbac_rules = task.rbac_rules - rule if removed else task.rbac_rules | rule
 
 
 _EFFECTS = {

@@ -131,7 +131,7 @@ class Pipeline:
             databases=task.databases,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,
-            access=task.access,
+            rbac_rules=task.rbac_rules,
             passwords=task.passwords,
             checkpoints=dict(self.task.checkpoints),
             send_horizons=dict(self.task.horizons),

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 )
 
 from cdc_actors.tasks import Operation
-from tests.support.serving import ID, Server, Source, Stage
+from tests.fakes.indexes_and_loads import ID, Harness, Server, Source
 from tests.support.tasks import SUPERVISOR, entry, new_task
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SOME = st.none() | st.sets(st.integers(1, 3), min_size=1)
 
 
 def operation(work: CatalogOperation) -> Operation:
-    """Return what is written down of what the catalog told of."""
+    """Return what is written down of an operation."""
     return Operation(
         kind=work.kind,
         timestamp=work.timestamp,
@@ -37,7 +37,7 @@ def operation(work: CatalogOperation) -> Operation:
 
 
 class Looks(RuleBasedStateMachine):
-    """Much happens between two looks; a restart loses what was told and not done."""
+    """Much happens between two looks; a restart loses what was issued and not done."""
 
     @initialize(names_partitions=st.booleans())
     def begin(self, *, names_partitions: bool) -> None:
@@ -62,7 +62,7 @@ class Looks(RuleBasedStateMachine):
 
     def start(self) -> None:
         """Begin with what the task's events say was done."""
-        self.stage = Stage(self.source, self.task.collections[ID])
+        self.harness = Harness(self.source, self.task.collections[ID])
 
     # What clients do at the source.
 
@@ -100,29 +100,29 @@ class Looks(RuleBasedStateMachine):
 
     @rule(count=st.sampled_from([0, 1, 9]))
     def look(self, count: int) -> None:
-        """Compare with what the catalog has now; do some of what was told."""
-        for work in self.stage.look()[:count]:
+        """Compare with what the catalog has now; do some of what was issued."""
+        for work in self.harness.look()[:count]:
             self.do(work)
             self.record(operation(work))
-        del self.stage.told[:count]
+        del self.harness.issued[:count]
 
     @rule(half_done=st.booleans())
     def restart(self, *, half_done: bool) -> None:
         """Be killed, perhaps after something was done and before it is written down."""
-        if half_done and self.stage.told:
-            self.do(self.stage.told[0])
+        if half_done and self.harness.issued:
+            self.do(self.harness.issued[0])
         self.start()
 
     @rule()
     def settle(self) -> None:
-        """After a look, and once all that was told is done, both sides are alike."""
-        while self.stage.look():
-            self.look(len(self.stage.told))
+        """After a look, and once all that was issued is done, both sides are alike."""
+        while self.harness.look():
+            self.look(len(self.harness.issued))
         assert self.target.shown == self.source.shown
 
     def teardown(self) -> None:
         """Settle in the end."""
-        if hasattr(self, "stage"):
+        if hasattr(self, "harness"):
             self.settle()
 
 

@@ -197,7 +197,7 @@ class IndexesAndLoads:
         known.indexes = dict(entry.indexes)
         if not known.requested:
             known.loaded = entry.loaded
-        begun = entry.serving
+        begun = entry.pending_request
         if begun is None or (begun.kind in _LOADS and known.requested):
             return
         known.since = begun.timestamp

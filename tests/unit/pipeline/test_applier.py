@@ -48,7 +48,7 @@ LATE = [
 ]
 
 
-class Stage:
+class Harness:
     """An applier of a collection of the source; what it asks, records and tells is kept."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Stage:
         self.released: list[object] = []
         self.asked: list[tuple[str, str]] = []
         self.recorded: list[RecordOperationStarted | RecordOperationApplied] = []
-        self.told: list[object] = []
+        self.reported: list[object] = []
         self._queue = WorkQueue()
         context = SimpleNamespace(
             stopping=False,
@@ -72,7 +72,7 @@ class Stage:
             release=lambda parts, _rows=0: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda: None),
         )
-        reader = SimpleNamespace(tell=self.told.append)
+        reader = SimpleNamespace(tell=self.reported.append)
         key = schema_pb2.FieldSchema(name="id", fieldID=100, is_primary_key=True)
         schema = schema_pb2.CollectionSchema(fields=[key]).SerializeToString()
         known = entry(445, state=state, schema=schema)
@@ -111,24 +111,30 @@ def test_nothing_is_done_to_a_collection_that_was_dropped(
     state: CollectionState,
 ) -> None:
     """What was told before the drop and is given after it leaves no trace."""
-    stage = Stage(state)
-    assert stage.give(DROP, *LATE) == [DROP_COLLECTION, DROP_COLLECTION]
-    assert [type(each) for each in stage.recorded] == [
+    harness = Harness(state)
+    assert harness.give(DROP, *LATE) == [DROP_COLLECTION, DROP_COLLECTION]
+    assert [type(each) for each in harness.recorded] == [
         RecordOperationStarted,
         RecordOperationApplied,
     ]
-    assert stage.told == [CollectionDropped(445), AliasMoved(("default", "a"), None)]
-    assert stage.asked == []
+    assert harness.reported == [
+        CollectionDropped(445),
+        AliasMoved(("default", "a"), None),
+    ]
+    assert harness.asked == []
 
 
 @pytest.mark.parametrize("state", [CollectionState.LIVE, CollectionState.SET_ASIDE])
 def test_alias_that_is_moved_to_what_was_dropped(state: CollectionState) -> None:
     """It does not go on to stand at the target for what it stood for."""
-    stage = Stage(state)
-    kinds = stage.give(DROP, CatalogOperation(ALTER_ALIAS, 6, AliasDetail("a")))
+    harness = Harness(state)
+    kinds = harness.give(DROP, CatalogOperation(ALTER_ALIAS, 6, AliasDetail("a")))
     assert kinds == [DROP_COLLECTION, DROP_COLLECTION, DROP_ALIAS]
-    assert stage.asked == [("DropAlias", "a")]
-    assert stage.told == [CollectionDropped(445), AliasMoved(("default", "a"), None)]
+    assert harness.asked == [("DropAlias", "a")]
+    assert harness.reported == [
+        CollectionDropped(445),
+        AliasMoved(("default", "a"), None),
+    ]
 
 
 DELETE = Delete(445, "dml_0_445v0", "", 9, (1,))
@@ -142,45 +148,49 @@ FLUSH = ForwardRequest(Request("Flush", 9, "default", ("a",), b""), ("mark",))
 def test_a_refused_login_is_not_the_collections(work: Work) -> None:
     """It ends the run with nothing recorded, and the checkpoint stays where it was."""
     refusal = AccessRefusedError("the target refuses the login")
-    stage = Stage(CollectionState.LIVE, target_fails=refusal)
+    harness = Harness(CollectionState.LIVE, target_fails=refusal)
     with pytest.raises(AccessRefusedError):
-        stage.give(work)
-    assert (stage.recorded, stage.told, stage.released) == ([], [], [])
+        harness.give(work)
+    assert (harness.recorded, harness.reported, harness.released) == ([], [], [])
 
 
 def test_a_refused_row_sets_the_collection_aside() -> None:
     """The run goes on without it, and what it held is let go of."""
-    stage = Stage(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100))
-    stage._queue.put(ROWS)
-    stage._applier.on_receive(WorkArrived())
-    assert [type(each) for each in stage.recorded] == [RecordCollectionSetAside]
-    assert stage.told == [CollectionSuspended(445)]
-    assert stage.released == ["mark"]
+    harness = Harness(
+        CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100)
+    )
+    harness._queue.put(ROWS)
+    harness._applier.on_receive(WorkArrived())
+    assert [type(each) for each in harness.recorded] == [RecordCollectionSetAside]
+    assert harness.reported == [CollectionSuspended(445)]
+    assert harness.released == ["mark"]
 
 
 def test_a_refused_operation_is_noted() -> None:
     """The collection goes on without it."""
-    stage = Stage(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100))
-    assert stage.give(ALTER) == [ALTER_COLLECTION]
-    assert stage.recorded[0].operation.refused == "no"
-    assert stage.told == []
+    harness = Harness(
+        CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100)
+    )
+    assert harness.give(ALTER) == [ALTER_COLLECTION]
+    assert harness.recorded[0].operation.refused == "no"
+    assert harness.reported == []
 
 
 def test_what_the_store_cannot_do_is_not_the_collections() -> None:
     """Every collection would meet it: it ends the run as the task's error."""
     broken = OperatorError("the event log cannot be read")
-    stage = Stage(CollectionState.LIVE, store_fails=broken)
+    harness = Harness(CollectionState.LIVE, store_fails=broken)
     with pytest.raises(OperatorError, match="cannot be read"):
-        stage.give(DROP)
-    assert stage.told == []
+        harness.give(DROP)
+    assert harness.reported == []
 
 
 def test_an_operation_of_an_unknown_kind_is_not_called_done() -> None:
     """It fails loudly, and nothing is written down."""
-    stage = Stage(CollectionState.LIVE)
+    harness = Harness(CollectionState.LIVE)
     with pytest.raises(TypeError, match="LendAlias with AliasDetail"):
-        stage.give(CatalogOperation("LendAlias", 5, AliasDetail("a")))
-    assert stage.recorded == []
+        harness.give(CatalogOperation("LendAlias", 5, AliasDetail("a")))
+    assert harness.recorded == []
 
 
 def test_a_flush_is_no_decision() -> None:
@@ -190,8 +200,8 @@ def test_a_flush_is_no_decision() -> None:
         ForwardRequest(Request("Flush", at, "default", ("a",), payload), ())
         for at in (1, 2, 3)
     ]
-    stage = Stage(CollectionState.LIVE)
-    assert stage.give(*flush) == []
-    stage = Stage(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1))
-    assert stage.give(*flush) == ["Flush"]
-    assert stage.recorded[0].operation.refused == "no"
+    harness = Harness(CollectionState.LIVE)
+    assert harness.give(*flush) == []
+    harness = Harness(CollectionState.LIVE, target_fails=OperationRefusedError("no", 1))
+    assert harness.give(*flush) == ["Flush"]
+    assert harness.recorded[0].operation.refused == "no"

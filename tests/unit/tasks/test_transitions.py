@@ -102,9 +102,9 @@ def test_access_comes_and_goes() -> None:
     """What was granted is known until it is revoked."""
     grant = ["grant", "r", "Collection", "default", "c", "Insert"]
     granted = told("OperatePrivilege", access=grant, removed=False)
-    assert task_with(granted).access == {Grant(*grant[1:])}
+    assert task_with(granted).rbac_rules == {Grant(*grant[1:])}
     revoked = told("OperatePrivilege", access=grant, removed=True)
-    assert task_with(granted, revoked).access == set()
+    assert task_with(granted, revoked).rbac_rules == set()
 
 
 def test_refused_operations_change_nothing_and_are_counted() -> None:

@@ -16,7 +16,7 @@ from tests.support.tasks import SPEC, SUPERVISOR, new_task
 EVERYTHING = TaskSpec(target=SPEC.target, db_collections={"*": ("*",)})
 
 
-class Stage:
+class Harness:
     """A source's databases, a target's, and what the task writes down, over many runs.
 
     ``dies_after`` is what the service does last: the target does it, the task does not
@@ -74,73 +74,73 @@ class Stage:
 
 def test_they_come_and_go() -> None:
     """What is new is created and what is gone is dropped, once, also over a restart."""
-    stage = Stage()
-    assert stage.look("a", "b") == ["CreateDatabase a", "CreateDatabase b"]
-    assert stage.look("a", "b") == []
-    stage.start()
-    assert stage.look("b", "c") == ["CreateDatabase c", "DropDatabase a"]
-    stage.start()
-    assert stage.look("b", "c") == []
-    assert stage.task.databases == {"b": True, "c": True}
+    harness = Harness()
+    assert harness.look("a", "b") == ["CreateDatabase a", "CreateDatabase b"]
+    assert harness.look("a", "b") == []
+    harness.start()
+    assert harness.look("b", "c") == ["CreateDatabase c", "DropDatabase a"]
+    harness.start()
+    assert harness.look("b", "c") == []
+    assert harness.task.databases == {"b": True, "c": True}
 
 
 def test_one_that_has_collections_is_dropped_after_them() -> None:
     """A drop waits for the collections, unless the database comes back meanwhile."""
-    stage = Stage()
-    stage.look("a")
-    stage.filled = {"a"}
-    assert stage.look() == []
-    assert stage.look("a") == []
-    assert stage.look() == []
-    stage.filled = set()
-    assert stage.look() == ["DropDatabase a"]
+    harness = Harness()
+    harness.look("a")
+    harness.filled = {"a"}
+    assert harness.look() == []
+    assert harness.look("a") == []
+    assert harness.look() == []
+    harness.filled = set()
+    assert harness.look() == ["DropDatabase a"]
 
 
 def test_one_that_came_and_went_with_its_collections() -> None:
     """What was only made with a collection goes, too, however often one looks between."""
-    stage = Stage()
-    stage.there.add("a")
-    stage.filled = {"a"}
-    assert stage.look() == []
-    stage.filled = set()
-    assert stage.look() == ["DropDatabase a"]
+    harness = Harness()
+    harness.there.add("a")
+    harness.filled = {"a"}
+    assert harness.look() == []
+    harness.filled = set()
+    assert harness.look() == ["DropDatabase a"]
 
 
 def test_killed_before_the_creation_is_written_down() -> None:
     """The next run creates it, or drops what the source has dropped meanwhile."""
     for source, asked in ((("a",), []), ((), ["DropDatabase a"])):
-        stage = Stage()
-        stage.dies_after = "CreateDatabase"
-        assert stage.look("a") == ["CreateDatabase a"]
-        assert stage.task.databases == {"a": False}
-        stage.start()
-        assert stage.look(*source) == asked
-        assert stage.task.databases == dict.fromkeys(source, True)
-        assert stage.there == {"default", *source}
+        harness = Harness()
+        harness.dies_after = "CreateDatabase"
+        assert harness.look("a") == ["CreateDatabase a"]
+        assert harness.task.databases == {"a": False}
+        harness.start()
+        assert harness.look(*source) == asked
+        assert harness.task.databases == dict.fromkeys(source, True)
+        assert harness.there == {"default", *source}
 
 
 def test_killed_before_the_drop_is_written_down() -> None:
     """The next run writes it down, or creates what the source has created meanwhile."""
     for source, asked in (((), []), (("a",), ["CreateDatabase a"])):
-        stage = Stage()
-        stage.look("a")
-        stage.dies_after = "DropDatabase"
-        assert stage.look() == ["DropDatabase a"]
-        assert stage.task.databases == {"a": False}
-        stage.start()
-        assert stage.look(*source) == asked
-        assert stage.task.databases == dict.fromkeys(source, True)
-        assert stage.there == {"default", *source}
+        harness = Harness()
+        harness.look("a")
+        harness.dies_after = "DropDatabase"
+        assert harness.look() == ["DropDatabase a"]
+        assert harness.task.databases == {"a": False}
+        harness.start()
+        assert harness.look(*source) == asked
+        assert harness.task.databases == dict.fromkeys(source, True)
+        assert harness.there == {"default", *source}
 
 
 def test_refused_login_is_not_written_down() -> None:
     """The run ends, and the next one creates the database when the login is good again."""
-    stage = Stage()
-    stage.refuses = True
+    harness = Harness()
+    harness.refuses = True
     with pytest.raises(AccessRefusedError):
-        stage.look("a")
-    assert (stage.task.databases, stage.task.refused) == ({"a": False}, 0)
-    stage.refuses = False
-    stage.start()
-    assert stage.look("a") == ["CreateDatabase a"]
-    assert stage.task.databases == {"a": True}
+        harness.look("a")
+    assert (harness.task.databases, harness.task.refused) == ({"a": False}, 0)
+    harness.refuses = False
+    harness.start()
+    assert harness.look("a") == ["CreateDatabase a"]
+    assert harness.task.databases == {"a": True}

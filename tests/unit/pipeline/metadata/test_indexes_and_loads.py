@@ -16,7 +16,7 @@ from cdc_actors.tasks import (
     Operation,
 )
 from cdc_actors.tasks.details import LoadDetail
-from tests.support.serving import ID, Source, Stage
+from tests.fakes.indexes_and_loads import ID, Harness, Source
 from tests.support.tasks import entry
 
 WITHOUT_REQUESTS, WITH_REQUESTS = (2, 3, 1), (2, 3, 2)
@@ -35,10 +35,10 @@ def source() -> Source:
     return source
 
 
-def stage(source: Source, version: tuple[int, ...], **earlier: object) -> Stage:
-    """Return the stage of a source of some version, and what earlier runs did."""
-    source.version_told = version
-    return Stage(source, entry(ID, **earlier))
+def harness(source: Source, version: tuple[int, ...], **earlier: object) -> Harness:
+    """Return the harness of a source of some version, and what earlier runs did."""
+    source.shown_version = version
+    return Harness(source, entry(ID, **earlier))
 
 
 def asked(works: list[CatalogOperation | ForwardRequest]) -> list[tuple[str, object]]:
@@ -58,7 +58,7 @@ def test_all_of_an_old_source(source: Source) -> None:
         "index_name": "vector",
         "extra_params": [{"key": "index_type", "value": "FLAT"}],
     }
-    assert asked(stage(source, WITHOUT_REQUESTS).look()) == [
+    assert asked(harness(source, WITHOUT_REQUESTS).look()) == [
         (CREATE_INDEX, index),
         (LOAD_COLLECTION, LOAD),
         (RELEASE_PARTITIONS, RELEASE_2),
@@ -68,9 +68,9 @@ def test_all_of_an_old_source(source: Source) -> None:
 def test_what_an_earlier_run_did(source: Source) -> None:
     """What is so already is not asked again; what is gone since is released."""
     done = {"indexes": {1: "vector"}, "loaded": Loaded(True, frozenset({2}))}
-    assert stage(source, WITHOUT_REQUESTS, **done).look() == []
+    assert harness(source, WITHOUT_REQUESTS, **done).look() == []
     source.release()
-    assert asked(stage(source, WITHOUT_REQUESTS, **done).look()) == [
+    assert asked(harness(source, WITHOUT_REQUESTS, **done).look()) == [
         (RELEASE_COLLECTION, {})
     ]
 
@@ -81,22 +81,22 @@ def test_half_of_an_exchange_of_partitions() -> None:
     source.create_partition(2)
     source.create_index("vector", "FLAT")
     source.load({2})
-    one = stage(source, WITHOUT_REQUESTS, indexes={1: "vector"}, loaded=some(1))
+    one = harness(source, WITHOUT_REQUESTS, indexes={1: "vector"}, loaded=some(1))
     load, release = one.look()
     assert asked([load, release]) == [
         (LOAD_PARTITIONS, {**LOAD, "partition_names": ["2"]}),
         (RELEASE_PARTITIONS, {"partition_names": ["1"]}),
     ]
     half = {"indexes": {1: "vector"}, "loaded": done(load).loaded}
-    assert asked(stage(source, WITHOUT_REQUESTS, **half).look()) == asked([release])
+    assert asked(harness(source, WITHOUT_REQUESTS, **half).look()) == asked([release])
     all_of_it = {"indexes": {1: "vector"}, "loaded": done(release).loaded}
-    assert stage(source, WITHOUT_REQUESTS, **all_of_it).look() == []
+    assert harness(source, WITHOUT_REQUESTS, **all_of_it).look() == []
 
 
 def test_the_one_released_partition_is_another(source: Source) -> None:
     """It is loaded before the other is released: a collection without any is released."""
     done = {"indexes": {1: "vector"}, "loaded": Loaded(True, frozenset({1}))}
-    assert asked(stage(source, WITHOUT_REQUESTS, **done).look()) == [
+    assert asked(harness(source, WITHOUT_REQUESTS, **done).look()) == [
         (LOAD_PARTITIONS, {**LOAD, "partition_names": ["1"]}),
         (RELEASE_PARTITIONS, RELEASE_2),
     ]
@@ -109,7 +109,9 @@ def test_what_was_under_way_is_done_first(source: Source) -> None:
         CatalogOperation(LOAD_COLLECTION, 5, LoadDetail(LOAD, Loaded(whole=True)))
     )
     indexes = {1: "vector"}
-    asks = stage(source, WITHOUT_REQUESTS, indexes=indexes, serving=begun).look()
+    asks = harness(
+        source, WITHOUT_REQUESTS, indexes=indexes, pending_request=begun
+    ).look()
     assert asked(asks) == [(LOAD_COLLECTION, LOAD), (RELEASE_COLLECTION, {})]
 
 
@@ -119,7 +121,7 @@ def test_what_was_under_way_when_a_client_asked_for_more() -> None:
     source.create_index("vector", "FLAT")
     source.load()
     begun = done(CatalogOperation(RELEASE_COLLECTION, 5, LoadDetail({}, None)))
-    later = stage(source, WITH_REQUESTS, indexes={1: "vector"}, serving=begun)
+    later = harness(source, WITH_REQUESTS, indexes={1: "vector"}, pending_request=begun)
     ask(later, LOAD_COLLECTION, 50)
     assert asked(later.look()) == [(LOAD_COLLECTION, None)]
 
@@ -137,44 +139,44 @@ def done(work: CatalogOperation) -> Operation:
 
 def test_partitions_after_what_a_client_asked(source: Source) -> None:
     """Where the log has requests, only what they do not tell of is asked beside them."""
-    newer = stage(source, WITH_REQUESTS)
+    newer = harness(source, WITH_REQUESTS)
     assert newer.look() == []
     ask(newer, LOAD_COLLECTION, 50)
-    assert asked(newer.told) == [
+    assert asked(newer.issued) == [
         (LOAD_COLLECTION, None),
         (RELEASE_PARTITIONS, RELEASE_2),
     ]
-    load, release = newer.told
+    load, release = newer.issued
     assert release.timestamp >= load.request.timestamp
 
 
 def test_a_request_that_comes_after_what_it_did(source: Source) -> None:
     """The catalog shows a release before the log does, and a load comes behind it."""
-    newer = stage(source, WITH_REQUESTS)
+    newer = harness(source, WITH_REQUESTS)
     ask(newer, LOAD_COLLECTION, 50)
     assert asked(newer.look())[-1] == (RELEASE_PARTITIONS, RELEASE_2)
-    newer.told.clear()
+    newer.issued.clear()
     source.release()
     assert asked(newer.look()) == [(RELEASE_COLLECTION, {})]
     ask(newer, RELEASE_COLLECTION, 60)
     ask(newer, LOAD_COLLECTION, 61)
-    assert asked(newer.told) == [(RELEASE_COLLECTION, None), (LOAD_COLLECTION, None)]
+    assert asked(newer.issued) == [(RELEASE_COLLECTION, None), (LOAD_COLLECTION, None)]
 
 
-def ask(stage: Stage, kind: str, timestamp: int) -> None:
+def ask(harness: Harness, kind: str, timestamp: int) -> None:
     """Read in the log what a client asked."""
     request = Request(kind, timestamp, "default", ("c",), b"")
-    stage.serving.defer(ForwardRequest(request, ()), ID)
+    harness.indexes_and_loads.defer(ForwardRequest(request, ()), ID)
 
 
 def test_nothing_before_the_version_is_known(source: Source) -> None:
     """While the source does not run nobody knows what its log has, so nothing is asked."""
-    assert stage(source, ()).look() == []
+    assert harness(source, ()).look() == []
 
 
 def test_nothing_before_the_requests_are_read(source: Source) -> None:
     """What clients asked before the task comes first."""
-    early = stage(source, WITHOUT_REQUESTS)
+    early = harness(source, WITHOUT_REQUESTS)
     early.behind = True
     assert early.look() == []
     early.behind = False
@@ -183,7 +185,7 @@ def test_nothing_before_the_requests_are_read(source: Source) -> None:
 
 def test_nothing_before_the_partitions_have_settled(source: Source) -> None:
     """A partition that was just created is loaded a moment later: that is awaited."""
-    early = stage(source, WITHOUT_REQUESTS)
+    early = harness(source, WITHOUT_REQUESTS)
     early.tick = 2
     assert early.look() == []
     early.tick = 1 << 60

@@ -62,7 +62,7 @@ class Server:
         self.whole &= bool(self.loaded)
 
     def do(self, work: CatalogOperation) -> None:
-        """Do what the catalog told of."""
+        """Do what the catalog shows."""
         wanted = work.detail.request
         some = {int(name) for name in wanted.get("partition_names", ())}
         match work.kind:
@@ -89,7 +89,7 @@ class Source(Server):
         self.ids: dict[str, int] = {}
         self.made = 0
         self.names_partitions = True
-        self.version_told = VERSION
+        self.shown_version = VERSION
 
     def field_of_index(self, _collection: int, _name: str, _until: int) -> str:
         """Return the only field that has indexes."""
@@ -104,7 +104,7 @@ class Source(Server):
 
     def version(self) -> tuple[int, ...]:
         """As the catalog does."""
-        return self.version_told
+        return self.shown_version
 
     def meta(self) -> SimpleNamespace:
         """The collection in the catalog, as far as it matters here."""
@@ -136,7 +136,7 @@ class Source(Server):
         return {ID: IndexAndLoadState(indexes, load if self.loaded else None)}
 
 
-class Stage:
+class Harness:
     """One run's look at a source; what is asked of the target is kept.
 
     ``entry`` is what earlier runs did; ``tick`` is how far the log has come.
@@ -144,29 +144,31 @@ class Stage:
 
     def __init__(self, source: Source, entry: CollectionEntry) -> None:
         self.source = source
-        self.told: list[CatalogOperation | ForwardRequest] = []
+        self.issued: list[CatalogOperation | ForwardRequest] = []
         self.tick = 1 << 60
         self.behind = False
         known = SimpleNamespace(entry=entry, channels=("c",))
         router = SimpleNamespace(get=lambda _id: known, is_ignored=lambda _id: False)
         pending = SimpleNamespace(
-            defer=lambda work, _since, _id: self.told.append(work),
+            defer=lambda work, _since, _id: self.issued.append(work),
             withdraw=self._take_back,
         )
         channels = SimpleNamespace(
             tick=lambda _channel: self.tick, is_behind=lambda _channel: self.behind
         )
-        self.serving = IndexesAndLoads(router, pending, channels, source, "requests")
+        self.indexes_and_loads = IndexesAndLoads(
+            router, pending, channels, source, "requests"
+        )
 
     def _take_back(self, _id: int, kinds: Container[str]) -> None:
-        self.told = [
+        self.issued = [
             each
-            for each in self.told
+            for each in self.issued
             if not (isinstance(each, CatalogOperation) and each.kind in kinds)
         ]
 
     def look(self) -> list[CatalogOperation | ForwardRequest]:
         """Compare; return all that was asked and is not done yet."""
-        self.serving.update(self.source.meta())
-        self.serving.advance()
-        return self.told
+        self.indexes_and_loads.update(self.source.meta())
+        self.indexes_and_loads.advance()
+        return self.issued
