@@ -17,6 +17,7 @@ from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store.audit.export import export, import_log
 from cdc_actors.store.audit.verify import Head, count, head_of, verify
 from cdc_actors.store.event_log import TaskLog, postgres_database
+from cdc_actors.store.ownership import held, lease_of
 from cdc_actors.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
@@ -122,9 +123,10 @@ def export_log(path: Path | None, file: IO[bytes]) -> None:
 def import_file(path: Path | None, file: IO[bytes]) -> None:
     """Fill an empty store with an exported log, all of it or nothing.
 
-    The key of its secrets has to be copied, too.
+    No service may run on the store. The key of its secrets has to be copied, too.
     """
-    with closing(_open(path, new=True)) as database:
+    lease = lease_of(load(path, os.environ, {}).config.meta_store_config)
+    with held(lease), closing(_open(path, new=True)) as database:
         imported = import_log(TaskLog(database), file)
     say(f"Imported {imported.events} events. Head {imported}")
 

@@ -30,12 +30,13 @@ def key() -> None:
 def rotate(path: Path | None) -> None:
     """Add a new key to the key file; the service uses it from its next start.
 
-    At that start the secrets of all tasks are encrypted with the new key, one event for
-    each task. After that only older copies of the store need the older keys, which are
-    the lines above the last.
+    No service may run on the store. At its next start the secrets of all tasks are
+    encrypted with the new key, one event for each task. After that only older copies of
+    the store need the older keys, which are the lines above the last.
     """
     # Here, not above: it loads what --help must not wait for.
-    from cdc_actors.service.service import key_path  # noqa: PLC0415
+    from cdc_actors.service.stores import key_path  # noqa: PLC0415
+    from cdc_actors.store.ownership import held, lease_of  # noqa: PLC0415
     from cdc_actors.store.secrets import KEY_VARIABLE, add_key  # noqa: PLC0415
 
     if os.environ.get(KEY_VARIABLE, "").strip():
@@ -44,6 +45,8 @@ def rotate(path: Path | None) -> None:
             "behind it, with a comma between (`openssl rand -base64 32` makes one), and "
             "start the service again"
         )
-    file = key_path(load(path, os.environ, {}).config)
-    add_key(file)
-    click.echo(f"A new key is in {file}. Start the service again to use it.")
+    config = load(path, os.environ, {}).config
+    file = key_path(config)
+    with held(lease_of(config.meta_store_config)):
+        add_key(file)
+    click.echo(f"A new key is in {file}. Start the service to use it.")

@@ -111,9 +111,9 @@ def run(
 ) -> None:
     """Run both until ``wait`` returns the number of a signal, then stop them.
 
-    The server listens first: where its address is taken, another service may run on the
-    same store, and none of its tasks must start twice. It also stops first, so that no
-    request meets a service that is going. Both are stopped if anything fails, too.
+    The server listens first, so that a taken address is found before anything is written,
+    and probes are answered while the service waits for its store. It also stops first, so
+    that no request meets a service that is going. Both are stopped if anything fails, too.
 
     Raises:
         OperatorError: The server cannot listen.

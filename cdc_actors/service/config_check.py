@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import PositionLostError, TransientError
-from cdc_actors.service.service import key_path, open_log
 from cdc_actors.service.source_checks import (
     reach_api,
     reach_queue,
     reach_version,
     tried,
 )
+from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader, queue_of
 from cdc_actors.store.secrets import SecretBox

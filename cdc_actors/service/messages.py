@@ -81,6 +81,13 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """To the supervisor: the store is not ours any more; end all work, write nothing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckTasks:
     """To the supervisor, from its timer: bring back task actors that died."""
 

@@ -28,7 +28,7 @@ from cdc_actors.tasks import SUPERVISOR
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cdc_actors.service.task_record import Stores
+    from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import Task
 
 _T = TypeVar("_T")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pykka
-import structlog
 
 from cdc_actors.errors import (
     CdcError,
@@ -28,27 +25,19 @@ from cdc_actors.service.messages import (
     GetTask,
     ListTasks,
     PauseTask,
-    Rebuild,
     ResumeTask,
-    Shutdown,
 )
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
-from cdc_actors.service.supervisor_actor import Supervisor
-from cdc_actors.service.task_record import Stores
+from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import PositionView, Readiness
-from cdc_actors.store.audit.verify import verify
-from cdc_actors.store.checkpoints import Checkpoints
-from cdc_actors.store.event_log import TaskLog
-from cdc_actors.store.history import History
-from cdc_actors.store.secrets import SecretBox
-from cdc_actors.store.send_horizons import SendHorizons
+from cdc_actors.store.ownership import lease_of
 from cdc_actors.target.connection import connect
 from cdc_actors.target.identity import SameMilvusError, refuse_source
 from cdc_actors.tasks import refuse_other_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
@@ -66,9 +55,6 @@ PROBE_SECONDS = 60
 PROBES_AT_ONCE = 8
 """How many creates may wait for their targets at a time; the API has more threads."""
 
-_logger = structlog.get_logger()
-_STARTING = "the service is starting, try again in a moment"
-
 
 class Service:
     """Everything behind the API. Any thread may use it."""
@@ -79,45 +65,29 @@ class Service:
         """``set_log_level`` says from which level on the process logs."""
         self._config = config
         self._source = SourceState({"service": "starting"})
-        self._supervisor: pykka.ActorRef[Supervisor] | None = None
+        self._ownership: Ownership | None = None
         self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
-        self._history: History | None = None
         self._set_log_level = set_log_level
 
     def start(self) -> None:
-        """Open the event log and begin to rebuild the tasks; does not wait for them.
+        """Begin to rebuild the tasks; does not wait for them.
+
+        While another process owns the store, wait for it in the background instead.
 
         Raises:
             OperatorError: The log or the key to its secrets cannot be used.
+            UnavailableError: The log does not answer.
         """
-        self._secrets = SecretBox.open(key_path(self._config), os.environ)
-        self._log = open_log(self._config)
-        self._history = History(self._log)
-        self._checkpoints = Checkpoints(self._log)
-        horizons = SendHorizons(self._log)
-        stores = Stores(self._log, self._checkpoints, horizons, self._secrets)
-        self._supervisor = Supervisor.start(self._config, stores)
-        self._supervisor.tell(Rebuild())
+        lease = lease_of(self._config.meta_store_config)
+        self._ownership = Ownership(lease, lambda: Tenure(self._config))
+        self._ownership.start()
         SourceProbe.start(self._config.source_config, self._source)
-        if self._config.meta_store_config.verify_at_start:
-            # Beside all else: nobody is to wait for it, and nothing can be undone by it.
-            threading.Thread(target=_verify, args=[self._log], daemon=True).start()
 
     def stop(self, timeout: float) -> None:
         """End all work within ``timeout`` seconds and keep the checkpoints."""
-        if self._supervisor is None:
-            return
-        deadline = time.monotonic() + timeout
-        # Who has died has nothing to end. Who waits for a server that hangs is left
-        # behind: its thread is a daemon.
-        try:
-            ends: Any = ()
-            with suppress(pykka.Timeout, pykka.ActorDeadError):
-                ends = self._supervisor.ask(Shutdown(), timeout=timeout)
-            _await(ends, deadline)
-            _await(pykka.ActorRegistry.stop_all(block=False), deadline)
-        finally:
-            self._log.close()
+        if self._ownership is not None:
+            self._ownership.stop(time.monotonic() + timeout)
+            pykka.ActorRegistry.stop_all(block=False)
 
     def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:
         """Create a task, once its target has been connected to; return its id.
@@ -144,7 +114,7 @@ class Service:
     def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
         """Return one task, as it is or once was; UnknownTaskError if there is none."""
         if as_of is not None:
-            return past_view_of(self._reading().task(task_id, as_of))
+            return past_view_of(self._tenure.history.task(task_id, as_of))
         return view_at(self._ask(GetTask(task_id)), time.time())
 
     def history(self, task_id: str, *, after: int, limit: int) -> Page:
@@ -153,14 +123,14 @@ class Service:
         Read from the log in the caller's thread: the supervisor, which every request
         goes through, must not wait for a long read, and the log is true without it.
         """
-        return self._reading().page(task_id, after=after, limit=limit)
+        return self._tenure.history.page(task_id, after=after, limit=limit)
 
     def positions(self, task_id: str) -> tuple[PositionView, ...]:
         """Return up to where a task, or every one if ``task_id`` is empty, has come.
 
         As saved, once a second and at a pause; UnknownTaskError without that task.
         """
-        self._reading()
+        checkpoints = self._tenure.stores.checkpoints
         every = [] if task_id else self._ask(ListTasks())
         wanted = (
             [self.get(task_id).task_id]
@@ -173,7 +143,7 @@ class Service:
                 task_id=each, checkpoint=checkpoint, of_requests=channel == requests
             )
             for each in wanted
-            for channel, checkpoint in sorted(self._checkpoints.load(each).items())
+            for channel, checkpoint in sorted(checkpoints.load(each).items())
         )
 
     def set_log_level(self, level: LogLevel) -> None:
@@ -201,14 +171,14 @@ class Service:
         missing = dict(self._source.missing)
         try:
             self._ask(ListTasks())
-            self._log.check()
+            self._tenure.stores.log.check()
         except RequestError as error:
             missing["tasks"] = str(error)
         return Readiness(ready=not missing, missing=missing)
 
     def alive(self) -> bool:
-        """Tell whether the supervisor is there."""
-        return self._supervisor is not None and self._supervisor.is_alive()
+        """Tell whether the supervisor is there, or this service waits for the store."""
+        return self._ownership is not None and self._ownership.alive
 
     def _is_repeated(self, task_id: str, spec: TaskSpec) -> bool:
         """Tell whether there is a task of that id; it must be the one that is asked for."""
@@ -216,13 +186,14 @@ class Service:
             seen: Observation = self._ask(GetTask(task_id))
         except UnknownTaskError:
             return False
-        refuse_other_body(seen.snapshot.task, spec, self._secrets.decrypt)
+        refuse_other_body(seen.snapshot.task, spec, self._tenure.stores.secrets.decrypt)
         return True
 
-    def _reading(self) -> History:
-        if self._history is None:
-            raise UnavailableError(_STARTING)
-        return self._history
+    @property
+    def _tenure(self) -> Tenure:
+        if self._ownership is None:
+            raise UnavailableError(STARTING)
+        return self._ownership.tenure
 
     def _try_target(self, spec: TaskSpec) -> None:
         if not self._probes.acquire(timeout=ANSWER_SECONDS):
@@ -241,10 +212,9 @@ class Service:
 
     def _ask(self, message: object) -> Any:
         """Ask the supervisor, and the task behind it if it passes the message on."""
-        if self._supervisor is None:
-            raise UnavailableError(_STARTING)
+        supervisor = self._tenure.supervisor
         try:
-            answer = self._supervisor.ask(message, timeout=ANSWER_SECONDS)
+            answer = supervisor.ask(message, timeout=ANSWER_SECONDS)
             if isinstance(answer, pykka.Future):
                 answer = answer.get(timeout=ANSWER_SECONDS)
         except pykka.Timeout as error:
@@ -255,37 +225,3 @@ class Service:
         except pykka.ActorDeadError as error:
             raise UnavailableError("the task is just starting again") from error
         return answer
-
-
-def _await(ends: Iterable[pykka.Future[Any]], deadline: float) -> None:
-    for end in ends:
-        with suppress(pykka.Timeout, pykka.ActorDeadError):
-            end.get(timeout=max(0.1, deadline - time.monotonic()))
-
-
-def _verify(log: TaskLog) -> None:
-    try:
-        result = verify(log.database)
-    except CdcError as error:
-        _logger.warning("event_log_not_verified", error=str(error))
-        return
-    if result.valid:
-        _logger.info("event_log_verified", head=str(result.head))
-    else:
-        _logger.error("event_log_altered", mismatch=result.mismatch)
-
-
-def open_log(config: Config) -> TaskLog:
-    """Open the configured event log."""
-    store = config.meta_store_config
-    if store.store_type == "postgres":
-        return TaskLog.postgres(store.postgres.url)
-    return TaskLog.sqlite(store.sqlite.path)
-
-
-def key_path(config: Config) -> Path:
-    """Return where the key to the log's secrets is, unless the environment has it."""
-    store = config.meta_store_config
-    if store.store_type == "postgres":
-        return Path("cdc-actors.key")
-    return Path(store.sqlite.path).with_suffix(".key")

@@ -39,6 +39,7 @@ from cdc_actors.service.messages import (
     ResumeTask,
     SaveCreated,
     Shutdown,
+    Suspend,
     TaskEnded,
     TaskLoaded,
     TaskReported,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.config import Config
     from cdc_actors.pipeline.reservations import TaskReservations
-    from cdc_actors.service.task_record import Stores
+    from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import TaskSpec
 
 CHECK_SECONDS = 1.0
@@ -70,6 +71,8 @@ CHECK_SECONDS = 1.0
 HEALTHY_SECONDS = 60.0
 """How long an actor must live before its next death counts as a first one."""
 
+_READING = "the service is reading the event log, try again in a moment"
+_STOPPING = "the service is stopping, try again in a moment"
 _log = structlog.get_logger()
 
 
@@ -104,8 +107,8 @@ class Supervisor(pykka.ThreadingActor):
         self._memory = MemoryBudget(config.max_memory_bytes)
         self._tasks: dict[str, _Known] = {}
         self._names = NameReservations()
-        self._rebuilt = False
-        self._stopping = False
+        self._closed = _READING
+        self._suspended = False
 
     def on_receive(self, message: Any) -> Any:
         """Answer a request, or hear of a task. Runs in the actor's own thread."""
@@ -121,10 +124,11 @@ class Supervisor(pykka.ThreadingActor):
             case TaskLoaded():
                 self._on_loaded(message.snapshot)
             case RebuildEnded():
-                self._rebuilt = True
-                _log.info("tasks_rebuilt", tasks=len(self._tasks))
+                self._on_rebuilt()
             case CheckTasks():
                 self._check_tasks()
+            case Suspend():
+                self._suspend(message.reason)
             case Shutdown():
                 return self._shut_down()
             case _:
@@ -132,9 +136,9 @@ class Supervisor(pykka.ThreadingActor):
         return None
 
     def _request(self, message: Any) -> Any:
-        if not self._rebuilt or self._stopping:
-            why = "stopping" if self._stopping else "reading the event log"
-            raise UnavailableError(f"the service is {why}, try again in a moment")
+        reads = isinstance(message, ListTasks | GetTask)
+        if self._closed and not (self._suspended and reads):
+            raise UnavailableError(self._closed)
         match message:
             case CreateTask():
                 return self._create(message)
@@ -178,10 +182,17 @@ class Supervisor(pykka.ThreadingActor):
         return resolve_conflicts(spec, [each.spec for each in same], taken_names)
 
     def _on_loaded(self, snapshot: TaskSnapshot) -> None:
+        if self._closed != _READING:
+            return
         known = self._register(snapshot)
         self._reservations_of(snapshot.task)
         if snapshot.task.state is TaskState.RUNNING and not snapshot.unreadable:
             self._start(known).tell(Launch())
+
+    def _on_rebuilt(self) -> None:
+        if self._closed == _READING:
+            self._closed = ""
+            _log.info("tasks_rebuilt", tasks=len(self._tasks))
 
     def _register(self, snapshot: TaskSnapshot, *, exists: bool = True) -> _Known:
         now = time.time()
@@ -236,7 +247,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _on_report(self, snapshot: TaskSnapshot) -> None:
         known = self._tasks.get(snapshot.task.task_id)
-        if known is not None:
+        if known is not None and not self._suspended:
             known.snapshot, known.exists = snapshot, True
             mark = (snapshot.confirmed, snapshot.rows, status_of(snapshot))
             known.monitor.update(mark, time.time())
@@ -246,11 +257,13 @@ class Supervisor(pykka.ThreadingActor):
 
     def _check_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""
+        if self._suspended or self._closed == _STOPPING:
+            return
         for task_id, known in self._tasks.items():
             if known.ref and not known.ref.is_alive() and known.restart_at is None:
                 self._on_actor_death(task_id, known)
             due = known.restart_at
-            if due is not None and due <= time.time() and not self._stopping:
+            if due is not None and due <= time.time():
                 # What its last write came to only the log can tell.
                 self._start(known, outcome_unknown=True).tell(Launch())
         self._check_later()
@@ -262,24 +275,39 @@ class Supervisor(pykka.ThreadingActor):
         wait = backoff.delay(known.deaths)
         known.restart_at = time.time() + wait
         _log.error("task_actor_died", task_id=task_id, deaths=known.deaths)
-        now = datetime.now(UTC)
-        failure = Failure(
-            error="the task's actor died; the service's log has why",
-            failure_class=FailureClass.TRANSIENT,
-            attempt=known.deaths,
-            next_try=now + timedelta(seconds=wait),
-            since=now,
-        )
-        known.snapshot = replace(known.snapshot, unpersisted_failure=failure)
+        error = "the task's actor died; the service's log has why"
+        _note_failure(known, error, attempt=known.deaths, wait=wait)
+
+    def _suspend(self, reason: str) -> None:
+        """End the tasks' runs, and show the tasks as they were, retrying."""
+        self._suspended = self._closed != _READING
+        self._shut_down()
+        self._closed = reason
+        for known in self._tasks.values():
+            if known.ref is not None:
+                known.ref.stop(block=False)
+            _note_failure(known, reason, attempt=1, wait=CHECK_SECONDS)
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
-        self._stopping = True
+        self._closed = _STOPPING
         refs = [known.ref for known in self._tasks.values() if known.ref is not None]
         return [ref.ask(Shutdown(), block=False) for ref in refs if ref.is_alive()]
 
 
 def _seen(known: _Known) -> Observation:
     return Observation.of(known.snapshot, known.monitor)
+
+
+def _note_failure(known: _Known, error: str, *, attempt: int, wait: float) -> None:
+    now = datetime.now(UTC)
+    failure = Failure(
+        error=error,
+        failure_class=FailureClass.TRANSIENT,
+        attempt=attempt,
+        next_try=now + timedelta(seconds=wait),
+        since=now,
+    )
+    known.snapshot = replace(known.snapshot, unpersisted_failure=failure)
 
 
 def _target_names(task: Task) -> list[FullName]:

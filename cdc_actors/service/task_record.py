@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.reservations import TaskReservations
-    from cdc_actors.store.checkpoints import Checkpoints
-    from cdc_actors.store.event_log import TaskLog
-    from cdc_actors.store.secrets import SecretBox
-    from cdc_actors.store.send_horizons import SendHorizons
+    from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import Task
 
 MAX_FAILURE_KINDS = 10
@@ -33,16 +30,6 @@ SAVE_SECONDS = 1.0
 """How often checkpoints are saved, at most; a pause and a stop save them, too."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where tasks keep what is true, and the key to their secrets."""
-
-    log: TaskLog
-    checkpoints: Checkpoints
-    send_horizons: SendHorizons
-    secrets: SecretBox
 
 
 class TaskRecord:

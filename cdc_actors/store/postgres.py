@@ -27,7 +27,7 @@ MAX_CONNECTIONS = 10
 _SCHEMA = re.compile("[a-z_][a-z0-9_]*")
 
 # So that a server that has silently gone is noticed (libpq: Parameter Key Words).
-_KEEP_ALIVE = {
+KEEP_ALIVE = {
     "connect_timeout": TIMEOUT_SECONDS,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -80,7 +80,7 @@ class _Datastore(PostgresDatastore):
         # Else it waits ever longer between attempts, also after the server is back.
         self.pool.reconnect_timeout = TIMEOUT_SECONDS
         self.settings = cast("dict[str, Any]", self.pool.kwargs)
-        self.settings.update(_KEEP_ALIVE | settings)
+        self.settings.update(KEEP_ALIVE | settings)
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         after_connect = super().after_connect_func()
@@ -102,7 +102,7 @@ def open_postgres(url: str) -> Database:
         OperatorError: The URL cannot be read.
         UnavailableError: The server cannot be reached or refuses; in its words.
     """
-    settings, schema = _parsed(url)
+    settings, schema = parsed(url)
     datastore = _Datastore(settings, schema)
     try:
         # The pool only says that it waited in vain, this says why.
@@ -131,6 +131,7 @@ def _names(schema: str) -> dict[str, str]:
         "hashes": f"{schema}.event_hashes",
         "checkpoints": f"{schema}.checkpoints",
         "send_horizons": f"{schema}.fences",
+        "write_checks": f"{schema}.write_checks",
         "order": "notification_id",
         "binary": "BYTEA",
         "counter": "BIGINT",
@@ -139,8 +140,12 @@ def _names(schema: str) -> dict[str, str]:
     }
 
 
-def _parsed(url: str) -> tuple[dict[str, Any], str]:
-    """Return libpq's parameters and the schema."""
+def parsed(url: str) -> tuple[dict[str, Any], str]:
+    """Return libpq's parameters and the schema that are in a URL.
+
+    Raises:
+        OperatorError: It cannot be read.
+    """
     try:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))

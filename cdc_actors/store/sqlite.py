@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -32,6 +33,7 @@ _NAMES = {
     "hashes": "event_hashes",
     "checkpoints": "checkpoints",
     "send_horizons": "fences",
+    "write_checks": "write_checks",
     "order": "rowid",
     "binary": "BLOB",
     "counter": "INTEGER",
@@ -61,10 +63,13 @@ class _Datastore(SQLiteDatastore):
     """
 
     def __init__(self, path: str) -> None:
-        uri = Path(path).absolute().as_uri()
-        super().__init__(uri)
-        self.pool = _Pool(db_name=uri, lock_timeout=LOCK_TIMEOUT_SECONDS)
+        self._path = Path(path).absolute()
+        super().__init__(self._path.as_uri())
+        self.pool = _Pool(
+            db_name=self._path.as_uri(), lock_timeout=LOCK_TIMEOUT_SECONDS
+        )
         self._writing = Lock()
+        self._file: os.stat_result | None = None
 
     @contextmanager
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
@@ -75,6 +80,8 @@ class _Datastore(SQLiteDatastore):
             try:
                 with self._lent() as connection:
                     yield connection
+                # Only now is it known that what was written is in the file at the path.
+                self._check_file()
             finally:
                 self._writing.release()
         else:
@@ -82,6 +89,7 @@ class _Datastore(SQLiteDatastore):
 
     @contextmanager
     def _lent(self) -> Iterator[SQLiteConnection]:
+        self._check_file()
         connection = self.pool.get_connection()
         try:
             yield connection
@@ -90,6 +98,23 @@ class _Datastore(SQLiteDatastore):
             raise
         finally:
             self.pool.put_connection(connection)
+
+    def remember_file(self) -> None:
+        """From now on refuse to work when the file at the path is not this one."""
+        self._file = self._path.stat()
+
+    def _check_file(self) -> None:
+        if self._file is None:
+            return
+        try:
+            same = os.path.samestat(self._file, self._path.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise ConnectionUnavailableError(
+                f"the file {self._path} was deleted or replaced while it was open; "
+                "put it back, or restore a copy and start the service again"
+            )
 
 
 class _Recorder(SQLiteApplicationRecorder):
@@ -115,4 +140,5 @@ def open_sqlite(path: str) -> Database:
     recorder.create_table_statements.append(chain.TABLE.format(**_NAMES))
     with reported(f"the event log {path}"):
         recorder.create_table()
+        datastore.remember_file()
     return Database(recorder=recorder, datastore=datastore, names=_NAMES)

@@ -10,9 +10,9 @@ import pytest
 from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError
 from cdc_actors.service.messages import GetTask, ListTasks, PauseTask, Rebuild
+from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
-from cdc_actors.service.task_record import Stores
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox

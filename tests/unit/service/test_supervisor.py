@@ -28,8 +28,8 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.service import Service
 from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
-from cdc_actors.service.task_record import Stores
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox

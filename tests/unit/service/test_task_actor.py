@@ -13,7 +13,8 @@ from cdc_actors.pipeline.messages import RunFailed
 from cdc_actors.service import task_actor
 from cdc_actors.service.messages import Launch, RetryRun
 from cdc_actors.service.projection import view_of
-from cdc_actors.service.task_record import Stores, TaskRecord
+from cdc_actors.service.stores import Stores
+from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox

@@ -1,0 +1,57 @@
+"""Where everything that is true of the tasks is kept, as the configuration says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from cdc_actors.store.checkpoints import Checkpoints
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.send_horizons import SendHorizons
+
+if TYPE_CHECKING:
+    from cdc_actors.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Event log, checkpoints and send horizons, and the key to the log's secrets.
+
+    Any thread may use it. ``log.close`` closes the database, which is one for all.
+    """
+
+    log: TaskLog
+    checkpoints: Checkpoints
+    send_horizons: SendHorizons
+    secrets: SecretBox
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Open what is configured; what is not there yet is made.
+
+        Raises:
+            OperatorError: The log or the key to its secrets cannot be used.
+            UnavailableError: The log does not answer.
+        """
+        secrets = SecretBox.open(key_path(config), os.environ)
+        log = open_log(config)
+        return cls(log, Checkpoints(log), SendHorizons(log), secrets)
+
+
+def open_log(config: Config) -> TaskLog:
+    """Open the configured event log."""
+    store = config.meta_store_config
+    if store.store_type == "postgres":
+        return TaskLog.postgres(store.postgres.url)
+    return TaskLog.sqlite(store.sqlite.path)
+
+
+def key_path(config: Config) -> Path:
+    """Return where the key to the log's secrets is, unless the environment has it."""
+    store = config.meta_store_config
+    if store.store_type == "postgres":
+        return Path("cdc-actors.key")
+    return Path(store.sqlite.path).with_suffix(".key")

@@ -1,0 +1,214 @@
+"""The time in which this process owns the store: before it and after it, it writes nothing.
+
+A lease says who owns it (``store.ownership``). Who does not get it waits, and takes over
+when the owner is gone; who loses it ends all work at once, and begins anew from the event
+log once it has it again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from cdc_actors.errors import CdcError, UnavailableError
+from cdc_actors.service.messages import Rebuild, Shutdown, Suspend
+from cdc_actors.service.stores import Stores
+from cdc_actors.service.supervisor_actor import Supervisor
+from cdc_actors.service.task_actor import TaskActor
+from cdc_actors.store.audit.verify import verify
+from cdc_actors.store.history import History
+from cdc_actors.store.ownership import Owner, StoreOwnedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cdc_actors.config import Config
+    from cdc_actors.store.event_log import TaskLog
+    from cdc_actors.store.ownership import Lease
+
+POLL_SECONDS = 0.5
+"""How often an owner looks whether it still is one, and who waits whether it may be."""
+
+END_SECONDS = 5.0
+"""How long the work of a lost tenure may take to end before another one begins."""
+
+STARTING = "the service is starting, try again in a moment"
+
+_log = structlog.get_logger()
+
+
+class Tenure:
+    """The open stores, and the supervisor of their tasks. Any thread may use it."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the stores and begin to rebuild the tasks; does not wait for them.
+
+        Raises:
+            OperatorError: The log or the key to its secrets cannot be used.
+            UnavailableError: The log does not answer.
+        """
+        self.stores = Stores.open(config)
+        self.history = History(self.stores.log)
+        self.supervisor = Supervisor.start(config, self.stores)
+        self.supervisor.tell(Rebuild())
+        if config.meta_store_config.verify_at_start:
+            # Beside all else: nobody is to wait for it, and nothing can be undone by it.
+            threading.Thread(
+                target=_verify, args=[self.stores.log], daemon=True
+            ).start()
+
+    def suspend(self, reason: str) -> None:
+        """Write nothing any more, at once; show the tasks as they were, and the reason."""
+        self.stores.log.close()
+        with suppress(pykka.ActorDeadError):
+            self.supervisor.tell(Suspend(reason))
+
+    def end(self, deadline: float) -> None:
+        """End all work and keep the checkpoints, until a time of the monotonic clock."""
+        # Who has died has nothing to end. Who waits for a server that hangs is left
+        # behind: its thread is a daemon.
+        try:
+            ends: Any = ()
+            with suppress(pykka.Timeout, pykka.ActorDeadError):
+                ends = self.supervisor.ask(Shutdown(), timeout=_left(deadline))
+            _await(ends, deadline)
+            tasks = pykka.ActorRegistry.get_by_class(TaskActor)
+            _await([ref.stop(block=False) for ref in tasks], deadline)
+            _await([self.supervisor.stop(block=False)], deadline)
+        finally:
+            self.stores.log.close()
+
+
+class Ownership:
+    """Holds the lease, and the tenure while it does, by a thread of its own."""
+
+    def __init__(self, lease: Lease, begin: Callable[[], Tenure]) -> None:
+        """``begin`` is called whenever the lease was taken."""
+        self._lease = lease
+        self._begin = begin
+        self._held = False
+        self._tenure: Tenure | None = None
+        self._reason = STARTING
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Become the owner, or wait for that in the background.
+
+        Raises:
+            CdcError: The store cannot be used, for another reason than its owner.
+        """
+        try:
+            self._lease.acquire()
+        except StoreOwnedError as error:
+            self._wait(error)
+        else:
+            self._take_over()
+        self._thread.start()
+
+    def stop(self, deadline: float) -> None:
+        """End the tenure and give the lease back."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_left(deadline))
+        if self._tenure is not None:
+            self._tenure.end(deadline)
+        self._lease.release()
+
+    @property
+    def tenure(self) -> Tenure:
+        """The present tenure, or the one just lost, while nobody else owns the store.
+
+        Raises:
+            UnavailableError: There is none; the text says why and who owns the store.
+        """
+        tenure = self._tenure
+        if tenure is None:
+            raise UnavailableError(self._reason)
+        return tenure
+
+    @property
+    def alive(self) -> bool:
+        """Whether the service does its work, or waits for it."""
+        tenure = self._tenure
+        alive = tenure is None or tenure.supervisor.is_alive()
+        return alive and self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            try:
+                if self._held:
+                    self._lease.check()
+                else:
+                    self._try()
+            except CdcError as error:
+                self._lose(str(error))
+
+    def _try(self) -> None:
+        try:
+            self._lease.acquire()
+        except StoreOwnedError as error:
+            self._wait(error)
+            return
+        if not self._stop.wait(self._lease.grace):
+            self._lease.check()
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Begin a tenure; a former one has been suspended."""
+        former, self._tenure = self._tenure, None
+        if former is not None:
+            former.end(time.monotonic() + END_SECONDS)
+        try:
+            self._tenure = self._begin()
+        except BaseException:
+            self._lease.release()
+            raise
+        self._held = True
+        _log.info("store_lease_taken", owner=str(Owner.this_process()))
+
+    def _wait(self, error: StoreOwnedError) -> None:
+        """Somebody else is the owner: what this process knew is true no more."""
+        former, self._tenure = self._tenure, None
+        self._say(f"{error}; this service waits until it is gone")
+        if former is not None:
+            former.end(time.monotonic() + END_SECONDS)
+
+    def _lose(self, reason: str) -> None:
+        if self._held:
+            self._held = False
+            if self._tenure is not None:
+                self._tenure.suspend(reason)
+        self._say(reason)
+
+    def _say(self, reason: str) -> None:
+        if reason != self._reason:
+            self._reason = reason
+            _log.warning("store_lease_missing", reason=reason)
+
+
+def _left(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())
+
+
+def _await(ends: Iterable[pykka.Future[Any]], deadline: float) -> None:
+    for end in ends:
+        with suppress(pykka.Timeout, pykka.ActorDeadError):
+            end.get(timeout=_left(deadline))
+
+
+def _verify(log: TaskLog) -> None:
+    try:
+        result = verify(log.database)
+    except CdcError as error:
+        _log.warning("event_log_not_verified", error=str(error))
+        return
+    if result.valid:
+        _log.info("event_log_verified", head=str(result.head))
+    else:
+        _log.error("event_log_altered", mismatch=result.mismatch)
