@@ -6,6 +6,7 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -58,6 +59,9 @@ SETTLED_SECONDS = 3.0
 
 HEALTHY_SECONDS = 60.0
 """How long a run must last before the next failure counts as a first one."""
+
+CREATED_SECONDS = 1.0
+"""How long to wait before the log is asked again whether a new task is in it."""
 
 _BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
 _log = structlog.get_logger()
@@ -138,14 +142,17 @@ class TaskActor(pykka.ThreadingActor):
         try:
             self._record.save_created()
         except UnavailableError:
-            # Once the log answers again, it tells whether there is a task.
-            backoff.send_after(self.actor_ref, Launch(), self._retries.delay())
-            raise
+            # Where only writes fail, the log tells at once that there is no task.
+            with suppress(UnknownTaskError):
+                self._launch()
+            if not self._record.exists:
+                raise
         except CdcError:
             self._leave()
             raise
-        if begins:
-            self._launch()
+        else:
+            if begins:
+                self._launch()
         return self._id
 
     def _launch(self) -> None:
@@ -153,7 +160,10 @@ class TaskActor(pykka.ThreadingActor):
         try:
             self._refresh()
         except UnavailableError as error:
-            self._retry_or_pause(error)
+            if self._record.exists:
+                self._retry_or_pause(error)
+            else:
+                backoff.send_after(self.actor_ref, Launch(), CREATED_SECONDS)
             return
         self._report()
         if self._run is None and self._record.task.state is TaskState.RUNNING:

@@ -80,6 +80,11 @@ class Cdc:
 
     def start(self) -> None:
         """Start the process and wait until its API knows its tasks."""
+        self.launch()
+        wait_until(self._answers, f"the service answers, {self.log}", 90)
+
+    def launch(self) -> None:
+        """Start the process."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -94,7 +99,6 @@ class Cdc:
                 env={**os.environ, "PYTHONWARNINGS": "default"},
                 cwd=self.folder,
             )
-        wait_until(self._answers, f"the service answers, {self.log}", 90)
 
     def _answers(self) -> bool:
         assert self.process is not None

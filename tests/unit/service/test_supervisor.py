@@ -200,32 +200,66 @@ def test_a_repeated_create_is_the_same_or_a_conflict(stores: Stores) -> None:
     assert set(views(ref)) == {LATER}
 
 
-@pytest.mark.parametrize("saved_after_all", [False, True])
-def test_a_create_without_an_answer_is_found_out(
-    saved_after_all: bool,  # noqa: FBT001
+def lose_an_answer(
+    monkeypatch: pytest.MonkeyPatch, *, saved: bool, readable: bool
+) -> None:
+    """Let the next save fail, after it was done or not, and the next read with it."""
+    save, load = TaskLog.save, TaskLog.load
+    save_fails, load_fails = [True], [] if readable else [True]
+
+    def losing_save(log: TaskLog, task: Task) -> None:
+        if saved or not save_fails:
+            save(log, task)
+        if save_fails:
+            save_fails.pop()
+            raise UnavailableError("the event log cannot answer")
+
+    def losing_load(log: TaskLog, task_id: str) -> Task:
+        if load_fails:
+            load_fails.pop()
+            raise UnavailableError("the event log cannot answer")
+        return load(log, task_id)
+
+    monkeypatch.setattr(TaskLog, "save", losing_save)
+    monkeypatch.setattr(TaskLog, "load", losing_load)
+    monkeypatch.setattr(task_actor, "CREATED_SECONDS", 0.05)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_create_that_failed_leaves_nothing(
+    readable: bool,  # noqa: FBT001
     stores: Stores,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the log does not confirm is not shown; later it is a task, or free again."""
+    """The task is never shown; its collections are free once the log says it is not."""
     ref = rebuilt(stores)
-    save, lost = TaskLog.save, [True]
-
-    def lose_an_answer(log: TaskLog, task: Task) -> None:
-        if saved_after_all or not lost:
-            save(log, task)
-        if lost:
-            lost.pop()
-            raise UnavailableError("the event log cannot answer")
-
-    monkeypatch.setattr(TaskLog, "save", lose_an_answer)
+    lose_an_answer(monkeypatch, saved=False, readable=readable)
     with pytest.raises(UnavailableError):
         create(ref, LATER)
-    if saved_after_all:
-        wait_until(lambda: LATER in views(ref), "the task is there", ANSWER)
-    else:
-        with pytest.raises(UnknownTaskError):
-            ref.ask(GetTask(LATER), timeout=ANSWER)
-        wait_until(lambda: free(ref), "the names are free again", ANSWER)
+    with pytest.raises(UnknownTaskError):
+        ref.ask(GetTask(LATER), timeout=ANSWER)
+    wait_until(lambda: free(ref), "the names are free again", ANSWER)
+
+
+def test_a_create_whose_answer_was_lost_is_done(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log says at once that the task is there."""
+    ref = rebuilt(stores)
+    lose_an_answer(monkeypatch, saved=True, readable=True)
+    assert create(ref, LATER) == LATER
+    assert views(ref)[LATER].state == "Running"
+
+
+def test_a_create_is_found_when_the_log_is_back(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not confirmed, so that it is an error and not shown; later it is a task."""
+    ref = rebuilt(stores)
+    lose_an_answer(monkeypatch, saved=True, readable=False)
+    with pytest.raises(UnavailableError):
+        create(ref, LATER)
+    wait_until(lambda: LATER in views(ref), "the task is there", ANSWER)
 
 
 def free(ref: pykka.ActorRef[Supervisor]) -> bool:

@@ -366,6 +366,22 @@ class TestSqlite:
         pause(task)
         sqlite_log.save(task)
 
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_file_that_goes(self, sqlite_log, tmp_path, replaced):
+        """What is written into a file that is at no path any more is not acknowledged."""
+        task = saved_task(sqlite_log)
+        (path,) = tmp_path.glob("*.db")
+        aside = path.rename(tmp_path / "aside")
+        if replaced:
+            path.write_bytes(b"")
+        calls = [sqlite_log.check, lambda: saved_task(sqlite_log), sqlite_log.alive_ids]
+        for call in calls:
+            with pytest.raises(UnavailableError, match="deleted or replaced"):
+                call()
+        aside.replace(path)
+        assert sqlite_log.alive_ids() == [task.task_id]
+        sqlite_log.check()
+
 
 class TestPostgres:
     """What only a PostgreSQL server can do wrong."""

@@ -1,0 +1,166 @@
+"""Two services on one store: one works, the other waits and takes over. Real processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.books import Books, wait_equal, wait_keys
+from tests.support.cdc import Cdc, wait_until
+from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymilvus import MilvusClient
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+TAKE_OVER_SECONDS = 15
+"""A few, and what starting the tasks takes on a busy machine."""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the setting of one store, the same for every service."""
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        return json.dumps({"storeType": "postgres", "postgres": {"url": url}})
+    return json.dumps({"sqlite": {"path": str(tmp_path / "cdc.db")}})
+
+
+@pytest.fixture
+def services(
+    store: str, source: EmbeddedMilvus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Cdc, Cdc]]:
+    """Yield a service that works and one that is not started yet, on one store."""
+    monkeypatch.setenv("CDC_ACTORS_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+    second = Cdc(tmp_path / "second", source, store=store)
+    with Cdc(tmp_path / "first", source, store=store) as first:
+        yield first, second
+    second.__exit__()
+
+
+def launch(cdc: Cdc) -> None:
+    """Start a service that has to wait for its store."""
+    cdc.launch()
+    wait_until(
+        lambda: "belongs to" in cdc.request("list")[1].get("message", ""),
+        f"it waits, {cdc.log}",
+    )
+
+
+def test_the_second_waits_and_takes_over(
+    services: tuple[Cdc, Cdc],
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    lite: MilvusClient,
+) -> None:
+    """Of 600 rows each is at the target once, also when the first is killed meanwhile."""
+    first, second = services
+    assert first.process is not None
+    books = Books(client).create()
+    task = first.create(target_lite.uri)
+    launch(second)
+    owner = f"the store belongs to process {first.process.pid} on host "
+    for kind in ("list", "get", "pause"):
+        data = {} if kind == "list" else {"task_id": task}
+        status, answer = second.request(kind, **data)
+        assert (status, owner in answer["message"]) == (503, True)
+    assert second.probe("/livez") == (200, {"alive": True})
+    status, ready = second.probe("/readyz")
+    assert (status, owner in ready["missing"]["tasks"]) == (503, True)
+    for begin in range(0, 600, 100):
+        books.insert(range(begin, begin + 100))
+        if begin == 300:
+            first.kill()
+            killed = time.monotonic()
+            wait_until(lambda: second.request("list")[0] == 200, "it takes over")
+            assert time.monotonic() - killed < TAKE_OVER_SECONDS
+    wait_keys(lite, range(600))
+    wait_equal(source, target_lite)
+    (counted,) = lite.query("books", output_fields=["count(*)"])
+    assert counted["count(*)"] == 600
+    launch(first)
+    assert second.stop() == 0
+    wait_until(lambda: first.request("list")[0] == 200, "the first works again")
+    assert first.get(task)["state"] == "Running"
+
+
+def test_commands_that_write_refuse_while_a_service_works(
+    services: tuple[Cdc, Cdc], target_lite: EmbeddedLite, monkeypatch
+) -> None:
+    """An audit that reads is done; an import and a new key wait for the service's end."""
+    first, _ = services
+    first.create(target_lite.uri)
+    monkeypatch.delenv("CDC_ACTORS_KEY")
+    copy = first.folder / "copy.jsonl"
+    for arguments, status in (
+        (["audit", "verify"], 0),
+        (["audit", "export", str(copy)], 0),
+        (["audit", "import", str(copy)], 1),
+        (["key", "rotate"], 1),
+    ):
+        done = run(first, *arguments)
+        assert done.returncode == status, done.stderr
+        assert ("stop that service first" in done.stderr) == bool(status)
+    assert first.stop() == 0
+    assert run(first, "key", "rotate").returncode == 0
+
+
+def run(cdc: Cdc, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a service's store."""
+    return subprocess.run(
+        [sys.executable, "-m", "cdc_actors", *arguments, "--config", str(cdc.config)],
+        capture_output=True,
+        text=True,
+        cwd=cdc.folder,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_store_that_goes_is_noticed(
+    replaced: bool,  # noqa: FBT001
+    cdc: Cdc,
+    target_lite: EmbeddedLite,
+) -> None:
+    """Nothing is acknowledged that no restart would find; put back, it is well again."""
+    path = cdc.folder / "cdc.db"
+    aside = path.rename(cdc.folder / "aside.db")
+    if replaced:
+        path.write_bytes(b"")
+    param = {"uri": target_lite.uri}
+    infos = [{"name": "*"}]
+    status, answer = cdc.request(
+        "create", milvus_connect_param=param, collection_infos=infos
+    )
+    assert status == 503
+    assert "deleted or replaced" in answer["message"]
+    status, ready = cdc.probe("/readyz")
+    assert status == 503
+    assert "deleted or replaced" in ready["missing"]["tasks"]
+    aside.replace(path)
+    wait_until(lambda: cdc.probe("/readyz")[0] == 200, "it is ready again")
+    # Until the log was asked what became of the first create, its collections are taken.
+    wait_until(
+        lambda: (
+            cdc.request("create", milvus_connect_param=param, collection_infos=infos)[0]
+            == 200
+        ),
+        "a task is created",
+    )
+    listed = cdc.ask("list")["tasks"]
+    cdc.kill()
+    cdc.start()
+    assert [each["task_id"] for each in cdc.ask("list")["tasks"]] == [
+        each["task_id"] for each in listed
+    ]

@@ -1,0 +1,145 @@
+"""A store has one owner at a time, on both databases."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from cdc_actors.config.model import MetaStoreConfig, Postgres, Sqlite
+from cdc_actors.errors import OperatorError, UnavailableError
+from cdc_actors.store.ownership import Lease, StoreOwnedError, held, lease_of
+from tests.support.cdc import wait_until
+from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOLD = """
+import sys, msgspec
+from cdc_actors.config.model import MetaStoreConfig
+from cdc_actors.store.ownership import lease_of
+lease = lease_of(msgspec.json.decode(sys.argv[1], type=MetaStoreConfig))
+lease.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> MetaStoreConfig:
+    """Return the configuration of an empty store."""
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        return MetaStoreConfig(store_type="postgres", postgres=Postgres(url=url))
+    return MetaStoreConfig(sqlite=Sqlite(path=str(tmp_path / "cdc.db")))
+
+
+@pytest.fixture
+def lease(store: MetaStoreConfig) -> Iterator[Lease]:
+    """Yield the lease of the store, given back in the end."""
+    lease = lease_of(store)
+    yield lease
+    lease.release()
+
+
+def test_only_one_has_it(store: MetaStoreConfig, lease: Lease) -> None:
+    """The second is told who the first is, and gets the lease once that gives it back."""
+    other = lease_of(store)
+    lease.acquire()
+    lease.check()
+    with pytest.raises(StoreOwnedError) as refused:
+        other.acquire()
+    owner = f"process {os.getpid()} on host {socket.gethostname()[:20]}"
+    assert owner in str(refused.value)
+    with pytest.raises(UnavailableError):
+        other.check()
+    lease.release()
+    other.acquire()
+    other.check()
+    other.release()
+
+
+def test_a_command_that_writes_refuses(store: MetaStoreConfig, lease: Lease) -> None:
+    """While a service owns the store it says which to stop; else it holds the lease."""
+    lease.acquire()
+    with (
+        pytest.raises(OperatorError, match="stop that service first"),
+        held(lease_of(store)),
+    ):
+        pass
+    lease.release()
+    with held(lease_of(store)), pytest.raises(StoreOwnedError):
+        lease.acquire()
+    lease.acquire()
+
+
+def test_a_killed_process_has_it_no_more(store: MetaStoreConfig, lease: Lease) -> None:
+    """SIGKILL frees the lease at once, without anybody who tidies up."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, msgspec.json.encode(store)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(StoreOwnedError, match=f"process {process.pid} "):
+            lease.acquire()
+        process.kill()
+        process.wait()
+        _acquire_soon(lease)
+
+
+def _acquire_soon(lease: Lease) -> None:
+    """Take a lease of which the server may still have to notice that it is free."""
+
+    def acquired() -> bool:
+        try:
+            lease.acquire()
+        except StoreOwnedError:
+            return False
+        return True
+
+    wait_until(acquired, "the lease is free", 10)
+
+
+def test_a_session_that_ended_is_a_lost_lease(
+    postgres_server,  # noqa: F811
+    postgres_url: str,  # noqa: F811
+) -> None:
+    """Whoever had it finds out when it looks, and may take it again."""
+    lease = lease_of(
+        MetaStoreConfig(store_type="postgres", postgres=Postgres(url=postgres_url))
+    )
+    lease.acquire()
+    with postgres_server.connect() as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'cdc-actors %'"
+        )
+    with pytest.raises(UnavailableError, match="cannot answer"):
+        lease.check()
+    lease.acquire()
+    lease.check()
+    lease.release()
+
+
+def test_a_lock_file_that_was_replaced_is_a_lost_lease(tmp_path: Path) -> None:
+    """Somebody else may hold the lock of the new one."""
+    store = MetaStoreConfig(sqlite=Sqlite(path=str(tmp_path / "cdc.db")))
+    lease, other = lease_of(store), lease_of(store)
+    lease.acquire()
+    (tmp_path / "cdc.db.lock").unlink()
+    with pytest.raises(UnavailableError, match="deleted or replaced"):
+        lease.check()
+    other.acquire()
+    with pytest.raises(StoreOwnedError):
+        lease.acquire()
+    lease.release()
+    other.release()
