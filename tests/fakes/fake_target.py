@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from cdc_actors.errors import OperationRefusedError, TransientError
+from cdc_actors.errors import AccessRefusedError, OperationRefusedError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +64,11 @@ class FakeTarget:
     def refuse(self, method: str) -> None:
         """Say no to the next request of a method."""
         refusal = OperationRefusedError(f"the target refuses {method}")
+        self._plan(method, refusal, is_done=False)
+
+    def refuse_login(self, method: str) -> None:
+        """Refuse the login to the next request of a method."""
+        refusal = AccessRefusedError(f"the target refuses the login ({method})")
         self._plan(method, refusal, is_done=False)
 
     def fail(self, method: str, *, is_done: bool) -> None:

@@ -1,0 +1,68 @@
+"""What the target refuses in the middle of a run: for whom, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cdc_actors.errors import AccessRefusedError
+from cdc_actors.tasks import CollectionState
+from tests.fakes.fake_source import A
+from tests.fakes.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    """Yield a task that runs."""
+    with Pipeline() as pipeline:
+        yield pipeline.start()
+
+
+@pytest.mark.parametrize("method", ["Insert", "CreateCollection", "CreateAlias"])
+def test_refused_login_costs_nothing(pipeline: Pipeline, method: str) -> None:
+    """The run ends with the task's error; the next one does what this one could not."""
+    source, target = pipeline.source, pipeline.target
+    target.refuse_login(method)
+    books = source.create("books", A)
+    source.insert(books, [1, 2])
+    source.point("volumes", books)
+    source.catalog.tell()
+    source.tick()
+    assert isinstance(pipeline.wait_for_failure(), AccessRefusedError)
+    task = pipeline.task.task
+    assert task.refused == 0
+    assert all(
+        c.state is not CollectionState.SET_ASIDE for c in task.collections.values()
+    )
+    pipeline.start()
+    source.tick()
+    pipeline.settle()
+    pipeline.wait_until(lambda: target.aliases)
+    assert target.rows("books") == {1: 1, 2: 1}
+
+
+def test_collection_that_the_target_does_not_rename(pipeline: Pipeline) -> None:
+    """Set aside, it keeps its name there: the next collection of that name is excluded."""
+    source, target, task = pipeline.source, pipeline.target, pipeline.task.task
+    target.refuse("Insert")
+    target.refuse("RenameCollection")
+    first = source.create("books", A)
+    source.insert(first, [1])
+    source.tick()
+    source.catalog.tell()
+    pipeline.settle()
+    source.rename(first, "tomes")
+    second = source.create("books", A)
+    source.insert(second, [2])
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: second.id in task.collections)
+    pipeline.settle()
+    reason = task.collections[second.id].reason
+    assert "which a collection that the target does not rename is" in reason
+    assert "rename or drop that one at the target" in reason
+    assert target.rows("books") == {}
