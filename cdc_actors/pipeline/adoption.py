@@ -63,8 +63,8 @@ class Adoption:
     def restore(self, entry: CollectionEntry) -> Creation | None:
         """Know a collection from an earlier run; its channels are subscribed already.
 
-        One that may be there or not is created again; if the source dropped it since, it
-        only goes.
+        One that may exist at the target or not is created again, unless the source has
+        dropped it since: then it is dropped.
         """
         if entry.state is CollectionState.DROPPED or not entry.schema:
             self._collections.restore_ignored(entry)
@@ -169,7 +169,7 @@ class Adoption:
         return bool(passed) and all(passed)
 
     def _holder_of_name(self, entry: CollectionEntry) -> str | None:
-        """Return what else will go on to be at the target what this is to be there.
+        """Return what keeps the name at the target that a collection is to have.
 
         One that the source has dropped meanwhile, or renamed, only has to be waited for.
         """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Applier(pykka.ThreadingActor):
-    """Applies one collection's work in order. Its mailbox only says that there is some.
+    """Applies one collection's work in order. A message only says that there is some.
 
     Rows of all shards that wait are folded together, so that batches grow by themselves
     when the target is slower than the log, and stay small when it is not.
@@ -87,7 +87,7 @@ class Applier(pykka.ThreadingActor):
                     self._apply_operation(item)
 
     def _kind(self, item: Work) -> bool | type:
-        """Rows go together as long as all or none of them may be there already."""
+        """Rows go together as long as all or none of them may exist already."""
         if isinstance(item, RowChunk):
             adopted_until = self._operations.entry.adopted_until
             return item.may_exist or item.changes[0].timestamp <= adopted_until

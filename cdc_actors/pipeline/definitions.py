@@ -39,11 +39,11 @@ def entry_of(meta: CollectionMeta) -> CollectionEntry:
     )
 
 
-def definition_of(meta: CollectionMeta, there: FullName) -> Definition:
+def definition_of(meta: CollectionMeta, target_name: FullName) -> Definition:
     """Return what the target is to create under the name that it has for it."""
     return Definition(
-        database=there[0],
-        name=there[1],
+        database=target_name[0],
+        name=target_name[1],
         schema=meta.schema,
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,

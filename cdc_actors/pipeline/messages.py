@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkArrived:
-    """To an applier: its inbox is no longer empty."""
+    """To an applier: its queue is no longer empty."""
 
 
 @dataclass(frozen=True, slots=True)

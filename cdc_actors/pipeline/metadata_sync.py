@@ -1,4 +1,4 @@
-"""What one run does beside rows: it follows the catalog and the clients' requests."""
+"""What one run does besides rows: it follows the catalog and the clients' requests."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class MetadataSync:
         self._watch = sources.watch
         self._names = NameHistory()
         self._pending = PendingOperations(context, router, channels)
-        self._searchable = IndexesAndLoads(
+        self._indexes_and_loads = IndexesAndLoads(
             router.collections, self._pending, channels, catalog, requests
         )
         self._requests = ClientRequests(
-            context, self._searchable, catalog, self._names, task
+            context, self._indexes_and_loads, catalog, self._names, task
         )
         self._changes = CollectionChanges(
             context,
             router.collections,
             self._pending,
             catalog,
-            self._searchable,
+            self._indexes_and_loads,
             task,
         )
         self._databases = Databases(
@@ -127,7 +127,7 @@ class MetadataSync:
         for collection_id in self._known.forget_gone():
             self._names.forget(collection_id)
             self._changes.forget(collection_id)
-            self._searchable.forget(collection_id)
+            self._indexes_and_loads.forget(collection_id)
             self._properties.forget(collection_id)
 
     def _update_changed(self, changed: frozenset[int]) -> None:

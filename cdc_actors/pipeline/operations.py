@@ -151,8 +151,8 @@ class CollectionOperations:
     def _drop(self, work: BarrierOperation) -> None:
         """What has the name at the target, but is not of this task's making, stays.
 
-        A drop need not wait for ticks: what the catalog told of the collection, or a client
-        asked, may be given only afterwards, and has nothing left to be done to.
+        A drop need not wait for ticks. What the catalog shows of it, or a client
+        asked, may come only afterwards: there is nothing left to do it to.
         """
         operation = Operation.drop_collection(self.entry, work.operation.timestamp)
         self._record_started(operation)

@@ -68,7 +68,7 @@ class PendingOperations:
         bisect.insort(self._deferred, deferred, key=lambda each: each.timestamp)
 
     def withdraw(self, owner: int, kinds: Container[str]) -> None:
-        """Forget what the catalog told of a collection and has not been given out."""
+        """Forget operations of the catalog's on a collection that wait here."""
         self._deferred = [
             each
             for each in self._deferred

@@ -65,7 +65,7 @@ class Subscriptions:
 
     def record_all(self) -> None:
         """Write down where the run begins."""
-        self._record(self._context.checkpoints(), "the stream opens")
+        self._record(self._context.checkpoints(), "the run opens")
 
     def _subscribe(self, starts: Iterable[Position]) -> dict[str, Checkpoint]:
         earliest: dict[str, Position] = {}

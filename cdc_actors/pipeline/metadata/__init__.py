@@ -1,1 +1,1 @@
-"""What one run brings to the target beside rows: from the catalog, and as clients asked."""
+"""What one run brings to the target besides rows: from the catalog, and from clients."""

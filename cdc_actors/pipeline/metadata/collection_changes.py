@@ -1,7 +1,7 @@
-"""What the catalog tells of the collections of a task beside their rows.
+"""What the catalog shows of the collections of a task besides their rows.
 
 Milvus (2.3.5) logs no new partition, rename, alias or changed property; they are in the
-catalog with their times. What was told last is compared with what the catalog says now,
+catalog with their times. What was deferred last is compared with what the catalog says now,
 so that a restart finds what happened meanwhile.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class CollectionChanges:
-    """Defers what the catalog tells until its time has come. The reader's thread."""
+    """Defers what the catalog shows until its time has come. The reader's thread."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class CollectionChanges:
     def _defer_alias(
         self, kind: str, key: FullName, owner: int, timestamp: int
     ) -> None:
-        """Never before what was told last: the catalog may have forgotten the time."""
+        """Never before the operation before it: the catalog may have forgotten the time."""
         since = max(timestamp, self._since.get(key, (0, 0))[1])
         self._since[key] = owner, since
         self._pending.defer(

@@ -1,7 +1,7 @@
 """Databases that come and go at the target as they do in the source's catalog.
 
 The log tells of them from Milvus 2.3.2 on, and for as long as it is kept also of those
-that are long gone; the catalog tells which there are, whatever the version.
+that are long gone; the catalog shows which exist, whatever the version.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Databases:
-    """Creates and drops the databases of one stream. The reader's thread.
+    """Creates and drops the databases of one run. The reader's thread.
 
     Only those of which everything is selected. What was done is compared with what there
     is now, so that a restart finds what happened meanwhile.
@@ -54,7 +54,7 @@ class Databases:
         self._spec = spec
         self._begun = set(known)
         self._made = {name for name, made in known.items() if made}
-        self._there: set[str] = set()
+        self._existing: set[str] = set()
         self._gone: set[str] = set()
 
     def update(self, found: Iterable[str]) -> None:
@@ -62,13 +62,13 @@ class Databases:
 
         One that came and went between two looks may have been made with its collections.
         """
-        self._there = set(filter(self._is_ours, found))
+        self._existing = set(filter(self._is_ours, found))
         filled = filter(self._is_ours, self._collections.databases())
-        self._gone = self._gone.union(self._begun, filled) - self._there
+        self._gone = self._gone.union(self._begun, filled) - self._existing
 
     def advance(self) -> None:
         """Create what is new, and drop what is gone and has no collections any more."""
-        for name in sorted(self._there - self._made):
+        for name in sorted(self._existing - self._made):
             self._create(name)
         if self._gone:
             for name in sorted(self._gone - self._collections.databases()):
@@ -81,8 +81,8 @@ class Databases:
         operation = self._operation(CREATE_DATABASE, name)
         self._begun.add(name)
         self._made.add(name)
-        there = self._spec.target_database(name)
-        self._do(operation, lambda: ensure_database(self._target, there))
+        target_name = self._spec.target_database(name)
+        self._do(operation, lambda: ensure_database(self._target, target_name))
 
     def _drop(self, name: str) -> None:
         for each in (self._begun, self._made, self._gone):
@@ -91,17 +91,17 @@ class Databases:
         self._do(operation, lambda: self._drop_unless_shared(name))
 
     def _drop_unless_shared(self, name: str) -> None:
-        """Drop it at the target unless others are there, too.
+        """Drop it at the target unless it has collections of others, too.
 
         It is not even asked for: it could come between the steps of creating the first
-        collection that another database has there.
+        collection that another database has in it.
         """
-        there = self._spec.target_database(name)
+        target_name = self._spec.target_database(name)
         if self._names.is_shared(name):
             raise OperationRefusedError(
-                f"{there} at the target holds collections of other databases, too"
+                f"{target_name} at the target holds collections of other databases, too"
             )
-        drop_database(self._target, there)
+        drop_database(self._target, target_name)
 
     def _operation(self, kind: str, name: str) -> Operation:
         """The catalog need not know when it was."""

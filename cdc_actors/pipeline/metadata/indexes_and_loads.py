@@ -109,7 +109,7 @@ class IndexesAndLoads:
         """Defer a client's request on a collection.
 
         If it loads or releases a collection, what is so of single partitions comes after;
-        what the catalog told of them before this was known is out of date.
+        what the catalog showed of them before this was known is out of date.
         """
         request = work.request
         self._pending.defer(work, request.timestamp, owner)

@@ -47,7 +47,7 @@ class Properties:
         self._source = source
         self._router = router
         self._pending = pending
-        self._told: dict[int, dict[str, str]] = {}
+        self._applied: dict[int, dict[str, str]] = {}
         self._waiting: dict[int, CollectionMeta] = {}
         self._connection: Connection | None = None
         self._not_before = 0.0
@@ -76,7 +76,7 @@ class Properties:
     def forget(self, collection_id: int) -> None:
         """Keep nothing of a collection that is gone."""
         self._waiting.pop(collection_id, None)
-        self._told.pop(collection_id, None)
+        self._applied.pop(collection_id, None)
 
     def close(self) -> None:
         """Close the connection to the source. Idempotent."""
@@ -84,15 +84,17 @@ class Properties:
             self._connection.close()
 
     def _compare(self, collection: Collection, meta: CollectionMeta) -> None:
-        """Give the collection what differs from what it was told last."""
-        there = describe(self._api(), meta.database, meta.name)
-        if there is None or there.collectionID != meta.id:
+        """Give the collection what differs from what it was given last."""
+        shown = describe(self._api(), meta.database, meta.name)
+        if shown is None or shown.collectionID != meta.id:
             return
-        told = self._told.setdefault(meta.id, dict(collection.entry.properties))
-        now = {pair.key: pair.value for pair in there.properties}
-        changed = {key: value for key, value in now.items() if told.get(key) != value}
+        applied = self._applied.setdefault(meta.id, dict(collection.entry.properties))
+        now = {pair.key: pair.value for pair in shown.properties}
+        changed = {
+            key: value for key, value in now.items() if applied.get(key) != value
+        }
         if changed:
-            told.update(changed)
+            applied.update(changed)
             detail = PropertiesDetail(changed)
             work = CatalogOperation(ALTER_COLLECTION, meta.altered, detail)
             self._router.start(collection, work)

@@ -143,5 +143,5 @@ def test_nothing_is_kept_of_many_collections_that_came_and_went() -> None:
         assert set(metadata._names._names) == kept
         assert set(metadata._changes._partitions) == kept
         assert set(metadata._changes._since) == set()
-        assert set(metadata._searchable._collections) <= kept
+        assert set(metadata._indexes_and_loads._collections) <= kept
         assert pipeline.target.rows("last") == {1: 1}
