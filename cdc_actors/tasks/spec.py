@@ -46,6 +46,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     tasks of the same target. ``enable_user_role`` asks for users, roles and grants, too.
     ``token`` is the target's credential: it is there on the way
     in only, the event log holds it encrypted and beside the specification.
+    ``task_name`` is the client's own id for the task, empty where that is a UUID.
     """
 
     target: ConnectParam
@@ -55,6 +56,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     name_mapping: tuple[NameMapping, ...] = ()
     excludes: tuple[FullName, ...] = ()
     enable_user_role: bool = False
+    task_name: str = ""
 
     @property
     def selectors(self) -> tuple[FullName, ...]:
@@ -128,6 +130,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["excludes"] = [list(each) for each in self.excludes]
         if self.enable_user_role:
             stored["enable_user_role"] = True
+        if self.task_name:
+            stored["task_name"] = self.task_name
         return stored
 
     @classmethod
@@ -143,6 +147,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             name_mapping=tuple(map(_mapping, stored.get("name_mapping", ()))),
             excludes=tuple(tuple(each) for each in stored.get("excludes", ())),
             enable_user_role=stored.get("enable_user_role", False),
+            task_name=stored.get("task_name", ""),
         )
 
     def __repr__(self) -> str:
@@ -152,7 +157,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"collection_infos={self.collection_infos!r}, "
             f"db_collections={self.db_collections!r}, "
             f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
-            f"enable_user_role={self.enable_user_role!r})"
+            f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r})"
         )
 
 

@@ -11,6 +11,7 @@ from cdc_http.mapping import check_mapping, mapping_of
 from cdc_http.names import check_name
 from cdc_http.requests import MilvusConnectParam
 from cdc_http.target_address import target_of
+from cdc_http.task_ids import check_name_length, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,9 +45,17 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
             for database, infos in request.db_collections.items()
         },
         name_mapping=mapping_of(request.name_mapping, max_name_length),
+        task_name=_task_name(request.task_id, max_name_length),
     )
     check_mapping(spec)
     return spec
+
+
+def _task_name(task_id: str, limit: int) -> str:
+    if not task_id or not is_name(task_id):
+        return ""
+    check_name_length(task_id, limit)
+    return task_id
 
 
 def warnings(request: CreateRequest) -> Iterator[str]:

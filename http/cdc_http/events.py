@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import falcon
@@ -13,7 +14,7 @@ from cdc_http.request_body import convert
 from cdc_http.requests import EventsQuery
 from cdc_http.responses import write_json
 from cdc_http.server import STOPPING
-from cdc_http.task_ids import known_task_id
+from cdc_http.task_ids import known_task_id, shown_task_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -43,15 +44,16 @@ class EventsResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, task_id: str) -> None:
         """Answer with a page of events, or follow them."""
         query = convert(req.params, EventsQuery, "fail to decode the query", text=True)
-        known = known_task_id(task_id)
-        page = self._service.history(known, after=query.after, limit=query.limit)
+        with known_task_id(task_id) as known:
+            page = self._service.history(known, after=query.after, limit=query.limit)
         if query.follow:
             self._follow(req, resp, page, query.after)
         elif req.client_prefers((falcon.MEDIA_JSON, NDJSON)) == NDJSON:
             resp.content_type = NDJSON
             resp.data = _lines(page)
         else:
-            write_json(resp, 200, {"code": 200, "data": page})
+            shown = replace(page, task_id=shown_task_id(task_id))
+            write_json(resp, 200, {"code": 200, "data": shown})
 
     def _follow(
         self, req: falcon.Request, resp: falcon.Response, page: Page, after: int

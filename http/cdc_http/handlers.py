@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import UNSET
@@ -29,7 +30,7 @@ from cdc_http.responses import (
     PositionResponse,
     task_object,
 )
-from cdc_http.task_ids import known_task_id, new_task_id
+from cdc_http.task_ids import known_task_id, shown_task_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,12 +96,15 @@ class RequestHandlers:
         }
 
     def _create(self, request: CreateRequest, who: Who) -> CreateResponse:
-        task_id = new_task_id(request.task_id)
         spec = spec_of(request, self._max_name_length)
-        return CreateResponse(
-            task_id=self._service.create(task_id, spec, who),
-            warnings=list(warnings(request)) or UNSET,
-        )
+        if request.task_id:
+            with known_task_id(request.task_id) as known:
+                self._service.create(known, spec, who)
+            task_id = shown_task_id(request.task_id)
+        else:
+            task_id = self._service.create(None, spec, who)
+        ignored = list(warnings(request))
+        return CreateResponse(task_id=task_id, warnings=ignored or UNSET)
 
     def _list(self, _request: ListRequest, _who: Who) -> ListResponse:
         return ListResponse(tasks=[task_object(v) for v in self._service.list()])
@@ -108,18 +112,24 @@ class RequestHandlers:
     def _get(self, request: GetRequest, _who: Who) -> GetResponse:
         as_of = request.as_of
         moment = moment_of(as_of) if isinstance(as_of, str) else as_of
-        view = self._service.get(known_task_id(request.task_id), moment)
-        task = task_object(view)
+        with known_task_id(request.task_id) as known:
+            task = task_object(self._service.get(known, moment))
         return GetResponse(manual=task, task=task)
 
     def _history(self, request: HistoryRequest, _who: Who) -> Page:
-        return self._service.history(
-            known_task_id(request.task_id), after=request.after, limit=request.limit
-        )
+        with known_task_id(request.task_id) as known:
+            page = self._service.history(
+                known, after=request.after, limit=request.limit
+            )
+        return replace(page, task_id=shown_task_id(request.task_id))
 
     def _position(self, request: PositionRequest, _who: Who) -> PositionResponse:
-        known = known_task_id(request.task_id) if request.task_id else ""
-        return maintenance.positions(self._service.positions(known))
+        if not request.task_id:
+            shown = {v.task_id: v.spec.task_name for v in self._service.list()}
+            return maintenance.positions(self._service.positions(""), shown)
+        with known_task_id(request.task_id) as known:
+            found = self._service.positions(known)
+        return maintenance.positions(found, {known: shown_task_id(request.task_id)})
 
     def _maintenance(
         self, request: MaintenanceRequest, _who: Who
@@ -129,17 +139,16 @@ class RequestHandlers:
         return MaintenanceResponse(state=state)
 
     def _pause(self, request: TaskRequest, who: Who) -> EmptyResponse:
-        self._service.pause(known_task_id(request.task_id), who)
+        with known_task_id(request.task_id) as known:
+            self._service.pause(known, who)
         return EmptyResponse()
 
     def _resume(self, request: TaskRequest, who: Who) -> EmptyResponse:
-        self._service.resume(known_task_id(request.task_id), who)
+        with known_task_id(request.task_id) as known:
+            self._service.resume(known, who)
         return EmptyResponse()
 
     def _delete(self, request: DeleteRequest, who: Who) -> EmptyResponse:
-        self._service.delete(
-            known_task_id(request.task_id),
-            who,
-            ignore_not_found=request.ignore_not_found,
-        )
+        with known_task_id(request.task_id) as known:
+            self._service.delete(known, who, ignore_not_found=request.ignore_not_found)
         return EmptyResponse()

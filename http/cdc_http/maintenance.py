@@ -13,18 +13,21 @@ from cdc_actors.errors import InvalidRequestError
 from cdc_http.responses import Position, PositionResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cdc_actors.service.views import PositionView
 
 _LEVELS: tuple[str, ...] = get_args(get_args(LogLevel)[0])
 
 
-def positions(views: Iterable[PositionView]) -> PositionResponse:
-    """Return positions as the API shows them."""
+def positions(
+    views: Iterable[PositionView], shown: Mapping[str, str]
+) -> PositionResponse:
+    """Return positions as the API shows them; ``shown`` has clients' ids of tasks."""
     found: tuple[list[Position], list[Position]] = [], []
     for view in views:
-        found[view.of_requests].append(_position(view))
+        task_id = shown.get(view.task_id) or view.task_id
+        found[view.of_requests].append(_position(view, task_id))
     return PositionResponse(positions=found[False], op_positions=found[True])
 
 
@@ -49,14 +52,14 @@ def maintain(
     return "set log level success"
 
 
-def _position(view: PositionView) -> Position:
+def _position(view: PositionView, task_id: str) -> Position:
     checkpoint = view.checkpoint
     at = checkpoint.position
     message = msg_pb2.MsgPosition(
         channel_name=at.channel, msgID=at.id, timestamp=checkpoint.tick
     )
     return Position(
-        task_id=view.task_id,
+        task_id=task_id,
         channel_name=at.channel,
         position=at.text,
         time=checkpoint.tick >> LOGICAL_BITS,

@@ -167,7 +167,7 @@ class NameMapping(RequestObject, frozen=True):
 class CreateRequest(RequestObject, frozen=True):
     """The data of ``create``: what to replicate, and to which target."""
 
-    task_id: str | None = None
+    task_id: str = ""
     milvus_connect_param: MilvusConnectParam = MilvusConnectParam()
     kafka_connect_param: KafkaConnectParam = KafkaConnectParam()
     collection_infos: list[CollectionInfo] = []

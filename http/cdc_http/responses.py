@@ -212,7 +212,7 @@ def task_object(view: TaskView) -> Task:
     mappings = [_mapping(each) for each in spec.name_mapping]
     excludes = [Excluded(database=db, name=name) for db, name in spec.excludes]
     return Task(
-        task_id=view.task_id,
+        task_id=spec.task_name or view.task_id,
         milvus_connect_param=Target(
             uri=spec.target.uri, connect_timeout=spec.target.connect_timeout
         ),

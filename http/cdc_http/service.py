@@ -17,8 +17,7 @@ class TaskService(Protocol):
 
     Every method may be called from any thread, answers within a deadline of its own
     and raises a ``cdc_actors.errors.RequestError`` when it cannot do what is asked.
-    A ``task_id`` is what the client gave: lower-case hex if it is a UUID, else any
-    text, which names no task.
+    A ``task_id`` is 32 hex digits.
     """
 
     def create(self, task_id: str | None, spec: TaskSpec, who: Who) -> str:

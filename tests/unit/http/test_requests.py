@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 
@@ -17,7 +18,16 @@ from cdc_actors.errors import (
 from cdc_actors.service.views import CollectionView, DatabaseView, Health, Refusal
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Who
-from tests.support.http_service import ALL, TARGET, WHEN, Api, error_of, task_view
+from tests.support.http_service import (
+    ALL,
+    TARGET,
+    WHEN,
+    Api,
+    FakeService,
+    entry,
+    error_of,
+    task_view,
+)
 
 ID = "0123456789abcdef0123456789abcdef"
 UUID = "01234567-89AB-cdef-0123-456789abcdef"
@@ -59,10 +69,39 @@ def test_create_normalises_a_task_id(given):
     assert api.service.asked[0][1] == ID
 
 
-@pytest.mark.parametrize("given", ["", "my-task", ID[1:], ID + "0", f"{{{ID}}}", "é"])
-def test_create_refuses_another_task_id(given):
-    """An id that is neither hex nor a UUID is named in a 400."""
-    assert "task_id" in error_of(Api().create(task_id=given), 400)
+NAMES = ["my-task", ID[1:], ID + "0", f"{{{ID}}}", "é", "a" * 256]
+
+
+@pytest.mark.parametrize("given", NAMES)
+def test_a_task_id_may_be_any_text(given):
+    """Every request knows the task by it, and every answer says it."""
+    api = Api(FakeService(events=[entry(1, "created")]))
+    assert api.create(task_id=given).json["data"] == {"task_id": given}
+    assert api.create(task_id=given).json["data"] == {"task_id": given}
+    asked = {"task_id": given}
+    (listed,) = api.ask("list").json["data"]["tasks"]
+    got = api.ask("get", asked).json["data"]["task"]
+    assert listed["task_id"] == got["task_id"] == given
+    assert api.ask("history", asked).json["data"]["task_id"] == given
+    for data in (asked, {}):
+        positions = api.ask("position", data).json["data"]["positions"]
+        assert [each["task_id"] for each in positions] == [given]
+    page = api.client.simulate_get(f"/cdc/tasks/{quote(given)}/events").json["data"]
+    assert page["task_id"] == given
+    for kind in ("pause", "resume", "delete"):
+        assert api.ask(kind, asked).json == {"code": 200, "data": {}}
+    assert error_of(api.ask("get", asked), 404).endswith(f"[{given}]")
+
+
+def test_a_task_id_that_is_too_long():
+    """It has at most as many characters as a name."""
+    message = error_of(Api().create(task_id="a" * 257), 400)
+    assert message.endswith("the task id length exceeds 256 characters")
+
+
+def test_an_empty_task_id_is_none():
+    """Clients in Go send one that they leave out as an empty text."""
+    assert Api().create(task_id="").json["data"] == {"task_id": f"{0:032x}"}
 
 
 def test_list_shows_every_task():

@@ -161,8 +161,11 @@ def test_uri_with_credentials_is_refused(uri):
     mappings=MAPPINGS,
     excludes=EXCLUDES,
     users=st.booleans(),
+    name=st.text(),
 )
-def test_json_round_trip_without_token(infos, databases, mappings, excludes, users):
+def test_json_round_trip_without_token(
+    infos, databases, mappings, excludes, users, name
+):
     """What an event holds gives the specification back, except for the token."""
     held = spec(
         token="secret",
@@ -171,6 +174,7 @@ def test_json_round_trip_without_token(infos, databases, mappings, excludes, use
         name_mapping=mappings,
         excludes=excludes,
         enable_user_role=users,
+        task_name=name,
     )
     stored = held.to_json()
     assert "token" not in stored
