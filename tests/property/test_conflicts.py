@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_actors.errors import TaskConflictError
-from cdc_actors.tasks import ConnectParam, TaskSpec, claim
+from cdc_actors.tasks import ConnectParam, TaskSpec, resolve_conflicts
 from cdc_actors.tasks.names import ANY
 
 NAMES = "ab"
@@ -32,6 +32,6 @@ def test_no_collection_is_in_two_tasks(requests):
         target = ConnectParam(uri="http://target:19530")
         spec = TaskSpec(target=target, db_collections=asked)
         with suppress(TaskConflictError):
-            tasks.append(claim(spec, tasks))
+            tasks.append(resolve_conflicts(spec, tasks))
         for name in product([*NAMES, "other"], repeat=2):
             assert sum(task.selects(*name) for task in tasks) <= 1
