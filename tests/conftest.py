@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 
 import pytest
 from hypothesis import settings
 
 _COMBINATIONS = ("[up-milvus]", "[down-lite]")
+_WITHOUT_SERVERS = ("tests/unit", "tests/property")
+_MEMORY_OF_A_WORKER = 2 << 30
+_MOST_WORKERS = 8
+_EXPENSIVE = ("pulsar", "kafka", "postgres")
+_FOLDERS = ("chaos", "integration", "contract", "property")
+_BROKERS_IN = ("chaos", "contract")
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None)
@@ -40,27 +47,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many tests run side by side.
+
+    Most wait for a server, few for a processor; but each worker has servers of its own.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    if all(arg.startswith(_WITHOUT_SERVERS) for arg in config.args):
+        return cores or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(2 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out what only ``--thorough`` runs, and begin with what needs a Pulsar.
+    """Leave out what only ``--thorough`` runs; put what takes long at the head.
 
-    Left out is what is marked so, and of a scenario's four combinations two: each state of
-    the service and each target are left once.
+    What needs a server that is expensive to start stays together: one worker starts it,
+    for all of them. Left out is what is marked so, and of a scenario's four combinations
+    two: each state of the service and each target are left once.
     """
     if not config.getoption("--thorough"):
         left_out = [item for item in items if _is_thorough(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not _is_thorough(item)]
+    for item in items:
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> int:
-    # At the head of one worker's share, which nobody takes over: one broker for them all.
-    if "pulsar" not in item.nodeid:
-        return 2
+def _group(item: pytest.Item) -> str:
+    """Return the server that an item and others need, as its name says; empty for none."""
+    name = item.nodeid.lower()
+    return next((group for group in _EXPENSIVE if group in name), "")
+
+
+def _turn(item: pytest.Item) -> tuple[int, int]:
+    """Return a key by which what takes long comes first, and the shortest last."""
+    folder = item.nodeid.split("/")[1]
+    turn = _FOLDERS.index(folder) if folder in _FOLDERS else len(_FOLDERS)
+    if folder in _BROKERS_IN and _group(item) in {"pulsar", "kafka"}:
+        turn = -1
     # Pulsar may miss its own bookie once more, soon after a start that followed a kill.
-    return int(item.name == "test_the_queue_restarts[pulsar]")
+    return turn, int(item.name == "test_the_queue_restarts[pulsar]")
 
 
 def _is_thorough(item: pytest.Item) -> bool:

@@ -41,7 +41,6 @@ PATIENCE = 240
         pytest.param("source_pulsar", "milvus", marks=pytest.mark.thorough),
     ],
 )
-@pytest.mark.timeout(900)
 def test_rows_are_equal_after_random_kills(
     origin: str,
     target: str,

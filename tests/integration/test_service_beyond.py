@@ -47,7 +47,6 @@ def resync_needed(scenario: Scenario, name: str) -> str | None:
 
 
 # Milvus looks at its imports every now and then, and there are two.
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", ["lite"], indirect=True)
 def test_bulk_import(scenario: Scenario) -> None:
     """Rows that come past the log are missing, and the task says of which collection."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from pymilvus import DataType, MilvusClient
 
 from tests.support.books import TIMEOUT, wait_keys
@@ -29,7 +28,6 @@ DIM = 32_768
 ROWS = 80
 
 
-@pytest.mark.timeout(600)
 def test_target_that_has_stopped_does_not_fill_the_memory(
     source: EmbeddedMilvus,
     target_milvus: EmbeddedMilvus,
