@@ -9,7 +9,6 @@ import sys
 import pytest
 from hypothesis import settings
 
-_COMBINATIONS = ("[up-milvus]", "[down-lite]")
 _WITHOUT_SERVERS = ("tests/unit", "tests/property")
 _MEMORY_OF_A_WORKER = 2 << 30
 _MOST_WORKERS = 8
@@ -63,16 +62,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out what only ``--thorough`` runs; put what takes long at the head.
+    """Leave out what is marked as thorough; put what takes long at the head.
 
     What needs a server that is expensive to start stays together: one worker starts it,
-    for all of them. Left out is what is marked so, and of a scenario's four combinations
-    two: each state of the service and each target are left once.
+    for all of them.
     """
     if not config.getoption("--thorough"):
-        left_out = [item for item in items if _is_thorough(item)]
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not _is_thorough(item)]
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if group := _group(item):
             item.add_marker(pytest.mark.xdist_group(group))
@@ -93,11 +91,6 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
         turn = -1
     # Pulsar may miss its own bookie once more, soon after a start that followed a kill.
     return turn, int(item.name == "test_the_queue_restarts[pulsar]")
-
-
-def _is_thorough(item: pytest.Item) -> bool:
-    marked = item.get_closest_marker("thorough") is not None
-    return marked or item.name.endswith(_COMBINATIONS)
 
 
 @pytest.fixture

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
+# Of a scenario's four combinations: each state and each target are in the other two.
+_THOROUGH = {("up", "milvus"), ("down", "lite")}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark half of a scenario's combinations as thorough, unless a test chooses its own."""
+    chosen = any(
+        mark.args[0] == "scenario" for mark in item.iter_markers("parametrize")
+    )
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if not chosen and (params.get("scenario"), params.get("target")) in _THOROUGH:
+        item.add_marker("thorough")
+
 
 @pytest.fixture
 def client(source: EmbeddedMilvus, emptied) -> Iterator[MilvusClient]:

@@ -248,8 +248,15 @@ def test_partition_that_comes_and_goes_while_the_service_is_down(
     other.close()
 
 
-@pytest.mark.parametrize("target", ["milvus", "lite"])
-@pytest.mark.parametrize("down", ["", "down"], ids=["up", "down"])
+@pytest.mark.parametrize(
+    ("down", "target"),
+    [
+        pytest.param("", "lite", id="up-lite"),
+        pytest.param("down", "milvus", id="down-milvus"),
+        pytest.param("", "milvus", id="up-milvus", marks=pytest.mark.thorough),
+        pytest.param("down", "lite", id="down-lite", marks=pytest.mark.thorough),
+    ],
+)
 def test_drop_and_create_again_with_another_schema(
     target: str,
     down: str,
