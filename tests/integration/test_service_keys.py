@@ -1,4 +1,4 @@
-"""A new key for secrets: what a restart makes of it, on both stores."""
+"""A new key for secrets: what the next start makes of it, on both stores."""
 
 from __future__ import annotations
 
@@ -63,13 +63,16 @@ def test_a_new_key_takes_over_at_a_restart(
     tasks = [create(alone, target_lite, name) for name in "ab"]
     alone.ask("pause", task_id=tasks[1])
     old = key_file(alone).read_text()
+    assert "stop that service first" in rotate(alone).stderr
+    assert key_file(alone).read_text() == old
+    assert alone.stop() == 0
     done = rotate(alone)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Start the service again" in done.stdout
+    assert "Start the service to use it" in done.stdout
     keys = key_file(alone).read_text().split()
     assert [old.strip()] == keys[:-1]
     assert keys[-1] not in done.stdout
-    restart(alone)
+    alone.start()
     restart(alone)
     for task in tasks:
         (event,) = rekeyed(alone, task)
@@ -98,10 +101,11 @@ def test_without_the_right_key_a_task_stands_still_and_says_why(
     task = create(alone, target_lite, "*")
     path = key_file(alone)
     old = path.read_text()
+    assert alone.stop() == 0
     assert rotate(alone).returncode == 0
     both = path.read_text()
     path.write_text(both.removeprefix(old))
-    restart(alone)
+    alone.start()
     wait_until(
         lambda: "put back the key" in str(alone.get(task)),
         "the task says what it lacks",

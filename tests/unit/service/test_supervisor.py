@@ -28,6 +28,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.service import Service
 from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.source_probe_actor import SourceProbe
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.store.checkpoints import Checkpoints
@@ -316,6 +317,7 @@ def test_a_dead_task_does_not_stop_the_stop(
     dead: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
     dead.set_exception((pykka.ActorDeadError, pykka.ActorDeadError("gone"), None))
     monkeypatch.setattr(Supervisor, "_shut_down", lambda _self: [dead])
+    monkeypatch.setattr(SourceProbe, "on_start", lambda _self: None)
     monkeypatch.chdir(tmp_path)
     service = Service(CONFIG)
     service.start()
