@@ -49,15 +49,15 @@ class Adoption:
         spec: RunSpec,
         sources: Sources,
         collections: CollectionTable,
-        names: TargetNames,
+        target_names: TargetNames,
         subscriptions: Subscriptions,
     ) -> None:
         self._spec = spec.spec
-        self._reservations = spec.names
+        self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels
         self._collections = collections
-        self._names = names
+        self._target_names = target_names
         self._subscriptions = subscriptions
 
     def restore(self, entry: CollectionEntry) -> Creation | None:
@@ -136,7 +136,7 @@ class Adoption:
         remedy = "create a task whose name_mapping gives each a name of its own"
         if holder == _KEEPS_NAME:
             remedy = "rename or drop that one at the target"
-        name = ".".join(self._names.target_name(entry))
+        name = ".".join(self._target_names.target_name(entry))
         error = CollectionError(
             f"{entry.database}.{entry.name} would be {name} at the target, which "
             f"{holder} is: {remedy}"
@@ -144,13 +144,13 @@ class Adoption:
         self._collections.exclude(entry, error)
 
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
-        definition = definition_of(meta, self._names.target_name(entry))
+        definition = definition_of(meta, self._target_names.target_name(entry))
         return self._add(entry, exists=False), definition
 
     def _add(
         self, entry: CollectionEntry, *, exists: bool, status: Status = Status.LIVE
     ) -> Collection:
-        waits_for = self._names.holders(entry)
+        waits_for = self._target_names.holders(entry)
         return self._collections.add(entry, waits_for, exists=exists, status=status)
 
     def _is_selected(self, meta: CollectionMeta) -> bool:
@@ -173,14 +173,14 @@ class Adoption:
 
         One that the source has dropped meanwhile, or renamed, only has to be waited for.
         """
-        name = self._names.target_name(entry)
-        for collection in self._names.named(name):
+        name = self._target_names.target_name(entry)
+        for collection in self._target_names.named(name):
             other = collection.entry
             if collection.keeps_name:
                 return _KEEPS_NAME
             if (other.database, other.name) != (entry.database, entry.name):
                 meta = self._catalog.collection(other.collection_id)
-                if meta and not meta.dropping and self._names.still_named(other, meta):
+                if self._target_names.still_named(other, meta):
                     return f"{other.database}.{other.name}"
-        task_id = self._reservations.take(name)
+        task_id = self._reservations.reserve(name)
         return f"a collection of task {task_id}" if task_id else None

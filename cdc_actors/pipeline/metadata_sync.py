@@ -47,13 +47,13 @@ class MetadataSync:
         self._adoption = adoption
         self._catalog = catalog
         self._watch = sources.watch
-        self._names = NameHistory()
+        self._name_history = NameHistory()
         self._pending = PendingOperations(context, router, channels)
         self._indexes_and_loads = IndexesAndLoads(
             router.collections, self._pending, channels, catalog, requests
         )
         self._requests = ClientRequests(
-            context, self._indexes_and_loads, catalog, self._names, task
+            context, self._indexes_and_loads, catalog, self._name_history, task
         )
         self._changes = CollectionChanges(
             context,
@@ -64,7 +64,12 @@ class MetadataSync:
             task,
         )
         self._databases = Databases(
-            context, router.collections, router.names, target, task, spec.databases
+            context,
+            router.collections,
+            router.target_names,
+            target,
+            task,
+            spec.databases,
         )
         self._properties = Properties(context, spec.source, router, self._pending)
         self._rbac = RbacSync(context, target, task, spec.rbac_rules, spec.passwords)
@@ -72,7 +77,7 @@ class MetadataSync:
     def begin(self, snapshot: CatalogSnapshot) -> None:
         """Go on from what earlier runs did; find out what happened since."""
         for entry in self._spec.entries:
-            self._names.register(entry)
+            self._name_history.register(entry)
         self._changes.restore(self._spec.entries, self._spec.aliases)
         self._databases.update(snapshot.databases.values())
         self._adoption.adopt(snapshot.collections.values())
@@ -125,7 +130,7 @@ class MetadataSync:
     def _forget_gone(self) -> None:
         """Keep nothing of collections that are gone, now that nothing waits for them."""
         for collection_id in self._known.forget_gone():
-            self._names.forget(collection_id)
+            self._name_history.forget(collection_id)
             self._changes.forget(collection_id)
             self._indexes_and_loads.forget(collection_id)
             self._properties.forget(collection_id)
@@ -145,7 +150,7 @@ class MetadataSync:
         """A collection that was selected once stays so, whatever it is called later."""
         selected = self._spec.spec.selects(meta.database, meta.name)
         if meta.available and (selected or self._known.get(meta.id)):
-            self._names.record(meta)
+            self._name_history.record(meta)
             self._changes.update(meta)
             self._properties.update(meta)
 

@@ -51,7 +51,7 @@ class PendingOperations:
         self._context = context
         self._router = router
         self._collections = router.collections
-        self._names = router.names
+        self._target_names = router.target_names
         self._channels = channels
         self._deferred: list[_Deferred] = []
         self._out_of_cycle: set[int] = set()
@@ -96,7 +96,7 @@ class PendingOperations:
         """
         found: dict[int, str] = {}
         for owner, rename in self._held_up_renames():
-            if holder := self._names.held_elsewhere(*rename):
+            if holder := self._target_names.held_elsewhere(*rename):
                 found.setdefault(owner, f"renamed at the source; waits to be {holder}")
         return found
 
@@ -125,15 +125,15 @@ class PendingOperations:
         work, alias = deferred.work, deferred.alias
         if alias is None or not isinstance(work, CatalogOperation):
             return True
-        collection = self._names.collection_of_alias(*alias)
+        collection = self._target_names.collection_of_alias(*alias)
         if collection is None:
             return True
         return self._try_start(collection, replace(work, kind=DROP_ALIAS))
 
     def _try_start(self, collection: Collection, work: CatalogOperation) -> bool:
-        if self._names.is_superseded(collection, work):
+        if self._target_names.is_superseded(collection, work):
             return True
-        is_free = self._names.try_reserve(collection, work)
+        is_free = self._target_names.try_reserve(collection, work)
         if is_free:
             self._out_of_cycle.discard(collection.entry.collection_id)
             self._router.start(collection, work)
@@ -169,7 +169,7 @@ class PendingOperations:
     def _is_in_cycle(self, owner: int, wants: Mapping[int, Rename]) -> bool:
         at = owner
         for _ in wants:
-            holder = self._names.holder_for(*wants[at]) if at in wants else None
+            holder = self._target_names.holder_for(*wants[at]) if at in wants else None
             if holder is None:
                 return False
             at = holder

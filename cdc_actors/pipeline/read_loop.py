@@ -49,10 +49,18 @@ class ReadLoop:
         self._channels = sources.channels
         self._subscriptions = Subscriptions(context, sources.wal, sources.channels)
         collections = CollectionTable(context, sources.channels)
-        names = TargetNames(spec.spec, spec.names, collections)
-        adoption = Adoption(spec, sources, collections, names, self._subscriptions)
+        target_names = TargetNames(spec.spec, spec.reservations, collections)
+        adoption = Adoption(
+            spec, sources, collections, target_names, self._subscriptions
+        )
         self.router = Router(
-            context, spec.spec, sources.target, adoption, collections, names, reader
+            context,
+            spec.spec,
+            sources.target,
+            adoption,
+            collections,
+            target_names,
+            reader,
         )
         self._metadata = MetadataSync(context, spec, sources, self.router, adoption)
         self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
@@ -68,7 +76,7 @@ class ReadLoop:
         self._subscriptions.resume(self._spec.checkpoints)
         for entry in self._spec.entries:
             self.router.restore(entry)
-        self.router.names.restore(self._spec.aliases)
+        self.router.target_names.restore(self._spec.aliases)
         self._complete_channels()
         self._metadata.begin(self._sources.snapshot)
         self._subscriptions.record_all()

@@ -1,6 +1,6 @@
 """Which task has which name at a target, so that no two write into one collection.
 
-Tasks of one target have no collection of the source in common (``tasks.claims``), yet
+Tasks of one target have no collection of the source in common (``tasks.conflicts``), yet
 their name mappings may call two collections the same. A name is held from a collection's
 creation on until its drop is done or its task deleted, while the task is paused, too.
 """
@@ -27,7 +27,7 @@ class NameReservations:
         """Return one task's view of them; ``target`` is the target's address."""
         return TaskReservations(self, task_id, target)
 
-    def take(self, key: Key, task_id: str) -> str:
+    def reserve(self, key: Key, task_id: str) -> str:
         """Hold a name for a task unless it is held; return the id of who holds it."""
         with self._lock:
             return self._held.setdefault(key, task_id)
@@ -36,36 +36,38 @@ class NameReservations:
         """Return the id of the task that holds a name, None if there is none."""
         return self._held.get(key)
 
-    def free(self, key: Key, task_id: str) -> None:
+    def release(self, key: Key, task_id: str) -> None:
         """Let go of a name, if it is that task's."""
         with self._lock:
             if self._held.get(key) == task_id:
                 del self._held[key]
 
-    def free_all(self, task_id: str) -> None:
+    def release_all(self, task_id: str) -> None:
         """Let go of all names of a task."""
         with self._lock:
             self._held = {k: who for k, who in self._held.items() if who != task_id}
 
 
 class TaskReservations:
-    """The names at one target as one task takes and frees them. Any thread may use it."""
+    """The names at one target that one task holds. Any thread may use it."""
 
-    def __init__(self, names: NameReservations, task_id: str, target: str) -> None:
-        self._names = names
+    def __init__(
+        self, reservations: NameReservations, task_id: str, target: str
+    ) -> None:
+        self._reservations = reservations
         self._task_id = task_id
         self._target = target
 
-    def take(self, name: FullName) -> str | None:
+    def reserve(self, name: FullName) -> str | None:
         """Hold a name; return the id of another task that has it, None if there is none."""
-        holder = self._names.take((self._target, name), self._task_id)
+        holder = self._reservations.reserve((self._target, name), self._task_id)
         return None if holder == self._task_id else holder
 
     def held_by_another(self, name: FullName) -> str | None:
         """Return the id of another task that has a name, None if there is none."""
-        holder = self._names.holder((self._target, name))
+        holder = self._reservations.holder((self._target, name))
         return None if holder == self._task_id else holder
 
-    def free(self, name: FullName) -> None:
+    def release(self, name: FullName) -> None:
         """Let go of a name, if it is this task's."""
-        self._names.free((self._target, name), self._task_id)
+        self._reservations.release((self._target, name), self._task_id)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 class Router:
     """Delivers each collection's work in order. The reader's thread.
 
-    ``collections`` and ``names`` are what is known of all of them.
+    ``collections`` and ``target_names`` are what is known of all of them.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Router:
         target: Connection,
         adoption: Adoption,
         collections: CollectionTable,
-        names: TargetNames,
+        target_names: TargetNames,
         reader: ActorRef[Any],
     ) -> None:
         self.collections = collections
-        self.names = names
+        self.target_names = target_names
         self._context = context
         self._spec = spec
         self._target = target
@@ -80,7 +80,7 @@ class Router:
         for collection in self.collections:
             found |= collection.barriers.awaited()
             if collection.backlog:
-                for owner in map(self.names.owner, collection.waits_for):
+                for owner in map(self.target_names.owner, collection.waits_for):
                     if owner and (holder := self.collections.get(owner)):
                         found |= holder.barriers.open()
         return found
@@ -113,7 +113,7 @@ class Router:
 
     def start(self, collection: Collection, work: CatalogOperation) -> None:
         """Deliver an operation of the catalog's; the name that it gives is on its way."""
-        self.names.start(collection, work)
+        self.target_names.start(collection, work)
         self.deliver(collection, work)
 
     def hear(self, message: Any) -> None:
@@ -138,9 +138,9 @@ class Router:
         if collection.applier is not None:
             collection.applier.stop(block=False)
         self.collections.end(collection_id)
-        self.names.dropped(collection.entry)
+        self.target_names.dropped(collection.entry)
         self._free(collection_id)
-        for alias in self.names.aliases_of(collection_id):
+        for alias in self.target_names.aliases_of(collection_id):
             self._alias_moved(alias, None)
 
     def _renamed(self, collection_id: int, name: FullName) -> None:
@@ -149,14 +149,14 @@ class Router:
         if collection is not None:
             earlier = collection.entry
             collection.entry = replace(earlier, database=name[0], name=name[1])
-            self.names.renamed(earlier, collection.entry)
+            self.target_names.renamed(earlier, collection.entry)
             self._free(collection_id)
 
     def _rename_refused(self, collection_id: int) -> None:
         """Exclude those that want the name of a collection which the target keeps."""
         if collection := self.collections.get(collection_id):
             collection.keeps_name = True
-        self.names.rename_refused(collection_id)
+        self.target_names.rename_refused(collection_id)
         self._free(collection_id)
         for other in self.collections:
             if collection_id in other.waits_for:
@@ -165,7 +165,7 @@ class Router:
 
     def _alias_moved(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias of the target stands for; if for nothing, it is free."""
-        self.names.point(alias, collection_id)
+        self.target_names.point(alias, collection_id)
         if collection_id is None:
             self._free(alias)
 
@@ -175,7 +175,7 @@ class Router:
         A collection that was renamed may have been given the very name that they want.
         """
         for other in self.collections:
-            if holder in other.waits_for - self.names.holders(other.entry):
+            if holder in other.waits_for - self.target_names.holders(other.entry):
                 other.waits_for.discard(holder)
                 backlog, other.backlog = other.backlog, []
                 self.deliver(other, *backlog)

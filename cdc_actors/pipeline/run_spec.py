@@ -26,7 +26,7 @@ class RunSpec:
     source: SourceConfig
     spec: TaskSpec
     token: str = field(repr=False)
-    names: TaskReservations
+    reservations: TaskReservations
     databases: Mapping[str, bool]
     entries: tuple[CollectionEntry, ...]
     aliases: Mapping[FullName, int]

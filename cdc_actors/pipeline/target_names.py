@@ -57,8 +57,10 @@ class TargetNames:
         """Return the collections that are, or are to be, called so at the target."""
         return [c for c in self._collections if self.target_name(c.entry) == name]
 
-    def still_named(self, entry: CollectionEntry, meta: CollectionMeta) -> bool:
-        """Tell whether the source still calls a collection what the target does."""
+    def still_named(self, entry: CollectionEntry, meta: CollectionMeta | None) -> bool:
+        """Tell whether the source has a collection, and calls it what the target does."""
+        if meta is None or meta.dropping:
+            return False
         name = self._spec.target_name(meta.database, meta.name)
         return name == self.target_name(entry)
 
@@ -105,7 +107,7 @@ class TargetNames:
             return False
         if work.kind != RENAME_COLLECTION:
             return True
-        return name not in self._aliases and self._reservations.take(name) is None
+        return name not in self._aliases and self._reservations.reserve(name) is None
 
     def holder_for(self, collection: Collection, work: CatalogOperation) -> int | None:
         """Return the other collection that has the name which an operation gives."""
@@ -158,7 +160,7 @@ class TargetNames:
     def _release(self, name: FullName) -> None:
         """Leave a name to other tasks, unless a collection here has it or waits for it."""
         if not self.named(name):
-            self._reservations.free(name)
+            self._reservations.release(name)
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias stands for now; None is for nothing."""

@@ -106,7 +106,7 @@ class Supervisor(pykka.ThreadingActor):
         self._stores = stores
         self._memory = MemoryBudget(config.max_memory_bytes)
         self._tasks: dict[str, _Known] = {}
-        self._names = NameReservations()
+        self._reservations = NameReservations()
         self._closed = _READING
         self._suspended = False
 
@@ -117,7 +117,7 @@ class Supervisor(pykka.ThreadingActor):
                 self._on_report(message.snapshot)
             case TaskEnded():
                 self._tasks.pop(message.task_id, None)
-                self._names.free_all(message.task_id)
+                self._reservations.release_all(message.task_id)
             case Rebuild():
                 rebuild.start(self.actor_ref, self._stores)
                 self._check_later()
@@ -233,11 +233,13 @@ class Supervisor(pykka.ThreadingActor):
 
     def _reservations_of(self, task: Task) -> TaskReservations:
         """Return the names that a task has at its target, with all of them taken."""
-        names = self._names.of(task.task_id, address(task.spec.target.uri))
+        reservations = self._reservations.of(
+            task.task_id, address(task.spec.target.uri)
+        )
         for entry in task.collections.values():
             if entry.schema and entry.state is not CollectionState.DROPPED:
-                names.take(task.spec.target_name(entry.database, entry.name))
-        return names
+                reservations.reserve(task.spec.target_name(entry.database, entry.name))
+        return reservations
 
     def _find(self, task_id: str, unknown: str) -> _Known:
         known = self._tasks.get(task_id)

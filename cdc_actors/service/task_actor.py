@@ -76,7 +76,7 @@ class TaskActor(pykka.ThreadingActor):
         self,
         record: TaskRecord,
         source: SourceConfig,
-        names: TaskReservations,
+        reservations: TaskReservations,
         memory: MemoryBudget,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
@@ -84,7 +84,7 @@ class TaskActor(pykka.ThreadingActor):
         self._record = record
         self._id = record.task.task_id
         self._source = source
-        self._names = names
+        self._reservations = reservations
         self._memory = memory
         self._supervisor = supervisor
         self._number = 0
@@ -329,7 +329,7 @@ class TaskActor(pykka.ThreadingActor):
     def _begin_run(self) -> None:
         self._number += 1
         try:
-            spec = self._record.run_spec(self._source, self._names)
+            spec = self._record.run_spec(self._source, self._reservations)
             self._run = Run(self._number, self.actor_ref, spec, self._memory)
         except CdcError as error:
             self._retry_or_pause(error)

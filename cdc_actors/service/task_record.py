@@ -128,7 +128,7 @@ class TaskRecord:
             attempt = before.attempt + 1
             self.unpersisted_failure = replace(self.task.failure, attempt=attempt)
 
-    def run_spec(self, source: SourceConfig, names: TaskReservations) -> RunSpec:
+    def run_spec(self, source: SourceConfig, reservations: TaskReservations) -> RunSpec:
         """Return what the next run begins with, the checkpoints of earlier ones read.
 
         Raises:
@@ -141,7 +141,7 @@ class TaskRecord:
             source=source,
             spec=task.spec,
             token=self._stores.secrets.decrypt(task.secret),
-            names=names,
+            reservations=reservations,
             databases=task.databases,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,

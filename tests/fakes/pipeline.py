@@ -38,7 +38,7 @@ class Pipeline:
         self.target = FakeTarget()
         self.task = FakeTask(spec)
         self.memory = MemoryBudget(memory)
-        self.names = NameReservations()
+        self.reservations = NameReservations()
         self.run: Run | None = None
         self.servers = Servers(
             target=lambda _spec, run: self.target.connect(run.cancelled),
@@ -127,7 +127,7 @@ class Pipeline:
             source=SourceConfig(replicate_chan=REQUESTS),
             spec=task.spec,
             token="",
-            names=self.names.of(task.task_id, "target"),
+            reservations=self.reservations.of(task.task_id, "target"),
             databases=task.databases,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,

@@ -41,7 +41,7 @@ class Databases:
         self,
         context: RunContext,
         collections: CollectionTable,
-        names: TargetNames,
+        target_names: TargetNames,
         target: Connection,
         spec: TaskSpec,
         known: Mapping[str, bool],
@@ -49,7 +49,7 @@ class Databases:
         """``known`` are those that earlier runs made; False: that may be half done."""
         self._context = context
         self._collections = collections
-        self._names = names
+        self._target_names = target_names
         self._target = target
         self._spec = spec
         self._begun = set(known)
@@ -97,7 +97,7 @@ class Databases:
         collection that another database has in it.
         """
         target_name = self._spec.target_database(name)
-        if self._names.is_shared(name):
+        if self._target_names.is_shared(name):
             raise OperationRefusedError(
                 f"{target_name} at the target holds collections of other databases, too"
             )

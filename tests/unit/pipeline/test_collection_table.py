@@ -140,7 +140,7 @@ def test_nothing_is_kept_of_many_collections_that_came_and_went() -> None:
         loop: ReadLoop = pipeline.run._reader._actor_weakref()._loop
         metadata, kept = loop._metadata, {last.id}
         pipeline.wait_until(lambda: set(loop.router.collections._rows) == kept)
-        assert set(metadata._names._names) == kept
+        assert set(metadata._name_history._names) == kept
         assert set(metadata._changes._partitions) == kept
         assert set(metadata._changes._since) == set()
         assert set(metadata._indexes_and_loads._collections) <= kept

@@ -42,7 +42,7 @@ class Harness:
         reservations = NameReservations()
         self.other_task = reservations.of("other", "target")
         own = reservations.of("task", "target")
-        self.names = TargetNames(SPEC, own, self.collections)
+        self.target_names = TargetNames(SPEC, own, self.collections)
         self.pending = PendingOperations(context, self, channels)
 
     def add(self, name: str, number: int) -> None:
@@ -51,7 +51,7 @@ class Harness:
 
     def start(self, collection: Collection, work: CatalogOperation) -> None:
         """As the router does, but for the applier."""
-        self.names.start(collection, work)
+        self.target_names.start(collection, work)
         self.given.append((collection.entry.collection_id, work))
 
     def advance(self, tick: int) -> list[tuple[int, str, str]]:
@@ -77,7 +77,7 @@ class Harness:
         """Hear that a rename is done."""
         collection = self.collections.get(owner)
         earlier, collection.entry = collection.entry, _entry(name, owner)
-        self.names.renamed(earlier, collection.entry)
+        self.target_names.renamed(earlier, collection.entry)
 
 
 class FakeChannels(dict):
@@ -148,12 +148,12 @@ def test_name_is_given_to_one_at_a_time() -> None:
     new = _entry("c", 30)
     assert harness.advance(20) == [(1, RENAME_COLLECTION, "c")]
     assert harness.advance(20) == []
-    assert harness.names.holders(new) == {1}
+    assert harness.target_names.holders(new) == {1}
     harness.is_called(1, "c")
     assert harness.advance(20) == []
-    assert harness.names.holders(new) == {1}
+    assert harness.target_names.holders(new) == {1}
     harness.is_called(1, "d")
-    assert harness.names.holders(new) == set()
+    assert harness.target_names.holders(new) == set()
     assert harness.advance(20) == [(2, RENAME_COLLECTION, "c")]
 
 
@@ -163,7 +163,7 @@ def test_rename_that_is_given_up_leaves_the_name_to_others() -> None:
     harness.rename(1, "c", 10)
     harness.rename(2, "c", 20)
     assert harness.advance(20) == [(1, RENAME_COLLECTION, "c")]
-    harness.names.rename_refused(1)
+    harness.target_names.rename_refused(1)
     assert harness.advance(20) == [(2, RENAME_COLLECTION, "c")]
 
 
@@ -172,9 +172,9 @@ def test_refused_rename_leaves_the_name_to_other_tasks() -> None:
     harness = Harness(a=1)
     harness.rename(1, "c", 10)
     assert harness.advance(10) == [(1, RENAME_COLLECTION, "c")]
-    assert harness.other_task.take(("default", "c")) == "task"
-    harness.names.rename_refused(1)
-    assert harness.other_task.take(("default", "c")) is None
+    assert harness.other_task.reserve(("default", "c")) == "task"
+    harness.target_names.rename_refused(1)
+    assert harness.other_task.reserve(("default", "c")) is None
 
 
 def test_collection_that_is_dropped_before_its_rename() -> None:
@@ -184,9 +184,9 @@ def test_collection_that_is_dropped_before_its_rename() -> None:
     harness.advance(10)
     entry = harness.collections.get(1).entry
     harness.collections.end(1)
-    harness.names.dropped(entry)
+    harness.target_names.dropped(entry)
     names = [("default", "a"), ("default", "c")]
-    assert [harness.other_task.take(name) for name in names] == [None, None]
+    assert [harness.other_task.reserve(name) for name in names] == [None, None]
 
 
 def test_alias_waits_for_its_turn() -> None:
@@ -197,9 +197,9 @@ def test_alias_waits_for_its_turn() -> None:
     harness.alias(DROP_ALIAS, 2, "al", 12)
     assert harness.advance(20) == [(1, CREATE_ALIAS, "al")]
     assert harness.advance(20) == []
-    harness.names.point(("default", "al"), 1)
+    harness.target_names.point(("default", "al"), 1)
     assert harness.advance(20) == [(2, ALTER_ALIAS, "al")]
-    harness.names.point(("default", "al"), 2)
+    harness.target_names.point(("default", "al"), 2)
     assert harness.advance(20) == [(2, DROP_ALIAS, "al")]
 
 
@@ -211,8 +211,8 @@ def test_alias_in_place_of_a_collection() -> None:
     harness.is_called(1, "old")
     assert harness.advance(20) == [(2, CREATE_ALIAS, "a")]
     new = _entry("a", 30)
-    assert harness.names.holders(new) == {("default", "a")}
-    harness.names.point(("default", "a"), 2)
+    assert harness.target_names.holders(new) == {("default", "a")}
+    harness.target_names.point(("default", "a"), 2)
     harness.add("a", 30)
     harness.alias(DROP_ALIAS, 2, "a", 25)
     assert harness.advance(40) == [(2, DROP_ALIAS, "a")]
@@ -221,23 +221,23 @@ def test_alias_in_place_of_a_collection() -> None:
 def test_alias_that_is_moved_to_a_collection_that_is_gone() -> None:
     """It stands for nothing: what it stood for at the target loses it."""
     harness = Harness(a=1, b=2)
-    harness.names.point(("default", "al"), 1)
+    harness.target_names.point(("default", "al"), 1)
     harness.collections.end(2)
     harness.alias(ALTER_ALIAS, 2, "al", 10)
     harness.alias(CREATE_ALIAS, 2, "new", 10)
     assert harness.advance(20) == [(1, DROP_ALIAS, "al")]
-    harness.names.point(("default", "al"), None)
+    harness.target_names.point(("default", "al"), None)
     assert harness.advance(20) == []
 
 
 def test_alias_that_leaves_a_collection_which_is_dropped() -> None:
     """While an alias is on its way to another collection it is not free."""
     harness = Harness(a=1, b=2)
-    harness.names.point(("default", "al"), 1)
-    harness.names.point(("default", "own"), 1)
+    harness.target_names.point(("default", "al"), 1)
+    harness.target_names.point(("default", "own"), 1)
     harness.alias(ALTER_ALIAS, 2, "al", 10)
     assert harness.advance(20) == [(2, ALTER_ALIAS, "al")]
-    assert harness.names.aliases_of(1) == [("default", "own")]
+    assert harness.target_names.aliases_of(1) == [("default", "own")]
 
 
 def test_name_that_a_newer_collection_has() -> None:
