@@ -40,36 +40,24 @@ class MetadataSync:
         adoption: Adoption,
     ) -> None:
         task, catalog, target = spec.spec, sources.catalog, sources.target
-        channels, requests = sources.channels, spec.source.replicate_chan
+        channels, known = sources.channels, router.collections
         self._context = context
         self._spec = spec
-        self._known = router.collections
+        self._known = known
         self._adoption = adoption
         self._catalog = catalog
         self._watch = sources.watch
-        self._name_history = NameHistory()
-        self._pending = PendingOperations(context, router, channels)
-        self._indexes_and_loads = IndexesAndLoads(
-            router.collections, self._pending, channels, catalog, requests
+        self._name_history = names = NameHistory()
+        self._pending = pending = PendingOperations(context, router, channels)
+        self._indexes_and_loads = searchable = IndexesAndLoads(
+            known, pending, channels, catalog, spec.source.replicate_chan
         )
-        self._requests = ClientRequests(
-            context, self._indexes_and_loads, catalog, self._name_history, task
-        )
+        self._requests = ClientRequests(context, searchable, catalog, names, task)
         self._changes = CollectionChanges(
-            context,
-            router.collections,
-            self._pending,
-            catalog,
-            self._indexes_and_loads,
-            task,
+            context, known, pending, catalog, searchable, task
         )
         self._databases = Databases(
-            context,
-            router.collections,
-            router.target_names,
-            target,
-            task,
-            spec.databases,
+            context, known, router.target_names, target, task, spec.databases
         )
         self._properties = Properties(context, spec.source, router, self._pending)
         self._rbac = RbacSync(context, target, task, spec.rbac_rules, spec.passwords)
