@@ -28,6 +28,11 @@ class MemoryBudget:
         """How many bytes all quotas hold together."""
         return self._used
 
+    @property
+    def free(self) -> int:
+        """How many bytes nobody holds; below 0 where more was read than fits."""
+        return self.limit - self._used
+
     def quota(self, share: float) -> Quota:
         """Open a quota that may hold ``share`` times what is free."""
         return Quota(self, share)
@@ -88,6 +93,11 @@ class Quota:
         """How many bytes are held."""
         return self._held
 
+    @property
+    def free(self) -> int:
+        """How many bytes of the whole memory nobody holds."""
+        return self._memory.free
+
     def hold(self, size: int) -> MemoryHold:
         """Count bytes as held until what is returned is released."""
         return MemoryHold(self, size)
@@ -102,7 +112,7 @@ class Quota:
 
     def has_room(self) -> bool:
         """Tell whether more may be read."""
-        return self._held < self._share * (self._memory.limit - self._memory.used)
+        return self._held < self._share * self._memory.free
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until something true of what is held; return whether it is."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cdc_actors.config.queues import Kafka
 from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
+from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.source.wal.kafka.client import PREFETCH_BYTES, settings
 from cdc_actors.source.wal.kafka.reader import KafkaReader
 from tests.support.kafka import PASSWORD, USER, KafkaBroker, SecondBroker
@@ -156,6 +158,29 @@ def test_a_full_channel_does_not_starve_another(kafka: KafkaWal, channel: str) -
         reader.subscribe(channel, None)
         reader.subscribe(other, None)
         assert payloads(reader.poll(20, {other}), other) == [b"other"]
+
+
+def test_what_is_fetched_ahead_is_what_the_memory_counts(
+    kafka: KafkaWal, channel: str
+) -> None:
+    """Librdkafka's own statistics of its queue never say more than the quota holds."""
+    kafka.append(channel, [bytes(10_000)] * 3000)
+    seen: list[int] = []
+
+    def note(statistics: str) -> None:
+        brokers = json.loads(statistics)["topics"]
+        parts = [
+            each for topic in brokers.values() for each in topic["partitions"].items()
+        ]
+        seen.append(sum(part["fetchq_size"] for _, part in parts))
+
+    consumer: Any = {"statistics.interval.ms": "10", "stats_cb": note}
+    quota = MemoryBudget(32 << 20).quota(1.0)
+    config = Kafka(address=kafka.broker.address, consumer=consumer)
+    with KafkaReader(config, quota) as reader:
+        reader.subscribe(channel, None)
+        assert len(read(reader, 3000)) == 3000
+    assert 0 < max(seen) <= quota.held <= 1 << 20
 
 
 def test_topics_that_were_made_just_now_are_read(kafka: KafkaWal, channel: str) -> None:

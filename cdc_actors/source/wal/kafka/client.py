@@ -27,15 +27,19 @@ from confluent_kafka.admin import AdminClient
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from cdc_actors.config.queues import Kafka
 
-PREFETCH_BYTES: Final = 16 << 20
-"""Bytes that librdkafka holds before it stops fetching."""
+PREFETCH_BYTES: Final = 24 << 20
+"""Bytes that librdkafka may hold at most: a full queue, and the answer that came last."""
 
-FETCH_BYTES: Final = 8 << 20
-"""Bytes of one answer of a broker, unless a single record is larger."""
+_LEAST_PREFETCH_BYTES: Final = 384 << 10
+"""Below that each fetch brings so little that reading is slow."""
+
+_PREFETCH_SHARE: Final = 1 / 32
+"""How much of the memory that is free a new client may take for good. Its queue cannot be
+made smaller later; a hundred clients leave a part of the memory to the rows."""
 
 BATCH: Final = 500
 """Messages taken at once: fewer objects than set the garbage collector to work."""
@@ -55,9 +59,6 @@ _TUNING: Final[dict[str, str | int | float | bool]] = {
     # librdkafka insists on a name; nobody joins the group, nothing is committed to it.
     "group.id": "cdc-actors",
     "fetch.wait.max.ms": 500,
-    "fetch.max.bytes": FETCH_BYTES,
-    "max.partition.fetch.bytes": 4 << 20,
-    "queued.max.messages.kbytes": PREFETCH_BYTES >> 10,
     # The default waits a second with the next fetch once the queue has been full.
     "fetch.queue.backoff.ms": 5,
     "socket.timeout.ms": 10_000,
@@ -111,8 +112,34 @@ class _UnknownTopicError(Exception):
     """Kafka knows no such topic."""
 
 
-def settings(kafka: Kafka) -> dict[str, str | int | float | bool]:
-    """Return librdkafka's settings; what keeps reading safe cannot be overridden."""
+def held_bytes(given: Mapping[str, str | int | float | bool]) -> int:
+    """Return how many bytes librdkafka may hold with these settings."""
+    queue = int(given["queued.max.messages.kbytes"]) << 10
+    return queue + int(given["fetch.max.bytes"])
+
+
+def prefetch_for(free: int) -> int:
+    """Return how many bytes a new client may hold, where so many are free."""
+    share = int(free * _PREFETCH_SHARE)
+    return max(_LEAST_PREFETCH_BYTES, min(PREFETCH_BYTES, share))
+
+
+def settings(
+    kafka: Kafka, prefetch: int = PREFETCH_BYTES
+) -> dict[str, str | int | float | bool]:
+    """Return librdkafka's settings; what keeps reading safe cannot be overridden.
+
+    ``prefetch`` are the bytes that it may hold: a queue, which it fills beyond its bound
+    by one answer of a broker.
+    """
+    answer = prefetch // 3
+    bounds: dict[str, str | int | float | bool] = {
+        "fetch.max.bytes": answer,
+        # Of what a producer sends; librdkafka refuses more than one answer may bring.
+        "message.max.bytes": answer,
+        "max.partition.fetch.bytes": max(answer // 2, 1),
+        "queued.max.messages.kbytes": (prefetch - answer) >> 10,
+    }
     login = {
         "bootstrap.servers": kafka.address,
         "security.protocol": kafka.security_protocol.lower(),
@@ -121,7 +148,7 @@ def settings(kafka: Kafka) -> dict[str, str | int | float | bool]:
         "sasl.password": kafka.sasl_password,
     }
     given = {name: value for name, value in login.items() if value}
-    return _TUNING | kafka.consumer | given | _SAFETY
+    return _TUNING | bounds | kafka.consumer | given | _SAFETY
 
 
 class KafkaClient:
@@ -134,7 +161,10 @@ class KafkaClient:
         OperatorError: A setting is wrong.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, prefetch: int = PREFETCH_BYTES) -> None:
+        self._settings = settings(kafka, prefetch)
+        self.held_bytes = held_bytes(self._settings)
+        """How many bytes it may hold that have been fetched and not been taken."""
         self._address = kafka.address
         self._trouble = ""
         self._attached: set[str] = set()
@@ -144,10 +174,10 @@ class KafkaClient:
         self.doubted = False
         """Whether Kafka has said of a topic being read that there is none."""
         try:
-            self._consumer = self._connect(kafka)
+            self._consumer = self._connect()
             # Its own connection: a question would wait there behind a running fetch.
-            self._control = self._connect(kafka)
-            self._admin = AdminClient(dict(settings(kafka)), logger=_Log(self))
+            self._control = self._connect()
+            self._admin = AdminClient(dict(self._settings), logger=_Log(self))
         except KafkaException as error:
             text = f"sourceConfig.kafka: {_words(error)}"
             raise OperatorError(text) from error
@@ -239,8 +269,8 @@ class KafkaClient:
         with suppress(KafkaException):  # Then it asks by itself.
             self._consumer.list_topics(timeout=_PAUSE)
 
-    def _connect(self, kafka: Kafka) -> Consumer:
-        configuration = {**settings(kafka), "error_cb": self._on_error}
+    def _connect(self) -> Consumer:
+        configuration = {**self._settings, "error_cb": self._on_error}
         return Consumer(configuration, logger=_Log(self))
 
     def _topic_id(self, topic: str, timeout: float) -> str:

@@ -17,7 +17,12 @@ from confluent_kafka import KafkaError
 from cdc_actors.changes import Position
 from cdc_actors.errors import CdcError, PositionLostError, TransientError
 from cdc_actors.source.wal.base import WalReader
-from cdc_actors.source.wal.kafka.client import PREFETCH_BYTES, Bounds, KafkaClient
+from cdc_actors.source.wal.kafka.client import (
+    PREFETCH_BYTES,
+    Bounds,
+    KafkaClient,
+    prefetch_for,
+)
 from cdc_actors.source.wal.kafka.positions import (
     OffsetRecord,
     next_offset,
@@ -65,9 +70,10 @@ class KafkaReader(WalReader):
 
     def __init__(self, kafka: Kafka, quota: Quota | None = None) -> None:
         """``quota`` is what may be fetched ahead of the service's memory."""
+        prefetch = PREFETCH_BYTES if quota is None else prefetch_for(quota.free)
+        self._client = KafkaClient(kafka, prefetch)
         if quota is not None:
-            quota.hold(PREFETCH_BYTES)
-        self._client = KafkaClient(kafka)
+            quota.hold(self._client.held_bytes)
         self._turn = threading.Lock()
         self._closing = False
         self._open = True
