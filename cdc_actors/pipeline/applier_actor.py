@@ -6,6 +6,7 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import pykka
+import structlog
 
 from cdc_actors.changes import Insert
 from cdc_actors.errors import CollectionError
@@ -58,6 +59,14 @@ class Applier(pykka.ThreadingActor):
         )
         self._suspended = entry.state is CollectionState.SET_ASIDE
         self._open: dict[int, Work] = {}
+
+    def on_start(self) -> None:
+        """Have every log line of this thread say which collection it is about."""
+        entry = self._operations.entry
+        structlog.contextvars.bind_contextvars(
+            collection=f"{entry.database}.{entry.name}",
+            collection_id=entry.collection_id,
+        )
 
     def on_receive(self, message: Any) -> None:  # noqa: ARG002 - there is but one kind
         """Do all work that waits. Runs in the actor's own thread."""

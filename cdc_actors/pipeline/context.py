@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pykka
+import structlog
 
 from cdc_actors.changes import REPLICATED_FROM_CATALOG
 from cdc_actors.errors import CdcError, TransientError
@@ -55,6 +56,7 @@ class RunContext:
         self._rows = 0
         self._sent: dict[str, int] = {}
         self._unknown_kinds: set[str] = set()
+        self._log_context = structlog.contextvars.get_contextvars()
 
     def add_channel(self, channel: str, checkpoint: Checkpoint | None) -> None:
         """Say up to where a channel is applied from before, None for nowhere."""
@@ -169,10 +171,12 @@ class RunContext:
         """Run one step of a thread of the run; tell whether it went well.
 
         A failure ends the run and is told to the task, which decides what follows; in a
-        run that is stopping, failures are its stopping.
+        run that is stopping, failures are its stopping. Log lines of the step say what
+        those of the task's actor say: the task's id.
         """
         try:
-            step()
+            with structlog.contextvars.bound_contextvars(**self._log_context):
+                step()
         except Exception as error:  # noqa: BLE001 - whatever it is, the task must know
             if not self.stopping:
                 self._fail(error)

@@ -158,10 +158,10 @@ class Supervisor(pykka.ThreadingActor):
             secrets = self._stores.secrets
             refuse_other_body(earlier.snapshot.task, message.spec, secrets.decrypt)
             return self._actor_of(earlier).ask(SaveCreated(), block=False)
-        # Clients of milvus-cdc may match on its words.
-        limit = self._config.max_task_num
         spec = self._resolve_conflicts(message.spec)
+        limit = self._config.max_task_num
         if len(self._tasks) >= limit:
+            # The words are milvus-cdc's: its clients may match on them.
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
         task = Task.create(
             spec,

@@ -115,6 +115,10 @@ class TaskActor(pykka.ThreadingActor):
                 self._write_down(message)
         return None
 
+    def on_start(self) -> None:
+        """Have every log line of this thread, and of its runs, say the task's id."""
+        structlog.contextvars.bind_contextvars(task_id=self._id)
+
     def on_failure(self, *_error: object) -> None:
         """End what still runs: the supervisor brings the task back with a new run."""
         if self._run is not None:
@@ -132,7 +136,7 @@ class TaskActor(pykka.ThreadingActor):
                 case RetryRun():
                     self._retry_run(message)
         except CdcError as error:
-            _log.warning("event_log_error", task_id=self._id, error=str(error))
+            _log.warning("event_log_error", error=str(error))
 
     # What clients ask.
 
@@ -283,7 +287,6 @@ class TaskActor(pykka.ThreadingActor):
         """Try again later, or wait for the operator, as the error's class says."""
         _log.warning(
             "run_failed",
-            task_id=self._id,
             error=str(error),
             failure_class=error.failure_class.value,
             exc_info=error.__cause__ if _is_unexpected(error) else None,
@@ -346,9 +349,7 @@ class TaskActor(pykka.ThreadingActor):
                 if ended:
                     self._record.save_send_horizons(run.sent())
             except UnavailableError as error:
-                _log.warning(
-                    "checkpoints_not_saved", task_id=self._id, error=str(error)
-                )
+                _log.warning("checkpoints_not_saved", error=str(error))
         return list(self._record.checkpoints.values())
 
     def _run_numbered(self, number: int) -> Run | None:
@@ -370,7 +371,6 @@ class TaskActor(pykka.ThreadingActor):
         except CdcError as failed:
             _log.error(
                 "failure_not_persisted",
-                task_id=self._id,
                 error=str(failed),
             )
             self._record.store_failed(error, wait)

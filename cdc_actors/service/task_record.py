@@ -183,7 +183,7 @@ class TaskRecord:
         """Keep, for the task's health, a failure that could not be written down."""
         if not self._store_fails:
             self._store_fails = True
-            _log.warning("store_failed", task_id=self._id, error=str(error))
+            _log.warning("store_failed", error=str(error))
         self._keep_failure(error, error.failure_class, wait)
 
     def _keep_failure(
@@ -209,6 +209,4 @@ class TaskRecord:
             self._stores.checkpoints.delete(self._id)
             self._stores.send_horizons.delete(self._id)
         except UnavailableError as error:
-            _log.warning(
-                "checkpoint_cleanup_failed", task_id=self._id, error=str(error)
-            )
+            _log.warning("checkpoint_cleanup_failed", error=str(error))

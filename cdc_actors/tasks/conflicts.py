@@ -1,8 +1,9 @@
 """Which task of a target has which collections, so that no two write into the same.
 
-milvus-cdc's rule (``checkDuplicateCollection``), kept for any number of selectors: a new
+The rule is milvus-cdc's (``checkDuplicateCollection``), for any number of selectors: a new
 wildcard leaves out what other tasks name already; whatever else overlaps is refused. What
 was left out stays so when the other task is deleted, and another one may name it again.
+The words of refusals are milvus-cdc's, too, as its clients may match on them.
 """
 
 from __future__ import annotations

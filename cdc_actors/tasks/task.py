@@ -276,6 +276,7 @@ class Task(TaskAttributes, Aggregate):
         if self.deleted:
             raise UnknownTaskError(f"not found the task, task_id: {self.task_id}")
 
+    # "has paused" and "has running" are milvus-cdc's: its clients may match on them.
     def _refuse_paused(self) -> None:
         self._refuse_deleted()
         if self.state is TaskState.PAUSED:

@@ -82,6 +82,7 @@ def _check_downstream(request: CreateRequest) -> None:
 
 
 def _check_buffer(buffer: BufferConfig) -> None:
+    # The words are milvus-cdc's: its clients may match on them.
     if buffer.period < 0:
         raise InvalidRequestError("the cache period is less zero")
     if buffer.size < 0:

@@ -63,6 +63,7 @@ def check_mapping(spec: TaskSpec) -> None:
         raise InvalidRequestError(f"name_mapping maps [{listed(twice)}] more than once")
     outside = [each for each in patterns if not _selected(spec, each)]
     if outside:
+        # The words are milvus-cdc's: its clients may match on them.
         raise InvalidRequestError(
             "the collection name in the name mapping is not in the collection info, "
             f"checkout it, [{listed(outside)}]"

@@ -113,6 +113,7 @@ def _check_both(username: str | None, password: str | None) -> None:
 
 def _connect_seconds(given: int) -> int:
     if given < 0:
+        # The words are milvus-cdc's: its clients may match on them.
         raise InvalidRequestError("the milvus connect timeout is less zero")
     if given > MAX_CONNECT_SECONDS:
         raise InvalidRequestError(

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import threading
 
-from cdc_actors.changes import Unknown
+import pykka
+import structlog
+from structlog.contextvars import bound_contextvars, get_contextvars
+
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.context import RunContext
 
 
-def test_an_unknown_kind_is_written_down_once() -> None:
-    """However many messages of it come; what the catalog tells of is none."""
-    asked: list[str] = []
+def test_log_lines_of_every_thread_say_which_task() -> None:
+    """What the task's actor has bound is bound in each step, whichever thread takes it."""
+    with bound_contextvars(task_id="abc"):
+        context = RunContext(1, pykka.ActorRef, MemoryBudget(1 << 20))
+    seen: list[dict[str, object]] = []
 
-    def ask(message: object, *, block: bool) -> SimpleNamespace:
-        assert not block
-        asked.append(message.operation.kind)
-        return SimpleNamespace(get=lambda timeout: None)
+    def take_a_step() -> None:
+        structlog.contextvars.bind_contextvars(collection_id=445)
+        context.guard(lambda: seen.append(get_contextvars()))
 
-    task = SimpleNamespace(ask=ask)
-    context = RunContext(1, task, MemoryBudget(1 << 20))
-    for kind in ("Future", "CreateAlias", "Future", "Other", "Future"):
-        context.record_unknown(Unknown(kind, 5))
-    assert asked == ["Future", "Other"]
+    thread = threading.Thread(target=take_a_step)
+    thread.start()
+    thread.join()
+    assert seen == [{"task_id": "abc", "collection_id": 445}]
