@@ -1,7 +1,9 @@
 """What a topic of Pulsar holds: its oldest message, its newest, whether one is kept.
 
 The client's readers do not tell the numbers; they are found by opening one and reading
-the first message that comes, or by asking whether anything comes at or after an id.
+the first message that comes, or by asking whether anything comes at or after an id. That a
+reader is led to the newest message is so from Pulsar 2.8 on, the oldest that Milvus 2.2
+comes with.
 """
 
 from __future__ import annotations
@@ -13,14 +15,13 @@ from pulsar import MessageId, PulsarException
 
 from cdc_actors.errors import PositionLostError
 from cdc_actors.source.wal.pulsar.positions import (
-    entry_id,
     id_of,
     place_of,
     position_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pulsar import Reader
 
@@ -40,12 +41,7 @@ class PulsarBounds:
 
     def newest(self, channel: str) -> Position | None:
         """Return the position of the newest message, None if there is none."""
-        newest = self._first(channel, MessageId.latest)
-        if newest is not None:
-            return newest
-        # Brokers before 2.8 do not lead a reader to the newest message.
-        oldest = self.oldest(channel)
-        return None if oldest is None else self._search(oldest)
+        return self._first(channel, MessageId.latest)
 
     def lost(self, start: Position) -> PositionLostError | None:
         """Return the error if reading cannot begin at ``start``, None if it can.
@@ -84,14 +80,6 @@ class PulsarBounds:
         with self._reader(channel, mark) as reader:
             return reader is not None and self._link.has_message(reader)
 
-    def _search(self, oldest: Position) -> Position:
-        channel = oldest.channel
-        first, entry, _ = place_of(id_of(oldest))
-        ledger = _last(first, lambda n: self._reaches(channel, entry_id(n, 0)))
-        low = entry if ledger == first else 0
-        last = _last(low, lambda n: self._reaches(channel, entry_id(ledger, n)))
-        return position_of(channel, entry_id(ledger, last))
-
     @contextmanager
     def _reader(self, channel: str, start: MessageId) -> Iterator[Reader | None]:
         exists = self._link.exists(channel)
@@ -102,16 +90,3 @@ class PulsarBounds:
             if reader is not None:
                 with suppress(PulsarException):
                     reader.close()
-
-
-def _last(low: int, holds: Callable[[int], bool]) -> int:
-    """Return the last number for which ``holds``, as it does for ``low``."""
-    step = 1
-    while holds(low + step):
-        low += step
-        step *= 2
-    while step > 1:
-        step //= 2
-        if holds(low + step):
-            low += step
-    return low
