@@ -18,7 +18,7 @@ from cdc_actors.changes import Position
 from cdc_actors.config.queues import Pulsar
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.source.wal.pulsar.admin import PulsarAdmin
-from cdc_actors.source.wal.pulsar.connection import CLIENT_LOG, MOVING
+from cdc_actors.source.wal.pulsar.connection import CLIENT_LOG, TOPIC_MOVING
 from cdc_actors.source.wal.pulsar.positions import (
     entry_id,
     id_of,
@@ -123,7 +123,7 @@ def test_a_topic_that_is_being_moved_is_opened_again(
 
         def once_moving(*arguments: object, **more: object) -> object:
             if error := next(outcomes, None):
-                CLIENT_LOG.logger.warning("Retryable (%s)", MOVING)
+                CLIENT_LOG.logger.warning("Retryable (%s)", TOPIC_MOVING)
                 raise error
             return create(*arguments, **more)
 

@@ -245,11 +245,11 @@ def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:
     Where Milvus 2.2 has loaded partitions, there is nothing of their collection.
     """
     loaded: dict[int, set[int]] = {}
-    some: dict[int, Any] = {}
+    partial: dict[int, Any] = {}
     for pair in partitions:
         part = _parse(catalog_pb2.PartitionLoadInfo, pair)
         loaded.setdefault(part.collection_id, set()).add(part.partition_id)
-        some[part.collection_id] = part
+        partial[part.collection_id] = part
     infos = [_parse(catalog_pb2.CollectionLoadInfo, pair) for pair in collections]
     whole = {i.collection_id: i for i in infos if i.load_type != _SOME_PARTITIONS}
     return {
@@ -259,15 +259,15 @@ def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:
             whole=collection_id in whole,
             partitions=frozenset(loaded.get(collection_id, ())),
         )
-        for collection_id, info in {**some, **whole}.items()
+        for collection_id, info in {**partial, **whole}.items()
     }
 
 
 def version(pairs: Pairs) -> Version:
     """Return the version that the pairs below ``SESSIONS`` tell of; none if not any."""
     for key, value in pairs:
-        if key in _ROOT_SESSIONS and (told := _VERSION.search(value)):
-            return tuple(int(number) for number in told.groups())
+        if key in _ROOT_SESSIONS and (match := _VERSION.search(value)):
+            return tuple(int(number) for number in match.groups())
     return ()
 
 

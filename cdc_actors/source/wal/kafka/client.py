@@ -46,13 +46,13 @@ BATCH: Final = 500
 
 _PARTITION: Final = 0
 _NO_ID: Final = str(Uuid(0, 0))
-_PATIENCE: Final = 20.0
+_ASK_TIMEOUT: Final = 20.0
 """Seconds for one question: a broker that makes many topics answers late."""
 
-_FIRST_WAIT: Final = 0.3
+_FIRST_TIMEOUT: Final = 0.3
 """Short at first: why there is no answer is often known long before a time-out."""
 
-_PAUSE: Final = 0.1
+_CALLBACK_TIMEOUT: Final = 0.1
 
 _TUNING: Final[dict[str, str | int | float | bool]] = {
     "client.id": "cdc-actors",
@@ -85,7 +85,7 @@ _REFUSED: Final = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 }
-_LATER: Final = {
+_RETRIABLE: Final = {
     KafkaError._TIMED_OUT,  # noqa: SLF001
     KafkaError._TRANSPORT,  # noqa: SLF001
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -166,12 +166,12 @@ class KafkaClient:
         self.held_bytes = held_bytes(self._settings)
         """How many bytes it may hold that have been fetched and not been taken."""
         self._address = kafka.address
-        self._trouble = ""
+        self._last_failure = ""
         self._attached: set[str] = set()
         self._leaders_known = True
         self._paused: set[str] = set()
         self.failed: CdcError | None = None
-        self.doubted = False
+        self.topic_doubted = False
         """Whether Kafka has said of a topic being read that there is none."""
         try:
             self._consumer = self._connect()
@@ -179,7 +179,7 @@ class KafkaClient:
             self._control = self._connect()
             self._admin = AdminClient(dict(self._settings), logger=_Log(self))
         except KafkaException as error:
-            text = f"sourceConfig.kafka: {_words(error)}"
+            text = f"sourceConfig.kafka: {_text_of(error)}"
             raise OperatorError(text) from error
 
     def topics(self) -> set[str]:
@@ -250,24 +250,24 @@ class KafkaClient:
 
     def translate(self, error: KafkaError) -> CdcError:
         """Return what an error asks for, in Kafka's words."""
-        words = f"Kafka at {self._address}: {error.str()}"
+        text = f"Kafka at {self._address}: {error.str()}"
         if error.code() in _REFUSED:
             return OperatorError(
-                f"{words}: check saslUsername, saslPassword, saslMechanisms and "
+                f"{text}: check saslUsername, saslPassword, saslMechanisms and "
                 "securityProtocol in sourceConfig.kafka, and what the user may read"
             )
         if _is_wrong_tls(error):
             return OperatorError(
-                f"{words}: check securityProtocol and the ssl.* settings of consumer in "
+                f"{text}: check securityProtocol and the ssl.* settings of consumer in "
                 "sourceConfig.kafka"
             )
-        return TransientError(words)
+        return TransientError(text)
 
     def _find_leaders(self) -> None:
         """Have librdkafka ask where to fetch: by itself it does so after a second."""
         self._leaders_known = True
         with suppress(KafkaException):  # Then it asks by itself.
-            self._consumer.list_topics(timeout=_PAUSE)
+            self._consumer.list_topics(timeout=_CALLBACK_TIMEOUT)
 
     def _connect(self) -> Consumer:
         configuration = {**self._settings, "error_cb": self._on_error}
@@ -280,49 +280,49 @@ class KafkaClient:
 
     def _ask(self, question: Callable[[float], T]) -> T:
         """Ask a broker, again and again for a while."""
-        deadline, timeout = time.monotonic() + _PATIENCE, _FIRST_WAIT
+        deadline, timeout = time.monotonic() + _ASK_TIMEOUT, _FIRST_TIMEOUT
         while True:
             try:
                 return question(min(timeout, deadline - time.monotonic()))
             except KafkaException as error:
-                self._reconsider(error, deadline)
+                self._raise_unless_retriable(error, deadline)
             timeout *= 3
 
-    def _reconsider(self, error: KafkaException, deadline: float) -> None:
+    def _raise_unless_retriable(self, error: KafkaException, deadline: float) -> None:
         """Raise what asking again would not change."""
         code = error.args[0].code()
         if code in _UNKNOWN:
             raise _UnknownTopicError from error
-        if code not in _LATER:
+        if code not in _RETRIABLE:
             raise self.translate(error.args[0]) from error
-        self._control.consume(BATCH, _PAUSE)  # Nothing but what calls back.
+        self._control.consume(BATCH, _CALLBACK_TIMEOUT)  # Nothing but what calls back.
         if self.failed is not None:
             raise self.failed from error
         if time.monotonic() > deadline:
-            raise TransientError(self._no_answer(_words(error))) from error
+            raise TransientError(self._no_answer_text(_text_of(error))) from error
 
     def _on_error(self, error: KafkaError) -> None:
         code = error.code()
         _log.debug("kafka_error", error=error.str(), kind=error.name())
         if code == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-            self._fail(TransientError(self._no_answer(error.str())))
+            self._fail(TransientError(self._no_answer_text(error.str())))
         elif code in _UNKNOWN:
-            self.doubted = True
+            self.topic_doubted = True
         elif code in _REFUSED or _is_wrong_tls(error):
             self._fail(self.translate(error))
 
     def on_log(self, facility: str, line: str) -> None:
         """Keep why a connection failed: the errors that follow say only that it did."""
         if facility == "FAIL":
-            self._trouble = line.partition("]: ")[2] or line
+            self._last_failure = line.partition("]: ")[2] or line
 
     def _fail(self, error: CdcError) -> None:
         # What is wrong with the login may come after the news that no broker is left.
         if self.failed is None or isinstance(error, OperatorError):
             self.failed = error
 
-    def _no_answer(self, words: str) -> str:
-        return f"Kafka at {self._address}: {self._trouble or words}"
+    def _no_answer_text(self, text: str) -> str:
+        return f"Kafka at {self._address}: {self._last_failure or text}"
 
 
 class _Log:
@@ -341,9 +341,9 @@ class _Log:
 
 def _is_wrong_tls(error: KafkaError) -> bool:
     """Tell a refused certificate or no TLS at all from a connection that broke."""
-    words = error.str().lower()
-    return "ssl routines" in words and "eof" not in words
+    text = error.str().lower()
+    return "ssl routines" in text and "eof" not in text
 
 
-def _words(error: KafkaException) -> str:
+def _text_of(error: KafkaException) -> str:
     return str(error.args[0].str())

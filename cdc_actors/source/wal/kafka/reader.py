@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from cdc_actors.config.queues import Kafka
     from cdc_actors.memory_budget import Quota
 
-_SLICE = 0.2
+_POLL_INTERVAL = 0.2
 """Seconds after which a waiting poll looks whether the reader was closed."""
 
-_LOOK_AGAIN = 1.0
-_CONFIRM = 3.0
-_STOP = 0.8
+_MISSING_INTERVAL = 1.0
+_CONFIRM_TIMEOUT = 3.0
+_STOP_TIMEOUT = 0.8
 _LOST = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001
     KafkaError._LOG_TRUNCATION,  # noqa: SLF001
@@ -74,13 +74,13 @@ class KafkaReader(WalReader):
         self._client = KafkaClient(kafka, prefetch)
         if quota is not None:
             quota.hold(self._client.held_bytes)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._closing = False
         self._open = True
         self._attached: dict[str, int] = {}
         self._topic_ids: dict[str, str] = {}
         self._missing: set[str] = set()
-        self._look_at = 0.0
+        self._look_for_missing_at = 0.0
         self._error: CdcError | None = None
         try:
             with self._using() as client:
@@ -121,7 +121,7 @@ class KafkaReader(WalReader):
             left = deadline - time.monotonic()
             with self._using():
                 self._client.deliver_only(channels)
-                records = self._take(max(0.0, min(_SLICE, left)))
+                records = self._take(max(0.0, min(_POLL_INTERVAL, left)))
             if records or left <= 0:
                 return records
 
@@ -157,12 +157,12 @@ class KafkaReader(WalReader):
         If another thread is in the middle of a call, that one closes as it leaves.
         """
         self._closing = True
-        if self._turn.acquire(timeout=_STOP):
+        if self._lock.acquire(timeout=_STOP_TIMEOUT):
             self._leave()
 
     @contextmanager
     def _using(self) -> Iterator[KafkaClient]:
-        self._turn.acquire()
+        self._lock.acquire()
         try:
             if self._closing:
                 raise _closed()
@@ -177,7 +177,7 @@ class KafkaReader(WalReader):
                 self._open = False
                 self._client.close()
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def _bounds(self, channel: str) -> Bounds:
         with self._using() as client:
@@ -196,7 +196,7 @@ class KafkaReader(WalReader):
             raise self._error
         self._look_for_missing()
         records = self._records(self._client.take(timeout))
-        if self._error is None and self._client.doubted:
+        if self._error is None and self._client.topic_doubted:
             self._error = self._confirm_gone()
         self._error = self._error or self._client.failed
         if self._error is not None and not records:
@@ -231,18 +231,18 @@ class KafkaReader(WalReader):
 
     def _confirm_gone(self) -> CdcError:
         """Look again for a while: a broker that starts may not know its topics yet."""
-        deadline = time.monotonic() + _CONFIRM
+        deadline = time.monotonic() + _CONFIRM_TIMEOUT
         while gone := self._attached.keys() - self._client.topics():
             if self._closing or time.monotonic() > deadline:
                 return PositionLostError(f"{min(gone)}: its topic was deleted")
-            time.sleep(_SLICE)
+            time.sleep(_POLL_INTERVAL)
         return TransientError("Kafka did not know a topic for a moment")
 
     def _look_for_missing(self) -> None:
         """Attach what has come into being, once a second."""
-        if not self._missing or time.monotonic() < self._look_at:
+        if not self._missing or time.monotonic() < self._look_for_missing_at:
             return
-        self._look_at = time.monotonic() + _LOOK_AGAIN
+        self._look_for_missing_at = time.monotonic() + _MISSING_INTERVAL
         for channel in self._missing & self._client.topics():
             bounds = self._client.bounds(channel)
             if bounds is not None:

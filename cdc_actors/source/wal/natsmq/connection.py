@@ -173,13 +173,13 @@ class JetStream:
             raise self._translate(error) from error
 
     def _translate(self, error: Exception | None) -> CdcError:
-        words = str(error or "") or "no answer in time"
-        where = urlsplit(self._address).netloc.rpartition("@")[2]
-        if "authorization" in words.lower():
+        text = str(error or "") or "no answer in time"
+        server = urlsplit(self._address).netloc.rpartition("@")[2]
+        if "authorization" in text.lower():
             return OperatorError(
-                f"natsmq at {where} refuses the login ({words}): "
+                f"natsmq at {server} refuses the login ({text}): "
                 "set user and password in sourceConfig.natsmq.address"
             )
-        if "connect url" in words:
-            return OperatorError(f"sourceConfig.natsmq.address: {words}")
-        return TransientError(f"natsmq at {where}: {words}")
+        if "connect url" in text:
+            return OperatorError(f"sourceConfig.natsmq.address: {text}")
+        return TransientError(f"natsmq at {server}: {text}")

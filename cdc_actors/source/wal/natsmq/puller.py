@@ -49,18 +49,18 @@ FRAME_BYTES = 64 << 10
 """Bytes that the server counts for a message beside its payload, at most."""
 
 _BATCH = 1000
-_LARGE_AT_ONCE = 3
+_LARGE_PER_PULL = 3
 """Large records in one pull. One that does not fit is read by NATS in vain, so that what
 is asked for is as many as fit, by the largest of the last pull, and not as many bytes."""
 
-_EXPIRES = 30.0
-_HEARTBEAT = 1.0
-_QUIET = 1.5
-_RETRY = 1.0
+_PULL_TIMEOUT = 30.0
+_HEARTBEAT_INTERVAL = 1.0
+_SILENCE_TIMEOUT = 1.5
+_RETRY_DELAY = 1.0
 _PLAIN_TOKENS = 9
 """$JS.ACK.stream.consumer.delivered.sequence....: two more before with a domain."""
-_GONE = ("consumer deleted", "leadership change", "server shutdown")
-_FULL = ("message size exceeds maxbytes", "batch completed")
+_CONSUMER_GONE = ("consumer deleted", "leadership change", "server shutdown")
+_PULL_FULL = ("message size exceeds maxbytes", "batch completed")
 
 NATSMQ = LogKind("natsmq", "stream", "the source's retention (natsmq.server.retention)")
 
@@ -144,7 +144,7 @@ class StreamPuller:
             )
             if made:
                 break
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(_RETRY_DELAY)
         self._consumer, first = made
         if self._next not in (0, first):
             raise self._removed(first)
@@ -173,7 +173,7 @@ class StreamPuller:
         self._gone = False
         try:
             while not self._gone:
-                self._fit()
+                self._size_next_pull()
                 await self._wait_for_room()
                 await self._pull(consumer, subscription.subject)
                 await self._wait_for_end(consumer)
@@ -181,10 +181,10 @@ class StreamPuller:
             with suppress(NatsError):
                 await subscription.unsubscribe()
 
-    def _fit(self) -> None:
+    def _size_next_pull(self) -> None:
         """Let the next pull be as large as suits the records of the last one."""
         each = self._record_bytes + RECORD_OVERHEAD
-        wanted = min(_LARGE_AT_ONCE * each, self._largest)
+        wanted = min(_LARGE_PER_PULL * each, self._largest)
         self._pull_bytes = max(self._pull_bytes, wanted)
         self._batch = min(_BATCH, max(1, self._pull_bytes // each))
         self._record_bytes = 0
@@ -201,8 +201,8 @@ class StreamPuller:
         request = {
             "batch": self._batch,
             "max_bytes": self._pull_bytes,
-            "expires": int(_EXPIRES * 1e9),
-            "idle_heartbeat": int(_HEARTBEAT * 1e9),
+            "expires": int(_PULL_TIMEOUT * 1e9),
+            "idle_heartbeat": int(_HEARTBEAT_INTERVAL * 1e9),
         }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._channel}.{consumer}"
         await self._link.publish(subject, json.dumps(request).encode(), inbox)
@@ -211,12 +211,12 @@ class StreamPuller:
         while not self._ended.is_set():
             heard = self._heard
             with suppress(TimeoutError):
-                async with asyncio.timeout(_QUIET):
+                async with asyncio.timeout(_SILENCE_TIMEOUT):
                     await self._ended.wait()
             if self._heard == heard:
-                await self._ask(consumer)
+                await self._check_consumer(consumer)
 
-    async def _ask(self, consumer: str) -> None:
+    async def _check_consumer(self, consumer: str) -> None:
         """Find out why nothing is heard; raise if the server is gone."""
         _log.debug("natsmq_silent", channel=self._channel, consumer=consumer)
         if not await self._control.has_consumer(self._channel, consumer):
@@ -261,8 +261,10 @@ class StreamPuller:
             ],
         )
         if following < len(arrived):
-            odd = arrived[following]
-            error = self._removed(_sequence(odd.reply), odd.metadata.timestamp)
+            first_after_gap = arrived[following]
+            error = self._removed(
+                _sequence(first_after_gap.reply), first_after_gap.metadata.timestamp
+            )
             self._failed(error)
 
     def _following(self, arrived: list[Msg]) -> int:
@@ -274,9 +276,9 @@ class StreamPuller:
         if not arrived or _sequence(arrived[-1].reply) == self._next + len(arrived) - 1:
             return len(arrived)
         return next(
-            place
-            for place, each in enumerate(arrived)
-            if _sequence(each.reply) != self._next + place
+            index
+            for index, each in enumerate(arrived)
+            if _sequence(each.reply) != self._next + index
         )
 
     def _end(self, error: CdcError) -> None:
@@ -285,18 +287,20 @@ class StreamPuller:
 
     def _on_status(self, headers: dict[str, str]) -> None:
         code = headers.get(Header.STATUS, "")
-        words = headers.get(Header.DESCRIPTION, "")
-        match code, words.lower():
+        description = headers.get(Header.DESCRIPTION, "")
+        match code, description.lower():
             case "100", _:
                 self._on_heartbeat(int(headers.get(Header.LAST_STREAM, 0)))
             case "408", _:
                 self._ended.set()
-            case "409", reason if reason in _FULL:
+            case "409", reason if reason in _PULL_FULL:
                 self._on_full()
-            case "409", reason if reason in _GONE:
+            case "409", reason if reason in _CONSUMER_GONE:
                 self._leave()
             case _:
-                text = f"{self._channel}: natsmq ended the reading: {code} {words}"
+                text = (
+                    f"{self._channel}: natsmq ended the reading: {code} {description}"
+                )
                 self._end(TransientError(text))
 
     def _on_heartbeat(self, last: int) -> None:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Record
     from cdc_actors.memory_budget import Quota
 
-_ANSWER = 5.0
-_STOP = 1.0
-_CANCEL_AGAIN = 0.1
+_ANSWER_TIMEOUT = 5.0
+_STOP_TIMEOUT = 1.0
+_CANCEL_INTERVAL = 0.1
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class NatsReader(WalReader):
     def __init__(self, address: str, quota: Quota | None = None) -> None:
         self._buffer = RecordBuffer(self._on_taken, quota)
         self._control = JetStream(address, self._fail)
-        self._followers: dict[str, tuple[StreamPuller, asyncio.Task[None]]] = {}
+        self._pullers: dict[str, tuple[StreamPuller, asyncio.Task[None]]] = {}
         self._closed = False
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -125,7 +125,7 @@ class NatsReader(WalReader):
             self._loop.call_soon_threadsafe(self._stop.set)
         except RuntimeError:  # The loop is closed: somebody was faster.
             return
-        self._thread.join(_STOP)
+        self._thread.join(_STOP_TIMEOUT)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -133,17 +133,17 @@ class NatsReader(WalReader):
 
     async def _serve(self) -> None:
         await self._stop.wait()
-        followers = self._followers.values()
-        running = {task for _, task in followers}
+        pullers = self._pullers.values()
+        running = {task for _, task in pullers}
         while running:
             # Not once: ``wait_for`` of Python 3.11, which nats-py uses, may swallow it.
             self._cancel()
-            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN)
-        await asyncio.gather(*(follower.release() for follower, _ in followers))
+            _, running = await asyncio.wait(running, timeout=_CANCEL_INTERVAL)
+        await asyncio.gather(*(puller.release() for puller, _ in pullers))
         await self._control.close()
 
     async def _subscribe(self, channel: str, first: int) -> None:
-        if channel in self._followers:
+        if channel in self._pullers:
             raise ValueError(f"{channel} is already subscribed to")
         if first:
             error = lost(
@@ -151,10 +151,10 @@ class NatsReader(WalReader):
             )
             if error is not None:
                 raise error
-        follower = StreamPuller(self._control, channel, first, self._buffer, self._fail)
-        task = asyncio.create_task(follower.run())
-        task.add_done_callback(self._on_done)
-        self._followers[channel] = follower, task
+        puller = StreamPuller(self._control, channel, first, self._buffer, self._fail)
+        task = asyncio.create_task(puller.run())
+        task.add_done_callback(self._on_puller_ended)
+        self._pullers[channel] = puller, task
 
     async def _state(self, channel: str) -> StreamState | None:
         info = await self._control.stream(channel)
@@ -170,7 +170,7 @@ class NatsReader(WalReader):
             work.close()
             raise _closed() from None
         try:
-            return future.result(_ANSWER)
+            return future.result(_ANSWER_TIMEOUT)
         except CancelledError:
             raise _closed() from None
         except TimeoutError as error:
@@ -181,7 +181,7 @@ class NatsReader(WalReader):
         self._buffer.fail(error)
         self._cancel()
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_puller_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, CdcError):
             self._fail(error)
@@ -190,7 +190,7 @@ class NatsReader(WalReader):
             self._fail(TransientError(f"natsmq: {error!r}"))
 
     def _cancel(self) -> None:
-        for _, task in self._followers.values():
+        for _, task in self._pullers.values():
             task.cancel()
 
     def _on_taken(self, channels: set[str]) -> None:
@@ -199,7 +199,7 @@ class NatsReader(WalReader):
 
     def _wake(self, channels: set[str]) -> None:
         for channel in channels:
-            self._followers[channel][0].wake()
+            self._pullers[channel][0].wake()
 
 
 def _closed() -> TransientError:

@@ -20,11 +20,11 @@ from cdc_actors.errors import CdcError, OperatorError, TransientError
 if TYPE_CHECKING:
     from cdc_actors.config import Pulsar
 
-_ANSWER = 3.0
-_FRESH = 0.5
+_ANSWER_TIMEOUT = 3.0
+_CACHE_SECONDS = 0.5
 """Seconds for which an answer holds, so that many channels wait by one question."""
 
-_REFUSED = (401, 403)
+_REFUSED_STATUSES = (401, 403)
 _NOT_FOUND = 404
 
 
@@ -44,7 +44,7 @@ class PulsarAdmin:
         self._tls = tls_of(config) if self._url.startswith("https") else None
         self._lock = threading.Lock()
         self._topics: frozenset[str] = frozenset()
-        self._asked = float("-inf")
+        self._asked_at = float("-inf")
 
     def has(self, topic: str) -> bool:
         """Tell whether a topic exists.
@@ -54,30 +54,30 @@ class PulsarAdmin:
             OperatorError: It refuses the login, or knows no such namespace.
         """
         with self._lock:
-            if time.monotonic() - self._asked > _FRESH:
+            if time.monotonic() - self._asked_at > _CACHE_SECONDS:
                 self._topics = self._ask()
-                self._asked = time.monotonic()
+                self._asked_at = time.monotonic()
             return topic in self._topics
 
     def _ask(self) -> frozenset[str]:
         request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310
         try:
             with urllib.request.urlopen(  # noqa: S310 - the operator's own address
-                request, timeout=_ANSWER, context=self._tls
+                request, timeout=_ANSWER_TIMEOUT, context=self._tls
             ) as answer:
                 return frozenset(json.load(answer))
         except urllib.error.HTTPError as error:
             with error:
-                words = error.read().decode(errors="replace").strip()[:200]
-            raise self._refused(error.code, words or error.reason) from error
+                body = error.read().decode(errors="replace").strip()[:200]
+            raise self._refused(error.code, body or error.reason) from error
         except (OSError, ValueError) as error:
             raise TransientError(
                 f"pulsar's web service {self._url}: {error}"
             ) from error
 
-    def _refused(self, status: int, words: str) -> CdcError:
-        text = f"pulsar's web service {self._url} answers {status} ({words})"
-        if status in _REFUSED:
+    def _refused(self, status: int, body: str) -> CdcError:
+        text = f"pulsar's web service {self._url} answers {status} ({body})"
+        if status in _REFUSED_STATUSES:
             return OperatorError(f"{text}: set sourceConfig.pulsar.authParams")
         if status == _NOT_FOUND:
             return OperatorError(

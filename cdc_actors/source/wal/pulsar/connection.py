@@ -41,18 +41,18 @@ _REFUSALS = (
     pulsar.AuthorizationError,
     pulsar.ErrorGettingAuthenticationData,
 )
-_WRONG = (
+_CONFIGURATION_ERRORS = (
     pulsar.InvalidConfiguration,
     pulsar.InvalidTopicName,
     pulsar.InvalidUrl,
     pulsar.UnsupportedVersionError,
 )
-_LINES = 16
-_SAID = 3
-_EMPTY = "Topic has no messages"
+_KEPT_LOG_LINES = 16
+_MAX_LOG_LINES = 3
+_TOPIC_EMPTY = "Topic has no messages"
 """What some brokers answer instead of an id when asked for the last message."""
 
-MOVING = "Topic is temporarily unavailable"
+TOPIC_MOVING = "Topic is temporarily unavailable"
 """What a broker answers for a topic that it, or another, has not loaded yet."""
 
 _log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class ClientLog(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: deque[tuple[float, str]] = deque(maxlen=_LINES)
+        self._lines: deque[tuple[float, str]] = deque(maxlen=_KEPT_LOG_LINES)
         # Not in logging's tree: nothing there is to see the client's lines again.
         self.logger = logging.Logger("pulsar", logging.WARNING)  # noqa: LOG001
         self.logger.addHandler(self)
@@ -115,12 +115,12 @@ class PulsarLink:
             self._client.get_topic_partitions(self._topic("cdc-actors"))
         except pulsar.TopicNotFound as error:
             raise OperatorError(
-                f"{self._words(error)}: set sourceConfig.pulsar.tenant and namespace "
+                f"{self._text_of(error)}: set sourceConfig.pulsar.tenant and namespace "
                 "to Milvus's"
             ) from error
         except pulsar.PulsarException as error:
-            why = refusal(self._config)
-            raise self._refused(why) if why else self.translate(error) from error
+            reason = refusal(self._config)
+            raise self._refused(reason) if reason else self.translate(error) from error
 
     def exists(self, channel: str) -> bool:
         """Tell whether a channel exists; without an admin address it is taken to."""
@@ -136,7 +136,7 @@ class PulsarLink:
                 return self._create(channel, start, queue)
             except pulsar.Timeout as error:
                 # The broker moves the topic. Told so, the client waits for nothing.
-                if MOVING not in self._words(error):
+                if TOPIC_MOVING not in self._text_of(error):
                     raise
                 return self._create(channel, start, queue)
         return None
@@ -156,7 +156,7 @@ class PulsarLink:
             try:
                 return bool(reader.has_message_available())
             except pulsar.UnknownError:
-                if any(_EMPTY in line for line in CLIENT_LOG.since(asked)):
+                if any(_TOPIC_EMPTY in line for line in CLIENT_LOG.since(asked)):
                     return False
                 raise
 
@@ -167,30 +167,30 @@ class PulsarLink:
 
     def translate(self, error: Exception) -> CdcError:
         """Return what an error of the client means, with what it logged about it."""
-        words = self._words(error)
+        text = self._text_of(error)
         # A login that is refused ends the connection; then the client tries again.
-        refused = any(kind.__name__ in words for kind in _REFUSALS)
+        refused = any(kind.__name__ in text for kind in _REFUSALS)
         if refused or isinstance(error, _REFUSALS):
-            return self._refused(words)
-        if isinstance(error, _WRONG):
-            return OperatorError(f"sourceConfig.pulsar: {words}")
-        return TransientError(words)
+            return self._refused(text)
+        if isinstance(error, _CONFIGURATION_ERRORS):
+            return OperatorError(f"sourceConfig.pulsar: {text}")
+        return TransientError(text)
 
-    def _words(self, error: Exception) -> str:
+    def _text_of(self, error: Exception) -> str:
         """Return what an error and the client's log say, and of which broker."""
         lines = CLIENT_LOG.since(time.monotonic() - _OPERATION_TIMEOUT - 1)
-        said = list(dict.fromkeys(lines))[-_SAID:]
-        words = ": ".join((str(error).removeprefix("Pulsar error: "), *said))
-        return f"pulsar at {self._where}: {words}"
+        logged = list(dict.fromkeys(lines))[-_MAX_LOG_LINES:]
+        text = ": ".join((str(error).removeprefix("Pulsar error: "), *logged))
+        return f"pulsar at {self._broker}: {text}"
 
-    def _refused(self, words: str) -> OperatorError:
+    def _refused(self, text: str) -> OperatorError:
         return OperatorError(
-            f"pulsar at {self._where} refuses the login ({words}): set "
+            f"pulsar at {self._broker} refuses the login ({text}): set "
             "sourceConfig.pulsar.authPlugin and authParams"
         )
 
     @property
-    def _where(self) -> str:
+    def _broker(self) -> str:
         return urlsplit(self._config.address).netloc.rpartition("@")[2]
 
     def close(self) -> None:

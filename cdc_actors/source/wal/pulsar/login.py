@@ -20,7 +20,7 @@ from cdc_actors.source.wal.pulsar.pulsar_pb2 import Command, Connect
 if TYPE_CHECKING:
     from cdc_actors.config import Pulsar
 
-_ANSWER = 2.0
+_ANSWER_TIMEOUT = 2.0
 _PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
 _CONNECT, _ERROR = 2, 14
 _PROTOCOL = 19
@@ -50,7 +50,7 @@ def refusal(config: Pulsar) -> str | None:
 def _connection(config: Pulsar) -> socket.socket:
     parts = urlsplit(config.address.partition(",")[0])
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    plain = socket.create_connection((host, port), timeout=_ANSWER)
+    plain = socket.create_connection((host, port), timeout=_ANSWER_TIMEOUT)
     if parts.scheme == "pulsar":
         return plain
     return tls_of(config).wrap_socket(plain, server_hostname=host)

@@ -45,9 +45,9 @@ QUEUE = 16
 
 _BATCH_BYTES = 1 << 20
 _BATCH = 500
-_LOOK_MS = 2000
-_RETRY = 0.5
-_GRACE = 3.0
+_READ_TIMEOUT_MS = 2000
+_RETRY_DELAY = 0.5
+_RECONNECT_GRACE = 3.0
 """Seconds in which the client may reconnect before the source counts as away."""
 
 _log = structlog.get_logger(__name__)
@@ -123,7 +123,7 @@ class TopicPuller:
     def _follow(self) -> None:
         """Read from the message taken last until stopped, or until one seems missing."""
         reader = self._open()
-        heard = time.monotonic()
+        last_heard = time.monotonic()
         while reader is not None and not self._closing.is_set():
             self._wait_for_room()
             if not self._take(reader):
@@ -131,8 +131,8 @@ class TopicPuller:
                     reader.close()
                 return
             if self._arrived or reader.is_connected():
-                heard = time.monotonic()
-            elif time.monotonic() - heard > _GRACE:
+                last_heard = time.monotonic()
+            elif time.monotonic() - last_heard > _RECONNECT_GRACE:
                 raise self._link.translate(TransientError("not connected"))
             self._hand_over()
 
@@ -144,7 +144,7 @@ class TopicPuller:
                 if reader is not None:
                     self._seen = False
                     return reader
-            self._closing.wait(_RETRY)
+            self._closing.wait(_RETRY_DELAY)
         return None
 
     def _wait_for_room(self) -> None:
@@ -159,7 +159,7 @@ class TopicPuller:
 
         Returns False if reading must begin again.
         """
-        size, wait = 0, _LOOK_MS
+        size, wait = 0, _READ_TIMEOUT_MS
         with suppress(Timeout):
             while size < _BATCH_BYTES and len(self._arrived) < _BATCH:
                 message = reader.read_next(timeout_millis=wait)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import Pulsar
     from cdc_actors.memory_budget import Quota
 
-_STOP = 0.8
+_STOP_TIMEOUT = 0.8
 
 
 class PulsarReader(WalReader):
@@ -43,7 +43,7 @@ class PulsarReader(WalReader):
     def __init__(self, config: Pulsar, quota: Quota | None = None) -> None:
         """``quota`` is what may be fetched ahead of the service's memory."""
         self._buffer = RecordBuffer(self._on_taken, quota)
-        self._followers: dict[str, TopicPuller] = {}
+        self._pullers: dict[str, TopicPuller] = {}
         self._closed = False
         self._link = PulsarLink(config)
         self._bounds = PulsarBounds(self._link)
@@ -63,16 +63,16 @@ class PulsarReader(WalReader):
             PositionLostError: The log no longer holds the record at ``start``.
         """
         self._check()
-        if channel in self._followers:
+        if channel in self._pullers:
             raise ValueError(f"{channel} is already subscribed to")
         error = None if start is None else self._bounds.lost(start)
         if error is not None:
             raise error
-        follower = TopicPuller(
+        puller = TopicPuller(
             self._link, self._bounds, self._buffer, channel, start, inclusive=inclusive
         )
-        self._followers[channel] = follower
-        follower.start()
+        self._pullers[channel] = puller
+        puller.start()
 
     def poll(
         self, timeout: float, channels: Collection[str] | None = None
@@ -111,18 +111,18 @@ class PulsarReader(WalReader):
         """Stop within a second and release everything. Idempotent; any thread."""
         self._closed = True
         self._buffer.close(_closed())
-        for follower in self._followers.values():
-            follower.stop()
+        for puller in self._pullers.values():
+            puller.stop()
         # The client may wait for a connection longer than anybody waits for a stop. Python
         # waits for this thread at its end: it must not end while others are in the client.
-        parting = threading.Thread(target=self._part, name="pulsar-parting")
-        parting.start()
-        parting.join(_STOP)
+        closing = threading.Thread(target=self._close_link, name="pulsar-parting")
+        closing.start()
+        closing.join(_STOP_TIMEOUT)
 
-    def _part(self) -> None:
+    def _close_link(self) -> None:
         self._link.close()
-        for follower in self._followers.values():
-            follower.thread.join()
+        for puller in self._pullers.values():
+            puller.thread.join()
 
     def _check(self) -> None:
         if self._closed:
@@ -130,7 +130,7 @@ class PulsarReader(WalReader):
 
     def _on_taken(self, channels: set[str]) -> None:
         for channel in channels:
-            self._followers[channel].wake()
+            self._pullers[channel].wake()
 
 
 def _closed() -> TransientError:

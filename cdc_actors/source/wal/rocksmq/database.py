@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rocksdict import RdictIter
 
 _SCRATCH = "cdc-actors-rocksmq-"
-_NEW = 60.0
+_LOCK_GRACE = 60.0
 """Seconds in which a folder may be one that is just being made, and not locked yet."""
 
 _OPEN_FILES = 256
@@ -55,7 +55,7 @@ class RocksView:
         self._lock = _open_lock(path)
         _remove_left_over()
         self._scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH))
-        self._in_use = _lock_folder(self._scratch)
+        self._scratch_lock = _lock_folder(self._scratch)
         self._folder = self._scratch / "view"
         try:
             self.check_served()
@@ -133,7 +133,7 @@ class RocksView:
     def _clear(self) -> None:
         os.close(self._lock)
         shutil.rmtree(self._scratch, ignore_errors=True)
-        os.close(self._in_use)
+        os.close(self._scratch_lock)
 
     def _open(self) -> Rdict:
         secondary = AccessType.secondary(str(self._scratch / "secondary"))
@@ -190,7 +190,7 @@ def _remove_left_over() -> None:
     """Remove what killed ones have left: small, but one for each kill."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _NEW:
+            if time.time() - folder.stat().st_mtime > _LOCK_GRACE:
                 descriptor = _lock_folder(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(descriptor)
