@@ -17,7 +17,7 @@ from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store.audit.export import export, import_log
 from cdc_actors.store.audit.verify import Head, count, head_of, verify
 from cdc_actors.store.event_log import TaskLog, postgres_database
-from cdc_actors.store.ownership import held, lease_of
+from cdc_actors.store.leases import held, lease_of
 from cdc_actors.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ def rotate(path: Path | None) -> None:
     """
     # Here, not above: it loads what --help must not wait for.
     from cdc_actors.service.stores import key_path  # noqa: PLC0415
-    from cdc_actors.store.ownership import held, lease_of  # noqa: PLC0415
+    from cdc_actors.store.leases import held, lease_of  # noqa: PLC0415
     from cdc_actors.store.secrets import KEY_VARIABLE, add_key  # noqa: PLC0415
 
     if os.environ.get(KEY_VARIABLE, "").strip():

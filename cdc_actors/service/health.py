@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from cdc_actors.service.projection import view_of
 from cdc_actors.tasks import TaskState
 
 if TYPE_CHECKING:
-    from cdc_actors.service.snapshot import Observation
+    from cdc_actors.service.snapshot import Observation, ProgressMonitor
     from cdc_actors.service.views import TaskView
 
 STALL_SECONDS = 20.0
@@ -20,21 +20,6 @@ BEHIND_SECONDS = 10.0
 """From which lag on a task that moves is called catching up."""
 
 _MOVING = frozenset({"ok", "starting", "catching_up"})
-
-
-@dataclass(slots=True)
-class ProgressMonitor:
-    """When a task last reported, and last made progress. Seconds since 1970."""
-
-    last_report: float
-    last_progress: float
-    mark: object = None
-
-    def update(self, mark: object, now: float) -> None:
-        """Note a report; ``mark`` differs from the one before if there was progress."""
-        self.last_report = now
-        if mark != self.mark:
-            self.mark, self.last_progress = mark, now
 
 
 def view_at(observation: Observation, now: float) -> TaskView:

@@ -31,7 +31,7 @@ from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import PositionView, Readiness
-from cdc_actors.store.ownership import lease_of
+from cdc_actors.store.leases import lease_of
 from cdc_actors.target.connection import connect
 from cdc_actors.target.identity import SameMilvusError, refuse_source
 from cdc_actors.tasks import refuse_other_body

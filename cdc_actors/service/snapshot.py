@@ -10,7 +10,6 @@ from cdc_actors.changes import physical_seconds
 
 if TYPE_CHECKING:
     from cdc_actors.pipeline.messages import RunProgressed
-    from cdc_actors.service.health import ProgressMonitor
     from cdc_actors.tasks import Failure, Task
 
 
@@ -34,6 +33,21 @@ class TaskSnapshot:
     def confirmed_at(self) -> float | None:
         """Up to when the target has confirmed, in seconds since 1970; None for unknown."""
         return physical_seconds(self.confirmed) if self.confirmed else None
+
+
+@dataclass(slots=True)
+class ProgressMonitor:
+    """When a task last reported, and last made progress. Seconds since 1970."""
+
+    last_report: float
+    last_progress: float
+    mark: object = None
+
+    def update(self, mark: object, now: float) -> None:
+        """Note a report; ``mark`` differs from the one before if there was progress."""
+        self.last_report = now
+        if mark != self.mark:
+            self.mark, self.last_progress = mark, now
 
 
 @dataclass(frozen=True, slots=True)

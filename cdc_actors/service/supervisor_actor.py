@@ -25,7 +25,6 @@ from cdc_actors.errors import (
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.service import backoff, rebuild
-from cdc_actors.service.health import ProgressMonitor
 from cdc_actors.service.messages import (
     CheckTasks,
     CreateTask,
@@ -45,7 +44,7 @@ from cdc_actors.service.messages import (
     TaskReported,
 )
 from cdc_actors.service.projection import status_of
-from cdc_actors.service.snapshot import Observation, TaskSnapshot
+from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.target.connection import address

@@ -16,8 +16,8 @@ from eventsourcing.persistence import (
 )
 
 from cdc_actors.errors import OperatorError, TaskConflictError, UnknownTaskError
-from cdc_actors.store.audit.hash_chain import backfill_hashes
 from cdc_actors.store.database import Database, reported
+from cdc_actors.store.hash_chain import backfill_hashes
 from cdc_actors.store.sqlite import open_sqlite
 from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent
 from cdc_actors.tasks.task import Task

@@ -12,7 +12,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 
 from cdc_actors.errors import OperatorError, UnavailableError
-from cdc_actors.store.audit import hash_chain as chain
+from cdc_actors.store import hash_chain as chain
 from cdc_actors.store.database import EVENTS_TABLE, Database, reported
 
 if TYPE_CHECKING:

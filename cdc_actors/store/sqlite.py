@@ -15,7 +15,7 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from cdc_actors.store.audit import hash_chain as chain
+from cdc_actors.store import hash_chain as chain
 from cdc_actors.store.database import EVENTS_TABLE, Database, reported
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.store.audit.hash_chain import PAGE, Link
 from cdc_actors.store.audit.verify import Auditor, Head, Record, count, head_of, records
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.database import reported
+from cdc_actors.store.hash_chain import PAGE, Link
 from cdc_actors.store.send_horizons import SendHorizons
 
 if TYPE_CHECKING:

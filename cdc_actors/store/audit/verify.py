@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.store.audit.hash_chain import (
+from cdc_actors.store.hash_chain import (
     ANY_HASH,
     EVENTS,
     FIRST,

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from cdc_actors.service.health import STALL_SECONDS, ProgressMonitor, with_health
+from cdc_actors.service.health import STALL_SECONDS, with_health
 from cdc_actors.service.projection import view_of
-from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.snapshot import ProgressMonitor, TaskSnapshot
 from tests.support.tasks import new_task
 
 NOW = 1_700_000_000.0

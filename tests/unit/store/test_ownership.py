@@ -13,7 +13,8 @@ import pytest
 
 from cdc_actors.config.model import MetaStoreConfig, Postgres, Sqlite
 from cdc_actors.errors import OperatorError, UnavailableError
-from cdc_actors.store.ownership import Lease, StoreOwnedError, held, lease_of
+from cdc_actors.store.leases import held, lease_of
+from cdc_actors.store.ownership import Lease, StoreOwnedError
 from tests.support.cdc import wait_until
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 HOLD = """
 import sys, msgspec
 from cdc_actors.config.model import MetaStoreConfig
-from cdc_actors.store.ownership import lease_of
+from cdc_actors.store.leases import lease_of
 lease = lease_of(msgspec.json.decode(sys.argv[1], type=MetaStoreConfig))
 lease.acquire()
 print("held", flush=True)

@@ -13,9 +13,9 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.store.audit.hash_chain import Chain, stored_event
 from cdc_actors.store.audit.verify import Head, head_of, verify
 from cdc_actors.store.event_log import TaskLog
+from cdc_actors.store.hash_chain import Chain, stored_event
 from tests.support.tasks import SUPERVISOR, new_task
 
 SAYS = {"who": SUPERVISOR, "why": "test"}
@@ -366,7 +366,7 @@ def test_a_sealed_log_is_not_sealed_again(database):
 def test_many_pages(log, database, monkeypatch):
     """A log that is longer than a page is seen whole."""
     monkeypatch.setattr("cdc_actors.store.audit.verify.PAGE", 3)
-    monkeypatch.setattr("cdc_actors.store.audit.hash_chain.PAGE", 3)
+    monkeypatch.setattr("cdc_actors.store.hash_chain.PAGE", 3)
     seen = []
     assert verify(database, progress=seen.append).head.events == 10
     assert seen == [3, 3, 3]
