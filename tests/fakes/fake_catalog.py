@@ -30,10 +30,11 @@ class FakeCatalog:
     """What the source's etcd holds. Stands for ``Catalog``; any thread may use it.
 
     Changes are seen at once by whoever asks, as etcd's reads are linearizable; the watches
-    tell of them only once ``tell`` is called.
+    tell of them only once ``tell`` is called. ``looks`` counts how often one was looked at.
     """
 
     def __init__(self) -> None:
+        self.looks = 0
         self._lock = threading.RLock()
         self._databases: dict[int, str] = {1: "default"}
         self._collections: dict[int, CollectionMeta] = {}
@@ -164,7 +165,7 @@ class FakeCatalog:
         with self._lock:
             self._untold = set()
             self._untold_aliases = False
-            watch = FakeWatch(self._lock)
+            watch = FakeWatch(self)
             self._watches.append(watch)
             return watch
 
@@ -175,14 +176,15 @@ class FakeCatalog:
 class FakeWatch:
     """What a watch has to tell. Stands for ``CatalogWatch``."""
 
-    def __init__(self, lock: threading.RLock) -> None:
-        self._lock = lock
+    def __init__(self, catalog: FakeCatalog) -> None:
+        self._catalog = catalog
         self.collections: set[int] = set()
         self.aliases = False
 
     def changed(self) -> CatalogChanges:
         """Return what was told since the last call."""
-        with self._lock:
+        with self._catalog._lock:
+            self._catalog.looks += 1
             collections, self.collections = self.collections, set()
             aliases, self.aliases = self.aliases, False
         return CatalogChanges(

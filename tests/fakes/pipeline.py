@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.001
 WAIT_SECONDS = 10.0
-IDLE_POLLS = 3
+STEPS = 3
 LOOK_SECONDS = 0.01
 
 
@@ -85,13 +85,15 @@ class Pipeline:
 
     def settle(self) -> None:
         """Wait until everything that ticks cover is applied, and nothing is under way."""
-        polls = self.source.log.polls + IDLE_POLLS
-        self.wait_until(lambda: self.source.log.polls > polls and self._is_settled())
+        looks = self.source.catalog.looks + STEPS
+        self.wait_until(
+            lambda: self.source.catalog.looks > looks and self._is_settled()
+        )
 
     def wait_for_steps(self) -> None:
-        """Let the reader take some steps."""
-        polls = self.source.log.polls + IDLE_POLLS
-        self.wait_until(lambda: self.source.log.polls > polls)
+        """Let the reader take some steps, be there room to read or not."""
+        looks = self.source.catalog.looks + STEPS
+        self.wait_until(lambda: self.source.catalog.looks > looks)
 
     def wait_for_failure(self) -> Exception:
         """Wait until the run fails, end it as the task does, and return the error."""
@@ -100,10 +102,10 @@ class Pipeline:
         self.stop()
         return error
 
-    def applied(self, channel: str) -> int:
-        """Return up to which timestamp a channel is confirmed by the target."""
-        checkpoint = self.run.checkpoints().get(channel)
-        return checkpoint.tick if checkpoint else 0
+    @property
+    def is_full(self) -> bool:
+        """Whether the run holds all the memory that it may."""
+        return not self.run._context.budget._quota.has_room()
 
     def _wait(self, condition: Callable[[], object]) -> None:
         """Look at every poll of the log, and now and then for what else happens."""

@@ -318,17 +318,16 @@ def test_a_full_memory_stops_the_log_and_not_what_is_waited_for(blocker: str) ->
             target.silence("Insert")
         else:
             source.drop_partition(books, "p", parted)
-        full = pipeline.memory.limit // 2
         for key in range(100):
             polls = source.log.polls
             source.insert(books, [key])
             source.tick(A)
             pipeline.wait_until(
-                lambda polls=polls: (
-                    source.log.polls > polls + 1 or pipeline.memory.used > full
-                )
+                lambda polls=polls: source.log.polls > polls + 1 or pipeline.is_full
             )
-        assert full < pipeline.memory.used < pipeline.memory.limit
+        pipeline.wait_for_steps()
+        assert pipeline.is_full
+        assert pipeline.memory.used < pipeline.memory.limit
         assert not target.rows("books")
         target.speak()
         source.tick()
