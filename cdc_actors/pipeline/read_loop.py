@@ -47,7 +47,7 @@ class ReadLoop:
         self._spec = spec
         self._sources = sources
         self._channels = sources.channels
-        self._subscriptions = Subscriptions(context, sources.wal, sources.channels)
+        self._subscriptions = Subscriptions(context, sources, spec.spec)
         collections = CollectionTable(context, sources.channels)
         target_names = TargetNames(spec.spec, spec.reservations, collections)
         adoption = Adoption(

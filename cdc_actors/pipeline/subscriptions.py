@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cdc_actors.changes import Position
-    from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.sources import Sources
     from cdc_actors.source.catalog.client import CollectionMeta
-    from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.tasks import TaskSpec
 
 
 class Subscriptions:
@@ -27,10 +27,12 @@ class Subscriptions:
     begins is written down before anything of it is applied.
     """
 
-    def __init__(self, context: RunContext, wal: WalReader, channels: Channels) -> None:
+    def __init__(self, context: RunContext, sources: Sources, task: TaskSpec) -> None:
         self._context = context
-        self._wal = wal
-        self._channels = channels
+        self._sources = sources
+        self._wal = sources.wal
+        self._channels = sources.channels
+        self._task = task
 
     def resume(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Read on where earlier runs came to.
@@ -51,15 +53,18 @@ class Subscriptions:
         Returns by id which cannot be had, as the log no longer holds their beginnings.
         """
         beginnings = [(meta, self._beginnings(meta)) for meta in found]
-        gone = lost_starts(self._wal, chain.from_iterable(s for _, s in beginnings))
-        lost: dict[int, RowsLostError] = {}
-        kept: list[Position] = []
-        for meta, starts in beginnings:
-            if missing := [start for start in starts if start in gone]:
-                lost[meta.id] = _rows_lost(meta, missing)
-            else:
-                kept += starts
-        if (begun := self._subscribe(kept)) and why:
+        wanted = list(chain.from_iterable(starts for _, starts in beginnings))
+        others = self._others({start.channel for start in wanted}, is_begun=bool(why))
+        gone = lost_starts(self._wal, [*wanted, *others])
+        lost = {
+            meta.id: _rows_lost(meta, missing)
+            for meta, starts in beginnings
+            if (missing := gone.intersection(starts))
+        }
+        held = [s for meta, starts in beginnings if meta.id not in lost for s in starts]
+        channels = {start.channel for start in held}
+        held += [each for each in others - gone if each.channel in channels]
+        if (begun := self._subscribe(held)) and why:
             self._record(begun, why)
         return lost
 
@@ -80,6 +85,25 @@ class Subscriptions:
 
     def _record(self, starts: Mapping[str, Checkpoint], why: str) -> None:
         self._context.record(RecordStarts(self._context.run_number, starts, why))
+
+    def _others(self, channels: set[str], *, is_begun: bool) -> set[Position]:
+        """Return where selected collections begin on some channels.
+
+        One of them may be older than that for which a channel is begun, and told of later:
+        by the watch, which may lag behind the log, or by the log itself.
+        """
+        if not channels:
+            return set()
+        catalog = (
+            self._sources.catalog.snapshot() if is_begun else self._sources.snapshot
+        )
+        return {
+            start
+            for meta in catalog.collections.values()
+            if not meta.dropping and self._task.selects(meta.database, meta.name)
+            for start in self._beginnings(meta)
+            if start.channel in channels
+        }
 
     def _beginnings(self, meta: CollectionMeta) -> list[Position]:
         """Return where the collection begins on its channels that are not read yet."""

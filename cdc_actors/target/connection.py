@@ -146,6 +146,7 @@ class Connection:
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
         pauses = chain(_RETRY_DELAYS, repeat(_RETRY_DELAYS[-1]))
         while True:
+            self._refuse_if_cancelled()
             answer = stub.future(
                 request, timeout=timeout, metadata=(("dbname", database),)
             )
@@ -160,6 +161,7 @@ class Connection:
 
     def begin_insert(self, request: bytes, database: str) -> grpc.Future:
         """Send a serialized InsertRequest; ``finish`` waits for its answer."""
+        self._refuse_if_cancelled()
         channel = self._handler._final_channel  # noqa: SLF001
         insert = channel.unary_unary(
             _INSERT, response_deserializer=milvus_pb2.MutationResult.FromString
@@ -188,13 +190,17 @@ class Connection:
         """Let time pass, with TransientError if the connection is cancelled."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self._cancelled():
-                raise TransientError("the wait for the target was cancelled")
+            self._refuse_if_cancelled()
             time.sleep(min(left, _POLL_INTERVAL))
 
     def close(self) -> None:
         """Close the connection; requests under way fail. Idempotent."""
         self._handler.close()
+
+    def _refuse_if_cancelled(self) -> None:
+        """Send nothing for a run that was left behind: the next one may have begun."""
+        if self._cancelled():
+            raise TransientError(f"the connection to {self._name} was cancelled")
 
     def _server_version(self, timeout: float) -> str:
         stub = self._handler._stub  # noqa: SLF001

@@ -82,8 +82,9 @@ class FakeTarget:
             self._silent.update(methods)
 
     def speak(self) -> None:
-        """Answer everything again."""
+        """Answer everything again, and do what is asked."""
         with self.changed:
+            self._errors.clear()
             self._silent.clear()
             self.changed.notify_all()
 
@@ -107,9 +108,10 @@ class FakeTarget:
             while method in self._silent:
                 self.changed.wait(_CANCEL_SECONDS)
                 if cancelled():
-                    self.waiting -= 1
-                    raise TransientError(f"{method} was cancelled")
+                    break
             self.waiting -= 1
+            if cancelled():
+                raise TransientError(f"{method} was cancelled")
             planned = self._errors.get(method)
             error, is_done = planned.pop(0) if planned else (None, True)
             act = getattr(self, _WORD_START.sub("_", method).lower(), None)

@@ -69,6 +69,31 @@ def test_a_collection_begins_whoever_tells_of_it_first(
     assert begun.task.checkpoints.keys() >= {A, B}
 
 
+@pytest.mark.parametrize("log_first", [False, True])
+def test_a_channel_begins_with_the_oldest_of_its_collections(
+    begun: Pipeline, *, log_first: bool
+) -> None:
+    """One that is older than what a channel is begun for may be told of later."""
+    source = begun.source
+    source.create("first", A)
+    source.catalog.tell()
+    source.tick(A)
+    begun.settle()
+    old = source.create("old", B)
+    source.insert(old, [1], B)
+    source.create("empty", B)
+    source.create("books", A, B)
+    if log_first:
+        source.tick(A)
+        begun.wait_for_steps()
+    source.catalog.tell()
+    begun.wait_for_steps()
+    source.tick()
+    begun.settle()
+    found = [begun.target.rows(name) for name in ("old", "empty", "books")]
+    assert found == [{1: 1}, {}, {}]
+
+
 def test_a_task_that_missed_a_channel_reads_it_after_a_restart(
     begun: Pipeline,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import grpc
 import pytest
 from pymilvus.grpc_gen import common_pb2
@@ -119,3 +121,22 @@ def test_tls_files_without_tls_are_refused() -> None:
     """Nothing is connected to: the token would go out in clear."""
     with pytest.raises(OperatorError, match="in clear"):
         Connection("http://127.0.0.1:1", "root:x", {"ca_pem_path": "ca.pem"})
+
+
+def test_nothing_is_sent_for_a_run_that_was_left_behind() -> None:
+    """The next run may have deleted what a late insert would bring again."""
+    sent: list[str] = []
+    stub = SimpleNamespace(future=lambda *_a, **_k: sent.append("call"))
+    handler = SimpleNamespace(_stub=SimpleNamespace(Delete=stub), _final_channel=None)
+    connection = object.__new__(Connection)
+    connection._handler = handler
+    connection._name = "the target"
+    connection._cancelled = lambda: True
+    for send in (
+        lambda: connection.call("Delete", None, "default"),
+        lambda: connection.begin_insert(b"", "default"),
+        lambda: connection.wait(1),
+    ):
+        with pytest.raises(TransientError, match="was cancelled"):
+            send()
+    assert sent == []

@@ -1,0 +1,185 @@
+"""Whatever a source does, and whenever a run ends, its target comes to be equal.
+
+By the real reader and appliers, on doubles in memory.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from cdc_actors.errors import TransientError
+from tests.fakes.fake_source import A, B
+from tests.fakes.pipeline import Pipeline
+
+NAMES = ("books", "novels", "papers")
+PARTITIONS = ("_default", "p")
+ATTEMPTS = 5
+
+
+class Replication(RuleBasedStateMachine):
+    """A source that does what it likes; the model is what it has by now.
+
+    ``rows`` are the keys of each collection, with their partitions, by its present name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pipeline = Pipeline()
+        self.source, self.target = self.pipeline.source, self.pipeline.target
+        self.keys = count(1)
+        self.metas = {}
+        self.rows = {}
+        self.partitions = {}
+        self.pipeline.start()
+
+    # What clients do at the source.
+
+    @rule(name=st.sampled_from(NAMES), channels=st.sampled_from([(A,), (B,), (A, B)]))
+    def create(self, name: str, channels: tuple[str, ...]) -> None:
+        """Create a collection, unless the name is taken."""
+        if name not in self.metas:
+            self.metas[name] = self.source.create(name, *channels)
+            self.rows[name] = {}
+            self.partitions[name] = {}
+
+    @precondition(lambda self: self.metas)
+    @rule(data=st.data(), partition=st.sampled_from(PARTITIONS))
+    def insert(self, data: st.DataObject, partition: str) -> None:
+        """Insert two rows into a shard, and into a partition that is made if need be."""
+        name = data.draw(st.sampled_from(sorted(self.metas)))
+        meta = self.metas[name]
+        if partition != "_default" and partition not in self.partitions[name]:
+            made = self.source.create_partition(meta, partition)
+            self.partitions[name][partition] = made
+        keys = [next(self.keys), next(self.keys)]
+        channel = data.draw(st.sampled_from(meta.channels))
+        self.source.insert(meta, keys, channel, partition)
+        self.rows[name] |= dict.fromkeys(keys, (channel, partition))
+
+    @precondition(lambda self: any(self.rows.values()))
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        """Delete a row."""
+        name = data.draw(st.sampled_from(sorted(n for n, r in self.rows.items() if r)))
+        key = data.draw(st.sampled_from(sorted(self.rows[name])))
+        channel, _ = self.rows[name].pop(key)
+        self.source.delete(self.metas[name], [key], channel)
+
+    @precondition(lambda self: any(self.partitions.values()))
+    @rule(data=st.data())
+    def drop_partition(self, data: st.DataObject) -> None:
+        """Drop a partition with its rows."""
+        names = sorted(n for n, found in self.partitions.items() if found)
+        name = data.draw(st.sampled_from(names))
+        partition, made = self.partitions[name].popitem()
+        self.source.drop_partition(self.metas[name], partition, made)
+        left = {k: at for k, at in self.rows[name].items() if at[1] != partition}
+        self.rows[name] = left
+
+    @precondition(lambda self: self.metas)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        """Drop a collection."""
+        name = data.draw(st.sampled_from(sorted(self.metas)))
+        self.source.drop(self.metas.pop(name))
+        del self.rows[name], self.partitions[name]
+
+    @precondition(lambda self: self.metas)
+    @rule(data=st.data(), new=st.sampled_from(NAMES))
+    def rename(self, data: st.DataObject, new: str) -> None:
+        """Rename a collection, unless the name is taken."""
+        old = data.draw(st.sampled_from(sorted(self.metas)))
+        if new not in self.metas:
+            self.source.rename(self.metas[old], new)
+            for each in (self.metas, self.rows, self.partitions):
+                each[new] = each.pop(old)
+
+    # What the log and the watch do.
+
+    @rule(channels=st.sampled_from([(A,), (B,), (A, B)]))
+    def tick(self, channels: tuple[str, ...]) -> None:
+        """Cover what some channels have."""
+        self.source.tick(*channels)
+
+    @rule()
+    def tell(self) -> None:
+        """Let the watch tell."""
+        self.source.catalog.tell()
+
+    # What the target and the run do.
+
+    @rule()
+    def let_the_reader_step(self) -> None:
+        """Let time pass."""
+        self.recovering(self.pipeline.wait_for_steps)
+
+    @rule(is_done=st.booleans())
+    def fail(self, *, is_done: bool) -> None:
+        """Let an insert have no answer."""
+        self.target.fail("Insert", is_done=is_done)
+
+    @rule()
+    def pause_and_resume(self) -> None:
+        """End the run in good order and begin another."""
+        self.pipeline.stop()
+        self.pipeline.begin()
+        self.recovering(self.pipeline.wait_for_steps)
+
+    @rule()
+    def kill_and_start(self) -> None:
+        """End the run without a word and begin another."""
+        self.pipeline.kill()
+        self.pipeline.begin()
+        self.recovering(self.pipeline.wait_for_steps)
+
+    def recovering(self, step) -> None:
+        """Take a step; after a failure of the run begin another, as the task does."""
+        for _ in range(ATTEMPTS):
+            try:
+                step()
+            except TransientError:
+                self.pipeline.stop()
+                self.pipeline.begin()
+            else:
+                return
+        raise AssertionError("the run goes on failing")
+
+    def teardown(self) -> None:
+        """In the end the target has what the source has, and nothing is held."""
+        try:
+            self.target.speak()
+            self.source.catalog.tell()
+            self.recovering(self.pipeline.wait_for_steps)
+            self.source.tick()
+            self.recovering(self.pipeline.settle)
+            self.wait_for({n: dict.fromkeys(rows, 1) for n, rows in self.rows.items()})
+            self.pipeline.wait_until(lambda: self.pipeline.memory.used == 0)
+        finally:
+            self.pipeline.__exit__(None, None, None)
+
+    def wait_for(self, expected: dict[str, dict[int, int]]) -> None:
+        """Wait until the target has what the source has."""
+        try:
+            self.pipeline.wait_until(lambda: self.found() == expected)
+        except AssertionError:
+            assert self.found() == expected  # Says what the difference is.
+            raise
+
+    def found(self) -> dict[str, dict[int, int]]:
+        """Return the target's rows by collection."""
+        with self.target.changed:
+            names = [name for _, name in self.target.collections]
+            return {name: self.target.rows(name) for name in names}
+
+
+Replication.TestCase.settings = settings(
+    max_examples=30,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+test_replication = Replication.TestCase
