@@ -95,6 +95,11 @@ def test_pause_survives_a_kill(
     with Cdc(tmp_path, source) as cdc:
         task = cdc.create(target_lite.uri)
         wait_keys(lite, range(5))
+        # Milvus Lite shows the rows of a collection that has no index, and is not loaded.
+        wait_until(
+            lambda: "LoadCollection" in str(cdc.ask("history", task_id=task)),
+            "it is loaded",
+        )
         cdc.ask("pause", task_id=task)
         books.insert(range(5, 10))
         cdc.kill()
@@ -247,14 +252,15 @@ def test_second_sigterm_leaves_at_once(source: EmbeddedMilvus, tmp_path: Path) -
             kwargs={"milvus_connect_param": param, "collection_infos": infos},
         )
         client.start()
-        silent.accept()[0].close()  # The request has come as far as its target.
         process = cdc.process
         assert process is not None
-        process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "stopping" in cdc.log.read_text(), "it is stopping")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 128 + signal.SIGTERM
-        client.join()
+        # The request has come as far as its target, which says nothing.
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: "stopping" in cdc.log.read_text(), "it is stopping")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == 128 + signal.SIGTERM
+            client.join()
 
 
 def test_postgres_as_the_store(
