@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.views import TaskView
 
 STALL_SECONDS = 20.0
-"""How long a task that has work may stand still before it is called stalled."""
+"""How long a task that has work may make no progress before it is called stalled."""
 
 BEHIND_SECONDS = 10.0
 """From which lag on a task that moves is called catching up."""

@@ -155,7 +155,7 @@ class Service:
         self._ask(PauseTask(task_id, who))
 
     def resume(self, task_id: str, who: Who) -> None:
-        """Let a paused task go on."""
+        """Let a paused task continue."""
         self._ask(ResumeTask(task_id, who))
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:

@@ -166,7 +166,7 @@ class TaskRecord:
     def save_throttled(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Save the checkpoints unless that was tried a moment ago.
 
-        If the store does not take them, what follows them goes on until its send horizon.
+        If the store does not take them, the run continues up to its send horizons.
         """
         if time.monotonic() - self._saved_at <= SAVE_SECONDS:
             return

@@ -1,7 +1,7 @@
 """The time in which this process owns the store: before it and after it, it writes nothing.
 
 A lease says who owns it (``store.ownership``). Who does not get it waits, and takes over
-when the owner is gone; who loses it ends all work at once, and begins anew from the event
+when the owner is gone; who loses it ends all work at once, and starts again from the event
 log once it has it again.
 """
 

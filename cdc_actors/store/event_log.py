@@ -217,7 +217,7 @@ class TaskLog:
 
 
 def _replay(task: Task | None, events: Iterable[Any]) -> Task | None:
-    """Apply events in turn.
+    """Apply events in order.
 
     The library's own way looks at each for what it is, which takes as long again.
     """

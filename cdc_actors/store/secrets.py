@@ -90,7 +90,7 @@ class SecretBox:
                 return newer, cipher.decrypt(b64decode(secret)).decode()
         raise OperatorError(
             f"a stored secret cannot be read with the key in {self._origin}: put "
-            "back the key it was stored with, or create the task anew"
+            "back the key it was stored with, or create the task again"
         )
 
 

@@ -58,7 +58,7 @@ class _Pool(SQLiteConnectionPool):
 class _Datastore(SQLiteDatastore):
     """Lends connections, one writer at a time.
 
-    The library's own lock for writers stays locked for ever if no connection can be had
+    The library's own lock for writers stays locked if no connection can be had
     afterwards, and a commit that fails leaves its transaction open in the pool.
     """
 

@@ -59,7 +59,7 @@ class TaskStarted(TaskEvent):
 
 
 class TaskPaused(TaskEvent):
-    """The task is to stand still until somebody resumes it.
+    """The task is to do nothing until somebody resumes it.
 
     ``checkpoints`` says by channel up to which ``position`` and ``tick`` the target had
     been brought.
@@ -71,13 +71,13 @@ class TaskPaused(TaskEvent):
     checkpoints: dict[str, dict[str, Any]]
 
     def apply(self, aggregate: TaskAttributes) -> None:
-        """Pause, and keep the reason for whoever asks."""
+        """Pause, and keep the reason for those who ask."""
         aggregate.state = TaskState.PAUSED
         aggregate.reason = self.reason
 
 
 class TaskResumed(TaskEvent):
-    """The task is to go on. What had stopped it is taken to be mended."""
+    """The task is to continue. What had stopped it is taken to be mended."""
 
     TOPIC = "task.resumed"
 
@@ -164,7 +164,7 @@ class OperationApplied(OperationEvent):
 
 
 class CollectionSetAside(TaskEvent):
-    """One collection cannot go on; the others do."""
+    """One collection cannot be replicated; the others continue."""
 
     TOPIC = "task.collection_set_aside"
 

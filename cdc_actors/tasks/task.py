@@ -136,7 +136,7 @@ class Task(TaskAttributes, Aggregate):
     def pause(
         self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str
     ) -> None:
-        """Stand still, with a reason for whoever asks and the last checkpoints.
+        """Pause, with a reason for those who ask and the last checkpoints.
 
         Raises:
             TaskConflictError: The task has paused already.
@@ -225,7 +225,7 @@ class Task(TaskAttributes, Aggregate):
         who: Who,
         why: str,
     ) -> None:
-        """Record that a collection, known to the task or not, cannot go on."""
+        """Record that a collection, known to the task or not, cannot be replicated."""
         self._trigger(
             events.CollectionSetAside,
             collection_id=collection.collection_id,

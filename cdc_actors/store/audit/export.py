@@ -2,7 +2,8 @@
 
 The first line names the head; then comes each event as it is stored, encrypted secrets
 included, with its hashes; then the checkpoints and send horizons, so that a service on
-the copy goes on where that on the original stood; and a last line, so that none is missed.
+the copy continues where that on the original stood; and a last line, so that none is
+missed.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ _LINES: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(
 
 
 def export(log: TaskLog) -> Iterator[bytes]:
-    """Yield a log as lines, as it is now, while others may go on writing.
+    """Yield a log as lines, as it is now, while others may write.
 
     Raises:
         OperatorError: An event does not fit its hashes.

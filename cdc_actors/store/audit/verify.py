@@ -172,7 +172,7 @@ def verify(
     expected: Head | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> VerificationResult:
-    """Compare every event with its hashes, while others may go on writing.
+    """Compare every event with its hashes, while others may write.
 
     ``expected`` is a head of this log from earlier. ``progress`` hears now and then of
     how many more events were seen.
