@@ -35,9 +35,9 @@ importlib.util.find_spec = lambda name: None if name == "milvus" else find(name)
 main(["demo", "--exit"])
 """
 DIFFERENT = """
-from cdc_actors.cli.demo.scenario import Story
+from cdc_actors.cli.demo.scenario import DemoScenario
 from cdc_actors.cli.main import main
-Story.run = lambda self: False
+DemoScenario.run = lambda self: False
 main(["demo", "--exit"])
 """
 
