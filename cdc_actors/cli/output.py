@@ -49,9 +49,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each single value within ``value``, with where it stands in dotted words.
+    """Yield each single value within ``value`` with its dotted path.
 
-    Collections stand under their ids, so that two states of a task can be compared.
+    Collections have their ids in the path, so that two states of a task compare.
     """
     if isinstance(value, dict) and value:
         for key, each in value.items():

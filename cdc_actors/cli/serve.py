@@ -34,7 +34,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Startable(Protocol):
-    """What is started once, goes on in threads of its own, and is stopped."""
+    """What is started once, runs in threads of its own, and is stopped."""
 
     def start(self) -> None:
         """Start and return."""

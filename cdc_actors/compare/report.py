@@ -74,10 +74,10 @@ class CollectionReport:
         missing: Rows that only the source has.
         extra: Rows that only the target has.
         different: Rows that both have under one key, with other content.
-        doubled: Keys that stand more than once in a partition, at either side. Milvus
+        doubled: Keys that occur more than once in a partition, at either side. Milvus
             shows one row of such a key and hides the others, so only their number is
             compared.
-        uneven: How many of the doubled keys stand more often at one side.
+        uneven: How many of the doubled keys occur more often at one side.
         findings: Differences between the collections themselves.
         notes: What is not as at the source, and rightly so.
     """
@@ -131,7 +131,7 @@ class CollectionReport:
         yield "missing at the target", self.missing
         yield "only at the target", self.extra
         yield "other content", self.different
-        yield "key stands more than once", self.doubled
+        yield "key occurs more than once", self.doubled
 
 
 @dataclass(slots=True, kw_only=True)

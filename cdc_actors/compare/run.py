@@ -30,8 +30,8 @@ def compare(
 ) -> Report:
     """Compare every collection that ``databases_selected(database, name)`` takes.
 
-    Nothing is written to either side, and nothing may be written by others meanwhile, or
-    what changed shows as a difference. A collection that is not loaded cannot be read: it
+    Nothing is written to either side. What others write during the comparison shows as a
+    difference. A collection that is not loaded cannot be read: it
     is reported as unread, or with ``load`` loaded for the while (at the source, a service
     that replicates it then does the same at the target). Memory is bounded by a few pages
     of rows, whatever the collections hold. ``progress`` is called with

@@ -29,7 +29,7 @@ class Census:
 
     Attributes:
         counted: Rows by the server's count.
-        doubled: Keys that stand more than once, and how often.
+        doubled: Keys that occur more than once, and how often.
         unread: Rows counted that no query returned: those of the key 2**63-1, which
             Milvus 2.3 never returns. Not 0 either if rows changed between query and count.
     """
@@ -73,7 +73,7 @@ class Scan:
         return census
 
     def times(self, partition: str, key: Key) -> int:
-        """Return how often a key stands in a partition."""
+        """Return how often a key occurs in a partition."""
         return self._count(partition, exactly(self._table.key, key))
 
     def _pages(

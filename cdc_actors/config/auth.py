@@ -45,7 +45,7 @@ class Auth(Section, frozen=True, kw_only=True):
 
 
 class Tls(Section, frozen=True, kw_only=True):
-    """The certificate of the API, with those it hangs on, and its key: files in PEM."""
+    """The certificate chain of the API and its key: files in PEM."""
 
     cert_path: Text = ""
     key_path: Text = ""

@@ -1,4 +1,4 @@
-"""Reading a YAML file, with the line on which each key stands."""
+"""Reading a YAML file, with the line of each key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _QUOTED = re.compile(r"'.{2,}'")
 
 @dataclass(frozen=True, slots=True)
 class YamlFile:
-    """A file's content and, by dotted key, the line where the key stands."""
+    """A file's content, and the line of each key by its dotted name."""
 
     path: Path
     content: dict[Any, Any] = field(default_factory=dict, repr=False)

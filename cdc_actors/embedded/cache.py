@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def cached(name: str, fill: Callable[[Path], None]) -> Path:
     """Return the folder ``name`` of the cache, filled by ``fill`` if it is not there yet.
 
-    It is complete or not there at all: whoever is killed meanwhile leaves another folder,
-    which the next one begins anew. Safe to call from several processes at once: one
-    fills it, the others wait.
+    It is complete or does not exist: a process that is killed while it fills the folder
+    leaves another one, which the next process replaces. Several processes may call this
+    at once: one fills the folder, the others wait.
 
     Raises:
         OperatorError: The cache cannot be written to; and whatever ``fill`` raises.

@@ -28,7 +28,7 @@ class Artifact:
     Args:
         name: The server's, for messages and the folder.
         version: Its version.
-        dependencies: What stands in a POM about it.
+        dependencies: Its section of a POM.
         java: The least version of Java that it runs with.
     """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _VERSION = "3.0.7"
-# The versions of what it needs stand in its parent.
+# The versions of what it needs are in its parent.
 _DEPENDENCIES = f"""
 <dependencyManagement><dependencies><dependency>
   <groupId>org.apache.pulsar</groupId><artifactId>pulsar</artifactId>

@@ -75,7 +75,7 @@ def _components(ports: PortBlock) -> Tree:
     tree: Tree = {name: {"ip": HOST, "port": ports[name]} for name in _COMPONENTS}
     proxy = {"ip": HOST, "port": ports["api"], "internalPort": ports["internal"]}
     node = {"bindIndexNodeMode": {"address": f"{HOST}:{ports['index']}"}}
-    # A component of its own in 2.2, to be told where it is as the others were then.
+    # A component of its own in 2.2, whose address is a setting as those of the others.
     index = {"address": HOST, "port": ports["index"]}
     return tree | {"proxy": proxy, "indexCoord": node | index}
 

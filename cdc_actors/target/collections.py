@@ -171,8 +171,8 @@ def _load(target: Connection, database: str, name: str) -> None:
     """Load the collection, and see that it is.
 
     Milvus Lite (3.2.2) opens a collection that it has just renamed once for each request
-    that comes meanwhile, and keeps the last one: what was loaded may not be what is kept,
-    once those are answered.
+    that comes at that time, and keeps the one that was opened last: the one that was
+    loaded may be another.
     """
     request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
     for _ in range(_LOAD_ATTEMPTS):
@@ -236,9 +236,9 @@ def create_partition(
 def drop_partition(
     target: Connection, database: str, name: str, partition: str
 ) -> None:
-    """Release and drop a partition, if it is there: the source had to release it, too.
+    """Release and drop a partition if it exists: the source had to release it, too.
 
-    It may never have come: created and dropped while nobody looked, with no rows between.
+    It does not exist if the source created and dropped it while no task was running.
     """
     if partition not in partitions(target, database, name):
         return

@@ -1,4 +1,4 @@
-"""Columns as they stand in the log: read keys, choose rows, join into one request.
+"""Columns as the log has them: read keys, choose rows, join into one request.
 
 A column is a serialized ``schema.FieldData``. Two rules of the protobuf encoding make it
 possible to join columns without parsing them ("Last One Wins", "Packed Repeated Fields"

@@ -259,7 +259,7 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
     What is unclear is tried again where rows are at stake, for giving up loses them, and
     where the words are those of a Milvus that is starting or has lost a node, which has
     one code for this and for much else (2.3.5: 65535); an operation that the target does
-    not want is refused at once. Milvus Lite (3.2) has code 1 for what is there already or
+    not want is refused at once. Milvus Lite (3.2) has code 1 for what exists already or
     in the way, Milvus for not being ready.
     """
     if status.code == 0 and status.error_code == 0:

@@ -35,12 +35,12 @@ def is_done(target: Connection, kind: str, message: Any) -> bool:
     """
     if kind not in {"CreateIndex", "DropIndex"}:
         return False
-    there = described(target, message.db_name, message.collection_name)
+    existing = described(target, message.db_name, message.collection_name)
     if kind == "CreateIndex":
-        return any(_is_equal(index, message) for index in there)
+        return any(_is_equal(index, message) for index in existing)
     if message.field_name:
-        return all(index.field_name != message.field_name for index in there)
-    return all(index.index_name != message.index_name for index in there)
+        return all(index.field_name != message.field_name for index in existing)
+    return all(index.index_name != message.index_name for index in existing)
 
 
 def _is_equal(index: Any, wanted: milvus_pb2.CreateIndexRequest) -> bool:

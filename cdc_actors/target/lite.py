@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def send(target: Connection, kind: str, message: Any) -> None:
-    """Ask what the source was asked of a collection; raises as ``Connection.call`` does.
+    """Send a request about a collection; raises as ``Connection.call`` does.
 
-    In Lite (3.2.2) a collection without an index is loaded whatever one asks, and stays so
-    when it gets one; in Milvus it is not until somebody loads it. Neither drops the index
-    of a collection that is loaded: when the source did, it was not.
+    In Lite (3.2.2) a collection without an index is always loaded, and stays so when it
+    gets an index; in Milvus a client has to load it. Neither drops the index of a
+    collection that is loaded, and at the source it was not loaded.
     """
     bare = kind == "CreateIndex" and not described(
         target, message.db_name, message.collection_name
@@ -53,8 +53,8 @@ def keys_in_partition(
 ) -> list[Key]:
     """Return which of the keys that a delete names are in its partition.
 
-    Lite (3.2.2) deletes a key from whatever partition has it, whichever one is named;
-    Milvus only from that one.
+    Lite (3.2.2) deletes a key from every partition, although one is named; Milvus deletes
+    it from that one only.
     """
     query = milvus_pb2.QueryRequest(
         db_name=request.db_name,

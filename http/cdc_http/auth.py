@@ -77,8 +77,8 @@ class AuthMiddleware:
 def _refuse_web_pages(req: falcon.Request) -> None:
     """Where nobody needs a token, no page in a browser of this machine may ask.
 
-    A page of whatever site can post to a loopback address; its browser then says which
-    site that is (the Fetch standard, "Origin"). Our own clients send no such header.
+    A page of any site can post to a loopback address; its browser then says which site
+    that is (the Fetch standard, "Origin"). Our own clients send no such header.
     """
     origin = req.get_header("Origin")
     if origin is not None:

@@ -2,7 +2,7 @@
 
 waitress answers in plain text what never reaches the app (malformed requests, bodies
 and headers that are too large), and lets a client that sends a byte now and then keep
-its connection for ever.
+its connection indefinitely.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``GET /cdc/tasks/{task_id}/events``: the history of a task, also as it goes on."""
+"""``GET /cdc/tasks/{task_id}/events``: the history of a task, also as it grows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class EventsResource:
     ) -> Generator[bytes]:
         """Yield lines until the task is deleted, the client is gone or the server stops.
 
-        Where the log does not answer, the stream ends, and the client asks anew.
+        If the log does not answer, the stream ends, and the client asks again.
         """
         while True:
             yield _lines(page) or b"\n"

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]*")
 
 
 def check_name(field: str, name: str) -> None:
-    """Refuse a name that stands for nothing that a Milvus can have.
+    """Refuse a name that no database or collection of a Milvus can have.
 
     Raises:
         InvalidRequestError: It does; the message names the ``field``.
@@ -20,6 +20,6 @@ def check_name(field: str, name: str) -> None:
     if name != ANY and not _NAME.fullmatch(name):
         raise InvalidRequestError(
             f"{field} has the name `{name}`, which Milvus cannot have: it begins with a "
-            "letter or _, and goes on with letters, digits, _, $ and -; `*` stands alone, "
-            "and collections of a database are named in db_collections"
+            "letter or _, followed by letters, digits, _, $ and -; `*` is used alone, and "
+            "collections of a database are named in db_collections"
         )

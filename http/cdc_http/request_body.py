@@ -1,4 +1,4 @@
-"""Request bodies: from bytes of whatever kind to a JSON value or a plain refusal."""
+"""Request bodies: from any bytes to a JSON value or a refusal in plain words."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ class ReadyzResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200, or 503 with what is missing by name."""
         readiness = self._service.readiness()
-        # What is missing has addresses and errors in it: nothing for strangers.
-        told = not readiness.ready and req.context.caller is not None
-        missing = readiness.missing if told else UNSET
+        # What is missing has addresses and errors in it, which strangers must not see.
+        shown = not readiness.ready and req.context.caller is not None
+        missing = readiness.missing if shown else UNSET
         answer = ReadyzResponse(ready=readiness.ready, missing=missing)
         write_json(resp, 200 if readiness.ready else 503, answer)

@@ -79,7 +79,7 @@ def _split(uri: str) -> SplitResult:
     if port == 0:
         raise InvalidRequestError("the milvus port is less or equal zero")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise _uri_error("goes on after the port")
+        raise _uri_error("has something behind the port")
     return parts
 
 

@@ -18,7 +18,7 @@ from cdc_http.channel import Channel
 
 
 def server_context(cert_path: str, key_path: str) -> ssl.SSLContext:
-    """Return TLS 1.2 and above with the certificate, and those it hangs on, in PEM.
+    """Return TLS 1.2 and above with a certificate chain in PEM.
 
     Raises:
         OperatorError: A file cannot be read or used.

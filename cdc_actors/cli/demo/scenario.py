@@ -87,7 +87,7 @@ class DemoScenario:
                 stack.callback(server.close)
 
     def run(self) -> bool:
-        """Go through all of it; tell whether both sides are equal at the end.
+        """Run the demo; return whether both sides are equal at the end.
 
         Raises:
             CdcError: A server does not start or has ended, one refuses, or the target

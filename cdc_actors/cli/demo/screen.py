@@ -61,7 +61,7 @@ class Screen:
 
     @contextmanager
     def step(self, label: str, *, worth: float = 0.0) -> Iterator[Step]:
-        """Show a step while it goes on; its last text and its time stay when it is done.
+        """Show a step while it runs, and afterwards its last text and its time.
 
         Nothing stays of one that took less than ``worth`` seconds, or that failed: the
         error says what it was.
