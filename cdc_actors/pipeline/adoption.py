@@ -52,7 +52,7 @@ class Adoption:
         target_names: TargetNames,
         subscriptions: Subscriptions,
     ) -> None:
-        self._spec = spec.spec
+        self._spec = spec.task
         self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels

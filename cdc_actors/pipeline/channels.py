@@ -58,7 +58,7 @@ class Channels:
         else:
             self._wal.subscribe(channel, start.position, inclusive=start.inclusive)
 
-    def see(self, position: Position) -> bool:
+    def advance_to(self, position: Position) -> bool:
         """Notice that a channel has come to a position; tell if it was there before us."""
         channel = self._channels[position.channel]
         was_behind = channel.behind
@@ -68,7 +68,7 @@ class Channels:
 
     def take(self, position: Position, change: Change | Tick) -> Window | None:
         """Put one record in order; return the window that it releases, if any."""
-        self.see(position)
+        self.advance_to(position)
         channel = self._channels[position.channel]
         window = channel.order.add(position, change)
         channel.memory.resize(channel.order.memory_cost)

@@ -39,7 +39,7 @@ class MetadataSync:
         router: Router,
         adoption: Adoption,
     ) -> None:
-        task, catalog, target = spec.spec, sources.catalog, sources.target
+        task, catalog, target = spec.task, sources.catalog, sources.target
         channels, known = sources.channels, router.collections
         self._context = context
         self._spec = spec
@@ -136,12 +136,12 @@ class MetadataSync:
 
     def _update(self, meta: CollectionMeta) -> None:
         """A collection that was selected once stays so, whatever it is called later."""
-        selected = self._spec.spec.selects(meta.database, meta.name)
+        selected = self._spec.task.selects(meta.database, meta.name)
         if meta.available and (selected or self._known.get(meta.id)):
             self._name_history.record(meta)
             self._changes.update(meta)
             self._properties.update(meta)
 
     def _update_rbac(self) -> None:
-        if self._spec.spec.enable_user_role:
+        if self._spec.task.enable_user_role:
             self._rbac.update(self._catalog.rbac())

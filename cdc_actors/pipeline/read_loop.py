@@ -47,15 +47,15 @@ class ReadLoop:
         self._spec = spec
         self._sources = sources
         self._channels = sources.channels
-        self._subscriptions = Subscriptions(context, sources, spec.spec)
+        self._subscriptions = Subscriptions(context, sources, spec.task)
         collections = CollectionTable(context, sources.channels)
-        target_names = TargetNames(spec.spec, spec.reservations, collections)
+        target_names = TargetNames(spec.task, spec.reservations, collections)
         adoption = Adoption(
             spec, sources, collections, target_names, self._subscriptions
         )
         self.router = Router(
             context,
-            spec.spec,
+            spec.task,
             sources.target,
             adoption,
             collections,
@@ -106,7 +106,7 @@ class ReadLoop:
         if budget.wait(POLL_SECONDS):
             self._read(None)
         elif not budget.at_work:
-            awaited = self.router.awaited() | self._channels.without_tick()
+            awaited = self.router.awaited_channels() | self._channels.without_tick()
             self._read(awaited or None)
 
     def _read(self, channels: Collection[str] | None) -> None:
@@ -131,7 +131,7 @@ class ReadLoop:
         self._context.release([checkpoint])
 
     def _take_request(self, position: Position, change: Change | Tick) -> None:
-        behind = self._channels.see(position)
+        behind = self._channels.advance_to(position)
         upto = Checkpoint(position, inclusive=False, tick=0)
         checkpoint = self._context.begin_checkpoint(position.channel, upto)
         self._metadata.take_request(change, checkpoint, behind=behind)

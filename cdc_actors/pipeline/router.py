@@ -74,15 +74,15 @@ class Router:
         if creation := self._adoption.restore(entry):
             self._deliver_creation(creation, ())
 
-    def awaited(self) -> set[str]:
+    def awaited_channels(self) -> set[str]:
         """Return the channels without which rows that were read cannot go on."""
         found: set[str] = set()
         for collection in self.collections:
-            found |= collection.barriers.awaited()
+            found |= collection.barriers.missing_channels()
             if collection.backlog:
                 for owner in map(self.target_names.owner, collection.waits_for):
                     if owner and (holder := self.collections.get(owner)):
-                        found |= holder.barriers.open()
+                        found |= holder.barriers.unblocked()
         return found
 
     def route(
@@ -201,7 +201,7 @@ class Router:
         if collection is None or collection.status is not Status.LIVE:
             return
         rows = tuple(c for c in run if isinstance(c, Insert | Delete))
-        if not collection.barriers.matters(channel, rows[0]):
+        if not collection.barriers.is_relevant(channel, rows[0]):
             return
         parts = (self._context.acquire(checkpoint),)
         memory = self._context.budget.hold(total_cost(rows))
@@ -226,7 +226,7 @@ class Router:
         checkpoint: PendingCheckpoint,
     ) -> None:
         collection = self.collections.get(change.collection)
-        if collection is not None and collection.barriers.matters(channel, change):
+        if collection is not None and collection.barriers.is_relevant(channel, change):
             step = BarrierOperation(change, (self._context.acquire(checkpoint),))
             self.deliver(collection, *collection.barriers.add(channel, step))
 

@@ -24,7 +24,7 @@ class RunSpec:
     """
 
     source: SourceConfig
-    spec: TaskSpec
+    task: TaskSpec
     token: str = field(repr=False)
     reservations: TaskReservations
     databases: Mapping[str, bool]

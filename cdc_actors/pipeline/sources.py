@@ -66,7 +66,7 @@ class Servers:
 
 
 SERVERS = Servers(
-    target=lambda spec, run: connect(spec.spec.target, spec.token, run.cancelled),
+    target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
     log=lambda spec, run: open_reader(spec.source, run.prefetch),
     catalog=lambda spec: Catalog(spec.source.etcd),
     refuse_source=lambda target, spec, known: refuse_source(target, spec.source, known),

@@ -56,28 +56,28 @@ class ShardBarriers:
     def __init__(self, applied: Mapping[str, int]) -> None:
         """Begin with each channel applied up to a tick from before."""
         self._applied = dict(applied)
-        self._lanes: dict[str, deque[RowChunk | BarrierOperation]] = {
+        self._queues: dict[str, deque[RowChunk | BarrierOperation]] = {
             c: deque() for c in applied
         }
-        self._said: dict[str, set[Dropped]] = {c: set() for c in applied}
+        self._seen_drops: dict[str, set[Dropped]] = {c: set() for c in applied}
 
-    def matters(self, channel: str, change: Insert | Delete | Barrier) -> bool:
+    def is_relevant(self, channel: str, change: Insert | Delete | Barrier) -> bool:
         """Tell whether ``channel`` has not dropped yet what a change is about.
 
         What does not matter is not to be added.
         """
-        said = self._said[channel]
-        if (change.collection, None) in said:
+        seen_drops = self._seen_drops[channel]
+        if (change.collection, None) in seen_drops:
             return False
-        return not isinstance(change, Barrier) or _dropped(change) not in said
+        return not isinstance(change, Barrier) or _dropped(change) not in seen_drops
 
     def add(
         self, channel: str, item: RowChunk | BarrierOperation
     ) -> list[RowChunk | BarrierOperation]:
         """Take the next item of ``channel``; return what may go on now, in order."""
         if isinstance(item, BarrierOperation):
-            self._said[channel].add(_dropped(item.operation))
-        self._lanes[channel].append(item)
+            self._seen_drops[channel].add(_dropped(item.operation))
+        self._queues[channel].append(item)
         ready: list[RowChunk | BarrierOperation] = []
         while self._advance(ready):
             pass
@@ -85,24 +85,24 @@ class ShardBarriers:
 
     def waiting(self) -> list[RowChunk | BarrierOperation]:
         """Return what has been taken and may not go on yet."""
-        return [item for lane in self._lanes.values() for item in lane]
+        return [item for queue in self._queues.values() for item in queue]
 
-    def awaited(self) -> set[str]:
+    def missing_channels(self) -> set[str]:
         """Return the channels that have to come to the barrier others wait at."""
-        first = self._first_step()
+        first = self._first_barrier()
         if first is None:
             return set()
-        return self.open() - {c for c in self._lanes if self._passed(c, first)}
+        return self.unblocked() - {c for c in self._queues if self._is_past(c, first)}
 
-    def open(self) -> set[str]:
+    def unblocked(self) -> set[str]:
         """Return the channels that wait at no barrier."""
-        return {channel for channel, lane in self._lanes.items() if not lane}
+        return {channel for channel, queue in self._queues.items() if not queue}
 
     def _advance(self, ready: list[RowChunk | BarrierOperation]) -> bool:
         moved = False
-        for lane in self._lanes.values():
-            while lane and isinstance(lane[0], RowChunk):
-                ready.append(lane.popleft())
+        for queue in self._queues.values():
+            while queue and isinstance(queue[0], RowChunk):
+                ready.append(queue.popleft())
                 moved = True
         return self._join(ready) or moved
 
@@ -111,27 +111,31 @@ class ShardBarriers:
 
         A partition goes before its collection, whichever way the channels say it.
         """
-        first = self._first_step()
+        first = self._first_barrier()
         if first is None:
             return False
-        here = [c for c, lane in self._lanes.items() if lane and _same(lane[0], first)]
-        if any(not self._passed(c, first) for c in self._lanes if c not in here):
+        here = [
+            c for c, queue in self._queues.items() if queue and _same(queue[0], first)
+        ]
+        if any(not self._is_past(c, first) for c in self._queues if c not in here):
             return False
-        joined = [self._lanes[channel].popleft() for channel in here]
+        joined = [self._queues[channel].popleft() for channel in here]
         checkpoints = tuple(
             checkpoint for step in joined for checkpoint in step.checkpoints
         )
         ready.append(BarrierOperation(first.operation, checkpoints))
         return True
 
-    def _first_step(self) -> BarrierOperation | None:
-        waiting = [lane[0] for lane in self._lanes.values() if lane]
+    def _first_barrier(self) -> BarrierOperation | None:
+        waiting = [queue[0] for queue in self._queues.values() if queue]
         steps = [step for step in waiting if isinstance(step, BarrierOperation)]
         return min(steps, key=_rank, default=None)
 
-    def _passed(self, channel: str, step: BarrierOperation) -> bool:
+    def _is_past(self, channel: str, step: BarrierOperation) -> bool:
         collection, partition = _dropped(step.operation)
-        ended = partition is not None and (collection, None) in self._said[channel]
+        ended = (
+            partition is not None and (collection, None) in self._seen_drops[channel]
+        )
         return ended or self._applied[channel] >= step.operation.timestamp
 
 

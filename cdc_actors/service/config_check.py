@@ -6,6 +6,7 @@ import os
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import PositionLostError, TransientError
@@ -18,11 +19,13 @@ from cdc_actors.service.source_checks import (
 from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader, queue_of
+from cdc_actors.source.wal.beginnings import lost_starts
 from cdc_actors.store.secrets import SecretBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from cdc_actors.changes import Position
     from cdc_actors.config import Config, SourceConfig
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.source.wal import WalReader
@@ -91,7 +94,9 @@ def _channels(source: SourceConfig) -> str:
                 f"not in the message queue: {_some(missing)}; is it the queue of "
                 "this source?"
             )
-        lost = [f"{c.database}.{c.name}" for c in found if not _is_whole(reader, c)]
+        starts = [(meta, _starts(reader, meta)) for meta in found]
+        gone = lost_starts(reader, chain.from_iterable(own for _, own in starts))
+    lost = [f"{c.database}.{c.name}" for c, own in starts if gone.intersection(own)]
     if lost:
         raise PositionLostError(
             f"the log no longer holds the beginning of {_some(lost)}: a new task would "
@@ -100,9 +105,8 @@ def _channels(source: SourceConfig) -> str:
     return f"{len(channels)} in use; the log holds every collection's beginning"
 
 
-def _is_whole(reader: WalReader, meta: CollectionMeta) -> bool:
-    starts = meta.start_positions.items()
-    return all(reader.holds(reader.position(channel, id_)) for channel, id_ in starts)
+def _starts(reader: WalReader, meta: CollectionMeta) -> list[Position]:
+    return [reader.position(each, id_) for each, id_ in meta.start_positions.items()]
 
 
 def _some(names: Iterable[str]) -> str:

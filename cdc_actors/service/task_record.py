@@ -139,7 +139,7 @@ class TaskRecord:
         task = self.task
         return RunSpec(
             source=source,
-            spec=task.spec,
+            task=task.spec,
             token=self._stores.secrets.decrypt(task.secret),
             reservations=reservations,
             databases=task.databases,

@@ -127,7 +127,7 @@ class Pipeline:
         task = self.task.task
         return RunSpec(
             source=SourceConfig(replicate_chan=REQUESTS),
-            spec=task.spec,
+            task=task.spec,
             token="",
             reservations=self.reservations.of(task.task_id, "target"),
             databases=task.databases,
