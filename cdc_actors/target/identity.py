@@ -3,8 +3,9 @@
 No request of a Milvus (2.2 to 2.5) returns an identity of the cluster. What every proxy
 of one returns alike, and no other Milvus does, are its components with their addresses
 and the times at which they started, to the nanosecond (``GetMetrics`` of the kind
-``system_info``; seen with 2.3.5). Collections have ids of a cluster's own clock, so that
-they differ as well; but a Milvus that was restored from a copy of another has the same.
+``system_info``; seen with 2.2.16 and 2.3.5). Collections have ids of a cluster's own clock,
+so that they differ as well; but a Milvus that was restored from a copy of another has the
+same.
 """
 
 from __future__ import annotations
