@@ -148,6 +148,9 @@ def survive(
         assert cdc.request("pause", task_id=task)[0] == 503
         assert cdc.get(task)["state"] == "Running"
         assert cdc.probe("/livez")[0] == 200
+        status, ready = cdc.probe("/readyz")
+        assert status == 503
+        assert "the event log cannot answer" in ready["missing"]["tasks"]
         books.insert(range(3, 6))
         wait_until(lambda: says_why(cdc, task), "its health says why", 60)
         # More than the first retry, which finds the store as it was.
