@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import random
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
 
 _WITHOUT_SERVERS = ("tests/unit", "tests/property")
 _MEMORY_OF_A_WORKER = 2 << 30
@@ -58,36 +63,39 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return max(1, min(2 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))
 
 
-@pytest.hookimpl(tryfirst=True)
+class _Scheduler(LoadScopeScheduling):
+    """Gives a worker what is next; what needs an expensive server stays on one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _server(nodeid) or nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduler:
+    """Replace the one that ``--dist`` names: xdist's own groups need an older pytest."""
+    return _Scheduler(config, log)
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out what is marked as thorough; put what takes long at the head.
-
-    What needs a server that is expensive to start stays together: one worker starts it,
-    for all of them.
-    """
+    """Leave out what is marked as thorough; put what takes long at the head."""
     if not config.getoption("--thorough"):
         left_out = [item for item in items if item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_turn)
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the server that an item and others need, as its name says; empty for none."""
-    name = item.nodeid.lower()
-    return next((group for group in _EXPENSIVE if group in name), "")
+def _server(nodeid: str) -> str:
+    """Return the expensive server that a test's name tells of; empty for none."""
+    return next((each for each in _EXPENSIVE if each in nodeid.lower()), "")
 
 
 def _turn(item: pytest.Item) -> tuple[int, int]:
     """Return a key by which what takes long comes first, and the shortest last."""
     folder = item.nodeid.split("/")[1]
     turn = _FOLDERS.index(folder) if folder in _FOLDERS else len(_FOLDERS)
-    if folder in _BROKERS_IN and _group(item) in {"pulsar", "kafka"}:
+    if folder in _BROKERS_IN and _server(item.nodeid) in {"pulsar", "kafka"}:
         turn = -1
     # Pulsar may miss its own bookie once more, soon after a start that followed a kill.
     return turn, int(item.name == "test_the_queue_restarts[pulsar]")
