@@ -29,7 +29,7 @@ from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.embedded.pulsar import EmbeddedPulsar
 from cdc_actors.grpc_common import NO_KEEPALIVE
-from tests.support.cdc import Cdc, wait_until
+from tests.support.cdc import PROGRAM, Cdc, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,7 +261,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         source = open_source(stack, folder, args.mq)
         target = stack.enter_context(kinds[args.target](folder / "target"))
-        cdc = stack.enter_context(Cdc(folder / "cdc", source))
+        cdc = stack.enter_context(Cdc(folder / "cdc", source, program=PROGRAM))
         clients = [
             MilvusClient(
                 server.uri, timeout=120, dedicated=True, grpc_options=NO_KEEPALIVE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pymilvus import DataType, MilvusClient
 
 from tests.support.books import TIMEOUT, wait_keys
-from tests.support.cdc import Cdc, wait_until
+from tests.support.cdc import PROGRAM, Cdc, wait_until
 from tests.support.proxy import TcpProxy
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def test_target_that_has_stopped_does_not_fill_the_memory(
     large(client)
     with (
         TcpProxy(target_milvus.ports["api"]) as way,
-        Cdc(tmp_path, source, settings=f"maxMemoryBytes: {CEILING}") as cdc,
+        Cdc(
+            tmp_path, source, settings=f"maxMemoryBytes: {CEILING}", program=PROGRAM
+        ) as cdc,
     ):
         task = cdc.create(f"http://127.0.0.1:{way.port}")
         wait_until(lambda: "large" in milvus.list_collections(), "it is created", 60)

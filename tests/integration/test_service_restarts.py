@@ -12,7 +12,7 @@ import pytest
 
 from cdc_actors.store.event_log import TaskLog
 from tests.support.books import Books, keys, wait_equal, wait_keys
-from tests.support.cdc import Cdc, wait_until
+from tests.support.cdc import PROGRAM, Cdc, wait_until
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
@@ -242,7 +242,10 @@ def test_sigterm_ends_in_good_order(
 
 def test_second_sigterm_leaves_at_once(source: EmbeddedMilvus, tmp_path: Path) -> None:
     """A second SIGTERM while a request still holds up the stop ends the process."""
-    with Cdc(tmp_path, source) as cdc, socket.create_server(("127.0.0.1", 0)) as silent:
+    with (
+        Cdc(tmp_path, source, program=PROGRAM) as cdc,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
         uri = "http://{}:{}".format(*silent.getsockname())
         param = {"uri": uri, "connect_timeout": 60}
         infos = [{"name": "*"}]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cdc_actors.embedded.ports import PortBlock
+from tests.support.forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ sourceConfig:
   {queue}
 """
 
+PROGRAM = ("-m", "cdc_actors")
+"""The service as its users start it."""
+
 
 class Cdc:
     """One service in a folder; may be killed and started again as often as a test likes.
@@ -43,9 +47,13 @@ class Cdc:
         *,
         store: str | None = None,
         settings: str = "",
-        program: Sequence[str] = ("-m", "cdc_actors"),
+        program: Sequence[str] = (),
     ) -> None:
-        """``settings`` are further lines of the configuration; ``program`` is what runs."""
+        """``settings`` are further lines of the configuration.
+
+        ``program`` is what Python runs, such as ``PROGRAM``; otherwise a process is forked
+        that has imported it all.
+        """
         self._program = program
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -63,7 +71,7 @@ class Cdc:
             )
             + settings
         )
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen | Forked | None = None
         self.token: str | None = None
 
     def __enter__(self) -> Self:
@@ -85,18 +93,20 @@ class Cdc:
 
     def launch(self) -> None:
         """Start the process."""
+        arguments = ["serve", "--config", str(self.config)]
+        env = {**os.environ, "PYTHONWARNINGS": "default"}
+        if self._program:
+            self.process = self._started([*self._program, *arguments], env)
+        else:
+            self.process = Forked(arguments, self.log, env, self.folder)
+
+    def _started(self, arguments: list[str], env: dict[str, str]) -> subprocess.Popen:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *self._program,
-                    "serve",
-                    "--config",
-                    str(self.config),
-                ],
+            return subprocess.Popen(
+                [sys.executable, *arguments],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONWARNINGS": "default"},
+                env=env,
                 cwd=self.folder,
             )
 
