@@ -53,8 +53,14 @@ class FakeCatalog:
             self._untold.add(meta.id)
 
     def remove(self, collection_id: int) -> None:
-        """Hold a collection no longer: its drop is done."""
+        """Hold a collection and its aliases no longer: its drop is done."""
         with self._lock:
+            owned = {
+                a for a, m in self._aliases.items() if m.collection_id == collection_id
+            }
+            for alias in owned:
+                del self._aliases[alias]
+            self._untold_aliases |= bool(owned)
             del self._collections[collection_id]
             self._untold.add(collection_id)
 

@@ -170,6 +170,9 @@ class FakeTarget:
         if old not in self.collections:
             raise OperationRefusedError("collection not found", _NOT_FOUND)
         self.collections[new] = self.collections.pop(old)
+        for alias, name in self.aliases.items():
+            if (alias[0], name) == old:
+                self.aliases[alias] = new[1]
         self.collections[new].schema.name = request.newName
         self.asked.append(f"rename {request.oldName} {request.newName}")
 

@@ -16,6 +16,7 @@ from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
 
 NAMES = ("books", "novels", "papers")
+ALIASES = ("new", "old")
 PARTITIONS = ("_default", "p")
 ATTEMPTS = 5
 
@@ -34,6 +35,7 @@ class Replication(RuleBasedStateMachine):
         self.metas = {}
         self.rows = {}
         self.partitions = {}
+        self.aliases = {}
         self.pipeline.start()
 
     # What clients do at the source.
@@ -87,6 +89,7 @@ class Replication(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.metas)))
         self.source.drop(self.metas.pop(name))
         del self.rows[name], self.partitions[name]
+        self.aliases = {a: owner for a, owner in self.aliases.items() if owner != name}
 
     @precondition(lambda self: self.metas)
     @rule(data=st.data(), new=st.sampled_from(NAMES))
@@ -97,6 +100,21 @@ class Replication(RuleBasedStateMachine):
             self.source.rename(self.metas[old], new)
             for each in (self.metas, self.rows, self.partitions):
                 each[new] = each.pop(old)
+            self.aliases = {a: new if o == old else o for a, o in self.aliases.items()}
+
+    @precondition(lambda self: self.metas)
+    @rule(data=st.data(), alias=st.sampled_from(ALIASES))
+    def point(self, data: st.DataObject, alias: str) -> None:
+        """Let an alias stand for a collection, whatever it stood for."""
+        self.aliases[alias] = data.draw(st.sampled_from(sorted(self.metas)))
+        self.source.point(alias, self.metas[self.aliases[alias]])
+
+    @precondition(lambda self: self.aliases)
+    @rule()
+    def drop_alias(self) -> None:
+        """Drop an alias."""
+        alias, _ = self.aliases.popitem()
+        self.source.point(alias, None)
 
     # What the log and the watch do.
 
@@ -156,24 +174,28 @@ class Replication(RuleBasedStateMachine):
             self.recovering(self.pipeline.wait_for_steps)
             self.source.tick()
             self.recovering(self.pipeline.settle)
-            self.wait_for({n: dict.fromkeys(rows, 1) for n, rows in self.rows.items()})
+            self.wait_for_equality()
             self.pipeline.wait_until(lambda: self.pipeline.memory.used == 0)
         finally:
             self.pipeline.__exit__(None, None, None)
 
-    def wait_for(self, expected: dict[str, dict[int, int]]) -> None:
+    def wait_for_equality(self) -> None:
         """Wait until the target has what the source has."""
+        rows = {n: dict.fromkeys(keys, 1) for n, keys in self.rows.items()}
+        expected = rows, self.aliases
         try:
             self.pipeline.wait_until(lambda: self.found() == expected)
         except AssertionError:
             assert self.found() == expected  # Says what the difference is.
             raise
 
-    def found(self) -> dict[str, dict[int, int]]:
-        """Return the target's rows by collection."""
+    def found(self) -> tuple[dict[str, dict[int, int]], dict[str, str]]:
+        """Return the target's rows by collection, and what its aliases stand for."""
         with self.target.changed:
             names = [name for _, name in self.target.collections]
-            return {name: self.target.rows(name) for name in names}
+            rows = {name: self.target.rows(name) for name in names}
+            aliases = {alias: name for (_, alias), name in self.target.aliases.items()}
+            return rows, aliases
 
 
 Replication.TestCase.settings = settings(
