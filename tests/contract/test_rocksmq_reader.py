@@ -191,7 +191,7 @@ def test_nothing_is_written_at_the_source(
 
 READ_FOR_EVER = """
 import sys
-from cdc_actors.source.wal.rocksmq import RocksReader
+from cdc_actors.source.wal.rocksmq.reader import RocksReader
 reader = RocksReader(sys.argv[1])
 reader.subscribe(sys.argv[2], None)
 print(len(reader.poll(30)), flush=True)
