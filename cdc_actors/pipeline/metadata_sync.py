@@ -40,24 +40,24 @@ class MetadataSync:
         adoption: Adoption,
     ) -> None:
         task, catalog, target = spec.task, sources.catalog, sources.target
-        channels, known = sources.channels, router.collections
+        channels, collections = sources.channels, router.collections
         self._context = context
         self._spec = spec
-        self._known = known
+        self._collections = collections
         self._adoption = adoption
         self._catalog = catalog
         self._watch = sources.watch
         self._name_history = names = NameHistory()
         self._pending = pending = PendingOperations(context, router, channels)
-        self._indexes_and_loads = searchable = IndexesAndLoads(
-            known, pending, channels, catalog, spec.source.replicate_chan
+        self._indexes_and_loads = loads = IndexesAndLoads(
+            collections, pending, channels, catalog, spec.source.replicate_chan
         )
-        self._requests = ClientRequests(context, searchable, catalog, names, task)
-        self._changes = CollectionChanges(
-            context, known, pending, catalog, searchable, task
+        self._requests = ClientRequests(context, loads, catalog, names, task)
+        self._collection_changes = CollectionChanges(
+            context, collections, pending, catalog, loads, task
         )
         self._databases = Databases(
-            context, known, router.target_names, target, task, spec.databases
+            context, collections, router.target_names, target, task, spec.databases
         )
         self._properties = Properties(context, spec.source, router, self._pending)
         self._rbac = RbacSync(context, target, task, spec.rbac_rules, spec.passwords)
@@ -66,14 +66,14 @@ class MetadataSync:
         """Go on from what earlier runs did; find out what happened since."""
         for entry in self._spec.entries:
             self._name_history.register(entry)
-        self._changes.restore(self._spec.entries, self._spec.aliases)
+        self._collection_changes.restore(self._spec.entries, self._spec.aliases)
         self._databases.update(snapshot.databases.values())
         self._adoption.adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
             self._update(meta)
-        self._known.settle_all(snapshot.collections)
-        self._changes.update_aliases(snapshot.aliases)
-        self._changes.update_imports(snapshot.imports)
+        self._collections.settle_all(snapshot.collections)
+        self._collection_changes.update_aliases(snapshot.aliases)
+        self._collection_changes.update_imports(snapshot.imports)
         self._update_rbac()
 
     def follow(self) -> None:
@@ -83,9 +83,9 @@ class MetadataSync:
             self._databases.update(self._catalog.databases())
         self._update_changed(changes.collections)
         if changes.aliases:
-            self._changes.update_aliases(self._catalog.aliases())
+            self._collection_changes.update_aliases(self._catalog.aliases())
         if changes.imports:
-            self._changes.update_imports(self._catalog.imports())
+            self._collection_changes.update_imports(self._catalog.imports())
         if changes.rbac:
             self._update_rbac()
 
@@ -103,7 +103,7 @@ class MetadataSync:
         """Do what has come to be due, as far as the log has been read."""
         self._databases.advance()
         self._pending.advance()
-        self._changes.advance()
+        self._collection_changes.advance()
         self._properties.advance()
         self._forget_gone()
 
@@ -117,29 +117,29 @@ class MetadataSync:
 
     def _forget_gone(self) -> None:
         """Keep nothing of collections that are gone, now that nothing waits for them."""
-        for collection_id in self._known.forget_gone():
+        for collection_id in self._collections.forget_gone():
             self._name_history.forget(collection_id)
-            self._changes.forget(collection_id)
+            self._collection_changes.forget(collection_id)
             self._indexes_and_loads.forget(collection_id)
             self._properties.forget(collection_id)
 
     def _update_changed(self, changed: frozenset[int]) -> None:
-        gone = {i for i in changed if self._known.status(i) is Status.GONE}
+        gone = {i for i in changed if self._collections.status(i) is Status.GONE}
         self._catalog.forget(gone)
         wanted = sorted(changed - gone)
         found = self._catalog.collections(wanted)
         for collection_id in wanted:
             meta = found.get(collection_id)
-            if not self._known.settle(collection_id, meta) and meta is not None:
+            if not self._collections.settle(collection_id, meta) and meta is not None:
                 self._adoption.adopt([meta], f"collection {meta.name} is new")
                 self._update(meta)
 
     def _update(self, meta: CollectionMeta) -> None:
         """A collection that was selected once stays so, whatever it is called later."""
         selected = self._spec.task.selects(meta.database, meta.name)
-        if meta.available and (selected or self._known.get(meta.id)):
+        if meta.available and (selected or self._collections.get(meta.id)):
             self._name_history.record(meta)
-            self._changes.update(meta)
+            self._collection_changes.update(meta)
             self._properties.update(meta)
 
     def _update_rbac(self) -> None:

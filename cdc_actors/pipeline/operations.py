@@ -105,6 +105,8 @@ class CollectionOperations:
                 self._drop(work)
             case BarrierOperation(operation=DropPartition() as drop):
                 self._drop_partition(drop)
+            case _:
+                raise TypeError(f"nobody knows how to apply {work!r}")
 
     def skip(self, work: OperationWork) -> None:
         """Do only what gives up a name: no old rows stay, and it is free.

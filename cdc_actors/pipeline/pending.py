@@ -136,7 +136,7 @@ class PendingOperations:
         is_free = self._target_names.try_reserve(collection, work)
         if is_free:
             self._out_of_cycle.discard(collection.entry.collection_id)
-            self._router.start(collection, work)
+            self._router.deliver_operation(collection, work)
         return is_free
 
     def _break_rename_cycle(self) -> None:
@@ -151,7 +151,7 @@ class PendingOperations:
                 database, name = collection.entry.database, collection.entry.name
                 detail = RenameDetail((database, f"{name}_{owner}"))
                 between = CatalogOperation(RENAME_COLLECTION, work.timestamp, detail)
-                self._router.start(collection, between)
+                self._router.deliver_operation(collection, between)
                 return
 
     def _held_up_renames(self) -> list[tuple[int, Rename]]:

@@ -94,11 +94,11 @@ class Router:
         may_exist: bool,
     ) -> None:
         """Give every change of a window to its collection, with ``checkpoint``."""
-        for key, run in groupby(window.changes, key=_run_key):
+        for key, group in groupby(window.changes, key=_group_key):
             if isinstance(key, int):
-                self._route_rows(channel, key, run, checkpoint, may_exist=may_exist)
+                self._route_rows(channel, key, group, checkpoint, may_exist=may_exist)
                 continue
-            for change in run:
+            for change in group:
                 self._route_operation(channel, change, checkpoint)
 
     def deliver(self, collection: Collection, *items: Work) -> None:
@@ -111,9 +111,9 @@ class Router:
             if collection.queue.put(item):
                 self._applier(collection).tell(WorkArrived())
 
-    def start(self, collection: Collection, work: CatalogOperation) -> None:
+    def deliver_operation(self, collection: Collection, work: CatalogOperation) -> None:
         """Deliver an operation of the catalog's; the name that it gives is on its way."""
-        self.target_names.start(collection, work)
+        self.target_names.note_under_way(collection, work)
         self.deliver(collection, work)
 
     def hear(self, message: Any) -> None:
@@ -129,6 +129,8 @@ class Router:
                 self._alias_moved(alias, collection_id)
             case CollectionSuspended(collection_id):
                 self.collections.suspend(collection_id)
+            case _:
+                raise TypeError(f"an applier reports {message!r}")
 
     def _dropped(self, collection_id: int) -> None:
         """Let those go on that want the names of a collection which is dropped."""
@@ -156,7 +158,7 @@ class Router:
         """Exclude those that want the name of a collection which the target keeps."""
         if collection := self.collections.get(collection_id):
             collection.keeps_name = True
-        self.target_names.rename_refused(collection_id)
+        self.target_names.withdraw_names(collection_id)
         self._free(collection_id)
         for other in self.collections:
             if collection_id in other.waits_for:
@@ -191,7 +193,7 @@ class Router:
         self,
         channel: str,
         collection_id: int,
-        run: Iterable[Change],
+        group: Iterable[Change],
         checkpoint: PendingCheckpoint,
         *,
         may_exist: bool,
@@ -200,7 +202,7 @@ class Router:
         collection = self.collections.get(collection_id)
         if collection is None or collection.status is not Status.LIVE:
             return
-        rows = tuple(c for c in run if isinstance(c, Insert | Delete))
+        rows = tuple(c for c in group if isinstance(c, Insert | Delete))
         if not collection.barriers.is_relevant(channel, rows[0]):
             return
         parts = (self._context.acquire(checkpoint),)
@@ -258,6 +260,6 @@ class Router:
         return collection.applier
 
 
-def _run_key(change: Change) -> int | None:
+def _group_key(change: Change) -> int | None:
     """Rows of one collection go together; everything else stands alone."""
     return change.collection if isinstance(change, Insert | Delete) else None

@@ -57,5 +57,6 @@ class SendHorizon:
         moved = {c: at for c, at in ahead.items() if at > self._horizons.get(c, 0)}
         self._context.record(AdvanceSendHorizons(self._context.run_number, moved))
         self._horizons |= moved
+        # A clean end of the run takes the horizons of all these back to what was sent.
         for each in moved:
             self._context.note_sent(each, 0)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class TargetNames:
     """The names that one run has at the target. The reader's thread.
 
-    ``_pending_names`` and ``_pending_aliases`` are names that a collection is about to get
-    as its own, or as an alias: an operation that gives it is under way.
+    ``_names_under_way`` and ``_aliases_under_way`` are names that a collection is about
+    to get as its own, or as an alias: an operation that gives it is under way.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class TargetNames:
         self._spec = spec
         self._reservations = reservations
         self._collections = collections
-        self._pending_names: dict[FullName, int] = {}
-        self._pending_aliases: dict[FullName, int] = {}
+        self._names_under_way: dict[FullName, int] = {}
+        self._aliases_under_way: dict[FullName, int] = {}
         self._aliases: dict[FullName, int] = {}
 
     def restore(self, aliases: Mapping[FullName, int]) -> None:
@@ -47,7 +47,7 @@ class TargetNames:
         for collection in self._collections:
             if begun := collection.entry.renaming:
                 name = self._spec.target_name(*begun.new_name)
-                self._pending_names[name] = collection.entry.collection_id
+                self._names_under_way[name] = collection.entry.collection_id
 
     def target_name(self, entry: CollectionEntry) -> FullName:
         """Return what the target calls a collection."""
@@ -78,17 +78,17 @@ class TargetNames:
         """
         name = self.target_name(entry)
         found: set[int | FullName] = {c.entry.collection_id for c in self.named(name)}
-        if name in self._pending_names:
-            found.add(self._pending_names[name])
+        if name in self._names_under_way:
+            found.add(self._names_under_way[name])
         found.discard(entry.collection_id)
-        is_alias = name in self._aliases or name in self._pending_aliases
+        is_alias = name in self._aliases or name in self._aliases_under_way
         return found | {name} if is_alias else found
 
     def owner(self, holder: int | FullName) -> int | None:
         """Return the collection behind what ``holders`` returned."""
         if isinstance(holder, int):
             return holder
-        return self._aliases.get(holder, self._pending_aliases.get(holder))
+        return self._aliases.get(holder, self._aliases_under_way.get(holder))
 
     def try_reserve(self, collection: Collection, work: CatalogOperation) -> bool:
         """Reserve the name at the target that a rename gives; tell whether it is free.
@@ -101,7 +101,10 @@ class TargetNames:
         if name is None:
             return True
         own = collection.entry.collection_id
-        if name in self._pending_aliases or self._pending_names.get(name, own) != own:
+        if (
+            name in self._aliases_under_way
+            or self._names_under_way.get(name, own) != own
+        ):
             return False
         if self.holder_for(collection, work) is not None:
             return False
@@ -132,29 +135,29 @@ class TargetNames:
         holder = self._collections.get(self.holder_for(collection, work) or 0)
         return holder is not None and holder.entry.created > work.timestamp
 
-    def start(self, collection: Collection, work: CatalogOperation) -> None:
+    def note_under_way(self, collection: Collection, work: CatalogOperation) -> None:
         """Know that an operation that gives a name, or an alias, is under way."""
         name = self._name_of(collection, work)
         if name is not None:
             is_alias = isinstance(work.detail, AliasDetail)
-            pending = self._pending_aliases if is_alias else self._pending_names
+            pending = self._aliases_under_way if is_alias else self._names_under_way
             pending[name] = collection.entry.collection_id
 
     def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
         """Know that a collection has the name that it was about to get."""
-        self._pending_names.pop(self.target_name(now), None)
+        self._names_under_way.pop(self.target_name(now), None)
         self._release(self.target_name(earlier))
 
     def dropped(self, entry: CollectionEntry) -> None:
         """Leave to others the names of a collection that is dropped."""
-        self.rename_refused(entry.collection_id)
+        self.withdraw_names(entry.collection_id)
         self._release(self.target_name(entry))
 
-    def rename_refused(self, collection_id: int) -> None:
+    def withdraw_names(self, collection_id: int) -> None:
         """Know that a collection does not get another name any more."""
-        pending = self._pending_names.items()
+        pending = self._names_under_way.items()
         for name in [name for name, owner in pending if owner == collection_id]:
-            del self._pending_names[name]
+            del self._names_under_way[name]
             self._release(name)
 
     def _release(self, name: FullName) -> None:
@@ -164,7 +167,7 @@ class TargetNames:
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias stands for now; None is for nothing."""
-        self._pending_aliases.pop(alias, None)
+        self._aliases_under_way.pop(alias, None)
         if collection_id is None:
             self._aliases.pop(alias, None)
         else:
@@ -172,7 +175,7 @@ class TargetNames:
 
     def aliases_of(self, collection_id: int) -> list[FullName]:
         """Return the aliases that stand for a collection, and not soon for another."""
-        settled = self._aliases.keys() - self._pending_aliases.keys()
+        settled = self._aliases.keys() - self._aliases_under_way.keys()
         return [alias for alias in settled if self._aliases[alias] == collection_id]
 
     def collection_of_alias(self, database: str, alias: str) -> Collection | None:

@@ -64,7 +64,7 @@ class ShardBarriers:
     def is_relevant(self, channel: str, change: Insert | Delete | Barrier) -> bool:
         """Tell whether ``channel`` has not dropped yet what a change is about.
 
-        What does not matter is not to be added.
+        What is not relevant is not to be added.
         """
         seen_drops = self._seen_drops[channel]
         if (change.collection, None) in seen_drops:

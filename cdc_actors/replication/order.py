@@ -58,7 +58,7 @@ class ChannelOrder:
         self._applied = applied
         self._tick = applied
         self._held: list[_Held] = []
-        self._weight = 0
+        self._memory_cost = 0
 
     @property
     def tick(self) -> int:
@@ -68,7 +68,7 @@ class ChannelOrder:
     @property
     def memory_cost(self) -> int:
         """How many bytes the changes take that are held."""
-        return self._weight
+        return self._memory_cost
 
     def add(self, position: Position, change: Change | Tick) -> Window | None:
         """Take the next record of the channel; return what it releases, if anything."""
@@ -77,7 +77,7 @@ class ChannelOrder:
         if change.timestamp <= self._applied:
             return None
         self._held.append(_Held(position, change))
-        self._weight += memory_cost(change)
+        self._memory_cost += memory_cost(change)
         if isinstance(change, DropCollection):
             return self._close(position, change.collection)
         return None
@@ -98,7 +98,7 @@ class ChannelOrder:
         changes = tuple(
             held.change for held in sorted(ready, key=lambda held: held.rank)
         )
-        self._weight -= total_cost(changes)
+        self._memory_cost -= total_cost(changes)
         if self._held:
             checkpoint = Checkpoint(self._held[0].position, True, self._tick)
         else:

@@ -81,7 +81,7 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspend:
+class StoreLost:
     """To the supervisor: the store is not ours any more; end all work, write nothing."""
 
     reason: str

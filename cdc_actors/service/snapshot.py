@@ -18,7 +18,7 @@ class TaskSnapshot:
     """A task at one moment, as its actor knew it. Made of references, so that it is small.
 
     ``task`` is never changed once it is here: its actor replaces it. ``confirmed`` is a
-    hybrid timestamp, and ``unpersisted_failure`` one that the event log did not take.
+    hybrid timestamp, ``unpersisted_failure`` one newer than the log's: see ``TaskRecord``.
     ``unreadable`` says why the log's events stop making sense after those in ``task``.
     """
 

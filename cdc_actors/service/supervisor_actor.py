@@ -38,7 +38,7 @@ from cdc_actors.service.messages import (
     ResumeTask,
     SaveCreated,
     Shutdown,
-    Suspend,
+    StoreLost,
     TaskEnded,
     TaskLoaded,
     TaskReported,
@@ -107,7 +107,7 @@ class Supervisor(pykka.ThreadingActor):
         self._tasks: dict[str, _Known] = {}
         self._reservations = NameReservations()
         self._closed = _READING
-        self._suspended = False
+        self._store_lost = False
 
     def on_receive(self, message: Any) -> Any:
         """Answer a request, or hear of a task. Runs in the actor's own thread."""
@@ -126,8 +126,8 @@ class Supervisor(pykka.ThreadingActor):
                 self._on_rebuilt()
             case CheckTasks():
                 self._check_tasks()
-            case Suspend():
-                self._suspend(message.reason)
+            case StoreLost():
+                self._on_store_lost(message.reason)
             case Shutdown():
                 return self._shut_down()
             case _:
@@ -136,7 +136,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _request(self, message: Any) -> Any:
         reads = isinstance(message, ListTasks | GetTask)
-        if self._closed and not (self._suspended and reads):
+        if self._closed and not (self._store_lost and reads):
             raise UnavailableError(self._closed)
         match message:
             case CreateTask():
@@ -150,6 +150,8 @@ class Supervisor(pykka.ThreadingActor):
                 text = f"not found the task, task_id: {message.task_id}"
                 known = self._find(message.task_id, text)
                 return self._actor_of(known).ask(message, block=False)
+            case _:
+                raise TypeError(f"the supervisor is asked for {message!r}")
 
     def _create(self, message: CreateTask) -> pykka.Future[str]:
         earlier = self._tasks.get(message.task_id or "")
@@ -248,7 +250,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _on_report(self, snapshot: TaskSnapshot) -> None:
         known = self._tasks.get(snapshot.task.task_id)
-        if known is not None and not self._suspended:
+        if known is not None and not self._store_lost:
             known.snapshot, known.exists = snapshot, True
             mark = (snapshot.confirmed, snapshot.rows, status_of(snapshot))
             known.monitor.update(mark, time.time())
@@ -258,7 +260,7 @@ class Supervisor(pykka.ThreadingActor):
 
     def _check_tasks(self) -> None:
         """Notice task actors that died: Pykka tells nobody of a death."""
-        if self._suspended or self._closed == _STOPPING:
+        if self._store_lost or self._closed == _STOPPING:
             return
         for task_id, known in self._tasks.items():
             if known.ref and not known.ref.is_alive() and known.restart_at is None:
@@ -279,9 +281,9 @@ class Supervisor(pykka.ThreadingActor):
         error = "the task's actor died; the service's log has why"
         _note_failure(known, error, attempt=known.deaths, wait=wait)
 
-    def _suspend(self, reason: str) -> None:
+    def _on_store_lost(self, reason: str) -> None:
         """End the tasks' runs, and show the tasks as they were, retrying."""
-        self._suspended = self._closed != _READING
+        self._store_lost = self._closed != _READING
         self._shut_down()
         self._closed = reason
         for known in self._tasks.values():

@@ -239,6 +239,8 @@ class TaskActor(pykka.ThreadingActor):
                 self._record_starts(message)
             case AdvanceSendHorizons():
                 self._advance_send_horizons(message)
+            case _:
+                raise TypeError(f"a run asks for {message!r}")
 
     def _set_aside(self, message: RecordCollectionSetAside) -> None:
         self._execute(

@@ -16,7 +16,7 @@ import pykka
 import structlog
 
 from cdc_actors.errors import CdcError, UnavailableError
-from cdc_actors.service.messages import Rebuild, Shutdown, Suspend
+from cdc_actors.service.messages import Rebuild, Shutdown, StoreLost
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
@@ -66,7 +66,7 @@ class Tenure:
         """Write nothing any more, at once; show the tasks as they were, and the reason."""
         self.stores.log.close()
         with suppress(pykka.ActorDeadError):
-            self.supervisor.tell(Suspend(reason))
+            self.supervisor.tell(StoreLost(reason))
 
     def end(self, deadline: float) -> None:
         """End all work and keep the checkpoints, until a time of the monotonic clock."""

@@ -97,7 +97,7 @@ class Properties:
             applied.update(changed)
             detail = PropertiesDetail(changed)
             work = CatalogOperation(ALTER_COLLECTION, meta.altered, detail)
-            self._router.start(collection, work)
+            self._router.deliver_operation(collection, work)
 
     def _api(self) -> Connection:
         if self._connection is None:

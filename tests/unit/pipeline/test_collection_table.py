@@ -141,7 +141,7 @@ def test_nothing_is_kept_of_many_collections_that_came_and_went() -> None:
         metadata, kept = loop._metadata, {last.id}
         pipeline.wait_until(lambda: set(loop.router.collections._rows) == kept)
         assert set(metadata._name_history._names) == kept
-        assert set(metadata._changes._partitions) == kept
-        assert set(metadata._changes._since) == set()
+        assert set(metadata._collection_changes._partitions) == kept
+        assert set(metadata._collection_changes._since) == set()
         assert set(metadata._indexes_and_loads._collections) <= kept
         assert pipeline.target.rows("last") == {1: 1}

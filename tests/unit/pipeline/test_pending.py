@@ -1,4 +1,4 @@
-"""Operations from beside the log wait for their time, their turn, and their name."""
+"""Operations that are not in the log wait for their time, their turn, and their name."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Harness:
         """Have one collection more."""
         self.collections.add(_entry(name, number), set(), exists=True)
 
-    def start(self, collection: Collection, work: CatalogOperation) -> None:
+    def deliver_operation(self, collection: Collection, work: CatalogOperation) -> None:
         """As the router does, but for the applier."""
-        self.target_names.start(collection, work)
+        self.target_names.note_under_way(collection, work)
         self.given.append((collection.entry.collection_id, work))
 
     def advance(self, tick: int) -> list[tuple[int, str, str]]:
@@ -105,7 +105,7 @@ def _name(work: CatalogOperation) -> str:
 
 
 def test_operations_wait_for_their_time_in_order() -> None:
-    """What was parked later but happened before goes first, and nothing too early."""
+    """What was deferred later but happened before goes first, and nothing too early."""
     harness = Harness(a=1)
     harness.rename(1, "c", 30)
     harness.rename(1, "b", 20)
@@ -127,7 +127,7 @@ def test_name_is_given_once_it_is_free() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_ring_of_names_is_untied(size: int) -> None:
+def test_ring_of_names_is_broken(size: int) -> None:
     """Collections that are to have each other's names get them, one by way of another."""
     wanted = {number: "abc"[number % size] for number in range(1, size + 1)}
     harness = Harness(**{"abc"[number - 1]: number for number in wanted})
@@ -163,7 +163,7 @@ def test_rename_that_is_given_up_leaves_the_name_to_others() -> None:
     harness.rename(1, "c", 10)
     harness.rename(2, "c", 20)
     assert harness.advance(20) == [(1, RENAME_COLLECTION, "c")]
-    harness.target_names.rename_refused(1)
+    harness.target_names.withdraw_names(1)
     assert harness.advance(20) == [(2, RENAME_COLLECTION, "c")]
 
 
@@ -173,7 +173,7 @@ def test_refused_rename_leaves_the_name_to_other_tasks() -> None:
     harness.rename(1, "c", 10)
     assert harness.advance(10) == [(1, RENAME_COLLECTION, "c")]
     assert harness.other_task.reserve(("default", "c")) == "task"
-    harness.target_names.rename_refused(1)
+    harness.target_names.withdraw_names(1)
     assert harness.other_task.reserve(("default", "c")) is None
 
 
