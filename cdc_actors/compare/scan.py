@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus import DataType
 
-from cdc_actors.compare.keys import Key, above, any_key, between, exactly
+from cdc_actors.compare.keys import above, any_key, between, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from cdc_actors.changes import Key
     from cdc_actors.compare.schema import Table
     from cdc_actors.compare.server import Server
 

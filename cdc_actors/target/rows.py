@@ -16,6 +16,7 @@ import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
+from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
 from cdc_actors.target.lite import keys_in_partition
@@ -219,23 +220,8 @@ def _nothing() -> None:
 
 
 def key_expression(field: str, keys: Sequence[Key], *, lite: bool = False) -> str:
-    """Return a filter that names exactly these keys, for any number and any text.
-
-    Milvus (2.3.5) cannot read the smallest INT64, only compute it; Lite only read it.
-    """
-    return f"{field} in [{','.join(_literal(key, lite=lite) for key in keys)}]"
-
-
-def _literal(key: Key, *, lite: bool) -> str:
-    if key == _SMALLEST and not lite:
-        return f"{_SMALLEST + 1}-1"
-    if isinstance(key, int):
-        return str(key)
-    return '"' + "".join(_ESCAPES.get(char, char) for char in key) + '"'
-
-
-_SMALLEST = -(2**63)
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    """Return a filter that names exactly these keys, for any number and any text."""
+    return f"{field} in {members(keys, lite=lite)}"
 
 
 def _chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
