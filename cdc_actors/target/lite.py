@@ -10,8 +10,54 @@ from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.indexes import described
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from cdc_actors.changes import Key
     from cdc_actors.target.connection import Connection
+
+REMEMBERED = 50_000
+"""How many deleted keys are remembered before it is taken that any may have been."""
+
+
+class UnflushedDeletes:
+    """Which keys were deleted from Milvus Lite, and where, since it was told to flush.
+
+    Of a deletion that it has not flushed Lite (3.2.2) forgets everything once the key is
+    inserted again, into whatever partition. If that is another one, then whoever asks the
+    old partition gets the old row again, a delete which names that partition takes the new
+    row, and the old one is the key's once the new partition is dropped. Flushed before the
+    insert, a deletion holds.
+    """
+
+    def __init__(self) -> None:
+        self._unknown = True
+        self._partitions: dict[Key, str] = {}
+
+    def add(self, partition: str, keys: Sequence[Key]) -> None:
+        """Remember what is about to be deleted; no partition stands for all of them."""
+        for key in keys:
+            other = self._partitions.get(key, partition) != partition
+            self._partitions[key] = "" if other else partition
+        if len(self._partitions) > REMEMBERED:
+            self._partitions.clear()
+            self._unknown = True
+
+    def may_undo(self, partition: str, inserts: Iterable[Sequence[Key]]) -> bool:
+        """Tell whether inserts may undo a delete: its key, another partition."""
+        if self._unknown or not self._partitions:
+            return self._unknown
+        return any(
+            self._partitions.get(key, partition) != partition
+            for keys in inserts
+            for key in keys
+        )
+
+    def flush(self, target: Connection, database: str, name: str) -> None:
+        """Have Lite write down what was deleted, which then holds."""
+        request = milvus_pb2.FlushRequest(db_name=database, collection_names=[name])
+        target.call("Flush", request, database)
+        self._partitions.clear()
+        self._unknown = False
 
 
 def send(target: Connection, kind: str, message: Any) -> None:

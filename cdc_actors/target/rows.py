@@ -16,10 +16,11 @@ import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
+from cdc_actors.errors import TransientError
 from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
-from cdc_actors.target.lite import keys_in_partition
+from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
 from cdc_actors.target.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class RowWriter:
         self._divided = collections.has_partition_key(parsed)
         self._computed = collections.computed_fields(parsed)
         self._partitions: set[str] | None = None
+        self._unflushed = (
+            UnflushedDeletes() if target.is_lite and not self._divided else None
+        )
         self._in_flight: deque[_Flight] = deque()
         self._limiter = RateLimiter()
         self._limit = 1 if target.is_lite else IN_FLIGHT
@@ -156,6 +160,7 @@ class RowWriter:
     def _requests(self, rows: Sequence[Rows]) -> Iterator[bytes]:
         for partition, group in _groups(rows):
             self.ensure_partition(partition)
+            self._keep_deletes(partition, group)
             named = [columns.named_columns(each, self._computed) for each in group]
             count = sum(
                 each.insert.rows if each.keep is None else len(each.keep)
@@ -167,17 +172,35 @@ class RowWriter:
                 self._database, self._name, where, count, joined
             )
 
+    def _keep_deletes(self, partition: str, group: Sequence[Rows]) -> None:
+        """Have Milvus Lite flush the deletes that an insert would undo."""
+        if self._unflushed is None or not self._is_one_of_several(partition):
+            return
+        if self._unflushed.may_undo(
+            partition, (self._kept_keys(rows) for rows in group)
+        ):
+            self.drain()
+            self._unflushed.flush(self._target, self._database, self._name)
+
+    def _kept_keys(self, rows: Rows) -> Sequence[Key]:
+        keys = self.keys_of(rows.insert)
+        return keys if rows.keep is None else [keys[row] for row in rows.keep]
+
     def _delete(self, partition: str, keys: Sequence[Key]) -> None:
         if partition and not self._divided and not self._has_partition(partition):
             return
         for chunk in _chunks(keys):
-            request = self._delete_request(partition, chunk)
-            if self._target.is_lite and self._is_one_of_several(partition):
-                present = keys_in_partition(self._target, request, self._key_field.name)
-                if not present:
-                    continue
-                request = self._delete_request(partition, present)
-            self._call_delete(request)
+            if named := self._present(partition, chunk):
+                if self._unflushed is not None:
+                    self._unflushed.add(partition, named)
+                self._call_delete(self._delete_request(partition, named), len(named))
+
+    def _present(self, partition: str, keys: Sequence[Key]) -> Sequence[Key]:
+        """Return which keys a delete may name at Milvus Lite; at a Milvus all of them."""
+        if not self._target.is_lite or not self._is_one_of_several(partition):
+            return keys
+        request = self._delete_request(partition, keys)
+        return keys_in_partition(self._target, request, self._key_field.name)
 
     def _delete_request(
         self, partition: str, keys: Sequence[Key]
@@ -192,16 +215,17 @@ class RowWriter:
     def _is_one_of_several(self, partition: str) -> bool:
         return bool(partition) and not self._divided and len(self._known()) > 1
 
-    def _call_delete(self, request: milvus_pb2.DeleteRequest) -> None:
+    def _call_delete(self, request: milvus_pb2.DeleteRequest, keys: int) -> None:
         size = len(request.expr)
         while True:
             self._target.wait(self._limiter.delay(size, time.monotonic()))
             try:
-                self._target.call("Delete", request, self._database)
+                answer = self._target.call("Delete", request, self._database)
             except RateLimitError as refusal:
                 self._slow_down(size, refusal)
             else:
                 self._limiter.on_success()
+                _check_count(answer, keys)
                 return
 
     def _has_partition(self, partition: str) -> bool:
@@ -217,6 +241,14 @@ class RowWriter:
 
 def _nothing() -> None:
     pass
+
+
+def _check_count(answer: milvus_pb2.MutationResult, keys: int) -> None:
+    """Both kinds of Milvus count the keys that a delete names, there or not."""
+    if answer.delete_cnt < keys:
+        raise TransientError(
+            f"the target took {answer.delete_cnt} of the {keys} keys of a delete"
+        )
 
 
 def key_expression(field: str, keys: Sequence[Key], *, lite: bool = False) -> str:

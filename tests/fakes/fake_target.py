@@ -215,8 +215,8 @@ class FakeTarget:
         rows.update(_keys(request))
         self.asked.append(f"insert {request.collection_name}")
 
-    def _delete(self, request: Any) -> None:
-        keys = map(int, re.findall(r"-?\d+", request.expr))
+    def _delete(self, request: Any) -> Any:
+        keys = [int(key) for key in re.findall(r"-?\d+", request.expr)]
         stored = self._find(request)
         name = request.partition_name
         chosen = [stored.partitions[name]] if name else stored.partitions.values()
@@ -224,6 +224,7 @@ class FakeTarget:
             for rows in chosen:
                 rows.pop(key, None)
         self.asked.append(f"delete {request.collection_name}")
+        return milvus_pb2.MutationResult(delete_cnt=len(keys))
 
 
 class FakeConnection:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus.grpc_gen import schema_pb2
@@ -80,6 +81,15 @@ def test_an_insert_larger_than_a_request_is_split_by_rows(
         assert its == 1 or its * size / count <= rows.MAX_REQUEST_BYTES + size / count
 
 
+def schema() -> bytes:
+    """Return the schema of a collection that has only a key."""
+    made = schema_pb2.CollectionSchema()
+    made.fields.add(
+        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
+    )
+    return made.SerializeToString()
+
+
 class Answering:
     """A target that takes each insert with success, or is found away when it is asked."""
 
@@ -112,15 +122,11 @@ def test_nothing_behind_a_failed_insert_is_called_done(
     outcomes: list[bool], asked_again: int
 ) -> None:
     """What is done is what came before the first failure, however often one drains."""
-    schema = schema_pb2.CollectionSchema()
-    schema.fields.add(
-        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
-    )
     writer = rows.RowWriter(
         Answering(outcomes),  # type: ignore[arg-type]
         "default",
         "books",
-        schema.SerializeToString(),
+        schema(),
     )
     done: list[int] = []
     with suppress(TransientError):
@@ -134,3 +140,14 @@ def test_nothing_behind_a_failed_insert_is_called_done(
     assert done == list(range(first_failure))[: len(done)]
     if asked_again or all(outcomes):
         assert len(done) == first_failure
+
+
+@given(st.integers(1, 9), st.integers(0, 9))
+def test_a_delete_that_was_not_taken_is_no_success(keys: int, taken: int) -> None:
+    """An answer of success that counts fewer keys than were named is asked again."""
+    target = Answering([])
+    target.call = lambda *_: SimpleNamespace(delete_cnt=taken)  # type: ignore[method-assign]
+    writer = rows.RowWriter(target, "default", "books", schema())  # type: ignore[arg-type]
+    batch = Batch({"": tuple(range(keys))}, ())
+    with pytest.raises(TransientError) if taken < keys else nullcontext():
+        writer.write(batch, lambda: None)
