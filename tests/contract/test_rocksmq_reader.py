@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.changes import CreateCollection, Delete, DropCollection, Insert, Tick
+from cdc_actors.changes import (
+    CreateCollection,
+    Delete,
+    DropCollection,
+    Insert,
+    Tick,
+    to_hybrid_ts,
+)
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.decode import decode
@@ -104,11 +111,17 @@ def test_neighbouring_names_do_not_mix(rocksmq: RocksWal, channel: str) -> None:
         assert reader.oldest(channel) == reader.newest(channel)
 
 
+def append_old(rocksmq: RocksWal, channel: str) -> None:
+    """Write three records of two minutes ago, which retention may remove."""
+    first = to_hybrid_ts(time.time() - 120)
+    rocksmq.append_at(channel, [(first + i, b"%d" % i) for i in range(3)])
+
+
 def test_the_last_record_may_go_once_it_is_read(
     rocksmq: RocksWal, channel: str
 ) -> None:
     """A reader at the end of the log misses nothing when retention empties it."""
-    rocksmq.append(channel, numbered(3))
+    append_old(rocksmq, channel)
     with rocksmq.reader() as reader:
         reader.subscribe(channel, None)
         read(reader, 3)
@@ -124,7 +137,7 @@ def test_what_a_reader_did_not_watch_may_be_missing(
     rocksmq: RocksWal, channel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a long pause a last record that is gone tells nothing of those behind it."""
-    rocksmq.append(channel, numbered(3))
+    append_old(rocksmq, channel)
     with rocksmq.reader() as reader:
         reader.subscribe(channel, None)
         read(reader, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -218,18 +219,40 @@ def test_a_position_of_another_queue_is_refused(wal: Wal, channel: str) -> None:
 
 
 def test_truncation_while_reading_is_noticed(wal: Wal, channel: str) -> None:
-    """Records removed before they were read end the reading, after what was read."""
+    """Records removed before they were read end the reading, after what was read.
+
+    However fast that is: another channel shows that the reader has looked since then.
+    """
     positions = wal.append(channel, [bytes(2 * MB)] * 39)
     positions += wal.append(channel, [bytes(2 * MB)])
+    later = f"{channel}-later"
     with wal.reader() as reader:
-        reader.subscribe(channel, None)
+        for each in (channel, later):
+            reader.subscribe(each, None)
         records = reader.poll(DEADLINE)
         wal.truncate(channel, positions[-1])
         wal.append(channel, [b"after"])
+        wal.append(later, [b"later"])
         with pytest.raises(PositionLostError, match=channel):
-            read_to_the_end(reader, records)
+            read_to_the_end(reader, records, later)
     assert [each.position for each in records] == positions[: len(records)]
     assert len(records) < len(positions)
+
+
+def test_nothing_is_skipped_at_the_end(wal: Wal, channel: str) -> None:
+    """A reader that has read all tells what was removed unseen, if it was unseen."""
+    wal.append(channel, numbered(3))
+    with wal.reader() as reader:
+        reader.subscribe(channel, None)
+        read(reader, 3)
+        assert reader.poll(0) == []
+        _, last = apart(wal, channel, numbered(2, first=4))
+        wal.truncate(channel, last)
+        records: list[Record] = []
+        with suppress(PositionLostError):
+            while not records or records[-1].position != last:
+                records += reader.poll(DEADLINE)
+    assert payloads(records, channel) == numbered(len(records), first=4)
 
 
 def test_closing_ends_a_poll(wal: Wal, channel: str) -> None:

@@ -16,7 +16,13 @@ from cdc_actors.source.wal.natsmq.positions import position_of, sequence_of
 from tests.fakes.memory_log import MemoryLog, MemoryReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        Sequence,
+    )
 
     from nats.js import JetStreamContext
     from nats.js.api import StreamInfo
@@ -211,13 +217,15 @@ class NatsWal:
                 self._made.discard(channel)
 
 
-def read(reader: WalReader, count: int) -> list[Record]:
-    """Poll until so many records have come; a few more may have."""
+def read(
+    reader: WalReader, count: int, channels: Collection[str] | None = None
+) -> list[Record]:
+    """Poll until so many records have come, of these channels; a few more may have."""
     records: list[Record] = []
     deadline = time.monotonic() + DEADLINE
     while len(records) < count:
         assert time.monotonic() < deadline, f"{len(records)} of {count} records"
-        records += reader.poll(1)
+        records += reader.poll(1, channels)
     return records
 
 
@@ -234,8 +242,15 @@ def eventually(fact: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def read_to_the_end(reader: WalReader, records: list[Record]) -> None:
-    """Poll until the reader raises, adding what comes to ``records``."""
+def read_to_the_end(
+    reader: WalReader, records: list[Record], later: str | None = None
+) -> None:
+    """Poll until the reader raises, adding what comes to ``records``.
+
+    A record of the channel ``later``, if any, is read first.
+    """
+    if later is not None:
+        read(reader, 1, [later])
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         records += reader.poll(1)

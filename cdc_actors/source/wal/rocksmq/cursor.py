@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import PositionLostError
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
-from cdc_actors.source.wal.rocksmq.positions import KeyedRecord, Keys
+from cdc_actors.source.wal.rocksmq.positions import KeyedRecord, Keys, age
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from cdc_actors.source.wal.rocksmq.database import RocksView
 
 
+# Milvus's shortest time of retention; a limit of size removes sooner what is beyond it.
+_KEPT = 60.0
+
+
 class RocksCursor:
     """Reads on from a record of ``channel``, or from the oldest one if ``number`` is 0.
 
     Ids have gaps, and Milvus deletes from the oldest record on. So nothing behind a
     record is missing as long as the record itself is there. ``at_end`` says that there
-    was nothing behind it a moment ago: then it may go, and what comes next is new.
+    was nothing behind it a moment ago: then it may go, and what comes next is new. It may
+    not while it is young: what removes a young record may have removed younger ones, too.
     """
 
     def __init__(self, channel: str, number: int, *, inclusive: bool) -> None:
@@ -71,7 +76,7 @@ class RocksCursor:
         items = view.items(here)
         first = next(items, None)
         gone = first is None or first[0] != here
-        if gone and not self.at_end:
+        if gone and not (self.at_end and age(self._number) >= _KEPT):
             raise record_gone(self._channel, self._number)
         if first is not None and (gone or self._inclusive):
             return chain((first,), items)

@@ -10,9 +10,10 @@ or was set. At most two numbers of digits are kept at a time.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Position, Record
+from cdc_actors.changes import Position, Record, physical_seconds
 from cdc_actors.source.wal.positions import decode, encode
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def number_of(position: Position) -> int:
         OperatorError: The position comes from another kind of message queue.
     """
     return decode(position, "RocksMQ")
+
+
+def age(number: int) -> float:
+    """Return how many seconds ago the id was given, by the clock that gave it."""
+    return abs(time.time() - physical_seconds(number))
 
 
 class KeyedRecord(Record, frozen=True, gc=False):
