@@ -29,8 +29,11 @@ def loaded(scenario: Scenario, *, source: bool = False) -> set[str]:
 
 def wait_loaded(scenario: Scenario, *wanted: str) -> None:
     """Wait until just these partitions are loaded, on both sides."""
-    assert loaded(scenario, source=True) == set(wanted)
-    wait_until(lambda: loaded(scenario) == set(wanted), f"{wanted} are loaded")
+    for source in (True, False):
+        wait_until(
+            lambda source=source: loaded(scenario, source=source) == set(wanted),
+            f"{wanted} are loaded{' at the source' * source}",
+        )
 
 
 @pytest.mark.parametrize("target", ["milvus"], indirect=True)

@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pymilvus.exceptions import MilvusException
+
 from cdc_actors.embedded.ports import PortBlock
 from tests.support.forked import Forked
 
@@ -202,12 +204,20 @@ class Cdc:
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = 90) -> None:
     """Look again and again, up to ``timeout`` seconds, until a condition holds.
 
-    On a machine that others use as well it is longer: as many times as they are.
+    On a machine that others use as well it is longer: as many times as they are. What is
+    asked of a Milvus about something that has not come yet is an error there; it is one
+    here if it lasts.
     """
     begin = time.monotonic()
-    while not condition():
+    while True:
+        refusal = ""
+        try:
+            if condition():
+                return
+        except MilvusException as error:
+            refusal = f": {error}"
         waited = time.monotonic() - begin
-        assert waited < timeout * crowd(), f"not within {waited:.0f} s: {what}"
+        assert waited < timeout * crowd(), f"not within {waited:.0f} s: {what}{refusal}"
         time.sleep(0.02)
 
 
