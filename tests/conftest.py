@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,11 @@ _BROKERS_IN = ("chaos", "contract")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-pytest_plugins = ["tests.support.servers", "tests.support.postgres"]
+pytest_plugins = [
+    "tests.support.servers",
+    "tests.support.postgres",
+    "tests.support.seeds",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +39,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options by which a random test is repeated, and how long one is."""
-    parser.addoption("--seed", type=int, help="seed of the random workloads")
+    """Add the options that say how much is run."""
     parser.addoption(
         "--thorough",
         action="store_true",
@@ -99,13 +101,6 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
         turn = -1
     # Pulsar may miss its own bookie once more, soon after a start that followed a kill.
     return turn, int(item.name == "test_the_queue_restarts[pulsar]")
-
-
-@pytest.fixture
-def seed(pytestconfig: pytest.Config) -> int:
-    """Return the seed of a random test, which a failure prints."""
-    given = pytestconfig.getoption("--seed")
-    return given if given is not None else random.SystemRandom().randrange(1 << 32)
 
 
 @pytest.fixture

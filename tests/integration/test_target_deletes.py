@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,10 +170,11 @@ steps = st.one_of(
 texts = st.lists(st.text(max_size=20), min_size=5, max_size=5)
 
 
-def test_deletes_hold_whatever_comes_behind_them(keyed: Keyed) -> None:
+def test_deletes_hold_whatever_comes_behind_them(keyed: Keyed, seed: int) -> None:
     """Keys that move between partitions, flushes, kills: each partition ends equal."""
     numbers = count()
 
+    @hypothesis.seed(seed)
     @settings(max_examples=60 if keyed.is_lite else 8, deadline=None)
     @given(st.lists(steps, max_size=24), texts)
     def check(made: list, texts: list[str]) -> None:
