@@ -95,7 +95,7 @@ def _settled(watch: CatalogWatch) -> None:
 def _etcd(address: str, method: str, request: bytes) -> None:
     """Call etcd with a request of one's own."""
     with grpc.insecure_channel(address.removeprefix("http://")) as channel:
-        channel.unary_unary(f"/etcdserverpb.{method}")(request, timeout=5)
+        channel.unary_unary(f"/etcdserverpb.{method}")(request, timeout=60)
 
 
 def test_collection_is_as_the_source_describes_it(

@@ -108,7 +108,7 @@ def test_a_source_that_is_too_old(
         bytes([tag, len(x)]) + x for tag, x in zip(b"\n\x12", session, strict=True)
     )
     with grpc.insecure_channel(source.etcd_address.removeprefix("http://")) as channel:
-        channel.unary_unary("/etcdserverpb.KV/Put")(put, timeout=5)
+        channel.unary_unary("/etcdserverpb.KV/Put")(put, timeout=60)
     etcd = {"address": [source.etcd_address], "rootPath": "old"}
     result = check(file, {"uri": source.uri, "etcd": etcd, **source.queue})
     assert result.exit_code == 4, result.output

@@ -122,7 +122,7 @@ def test_the_service_over_tls(tmp_path: Path) -> None:
         wait_until(lambda: lists(*reach), "the service answers")
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         cdc.__exit__()
     assert process.returncode == 0
 

@@ -73,7 +73,7 @@ def supervisor(
     wait_until(lambda: answers(ref), "the log is read")
     yield ref
     for task in ref.ask(Shutdown()):
-        task.get(timeout=10)
+        task.get(timeout=60)
     pykka.ActorRegistry.stop_all()
     log.close()
 
@@ -97,7 +97,7 @@ def test_task_that_died_is_brought_back(
         books.insert(range(3 * generation, 3 * generation + 3))
         wait_keys(lite, range(3 * generation + 3))
         wait_until(lambda: living() == [1, 1, 1], "nothing of the former life is left")
-    supervisor.ask(PauseTask(task, CLIENT)).get(timeout=10)
+    supervisor.ask(PauseTask(task, CLIENT)).get(timeout=60)
     assert state(supervisor, task) == "Paused"
     books.insert([100])
     assert keys(lite) == list(range(9))
@@ -125,12 +125,12 @@ def test_pause_that_was_not_written_down_is_not_done(
     with monkeypatch.context() as patch:
         patch.setattr(TaskLog, "save", refuse)
         with pytest.raises(UnavailableError):
-            supervisor.ask(PauseTask(task, CLIENT)).get(timeout=10)
+            supervisor.ask(PauseTask(task, CLIENT)).get(timeout=60)
         assert state(supervisor, task) == "Running"
     books.insert(range(3, 6))
     wait_keys(lite, range(6))
     assert state(supervisor, task) == "Running"
-    supervisor.ask(PauseTask(task, CLIENT)).get(timeout=10)
+    supervisor.ask(PauseTask(task, CLIENT)).get(timeout=60)
     assert state(supervisor, task) == "Paused"
     for each in (client, lite):
         each.close()
@@ -158,7 +158,7 @@ def living() -> list[int]:
 def create(supervisor: pykka.ActorRef[Supervisor], uri: str) -> str:
     """Create a task of every collection."""
     spec = TaskSpec(target=ConnectParam(uri=uri), collection_infos=("*",))
-    return supervisor.ask(CreateTask(None, spec, CLIENT)).get(timeout=10)
+    return supervisor.ask(CreateTask(None, spec, CLIENT)).get(timeout=60)
 
 
 def state(supervisor: pykka.ActorRef[Supervisor], task: str) -> str:

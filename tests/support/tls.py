@@ -86,9 +86,9 @@ def tls_front(address: str, files: Certificates) -> Iterator[str]:
     front = _Front(address)
     try:
         start = asyncio.run_coroutine_threadsafe(front.start(_context(files)), loop)
-        yield f"https://127.0.0.1:{start.result(10)}"
+        yield f"https://127.0.0.1:{start.result(60)}"
     finally:
-        asyncio.run_coroutine_threadsafe(front.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(front.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

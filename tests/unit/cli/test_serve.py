@@ -188,7 +188,7 @@ def test_the_first_signal_stops_in_good_order_with_status_0(program, number):
 
     process.send_signal(number)
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert "stopped" in process.stdout.read()
 
 
@@ -208,4 +208,4 @@ def test_the_second_signal_leaves_at_once(program, first, second, status):
 
     process.send_signal(second)
 
-    assert process.wait(30) == status
+    assert process.wait(60) == status

@@ -90,7 +90,7 @@ def test_nobody_waits_behind_a_target_that_does_not_answer() -> None:
     def wait(name: str) -> None:
         if name == "target":
             connecting.release()
-            assert answer.wait(10)
+            assert answer.wait(60)
 
     many = [threading.Thread(target=_open, args=(Opened(wait),)) for _ in range(20)]
     for each in many:

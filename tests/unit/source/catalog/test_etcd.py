@@ -46,7 +46,7 @@ class _Channel:
 def _ended(failure: Exception | None) -> EtcdWatch:
     channel: Any = _Channel(_Stream(failure))
     watch = EtcdWatch(channel, (), [b"prefix"], 1)
-    watch._reader.join(10)
+    watch._reader.join(60)
     assert not watch._reader.is_alive()
     return watch
 
