@@ -73,7 +73,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if all(arg.startswith(_WITHOUT_SERVERS) for arg in config.args):
         return cores or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(2 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))
+    return max(1, min(3 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))
 
 
 class _Scheduler(LoadScopeScheduling):

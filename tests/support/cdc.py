@@ -19,7 +19,7 @@ from cdc_actors.embedded.ports import PortBlock
 from tests.support.forked import Forked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
@@ -189,11 +189,19 @@ class Cdc:
         """Return the task as the API shows it."""
         return self.ask("get", task_id=task_id)["task"]
 
-    def wait_caught_up(self, task_id: str, timeout: float = 60) -> None:
-        """Wait until the target has confirmed everything the source had a moment ago."""
+    def wait_caught_up(
+        self, task_id: str, timeout: float = 60, servers: Iterable[EmbeddedMilvus] = ()
+    ) -> None:
+        """Wait until the target has confirmed everything the source had a moment ago.
+
+        Those of ``servers`` that end meanwhile are started again: a Milvus 2.3.5 that was
+        killed may crash once more by itself, seconds after it came back.
+        """
         asked = time.time()
 
         def confirmed() -> bool:
+            for server in servers:
+                server.start()
             task = self.get(task_id)
             lag = task["lag_seconds"]
             return lag is not None and time.time() - lag > asked
