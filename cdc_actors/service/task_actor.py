@@ -19,16 +19,11 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.pipeline.messages import (
-    AdvanceSendHorizons,
-    RecordCollectionSetAside,
-    RecordOperationApplied,
-    RecordOperationStarted,
-    RecordStarts,
     RunFailed,
     RunProgressed,
 )
-from cdc_actors.pipeline.run import Run
 from cdc_actors.service import backoff
+from cdc_actors.service.current_run import CurrentRun
 from cdc_actors.service.messages import (
     DeleteTask,
     Launch,
@@ -40,13 +35,12 @@ from cdc_actors.service.messages import (
     TaskEnded,
     TaskReported,
 )
-from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.run_records import write_down
 from cdc_actors.tasks import SUPERVISOR, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.reservations import TaskReservations
@@ -63,7 +57,6 @@ HEALTHY_SECONDS = 60.0
 CREATED_SECONDS = 1.0
 """How long to wait before the log is asked again whether a new task is in it."""
 
-_BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
 _log = structlog.get_logger()
 
 
@@ -83,15 +76,9 @@ class TaskActor(pykka.ThreadingActor):
         super().__init__()
         self._record = record
         self._id = record.task.task_id
-        self._source = source
-        self._reservations = reservations
-        self._memory = memory
         self._supervisor = supervisor
-        self._number = 0
-        self._run: Run | None = None
+        self._run = CurrentRun(record, source, reservations, memory)
         self._retries = backoff.Retries()
-        self._rows_before = 0
-        self._confirmed: int | None = None
 
     def on_receive(self, message: Any) -> str | None:
         """Do what a message says. Runs in the actor's own thread.
@@ -108,11 +95,12 @@ class TaskActor(pykka.ThreadingActor):
             case DeleteTask():
                 self._delete(message.who)
             case Shutdown():
-                self._end_run()
+                self._run.end()
             case Launch() | RetryRun() | RunProgressed() | RunFailed():
                 self._on_notification(message)
             case _:
-                self._write_down(message)
+                write_down(message, self._record, self._run)
+                self._report()
         return None
 
     def on_start(self) -> None:
@@ -121,8 +109,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def on_failure(self, *_error: object) -> None:
         """End what still runs: the supervisor brings the task back with a new run."""
-        if self._run is not None:
-            self._run.end()
+        self._run.abandon()
 
     def _on_notification(self, message: Any) -> None:
         try:
@@ -170,14 +157,14 @@ class TaskActor(pykka.ThreadingActor):
                 backoff.send_after(self.actor_ref, Launch(), CREATED_SECONDS)
             return
         self._report()
-        if self._run is None and self._record.task.state is TaskState.RUNNING:
+        if not self._run and self._record.task.state is TaskState.RUNNING:
             self._begin_run()
 
     def _pause(self, who: Who) -> None:
         self._refresh()
         if self._record.task.state is TaskState.PAUSED:
             raise TaskConflictError(f"the task has paused, task_id: {self._id}")
-        checkpoints = self._end_run()
+        checkpoints = self._run.end()
         try:
             self._execute(
                 lambda task: task.pause(
@@ -194,7 +181,7 @@ class TaskActor(pykka.ThreadingActor):
         self._begin_run()
 
     def _delete(self, who: Who) -> None:
-        checkpoints = self._end_run()
+        checkpoints = self._run.end()
         try:
             self._execute(
                 lambda task: task.delete(
@@ -214,10 +201,10 @@ class TaskActor(pykka.ThreadingActor):
             self._terminate()
             raise
         if self._record.task.state is TaskState.PAUSED:
-            self._end_run()
+            self._run.end()
 
     def _terminate(self) -> None:
-        self._end_run()
+        self._run.end()
         self._leave()
         self._record.clear()
 
@@ -227,62 +214,23 @@ class TaskActor(pykka.ThreadingActor):
 
     # What the run reports.
 
-    def _write_down(self, message: Any) -> None:
-        match message:
-            case RecordOperationStarted(done):
-                self._execute(lambda task: task.start_operation(done, **_BY_SOURCE))
-            case RecordOperationApplied(done):
-                self._execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
-            case RecordCollectionSetAside():
-                self._set_aside(message)
-            case RecordStarts():
-                self._record_starts(message)
-            case AdvanceSendHorizons():
-                self._advance_send_horizons(message)
-            case _:
-                raise TypeError(f"a run asks for {message!r}")
-
-    def _set_aside(self, message: RecordCollectionSetAside) -> None:
-        self._execute(
-            lambda task: task.set_aside(
-                message.entry,
-                str(message.error),
-                message.error.failure_class,
-                who=SUPERVISOR,
-                why="it cannot be replicated",
-            )
-        )
-
-    def _record_starts(self, message: RecordStarts) -> None:
-        if self._run_numbered(message.run_number):
-            self._record.save(message.starts.values())
-            starts = list(message.starts.values())
-            self._execute(
-                lambda task: task.start(starts, who=SUPERVISOR, why=message.why)
-            )
-
-    def _advance_send_horizons(self, message: AdvanceSendHorizons) -> None:
-        if self._run_numbered(message.run_number):
-            self._record.save_send_horizons(message.horizons)
-
     def _on_progress(self, message: RunProgressed) -> None:
-        run = self._run_numbered(message.run_number)
+        run = self._run.numbered(message.run_number)
         if run is None:
             return
-        run.progress = message
+        self._run.note(message)
         if self._record.task.failure and run.age > SETTLED_SECONDS:
             self._execute(
                 lambda task: task.recover(who=SUPERVISOR, why="it makes progress again")
             )
         if run.age > HEALTHY_SECONDS:
             self._retries.reset()
-        self._confirmed = message.confirmed
         self._record.save_throttled(message.checkpoints.values())
         self._report()
 
     def _on_run_failed(self, message: RunFailed) -> None:
-        if self._run_numbered(message.run_number):
-            self._end_run()
+        if self._run.numbered(message.run_number):
+            self._run.end()
             self._retry_or_pause(message.error)
 
     def _retry_or_pause(self, error: CdcError) -> None:
@@ -301,7 +249,7 @@ class TaskActor(pykka.ThreadingActor):
     def _retry_later(self, error: CdcError) -> None:
         wait = self._retries.delay()
         self._try_to_persist(error, wait, lambda: self._record.fail(error, wait))
-        backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
+        backoff.send_after(self.actor_ref, RetryRun(self._run.number), wait)
 
     def _pause_on_error(self, error: CdcError) -> None:
         """Wait for the operator; a failure that cannot be written down is tried again."""
@@ -323,40 +271,20 @@ class TaskActor(pykka.ThreadingActor):
         if not self._try_to_persist(
             error, wait, lambda: self._record.execute(fail_and_pause)
         ):
-            backoff.send_after(self.actor_ref, RetryRun(self._number), wait)
+            backoff.send_after(self.actor_ref, RetryRun(self._run.number), wait)
 
     def _retry_run(self, message: RetryRun) -> None:
-        if message.run_number == self._number:
+        if message.run_number == self._run.number:
             self._launch()
 
     # The run.
 
     def _begin_run(self) -> None:
-        self._number += 1
         try:
-            spec = self._record.run_spec(self._source, self._reservations)
-            self._run = Run(self._number, self.actor_ref, spec, self._memory)
+            self._run.begin(self.actor_ref)
         except CdcError as error:
             self._retry_or_pause(error)
         self._report()
-
-    def _end_run(self) -> list[Checkpoint]:
-        """End the run, if there is one; keep, and return, how far the target has come."""
-        run, self._run = self._run, None
-        if run is not None:
-            ended = run.end()
-            self._rows_before += run.rows
-            try:
-                self._record.save(run.checkpoints().values())
-                if ended:
-                    self._record.save_send_horizons(run.sent())
-            except UnavailableError as error:
-                _log.warning("checkpoints_not_saved", error=str(error))
-        return list(self._record.checkpoints.values())
-
-    def _run_numbered(self, number: int) -> Run | None:
-        """Return the run of that number, unless it has ended."""
-        return self._run if self._run and self._run.number == number else None
 
     # Writing down.
 
@@ -383,17 +311,8 @@ class TaskActor(pykka.ThreadingActor):
 
     def _report(self) -> None:
         """Tell the supervisor how the task is, once it is known to exist."""
-        if not self._record.exists:
-            return
-        progress = self._run.progress if self._run else None
-        snapshot = TaskSnapshot(
-            task=self._record.task,
-            progress=progress,
-            rows=self._rows_before + (progress.rows if progress else 0),
-            confirmed=self._confirmed,
-            unpersisted_failure=self._record.unpersisted_failure,
-        )
-        self._supervisor.tell(TaskReported(snapshot))
+        if self._record.exists:
+            self._supervisor.tell(TaskReported(self._run.snapshot()))
 
 
 def _is_unexpected(error: CdcError) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError, UnknownTaskError
-from cdc_actors.service import rebuild, supervisor_actor, task_actor
+from cdc_actors.service import current_run, rebuild, supervisor_actor, task_actor
 from cdc_actors.service.health import view_at
 from cdc_actors.service.messages import (
     CheckTasks,
@@ -74,7 +74,7 @@ class IdleRun:
 @pytest.fixture
 def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     """Yield empty stores, for tasks whose runs do nothing."""
-    monkeypatch.setattr(task_actor, "Run", IdleRun)
+    monkeypatch.setattr(current_run, "Run", IdleRun)
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     secrets = SecretBox.open(tmp_path / "cdc.key", {})
     yield Stores(log, Checkpoints(log), SendHorizons(log), secrets)

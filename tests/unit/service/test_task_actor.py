@@ -10,7 +10,7 @@ import pytest
 
 from cdc_actors.errors import AccessRefusedError, CdcError, TransientError
 from cdc_actors.pipeline.messages import RunFailed
-from cdc_actors.service import task_actor
+from cdc_actors.service import current_run, task_actor
 from cdc_actors.service.messages import Launch, RetryRun
 from cdc_actors.service.projection import view_of
 from cdc_actors.service.stores import Stores
@@ -93,7 +93,7 @@ class Harness:
     def fail(self, error: CdcError, after: float = 0.0) -> None:
         """Have the run fail after some seconds, and the next one begin."""
         self.now += after
-        number = self._actor._number
+        number = self._actor._run.number
         self._actor.on_receive(RunFailed(number, error))
         self._actor.on_receive(RetryRun(number))
 
@@ -101,7 +101,7 @@ class Harness:
 @pytest.fixture
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     """Yield the actor of a new task with runs that do nothing, and its log."""
-    monkeypatch.setattr(task_actor, "Run", IdleRun)
+    monkeypatch.setattr(current_run, "Run", IdleRun)
     monkeypatch.setattr(task_actor.backoff, "send_after", _never)
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     harness = Harness(log, SecretBox.open(tmp_path / "cdc.key", {}))

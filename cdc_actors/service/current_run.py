@@ -1,0 +1,101 @@
+"""The run that a task has just now, if it has one, and what all its runs have done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from cdc_actors.errors import UnavailableError
+from cdc_actors.pipeline.run import Run
+from cdc_actors.service.snapshot import TaskSnapshot
+
+if TYPE_CHECKING:
+    from pykka import ActorRef
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.memory_budget import MemoryBudget
+    from cdc_actors.pipeline.messages import RunProgressed
+    from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.service.task_record import TaskRecord
+
+_log = structlog.get_logger()
+
+
+class CurrentRun:
+    """Begins and ends the runs of one task, one at a time. Its actor's thread uses it.
+
+    ``number`` is that of the run, or of the last one: reports and timers of earlier runs
+    are known by theirs.
+    """
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        source: SourceConfig,
+        reservations: TaskReservations,
+        memory: MemoryBudget,
+    ) -> None:
+        self.number = 0
+        self._record = record
+        self._source = source
+        self._reservations = reservations
+        self._memory = memory
+        self._run: Run | None = None
+        self._rows_before = 0
+        self._confirmed: int | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether there is one."""
+        return self._run is not None
+
+    def begin(self, task: ActorRef[Any]) -> None:
+        """Begin a run that reports to ``task``.
+
+        Raises:
+            CdcError: A store or the key of the secrets refuses; there is no run then.
+        """
+        self.number += 1
+        spec = self._record.run_spec(self._source, self._reservations)
+        self._run = Run(self.number, task, spec, self._memory)
+
+    def end(self) -> list[Checkpoint]:
+        """End the run, if there is one; keep, and return, how far the target has come."""
+        run, self._run = self._run, None
+        if run is not None:
+            ended = run.end()
+            self._rows_before += run.rows
+            try:
+                self._record.save(run.checkpoints().values())
+                if ended:
+                    self._record.save_send_horizons(run.sent())
+            except UnavailableError as error:
+                _log.warning("checkpoints_not_saved", error=str(error))
+        return list(self._record.checkpoints.values())
+
+    def abandon(self) -> None:
+        """End the run and write nothing: the actor has failed."""
+        if self._run is not None:
+            self._run.end()
+
+    def numbered(self, number: int) -> Run | None:
+        """Return the run of that number, unless it has ended."""
+        return self._run if self._run and self._run.number == number else None
+
+    def note(self, progress: RunProgressed) -> None:
+        """Keep what the run has reported."""
+        if run := self.numbered(progress.run_number):
+            run.progress = progress
+            self._confirmed = progress.confirmed
+
+    def snapshot(self) -> TaskSnapshot:
+        """Return the task as it is now."""
+        progress = self._run.progress if self._run else None
+        return TaskSnapshot(
+            task=self._record.task,
+            progress=progress,
+            rows=self._rows_before + (progress.rows if progress else 0),
+            confirmed=self._confirmed,
+            unpersisted_failure=self._record.unpersisted_failure,
+        )

@@ -1,0 +1,64 @@
+"""What a run asks to be written down, before or after it is done at the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.pipeline.messages import (
+    AdvanceSendHorizons,
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RecordStarts,
+)
+from cdc_actors.tasks import SUPERVISOR
+
+if TYPE_CHECKING:
+    from cdc_actors.service.current_run import CurrentRun
+    from cdc_actors.service.task_record import TaskRecord
+
+_BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
+
+
+def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
+    """Do what a run's message asks. The task actor's thread.
+
+    Where channels begin and how far they were sent counts only if the run is still
+    ``run``: another one begins elsewhere.
+
+    Raises:
+        CdcError: It is not written down; the run must not act on it.
+    """
+    match message:
+        case RecordOperationStarted(done):
+            record.execute(lambda task: task.start_operation(done, **_BY_SOURCE))
+        case RecordOperationApplied(done):
+            record.execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
+        case RecordCollectionSetAside():
+            _set_aside(message, record)
+        case RecordStarts():
+            if run.numbered(message.run_number):
+                _record_starts(message, record)
+        case AdvanceSendHorizons():
+            if run.numbered(message.run_number):
+                record.save_send_horizons(message.horizons)
+        case _:
+            raise TypeError(f"a run asks for {message!r}")
+
+
+def _set_aside(message: RecordCollectionSetAside, record: TaskRecord) -> None:
+    record.execute(
+        lambda task: task.set_aside(
+            message.entry,
+            str(message.error),
+            message.error.failure_class,
+            who=SUPERVISOR,
+            why="it cannot be replicated",
+        )
+    )
+
+
+def _record_starts(message: RecordStarts, record: TaskRecord) -> None:
+    starts = list(message.starts.values())
+    record.save(starts)
+    record.execute(lambda task: task.start(starts, who=SUPERVISOR, why=message.why))
