@@ -16,7 +16,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cdc_actors.changes import LOGICAL_BITS, to_hybrid_ts
 from cdc_actors.pipeline.definitions import channels_of
@@ -30,8 +30,6 @@ from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from pykka import ActorRef
 
     from cdc_actors.changes import FullName
     from cdc_actors.errors import CdcError
@@ -70,7 +68,7 @@ class Status(Enum):
 
 @dataclass(slots=True, eq=False)
 class Collection:
-    """A collection that is replicated: what waits for it, and its applier once it works.
+    """A collection that is replicated, and what waits for it.
 
     ``waits_for`` are the collections (ids) and the alias whose name at the target it is to
     have; while there are any, ``backlog`` keeps its work. ``keeps_name`` tells that the
@@ -85,7 +83,6 @@ class Collection:
     waits_for: set[int | FullName] = field(default_factory=set)
     backlog: list[Work] = field(default_factory=list)
     queue: WorkQueue = field(default_factory=WorkQueue)
-    applier: ActorRef[Any] | None = None
     channels: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,10 +130,6 @@ class CollectionTable:
     def channels(self) -> set[str]:
         """Return the channels of all collections that are replicated."""
         return {channel for each in self for channel in each.channels}
-
-    def appliers(self) -> list[ActorRef[Any]]:
-        """Return the appliers started so far."""
-        return [each.applier for each in self if each.applier is not None]
 
     # Transitions.
 

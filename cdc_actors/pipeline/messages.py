@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkArrived:
-    """To an applier: its queue is no longer empty."""
-
-
-@dataclass(frozen=True, slots=True)
 class TakeStep:
     """To a reader, from itself: take the next step."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.sources import Servers
 
 STOP_SECONDS = 1.0
-"""How long an applier is waited for that is in the middle of a request."""
+"""How long appliers are waited for that are in the middle of a request."""
 
 
 class Reader(pykka.ThreadingActor):
@@ -51,10 +51,8 @@ class Reader(pykka.ThreadingActor):
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
         self._context.stop()
-        appliers = self._loop.router.collections.appliers() if self._loop else []
-        for end in [applier.stop(block=False) for applier in appliers]:
-            with suppress(pykka.Timeout, pykka.ActorDeadError):
-                end.get(timeout=STOP_SECONDS)
+        if self._loop is not None:
+            self._loop.router.join(STOP_SECONDS)
         with suppress(Exception):
             self._open.close()
 

@@ -14,7 +14,8 @@ from cdc_actors.changes import (
     Insert,
     Unknown,
 )
-from cdc_actors.pipeline.applier_actor import Applier
+from cdc_actors.pipeline.applier import Applier
+from cdc_actors.pipeline.applier_pool import ApplierPool
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.messages import (
     AliasMoved,
@@ -22,7 +23,6 @@ from cdc_actors.pipeline.messages import (
     CollectionRenamed,
     CollectionSuspended,
     RenameRefused,
-    WorkArrived,
 )
 from cdc_actors.pipeline.work import CreateCollectionWork
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
@@ -68,6 +68,8 @@ class Router:
         self._target = target
         self._adoption = adoption
         self._reader = reader
+        self._pool = ApplierPool()
+        self._appliers: dict[int, Applier] = {}
 
     def restore(self, entry: CollectionEntry) -> None:
         """Know a collection from an earlier run; have it created if that was begun."""
@@ -109,12 +111,16 @@ class Router:
         for item in items:
             self._context.budget.work_added()
             if collection.queue.put(item):
-                self._applier(collection).tell(WorkArrived())
+                self._pool.submit(self._applier(collection))
 
     def deliver_operation(self, collection: Collection, work: CatalogOperation) -> None:
         """Deliver an operation of the catalog's; the name that it gives is on its way."""
         self.target_names.note_under_way(collection, work)
         self.deliver(collection, work)
+
+    def join(self, seconds: float) -> None:
+        """Wait for what is under way, so long at most; for a run that is stopping."""
+        self._pool.join(seconds)
 
     def hear(self, message: Any) -> None:
         """Notice what an applier has done."""
@@ -137,8 +143,7 @@ class Router:
         collection = self.collections.get(collection_id)
         if collection is None:
             return
-        if collection.applier is not None:
-            collection.applier.stop(block=False)
+        self._appliers.pop(collection_id, None)
         self.collections.end(collection_id)
         self.target_names.dropped(collection.entry)
         self._free(collection_id)
@@ -246,9 +251,10 @@ class Router:
         collection, definition = creation
         self.deliver(collection, CreateCollectionWork(definition, checkpoints))
 
-    def _applier(self, collection: Collection) -> ActorRef[Any]:
-        if collection.applier is None:
-            collection.applier = Applier.start(
+    def _applier(self, collection: Collection) -> Applier:
+        collection_id = collection.entry.collection_id
+        if collection_id not in self._appliers:
+            self._appliers[collection_id] = Applier(
                 collection.entry,
                 self._context,
                 self._target,
@@ -257,7 +263,7 @@ class Router:
                 self._spec,
                 exists=collection.exists,
             )
-        return collection.applier
+        return self._appliers[collection_id]
 
 
 def _group_key(change: Change) -> int | None:

@@ -1,6 +1,6 @@
 """The way of data between a reader and its appliers: bounded in bytes.
 
-Actors' mailboxes carry small control messages only; rows wait here.
+Actors' mailboxes carry small control messages only; rows and operations wait here.
 
 All that one run holds counts towards its part of the service's memory: what waits for a
 tick, at a barrier, for the drop of a collection's predecessor, for the applier, and for the
@@ -20,7 +20,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import groupby
 from typing import TYPE_CHECKING
+
+from cdc_actors.replication.barriers import RowChunk
 
 if TYPE_CHECKING:
     from cdc_actors.memory_budget import MemoryHold, Quota
@@ -66,21 +69,46 @@ class RunBudget:
 
 
 class WorkQueue:
-    """What one applier has to do, in order. Any thread may use it."""
+    """What one applier has to do, in order. Any thread may add, one at a time takes."""
 
     def __init__(self) -> None:
         self._items: deque[Work] = deque()
         self._lock = threading.Lock()
+        self._is_taken = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._items
+
+    @property
+    def has_operation_next(self) -> bool:
+        """Whether an operation is in front, not rows."""
+        with self._lock:
+            return bool(self._items) and not _is_rows(self._items[0])
 
     def put(self, item: Work) -> bool:
-        """Add an item; tell whether the queue was empty, so that somebody must be told."""
+        """Add an item; tell whether nobody takes any, so that somebody must be asked to."""
         with self._lock:
             self._items.append(item)
-            return len(self._items) == 1
+            begins, self._is_taken = not self._is_taken, True
+            return begins
 
     def take(self) -> list[Work]:
-        """Return all that is there, oldest first, and forget it."""
+        """Return, and forget, all rows, or all operations, that are in front, in order."""
         with self._lock:
-            items = list(self._items)
-            self._items.clear()
+            first = next(groupby(self._items, _is_rows), None)
+            items = list(first[1]) if first else []
+            for _ in items:
+                self._items.popleft()
             return items
+
+    def finish(self) -> bool:
+        """Take no more if nothing waits; tell whether that is so."""
+        with self._lock:
+            self._is_taken = bool(self._items)
+            return not self._is_taken
+
+
+def _is_rows(item: Work) -> bool:
+    return isinstance(item, RowChunk)

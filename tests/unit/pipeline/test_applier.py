@@ -12,7 +12,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from cdc_actors.changes import Delete, DropCollection, Request
 from cdc_actors.errors import AccessRefusedError, OperationRefusedError, OperatorError
 from cdc_actors.memory_budget import MemoryBudget
-from cdc_actors.pipeline.applier_actor import Applier
+from cdc_actors.pipeline.applier import Applier
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -20,7 +20,6 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
-    WorkArrived,
 )
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
 from cdc_actors.pipeline.work_queue import WorkQueue
@@ -38,6 +37,8 @@ from cdc_actors.tasks.details import AliasDetail, PropertiesDetail, RenameDetail
 from tests.support.tasks import SPEC, entry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.pipeline.work import Work
 
 DROP = BarrierOperation(DropCollection(445, 8, "a"), ())
@@ -67,7 +68,7 @@ class Harness:
         self._queue = WorkQueue()
         context = SimpleNamespace(
             stopping=False,
-            guard=lambda step: step(),
+            guard=_run,
             record=self._record,
             release=lambda parts, _rows=0: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda: None),
@@ -98,12 +99,22 @@ class Harness:
             raise self._target_fails
         self.asked.append((method, getattr(request, "alias", "")))
 
+    def work(self) -> None:
+        """Let it do all that waits, as the pool does."""
+        while self._applier.step():
+            pass
+
     def give(self, *items: Work) -> list[str]:
         """Let it do some work; return the kinds of what it began and did."""
         for item in items:
             self._queue.put(item)
-        self._applier.on_receive(WorkArrived())
+        self.work()
         return [each.operation.kind for each in self.recorded]
+
+
+def _run(step: Callable[[], None]) -> bool:
+    step()
+    return True
 
 
 @pytest.mark.parametrize("state", [CollectionState.LIVE, CollectionState.SET_ASIDE])
@@ -160,7 +171,7 @@ def test_a_refused_row_sets_the_collection_aside() -> None:
         CollectionState.LIVE, target_fails=OperationRefusedError("no", 1100)
     )
     harness._queue.put(ROWS)
-    harness._applier.on_receive(WorkArrived())
+    harness.work()
     assert [type(each) for each in harness.recorded] == [RecordCollectionSetAside]
     assert harness.reported == [CollectionSuspended(445)]
     assert harness.released == ["mark"]

@@ -1,11 +1,10 @@
-"""The actor that brings one collection to the target."""
+"""What brings one collection to the target."""
 
 from __future__ import annotations
 
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-import pykka
 import structlog
 
 from cdc_actors.changes import Insert
@@ -19,6 +18,8 @@ from cdc_actors.tasks import CollectionState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pykka import ActorRef
+
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.work import Work
     from cdc_actors.pipeline.work_queue import WorkQueue
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import CollectionEntry, TaskSpec
 
 
-class Applier(pykka.ThreadingActor):
-    """Applies one collection's work in order. A message only says that there is some.
+class Applier:
+    """Applies one collection's work in order: one thread at a time, of an ``ApplierPool``.
 
     Rows of all shards that wait are folded together, so that batches grow by themselves
     when the target is slower than the log, and stay small when it is not.
     """
-
-    use_daemon_thread = True
 
     def __init__(
         self,
@@ -41,7 +40,7 @@ class Applier(pykka.ThreadingActor):
         context: RunContext,
         target: Connection,
         queue: WorkQueue,
-        reader: pykka.ActorRef[Any],
+        reader: ActorRef[Any],
         spec: TaskSpec,
         *,
         exists: bool,
@@ -50,7 +49,6 @@ class Applier(pykka.ThreadingActor):
 
         ``entry`` has the source's names, ``spec`` says what the target calls it.
         """
-        super().__init__()
         self._context = context
         self._queue = queue
         self._reader = reader
@@ -60,28 +58,40 @@ class Applier(pykka.ThreadingActor):
         self._suspended = entry.state is CollectionState.SET_ASIDE
         self._open: dict[int, Work] = {}
 
-    def on_start(self) -> None:
-        """Have every log line of this thread say which collection it is about."""
+    @property
+    def has_operation_next(self) -> bool:
+        """Whether what comes next are operations, not rows."""
+        return self._queue.has_operation_next
+
+    def step(self) -> bool:
+        """Do what waits in front, rows or operations; tell whether there is more to do.
+
+        Log lines say which collection they are about. A failure ends the run.
+        """
         entry = self._operations.entry
-        structlog.contextvars.bind_contextvars(
+        with structlog.contextvars.bound_contextvars(
             collection=f"{entry.database}.{entry.name}",
             collection_id=entry.collection_id,
-        )
-
-    def on_receive(self, message: Any) -> None:  # noqa: ARG002 - there is but one kind
-        """Do all work that waits. Runs in the actor's own thread."""
-        self._context.guard(self._work)
+        ):
+            went_well = self._context.guard(self._work)
+        return went_well and not self._context.stopping and not self._queue.finish()
 
     def _work(self) -> None:
+        """Wait for answers only where nothing more is sent for now."""
         try:
-            if not self._suspended:
-                self._operations.finish_rename()
-            while not self._context.stopping and (items := self._queue.take()):
-                self._open.update((id(item), item) for item in items)
-                self._apply(items)
-            self._operations.writer.drain()
+            if not self._context.stopping:
+                self._take()
+            if self._context.stopping or self._queue.is_empty:
+                self._operations.writer.drain()
         except CollectionError as error:
             self._suspend(error)
+
+    def _take(self) -> None:
+        if not self._suspended:
+            self._operations.finish_rename()
+        items = self._queue.take()
+        self._open.update((id(item), item) for item in items)
+        self._apply(items)
 
     def _apply(self, items: Sequence[Work]) -> None:
         if self._suspended:

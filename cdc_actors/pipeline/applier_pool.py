@@ -1,0 +1,77 @@
+"""The threads of one run that its appliers share: as many as work, and never many."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cdc_actors.pipeline.applier import Applier
+
+ROWS_AT_ONCE = 16
+"""How many collections' rows are sent at once."""
+
+OPERATIONS_AT_ONCE = 4
+"""How many collections are created, dropped, loaded and so on at once: a Milvus does one
+after the other, and of a thousand asked at once most would wait beyond their deadline."""
+
+
+class ApplierPool:
+    """Gives appliers that have work a thread, first come, first served.
+
+    Any thread may use it. An applier that has more to do stands in line again, so that
+    none waits for ever. Operations have threads of their own, so that rows never wait
+    behind those of other collections. A thread ends when nobody stands in line.
+    """
+
+    def __init__(self) -> None:
+        self._rows = _Lane(self, "rows", ROWS_AT_ONCE)
+        self._operations = _Lane(self, "operations", OPERATIONS_AT_ONCE)
+
+    def submit(self, applier: Applier) -> None:
+        """Have an applier do its work; it must not be in the pool already."""
+        lane = self._operations if applier.has_operation_next else self._rows
+        lane.add(applier)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the threads to end, so long at most."""
+        deadline = time.monotonic() + seconds
+        for thread in (*self._rows.threads, *self._operations.threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+class _Lane:
+    """Appliers in line, and the threads that serve them."""
+
+    def __init__(self, pool: ApplierPool, name: str, limit: int) -> None:
+        self.threads: tuple[threading.Thread, ...] = ()
+        self._pool = pool
+        self._name = name
+        self._limit = limit
+        self._line: deque[Applier] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, applier: Applier) -> None:
+        with self._lock:
+            self._line.append(applier)
+            if len(self.threads) < self._limit:
+                thread = threading.Thread(
+                    target=self._serve, name=f"applier-{self._name}", daemon=True
+                )
+                self.threads += (thread,)
+                thread.start()
+
+    def _serve(self) -> None:
+        while (applier := self._next()) is not None:
+            if applier.step():
+                self._pool.submit(applier)
+
+    def _next(self) -> Applier | None:
+        with self._lock:
+            if self._line:
+                return self._line.popleft()
+            ended = threading.current_thread()
+            self.threads = tuple(each for each in self.threads if each is not ended)
+            return None
