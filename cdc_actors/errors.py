@@ -2,6 +2,7 @@
 
     CdcError
     |-- TransientError            the task     retry with back-off, for ever, visibly
+    |   +-- UnclearAnswerError    a collection try it again beside the others
     |-- OperatorError             the task     pause, with a reason that says what to do
     |   |-- AccessRefusedError    the task     retry for some minutes, then pause
     |   +-- CollectionError       a collection set it aside; the others go on
@@ -20,8 +21,9 @@
         +-- UnavailableError       503
 
 What every collection would meet alike is the task's: a login, a privilege, the store, the
-source's log. Whoever acts for one collection catches ``CollectionError`` and no more;
-whoever asks for one operation catches ``OperationRefusedError`` and no more. Outside of a
+source's log. Whoever acts for one collection catches ``CollectionError`` and
+``UnclearAnswerError`` and no more; whoever asks for one operation catches
+``OperationRefusedError`` and no more. Outside of a
 run an ``OperatorError`` is that of the command or the process.
 
 Errors of libraries are translated where they arise, so that nothing above reads a gRPC
@@ -61,6 +63,18 @@ class CdcError(Exception):
 
 class TransientError(CdcError):
     """A peer is away, slow or overloaded: the same call may go through later."""
+
+
+class UnclearAnswerError(TransientError):
+    """The target answered one request, but did not do it; that may pass, or may not.
+
+    Where the request was about one collection, only that one is known to be in trouble.
+    ``code`` is Milvus's, 0 where it gave none.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class OperatorError(CdcError):

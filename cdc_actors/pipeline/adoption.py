@@ -35,7 +35,7 @@ _STATUS = {
     CollectionState.DROPPING: Status.DROPPING,
     CollectionState.SET_ASIDE: Status.SUSPENDED,
 }
-_KEEPS_NAME = "a collection that the target does not rename"
+_KEEPS_NAME = "a collection that the target does not rename or drop"
 
 Creation = tuple["Collection", "Definition"]
 """A collection that the target is to create, and as what."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from cdc_actors.changes import Insert
-from cdc_actors.errors import CollectionError
+from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
+from cdc_actors.pipeline.attempts import Attempts
 from cdc_actors.pipeline.messages import CollectionSuspended, RecordCollectionSetAside
 from cdc_actors.pipeline.operations import CollectionOperations
 from cdc_actors.replication.barriers import RowChunk
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.work import Work
     from cdc_actors.pipeline.work_queue import WorkQueue
@@ -32,6 +35,10 @@ class Applier:
 
     Rows of all shards that wait are folded together, so that batches grow by themselves
     when the target is slower than the log, and stay small when it is not.
+
+    Where the target answers, but does not do it for now, everything that is not confirmed
+    is done again, as after a restart, later and later. Once that has lasted
+    too long the collection is set aside, or the run ends if others do not go on either.
     """
 
     def __init__(
@@ -57,11 +64,20 @@ class Applier:
         )
         self._suspended = entry.state is CollectionState.SET_ASIDE
         self._open: dict[int, Work] = {}
+        self._again: list[Work] = []
+        self._attempts = Attempts(entry.collection_id, context)
 
     @property
     def has_operation_next(self) -> bool:
         """Whether what comes next are operations, not rows."""
+        if self._again:
+            return not isinstance(self._again[0], RowChunk)
         return self._queue.has_operation_next
+
+    @property
+    def pause(self) -> float:
+        """Seconds after which the next step is to be taken."""
+        return self._attempts.pause
 
     def step(self) -> bool:
         """Do what waits in front, rows or operations; tell whether there is more to do.
@@ -74,24 +90,41 @@ class Applier:
             collection_id=entry.collection_id,
         ):
             went_well = self._context.guard(self._work)
-        return went_well and not self._context.stopping and not self._queue.finish()
+        if not went_well or self._context.stopping:
+            return False
+        has_more = self._attempts.is_waiting or bool(self._again)
+        return has_more or not self._queue.finish()
 
     def _work(self) -> None:
         """Wait for answers only where nothing more is sent for now."""
         try:
+            if self._attempts.is_waiting and not self._may_go_on():
+                return
             if not self._context.stopping:
                 self._take()
-            if self._context.stopping or self._queue.is_empty:
+            if self._must_drain:
                 self._operations.writer.drain()
+                self._attempts.end()
+        except UnclearAnswerError as error:
+            self._try_again(error)
         except CollectionError as error:
             self._suspend(error)
+
+    @property
+    def _must_drain(self) -> bool:
+        is_idle = self._queue.is_empty and not self._again
+        return self._context.stopping or is_idle or self._attempts.count > 0
 
     def _take(self) -> None:
         if not self._suspended:
             self._operations.finish_rename()
+        items, self._again = self._again, []
+        self._apply(items or self._receive())
+
+    def _receive(self) -> list[Work]:
         items = self._queue.take()
         self._open.update((id(item), item) for item in items)
-        self._apply(items)
+        return items
 
     def _apply(self, items: Sequence[Work]) -> None:
         if self._suspended:
@@ -135,21 +168,68 @@ class Applier:
             work.memory.release()
         self._context.release(work.checkpoints, rows)
 
-    def _suspend(self, error: CollectionError) -> None:
+    def _try_again(self, error: UnclearAnswerError) -> None:
+        """Begin to wait; what is open is as if a run had ended in the middle of it."""
+        self._operations.writer.abandon()
+        self._open = {id(each): each for each in map(_uncertain, self._open.values())}
+        self._attempts.failed(error)
+        self._wait_on()
+
+    def _may_go_on(self) -> bool:
+        """Tell whether it is time for the next try."""
+        self._wait_on()
+        if not self._attempts.pause:
+            self._attempts.resume()
+        return not self._attempts.is_waiting
+
+    def _wait_on(self) -> None:
+        """Take what has come meanwhile, and see whether all of it may wait."""
+        while self._receive():
+            pass
+        self._again = list(self._open.values())
+        if not self._attempts.may_wait(len(self._open), self._held()):
+            self._attempts.resume()
+            self._give_up(self._attempts.error)
+
+    def _held(self) -> int:
+        chunks = (each for each in self._open.values() if isinstance(each, RowChunk))
+        return sum(chunk.memory.size for chunk in chunks)
+
+    def _give_up(self, error: UnclearAnswerError) -> None:
+        """A target that takes rows of nobody is in trouble itself: that is the task's."""
+        if not self._attempts.others_moved:
+            raise TransientError(str(error)) from error
+        self._suspend(error)
+
+    def _suspend(self, error: CdcError) -> None:
         """Set the collection aside; the others go on."""
-        entry = self._operations.entry
-        if not self._suspended:
+        self._operations.writer.abandon()
+        self._attempts.end()
+        if self._suspended:
+            self._keep_name(error)
+        else:
+            entry = self._operations.entry
             self._context.record(RecordCollectionSetAside(entry, error))
             self._suspended = True
             self._reader.tell(CollectionSuspended(entry.collection_id))
-        self._operations.writer.forget()
-        self._skip(list(self._open.values()))
+        self._again = list(self._open.values())
+
+    def _keep_name(self, error: CdcError) -> None:
+        """Pass over what the target refuses of the little that is still done."""
+        refused = next(iter(self._open.values()))
+        self._operations.keep_name(refused, error)
+        self._close(refused)
 
     def _skip(self, items: Iterable[Work]) -> None:
         for item in items:
             if not isinstance(item, RowChunk):
                 self._operations.skip(item)
             self._close(item)
+
+
+def _uncertain(work: Work) -> Work:
+    """Return work of which the target may have a part."""
+    return replace(work, may_exist=True) if isinstance(work, RowChunk) else work
 
 
 def rows_of(chunk: RowChunk) -> int:

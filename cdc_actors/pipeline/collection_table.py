@@ -72,7 +72,7 @@ class Collection:
 
     ``waits_for`` are the collections (ids) and the alias whose name at the target it is to
     have; while there are any, ``backlog`` keeps its work. ``keeps_name`` tells that the
-    target refuses to rename it. ``channels`` are the physical channels of its shards.
+    target does not rename or drop it. ``channels`` are the physical channels of its shards.
     """
 
     entry: CollectionEntry

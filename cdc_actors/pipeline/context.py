@@ -16,6 +16,7 @@ import structlog
 from cdc_actors.changes import REPLICATED_FROM_CATALOG
 from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RunFailed
+from cdc_actors.pipeline.retried import RetriedCollections
 from cdc_actors.pipeline.work_queue import RunBudget
 from cdc_actors.replication.progress import PendingCheckpoint, Progress
 from cdc_actors.tasks import Operation
@@ -56,6 +57,7 @@ class RunContext:
         self._rows = 0
         self._sent: dict[str, int] = {}
         self._unknown_kinds: set[str] = set()
+        self.retried = RetriedCollections()
         self._log_context = structlog.contextvars.get_contextvars()
 
     def add_channel(self, channel: str, checkpoint: Checkpoint | None) -> None:

@@ -6,11 +6,12 @@ down are asked, and answered once it is durable; all others are told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import CdcError
@@ -39,8 +40,8 @@ class CollectionRenamed:
 
 
 @dataclass(frozen=True, slots=True)
-class RenameRefused:
-    """To a reader: the target does not give the collection, set aside, another name."""
+class NameKept:
+    """To a reader: the target neither renames nor drops the collection, set aside."""
 
     collection_id: int
 
@@ -103,10 +104,24 @@ class AdvanceSendHorizons:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """How a collection stands that is tried again while the others go on.
+
+    ``attempt`` counts the failures since ``since``; times are in UTC.
+    """
+
+    reason: str
+    attempt: int
+    since: datetime
+    next_try: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunProgressed:
     """To a task: how far the run has come. ``confirmed`` is a hybrid timestamp, or None.
 
-    ``waits`` says by collection id why what the source did to some is not done yet.
+    ``waits`` says by collection id why what the source did to some is not done yet,
+    ``retried`` which are tried again beside the others.
     """
 
     run_number: int
@@ -115,6 +130,7 @@ class RunProgressed:
     rows: int
     behind: bool
     waits: Mapping[int, str]
+    retried: Mapping[int, Retried] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,19 @@ next run does it again before anything newer.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import DropCollection, DropPartition, to_hybrid_ts
-from cdc_actors.errors import CollectionError, OperationRefusedError
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
     CollectionRenamed,
+    NameKept,
+    RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
-    RenameRefused,
 )
 from cdc_actors.pipeline.work import (
     CatalogOperation,
@@ -42,8 +42,9 @@ from cdc_actors.tasks.details import (
 if TYPE_CHECKING:
     from pykka import ActorRef
 
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.work import OperationWork
+    from cdc_actors.pipeline.work import OperationWork, Work
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry, TaskSpec
     from cdc_actors.tasks.details import Detail
@@ -60,8 +61,9 @@ class CollectionOperations:
     ``entry`` has the source's names, ``writer`` writes rows under the target's. Once
     ``dropped`` nothing is done any more but what becomes of aliases.
 
-    Methods raise ``TransientError`` and ``AccessRefusedError``, which end the run, and
-    ``CollectionError`` where the collection cannot go on.
+    Methods raise ``TransientError`` and ``AccessRefusedError``, which end the run,
+    ``UnclearAnswerError`` where it may help to do the same again, and ``CollectionError``
+    where the collection cannot go on.
     """
 
     def __init__(
@@ -109,22 +111,22 @@ class CollectionOperations:
                 raise TypeError(f"nobody knows how to apply {work!r}")
 
     def skip(self, work: OperationWork) -> None:
-        """Do only what gives up a name: no old rows stay, and it is free.
-
-        A rename that the target refuses leaves the old name taken.
-        """
+        """Do only what gives up a name: no old rows stay, and it is free."""
         match work:
             case BarrierOperation(operation=DropCollection()):
                 self._drop(work)
             case _ if self.dropped:
                 self._apply_after_drop(work)
             case CatalogOperation(detail=RenameDetail() as detail):
-                with suppress(CollectionError):
-                    self._rename(work, detail)
-                    return
-                self._reader.tell(RenameRefused(self.entry.collection_id))
+                self._rename(work, detail)
             case CatalogOperation():
                 self._report_alias(work.detail, exists=False)
+
+    def keep_name(self, work: Work, error: CdcError) -> None:
+        """Know that the target refused what ``skip`` was to do: the name stays taken."""
+        if isinstance(work, BarrierOperation):
+            self._context.record(RecordCollectionSetAside(self.entry, error))
+        self._reader.tell(NameKept(self.entry.collection_id))
 
     def finish_rename(self) -> None:
         """Do the rename, if there is one, that was under way when an earlier run ended."""

@@ -149,5 +149,6 @@ class ReadLoop:
                 self._context.rows,
                 self._channels.behind,
                 self._metadata.waits(),
+                self._context.retried.shown(),
             )
         )

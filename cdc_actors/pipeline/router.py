@@ -22,7 +22,7 @@ from cdc_actors.pipeline.messages import (
     CollectionDropped,
     CollectionRenamed,
     CollectionSuspended,
-    RenameRefused,
+    NameKept,
 )
 from cdc_actors.pipeline.work import CreateCollectionWork
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
@@ -129,8 +129,8 @@ class Router:
                 self._dropped(collection_id)
             case CollectionRenamed(collection_id, database, name):
                 self._renamed(collection_id, (database, name))
-            case RenameRefused(collection_id):
-                self._rename_refused(collection_id)
+            case NameKept(collection_id):
+                self._name_kept(collection_id)
             case AliasMoved(alias, collection_id):
                 self._alias_moved(alias, collection_id)
             case CollectionSuspended(collection_id):
@@ -159,7 +159,7 @@ class Router:
             self.target_names.renamed(earlier, collection.entry)
             self._free(collection_id)
 
-    def _rename_refused(self, collection_id: int) -> None:
+    def _name_kept(self, collection_id: int) -> None:
         """Exclude those that want the name of a collection which the target keeps."""
         if collection := self.collections.get(collection_id):
             collection.keeps_name = True

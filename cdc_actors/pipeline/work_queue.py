@@ -7,7 +7,8 @@ tick, at a barrier, for the drop of a collection's predecessor, for the applier,
 target's answer. Who reads waits for room, but never for ever:
 
 - Work that an applier has comes to its end without anything more being read: the target
-  answers, or does not and the run fails. While there is some, waiting is safe.
+  answers, or does not and the run fails. While there is some, waiting is safe. What waits
+  for a collection to be tried again counts only where it holds much.
 - Rows that wait for a tick, a barrier or a predecessor go on only when more of the log is
   read, of the channels that have not come so far. When those rows alone fill the memory
   and no applier has anything to do, exactly those channels are read on; the channels that
@@ -43,6 +44,11 @@ class RunBudget:
         """How many items of work the appliers have."""
         return self._at_work
 
+    @property
+    def free(self) -> int:
+        """How many bytes of the service's memory nobody holds."""
+        return self._quota.free
+
     def hold(self, size: int) -> MemoryHold:
         """Count bytes as held; never blocks: the reader asks ``wait`` before it reads."""
         return self._quota.hold(size)
@@ -52,10 +58,10 @@ class RunBudget:
         with self._lock:
             self._at_work += 1
 
-    def work_done(self) -> None:
-        """Count one item less that an applier has to do."""
+    def work_done(self, count: int = 1) -> None:
+        """Count items less that an applier has to do now."""
         with self._lock:
-            self._at_work -= 1
+            self._at_work -= count
 
     def wait(self, timeout: float) -> bool:
         """Wait for room, as long as there is work that makes some; tell if there is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from cdc_actors.errors import FailureClass
+from cdc_actors.growing_delay import growing_delay
 
 if TYPE_CHECKING:
     from pykka import ActorRef
@@ -22,9 +22,8 @@ LONGEST_DELAY = 30.0
 
 
 def delay(attempt: int) -> float:
-    """Return the seconds to wait after the ``attempt``-th failure: growing, jittered."""
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt - 1, 10))
-    return longest * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret
+    """Return the seconds to wait after the ``attempt``-th failure of a run or an actor."""
+    return growing_delay(attempt, FIRST_DELAY, LONGEST_DELAY)
 
 
 def send_after(ref: ActorRef[Any], message: object, seconds: float) -> None:

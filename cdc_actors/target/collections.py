@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.changes import DEFAULT_DATABASE
-from cdc_actors.errors import CollectionError, OperationRefusedError, TransientError
+from cdc_actors.errors import (
+    CollectionError,
+    OperationRefusedError,
+    TransientError,
+    UnclearAnswerError,
+)
 from cdc_actors.target.aliases import drop_alias
 
 if TYPE_CHECKING:
@@ -77,7 +82,7 @@ def create_collection(
         target.call(
             "CreateCollection", _create_request(definition, wanted), definition.database
         )
-    except OperationRefusedError:
+    except (OperationRefusedError, UnclearAnswerError):
         if not _is_there(target, definition, wanted):
             raise
         return True
@@ -130,7 +135,7 @@ def _described(target: Connection, database: str, name: str) -> Any | None:
     )
     try:
         return target.call("DescribeCollection", request, database)
-    except OperationRefusedError as refusal:
+    except (OperationRefusedError, UnclearAnswerError) as refusal:
         if refusal.code in _NOT_FOUND or "not found" in str(refusal):
             return None
         raise
@@ -256,10 +261,10 @@ def drop_partition(
 
 @contextmanager
 def _done_if(outcome: Callable[[], bool]) -> Iterator[None]:
-    """Pass over a refusal of what is so already."""
+    """Pass over a refusal, be it clear or not, of what is so already."""
     try:
         yield
-    except OperationRefusedError:
+    except (OperationRefusedError, UnclearAnswerError):
         if not outcome():
             raise
 

@@ -28,6 +28,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     OperatorError,
     TransientError,
+    UnclearAnswerError,
 )
 from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
 
@@ -65,6 +66,14 @@ _BROKEN = re.compile(
     re.IGNORECASE,
 )
 _ROWS = frozenset({"Insert", "Delete"})
+_NEEDED = _ROWS | {
+    "CreatePartition",
+    "DescribeCollection",
+    "DropCollection",
+    "DropPartition",
+    "ShowPartitions",
+}
+"""What a collection cannot go on without, and no target has a reason to refuse."""
 
 _log = structlog.get_logger()
 
@@ -139,7 +148,8 @@ class Connection:
         rows have a pace of their own.
 
         Raises:
-            TransientError: The target is away or overloaded; a RateLimitError for rows.
+            TransientError: The target is away; a RateLimitError for rows.
+            UnclearAnswerError: It answers, and does not do it for now.
             AccessRefusedError: It refuses the login, or the user lacks a privilege.
             OperationRefusedError: It refuses this request.
         """
@@ -256,7 +266,7 @@ def tls_arguments(param: Any) -> dict[str, str]:
 def check(status: Any, method: str, *, lite: bool = False) -> None:
     """Raise what a ``common.Status`` means, if it is not success.
 
-    What is unclear is tried again where rows are at stake, for giving up loses them, and
+    What is unclear is tried again where giving up loses rows or a whole collection, and
     where the words are those of a Milvus that is starting or has lost a node, which has
     one code for this and for much else (2.3.5: 65535); an operation that the target does
     not want is refused at once. Milvus Lite (3.2) has code 1 for what exists already or
@@ -267,14 +277,14 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
     code = status.code or status.error_code
     text = f"the target answers {method} with code {code}: {status.reason}"
     broken = not lite and _BROKEN.search(status.reason) is not None
-    unclear = (method in _ROWS or broken) and code not in _REFUSAL_CODES
+    unclear = (method in _NEEDED or broken) and code not in _REFUSAL_CODES
     if code == _RATE_LIMIT:
         raise RateLimitError(text)
     if code in _ACCESS_CODES or _LOGIN_REFUSED in status.reason:
         raise AccessRefusedError(text)
     passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
     if status.retriable or passing or unclear:
-        raise TransientError(text)
+        raise UnclearAnswerError(text, code)
     raise OperationRefusedError(text, code)
 
 

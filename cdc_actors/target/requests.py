@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.target import lite
 from cdc_actors.target.indexes import is_done
 
@@ -26,7 +26,7 @@ def forward(target: Connection, request: Request, target_name: FullName) -> None
     """Forward a client's request to the collection that the target calls ``target_name``.
 
     Raises:
-        TransientError: The target is away or overloaded.
+        TransientError: The target is away, or answers that it cannot do it for now.
         OperationRefusedError: It refuses; an operation repeated after a restart may be
             refused because it is done already.
     """
@@ -54,7 +54,7 @@ def _send(target: Connection, kind: str, message: Any) -> None:
             lite.send(target, kind, message)
         else:
             target.call(kind, message, message.db_name)
-    except OperationRefusedError:
+    except (OperationRefusedError, UnclearAnswerError):
         if not is_done(target, kind, message):
             raise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
-from cdc_actors.errors import TransientError
+from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
 from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
@@ -85,6 +86,7 @@ class RowWriter:
 
         Raises:
             TransientError: The target is away; which of the rows it has is unknown.
+            UnclearAnswerError: The same, but it answers.
             CollectionError: The target refuses.
         """
         if batch.deletes:
@@ -111,9 +113,19 @@ class RowWriter:
         self._partitions = None
         return True
 
-    def forget(self) -> None:
-        """Wait for nothing any more that was sent."""
+    def abandon(self) -> None:
+        """Call nothing done any more of what was sent, once all of it is answered.
+
+        What is under way may come to the target late, after what follows. Its partitions
+        may be others than they were, too.
+        """
+        self._partitions = None
+        flights = [*self._in_flight]
         self._in_flight.clear()
+        for flight in flights:
+            if flight.answer is not None:
+                with suppress(CollectionError, UnclearAnswerError, RateLimitError):
+                    self._target.finish(flight.answer, "Insert")
 
     def forget_partition(self, partition: str) -> None:
         """Know no longer that a partition exists: it was dropped."""

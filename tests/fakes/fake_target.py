@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from cdc_actors.errors import AccessRefusedError, OperationRefusedError, TransientError
+from cdc_actors.errors import (
+    AccessRefusedError,
+    CdcError,
+    OperationRefusedError,
+    TransientError,
+    UnclearAnswerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +60,7 @@ class FakeTarget:
         self.waiting = 0
         self._errors: dict[str, list[tuple[Exception, bool]]] = {}
         self._silent: set[str] = set()
+        self._unclear: dict[tuple[str, str], int] = {}
 
     def connect(self, cancelled: Callable[[], bool]) -> FakeConnection:
         """Return what one run uses."""
@@ -76,6 +83,15 @@ class FakeTarget:
         failure = TransientError(f"{method} got no answer")
         self._plan(method, failure, is_done=is_done)
 
+    def answer_unclearly(self, method: str, name: str) -> None:
+        """Do no request of a method about a collection until ``speak``."""
+        with self.changed:
+            self._unclear[method, name] = 0
+
+    def unclear_answers(self, method: str, name: str) -> int:
+        """Return how often a request was answered so."""
+        return self._unclear[method, name]
+
     def silence(self, *methods: str) -> None:
         """Let requests of some methods wait until ``speak``."""
         with self.changed:
@@ -85,6 +101,7 @@ class FakeTarget:
         """Answer everything again, and do what is asked."""
         with self.changed:
             self._errors.clear()
+            self._unclear.clear()
             self._silent.clear()
             self.changed.notify_all()
 
@@ -112,6 +129,11 @@ class FakeTarget:
             self.waiting -= 1
             if cancelled():
                 raise TransientError(f"{method} was cancelled")
+            about = method, getattr(request, "collection_name", "")
+            if about in self._unclear:
+                self._unclear[about] += 1
+                self.changed.notify_all()
+                raise UnclearAnswerError(f"{method} is answered with code 65535")
             planned = self._errors.get(method)
             error, is_done = planned.pop(0) if planned else (None, True)
             act = getattr(self, _WORD_START.sub("_", method).lower(), None)
@@ -248,11 +270,12 @@ class FakeConnection:
 
     def begin_insert(self, request: bytes, _database: str) -> Any:
         """Send rows; ``finish`` waits for the answer."""
-        return milvus_pb2.InsertRequest.FromString(request)
+        message = milvus_pb2.InsertRequest.FromString(request)
+        return _Sent(lambda: self._target.answer("Insert", message, self._cancelled))
 
-    def finish(self, answer: Any, method: str) -> Any:
-        """Wait for an answer and return it."""
-        return self._target.answer(method, answer, self._cancelled)
+    def finish(self, sent: _Sent, _method: str) -> Any:
+        """Wait for an answer and return it, the same however often it is asked for."""
+        return sent.result()
 
     def wait(self, _seconds: float) -> None:
         """Let no time pass."""
@@ -260,6 +283,28 @@ class FakeConnection:
     def close(self) -> None:
         """Take down that it was closed."""
         self.closed = True
+
+
+class _Sent:
+    """A request that is done when its answer is first waited for."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self._act = act
+        self._answered: Any = None
+        self._error: CdcError | None = None
+        self._is_done = False
+
+    def result(self) -> Any:
+        """Return the answer, or raise it."""
+        if not self._is_done:
+            self._is_done = True
+            try:
+                self._answered = self._act()
+            except CdcError as error:
+                self._error = error
+        if self._error:
+            raise self._error
+        return self._answered
 
 
 def _keys(request: Any) -> Iterator[int]:

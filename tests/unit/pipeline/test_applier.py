@@ -71,7 +71,7 @@ class Harness:
             guard=_run,
             record=self._record,
             release=lambda parts, _rows=0: self.released.extend(parts),
-            budget=SimpleNamespace(work_done=lambda: None),
+            budget=SimpleNamespace(work_done=lambda _count=1: None),
         )
         reader = SimpleNamespace(tell=self.reported.append)
         key = schema_pb2.FieldSchema(name="id", fieldID=100, is_primary_key=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from threading import Semaphore
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def test_threads_do_not_grow_with_collections() -> None:
         target = pipeline.start().target
         target.silence("Insert")
         fill(pipeline)
-        pipeline.wait_until(lambda: target.waiting == ROWS_AT_ONCE)
+        pipeline.wait_until(lambda: target.waiting >= ROWS_AT_ONCE)
         most = ROWS_AT_ONCE + OPERATIONS_AT_ONCE
         assert threading.active_count() - before <= OWN_THREADS + most
         target.speak()
@@ -84,9 +85,29 @@ def test_who_always_has_work_leaves_room_for_others() -> None:
     pool, done = ApplierPool(), threading.Event()
 
     def applier(step) -> SimpleNamespace:
-        return SimpleNamespace(has_operation_next=False, step=step)
+        return SimpleNamespace(has_operation_next=False, step=step, pause=0.0)
 
     for _ in range(ROWS_AT_ONCE):
         pool.submit(applier(lambda: not done.is_set()))
     pool.submit(applier(done.set))
     assert done.wait(60)
+
+
+def test_who_pauses_has_its_turn_later_and_one_thread_waits() -> None:
+    """However many pause; none of them goes on once the pool is at its end."""
+    pool, turns = ApplierPool(), Semaphore(0)
+    before = threading.active_count()
+
+    def turn() -> bool:
+        turns.release()
+        return True
+
+    for seconds in [0.001] * MANY:
+        applier = SimpleNamespace(has_operation_next=False, step=turn, pause=seconds)
+        pool.submit_later(applier, seconds)
+    for _ in range(3 * MANY):
+        assert turns.acquire(timeout=60)
+    assert threading.active_count() - before <= ROWS_AT_ONCE + 1
+    pool.join(60)
+    while threading.active_count() > before:
+        turns.acquire(timeout=0.01)

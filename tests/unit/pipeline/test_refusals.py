@@ -63,6 +63,6 @@ def test_collection_that_the_target_does_not_rename(pipeline: Pipeline) -> None:
     pipeline.wait_until(lambda: second.id in task.collections)
     pipeline.settle()
     reason = task.collections[second.id].reason
-    assert "which a collection that the target does not rename is" in reason
+    assert "which a collection that the target does not rename or drop is" in reason
     assert "rename or drop that one at the target" in reason
     assert target.rows("books") == {}
