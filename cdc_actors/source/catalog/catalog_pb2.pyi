@@ -138,3 +138,29 @@ class ImportTask(_message.Message):
     created: int
     state: ImportState
     def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., created: _Optional[int] = ..., state: _Optional[_Union[ImportState, _Mapping]] = ...) -> None: ...
+
+class ImportJob(_message.Message):
+    __slots__ = ("id", "collection_id", "state", "started")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    collection_id: int
+    state: int
+    started: str
+    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., state: _Optional[int] = ..., started: _Optional[str] = ...) -> None: ...
+
+class ImportFile(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    def __init__(self, rows: _Optional[int] = ...) -> None: ...
+
+class ImportJobTask(_message.Message):
+    __slots__ = ("job_id", "files")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    job_id: int
+    files: _containers.RepeatedCompositeFieldContainer[ImportFile]
+    def __init__(self, job_id: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ImportFile, _Mapping]]] = ...) -> None: ...

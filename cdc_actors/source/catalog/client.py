@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.source.catalog import history, rbac
+from cdc_actors.source.catalog import bulk_imports, history, rbac
 from cdc_actors.source.catalog import model as meta
+from cdc_actors.source.catalog.bulk_imports import ImportMeta
 from cdc_actors.source.catalog.collections import BELONGINGS, KnownPlaces, assemble
 from cdc_actors.source.catalog.etcd import MAX_RANGES, EtcdClient, EtcdConfig
 from cdc_actors.source.catalog.model import (
     AliasMeta,
     CollectionMeta,
-    ImportMeta,
     IndexMeta,
     LoadMeta,
     NameSince,
@@ -116,7 +116,7 @@ class Catalog:
             databases=databases,
             collections=self._take_in(pairs, revision),
             aliases=self._aliases(databases, revision),
-            imports=meta.imports(self._read(meta.IMPORTS, revision)),
+            imports=self._imports(revision),
         )
 
     def collection(self, collection_id: int) -> CollectionMeta | None:
@@ -212,7 +212,7 @@ class Catalog:
 
     def imports(self) -> list[ImportMeta]:
         """Return the bulk imports that brought rows and are not forgotten yet."""
-        return meta.imports(self._read(meta.IMPORTS))
+        return self._imports()
 
     def rbac(self) -> RbacMeta:
         """Return which users and roles there are now, and what they may do."""
@@ -287,6 +287,14 @@ class Catalog:
             if database := databases.get(int(database_id)):
                 found[database, alias] = meta.alias(pair)
         return found
+
+    def _imports(self, revision: int = 0) -> list[ImportMeta]:
+        pairs = [
+            pair
+            for kind in bulk_imports.PREFIXES
+            for pair in self._read(kind, revision)
+        ]
+        return bulk_imports.imports(pairs)
 
     def _read_kinds(
         self, kinds: Sequence[str], collections: Collection[int]

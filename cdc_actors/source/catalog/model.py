@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import schema_pb2
 
-from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import catalog_pb2
+from cdc_actors.source.catalog.parsing import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +33,6 @@ ALIASES = "root-coord/database/aliases/"
 INDEXES = "field-index/"
 COLLECTION_LOADS = "querycoord-collection-loadinfo/"
 PARTITION_LOADS = "querycoord-partition-loadinfo/"
-IMPORTS = "importtask/"
 SESSIONS = "session/"
 
 # What Milvus writes in place of a value when it removes a key that has snapshots.
@@ -45,8 +43,6 @@ _SOME_PARTITIONS = 1
 # Milvus 2.6 has the latter.
 _ROOT_SESSIONS = (f"{SESSIONS}rootcoord", f"{SESSIONS}mixcoord")
 _VERSION = re.compile(rb'"Version": *"(\d+)\.(\d+)\.(\d+)')
-# An import whose rows can be read, or will be: completed, flushed.
-_IMPORTED = (6, 8)
 
 Pairs = Sequence[tuple[str, bytes]]
 
@@ -110,19 +106,6 @@ class AliasMeta:
     since: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImportMeta:
-    """One bulk import: rows that came into a collection past the log.
-
-    ``created`` is in seconds since 1970.
-    """
-
-    id: int
-    collection_id: int
-    created: int
-    rows: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexMeta:
     """One index; ``params`` as the user gave them, or as Milvus chose if there are none."""
@@ -154,7 +137,7 @@ class LoadMeta:
 
 def databases(pairs: Pairs) -> dict[int, str]:
     """Return the databases' names by id."""
-    infos = (_parse(catalog_pb2.DatabaseInfo, pair) for pair in pairs)
+    infos = (parse(catalog_pb2.DatabaseInfo, pair) for pair in pairs)
     return {info.id: info.name for info in infos}
 
 
@@ -166,7 +149,7 @@ def collection(
     functions: Pairs = (),
 ) -> CollectionMeta:
     """Return a collection from its own pair and those of what belongs to it."""
-    info = _parse(catalog_pb2.CollectionInfo, pair)
+    info = parse(catalog_pb2.CollectionInfo, pair)
     schema = _schema(info, fields, functions)
     return CollectionMeta(
         id=info.id,
@@ -189,29 +172,19 @@ def collection(
 
 def collection_name(pair: tuple[str, bytes]) -> str:
     """Return the name in a collection's pair."""
-    info = _parse(catalog_pb2.CollectionInfo, pair)
+    info = parse(catalog_pb2.CollectionInfo, pair)
     return str(schema_pb2.CollectionSchema.FromString(info.schema).name)
 
 
 def alias(pair: tuple[str, bytes]) -> AliasMeta:
     """Return an alias from its pair."""
-    info = _parse(catalog_pb2.AliasInfo, pair)
+    info = parse(catalog_pb2.AliasInfo, pair)
     return AliasMeta(info.collection_id, info.created_time)
-
-
-def imports(pairs: Pairs) -> list[ImportMeta]:
-    """Return the bulk imports that brought rows."""
-    tasks = [_parse(catalog_pb2.ImportTask, pair) for pair in pairs]
-    return [
-        ImportMeta(task.id, task.collection_id, task.created, task.state.rows)
-        for task in tasks
-        if task.state.code in _IMPORTED and task.state.rows
-    ]
 
 
 def index(pair: tuple[str, bytes], field_names: dict[int, str]) -> IndexMeta:
     """Return an index from its pair and the names of its collection's fields."""
-    index = _parse(catalog_pb2.FieldIndex, pair)
+    index = parse(catalog_pb2.FieldIndex, pair)
     info = index.index_info
     return IndexMeta(
         id=int(pair[0].rpartition("/")[2]),
@@ -247,10 +220,10 @@ def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:
     loaded: dict[int, set[int]] = {}
     partial: dict[int, Any] = {}
     for pair in partitions:
-        part = _parse(catalog_pb2.PartitionLoadInfo, pair)
+        part = parse(catalog_pb2.PartitionLoadInfo, pair)
         loaded.setdefault(part.collection_id, set()).add(part.partition_id)
         partial[part.collection_id] = part
-    infos = [_parse(catalog_pb2.CollectionLoadInfo, pair) for pair in collections]
+    infos = [parse(catalog_pb2.CollectionLoadInfo, pair) for pair in collections]
     whole = {i.collection_id: i for i in infos if i.load_type != _SOME_PARTITIONS}
     return {
         collection_id: LoadMeta(
@@ -280,7 +253,7 @@ def field_names(schema: bytes) -> dict[int, str]:
 def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -> Any:
     """Put a collection's schema together: Milvus keeps fields and functions apart."""
     schema = schema_pb2.CollectionSchema.FromString(info.schema)
-    found = [_parse(schema_pb2.FieldSchema, pair) for pair in fields]
+    found = [parse(schema_pb2.FieldSchema, pair) for pair in fields]
     found.sort(key=lambda field: field.fieldID)
     del schema.fields[:]
     schema.fields.extend(
@@ -289,7 +262,7 @@ def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -
         if field.fieldID >= _FIRST_USER_FIELD and not field.is_dynamic
     )
     schema.enable_dynamic_field |= any(field.is_dynamic for field in found)
-    kept = [_parse(schema_pb2.FunctionSchema, pair) for pair in functions]
+    kept = [parse(schema_pb2.FunctionSchema, pair) for pair in functions]
     kept.sort(key=lambda function: function.id)
     del schema.functions[:]
     schema.functions.extend(kept)
@@ -297,7 +270,7 @@ def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -
 
 
 def _partitions(pairs: Pairs) -> dict[int, PartitionMeta]:
-    infos = [_parse(catalog_pb2.PartitionInfo, pair) for pair in pairs]
+    infos = [parse(catalog_pb2.PartitionInfo, pair) for pair in pairs]
     infos.sort(key=lambda info: info.partition_id)
     return {
         info.partition_id: PartitionMeta(
@@ -310,14 +283,3 @@ def _partitions(pairs: Pairs) -> dict[int, PartitionMeta]:
 
 def _as_dict(pairs: Iterable[catalog_pb2.KeyValue]) -> dict[str, str]:
     return {pair.key: pair.value for pair in pairs}
-
-
-def _parse(kind: Any, pair: tuple[str, bytes]) -> Any:
-    key, value = pair
-    try:
-        return kind.FromString(value)
-    except DecodeError as error:
-        raise OperatorError(
-            f"etcd key {key} holds no {kind.DESCRIPTOR.name} of Milvus 2.2 to 2.5; "
-            "check sourceConfig.etcd"
-        ) from error

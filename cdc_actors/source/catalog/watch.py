@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cdc_actors.source.catalog import bulk_imports, rbac
 from cdc_actors.source.catalog import model as meta
-from cdc_actors.source.catalog import rbac
 
 if TYPE_CHECKING:
     from cdc_actors.source.catalog.collections import KnownPlaces
@@ -27,7 +27,7 @@ WATCHED = (
     meta.DATABASES,
     *_OF_COLLECTIONS,
     meta.ALIASES,
-    meta.IMPORTS,
+    *bulk_imports.PREFIXES,
     *rbac.PREFIXES,
 )
 """Keys below the metadata's root path that a watch follows."""
@@ -74,7 +74,7 @@ class CatalogWatch:
             any(key.startswith(meta.DATABASES) for key in keys),
             frozenset(int(match[1]) for match in found if match),
             any(key.startswith(meta.ALIASES) for key in keys),
-            any(key.startswith(meta.IMPORTS) for key in keys),
+            any(key.startswith(bulk_imports.PREFIXES) for key in keys),
             any(key.startswith(rbac.PREFIXES) for key in keys),
         )
 
