@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COLLECTION_OBJECT = "Collection"
+GLOBAL_OBJECT = "Global"
+ALL_OBJECTS = ("", "*")
 GROUP_OBJECT = "Group"
 """The ``object_type`` of a grant of a privilege group."""
 
@@ -64,6 +67,23 @@ class Grant:
     database: str
     object_name: str
     privilege: str
+
+    @property
+    def by_name(self) -> bool:
+        """Whether only a request that names the object whatever its type can repeat it.
+
+        So with groups, and with ``Global`` privileges on one collection, such as
+        ``DescribeCollection``: in the older request ``Global`` means all that there is.
+        (Milvus 2.5: ``root_coord.go``, ``operatePrivilege``.)
+        """
+        return self.object_type == GROUP_OBJECT or (
+            self.object_type == GLOBAL_OBJECT and self.object_name not in ALL_OBJECTS
+        )
+
+    @property
+    def on_collection(self) -> bool:
+        """Whether ``object_name`` is a collection's, or all of them."""
+        return self.object_type == COLLECTION_OBJECT or self.by_name
 
 
 RbacRule = User | Role | PrivilegeGroup | GroupMember | RoleBinding | Grant

@@ -10,7 +10,6 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.rbac_rules import (
-    GROUP_OBJECT,
     Grant,
     GroupMember,
     PrivilegeGroup,
@@ -37,9 +36,9 @@ _REQUESTS = {
 def request_name(rule: RbacRule, *, remove: bool) -> str:
     """Return the name of the request that makes a rule true, or untrue.
 
-    Groups are granted with a request of their own (Milvus 2.5).
+    Some grants only a newer request can repeat (Milvus 2.5).
     """
-    if isinstance(rule, Grant) and rule.object_type == GROUP_OBJECT:
+    if isinstance(rule, Grant) and rule.by_name:
         return "OperatePrivilegeV2"
     return _REQUESTS[type(rule)][remove]
 
@@ -99,7 +98,7 @@ def _request(rule: RoleBinding | Grant | GroupMember, kind: int) -> Any:
             return milvus_pb2.OperatePrivilegeGroupRequest(
                 group_name=group, privileges=[{"name": privilege}], type=kind
             )
-        case Grant(object_type=object_type) if object_type == GROUP_OBJECT:
+        case Grant(by_name=True):
             return milvus_pb2.OperatePrivilegeV2Request(
                 role={"name": rule.role},
                 grantor={"privilege": {"name": rule.privilege}},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied
-from cdc_actors.rbac_rules import GROUP_OBJECT, Grant, Role, User, rank, rule_to_json
+from cdc_actors.rbac_rules import Grant, Role, User, rank, rule_to_json
 from cdc_actors.target import rbac
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
 
@@ -102,7 +102,7 @@ class RbacSync:
 
     def _at_target(self, rule: RbacRule) -> RbacRule:
         """Return a rule with the names that the target has."""
-        if isinstance(rule, Grant) and rule.object_type in {"Collection", GROUP_OBJECT}:
+        if isinstance(rule, Grant) and rule.on_collection:
             names = self._spec.target_name(rule.database, rule.object_name)
             return replace(rule, database=names[0], object_name=names[1])
         return rule

@@ -100,6 +100,43 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     assert not any(each.refused for each in records)
 
 
+@pytest.mark.parametrize(
+    ("object_type", "privilege"),
+    [("Global", "DescribeCollection"), ("Group", "CollectionReadOnly")],
+)
+def test_a_grant_on_one_collection_stays_on_that_one(
+    records: list[Operation], object_type: str, privilege: str
+) -> None:
+    """A global privilege with a name (Milvus 2.5) is granted on that name, mapped."""
+    target = Target()
+    grant = Grant("r", object_type, "shop", "books", privilege)
+    access(target, records, frozenset()).update(RbacMeta(frozenset({grant}), {}))
+    assert target.asked == [
+        milvus_pb2.OperatePrivilegeV2Request(
+            role={"name": "r"},
+            grantor={"privilege": {"name": privilege}},
+            db_name="store",
+            collection_name="books",
+        )
+    ]
+    assert [each.kind for each in records] == ["OperatePrivilegeV2"]
+
+
+def test_a_grant_on_all_there_is_is_asked_as_ever(records: list[Operation]) -> None:
+    """What Milvus 2.3 knows, too, is granted with the request that it knows."""
+    target = Target()
+    grant = Grant("r", "Global", "default", "*", "CreateCollection")
+    access(target, records, frozenset()).update(RbacMeta(frozenset({grant}), {}))
+    (asked,) = target.asked
+    assert isinstance(asked, milvus_pb2.OperatePrivilegeRequest)
+    entity = asked.entity
+    assert (entity.object.name, entity.db_name) == ("Global", "default")
+    assert (entity.object_name, entity.grantor.privilege.name) == (
+        "*",
+        "CreateCollection",
+    )
+
+
 def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
     """What it does not know is written down as refused; the rest is done."""
     target = Target(old=True)
