@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
+    from cdc_actors.errors import CdcError
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.pipeline.reservations import TaskReservations
@@ -45,6 +47,7 @@ class CurrentRun:
         self._run: Run | None = None
         self._rows_before = 0
         self._confirmed: int | None = None
+        self._failures: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         """Tell whether there is one."""
@@ -89,6 +92,10 @@ class CurrentRun:
             run.progress = progress
             self._confirmed = progress.confirmed
 
+    def count_failure(self, error: CdcError) -> None:
+        """Count a run that failed, or that could not begin."""
+        self._failures[error.failure_class.value] += 1
+
     def snapshot(self) -> TaskSnapshot:
         """Return the task as it is now."""
         progress = self._run.progress if self._run else None
@@ -98,4 +105,5 @@ class CurrentRun:
             rows=self._rows_before + (progress.rows if progress else 0),
             confirmed=self._confirmed,
             unpersisted_failure=self._record.unpersisted_failure,
+            failures=dict(self._failures),
         )

@@ -45,6 +45,11 @@ class ListTasks:
 
 
 @dataclass(frozen=True, slots=True)
+class GetStatistics:
+    """Answered with the ``Statistics``."""
+
+
+@dataclass(frozen=True, slots=True)
 class GetTask:
     """Answered with the ``Observation``."""
 

@@ -22,11 +22,13 @@ from cdc_actors.service.health import view_at
 from cdc_actors.service.messages import (
     CreateTask,
     DeleteTask,
+    GetStatistics,
     GetTask,
     ListTasks,
     PauseTask,
     ResumeTask,
 )
+from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
@@ -37,7 +39,9 @@ from cdc_actors.target.identity import SameMilvusError, refuse_source
 from cdc_actors.tasks import refuse_other_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.core import Metric
 
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
@@ -175,6 +179,16 @@ class Service:
         except RequestError as error:
             missing["tasks"] = str(error)
         return Readiness(ready=not missing, missing=missing)
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return the metric families of service and tasks."""
+        readiness, now = self.readiness(), time.time()
+        try:
+            statistics = self._ask(GetStatistics())
+        except UnavailableError:
+            return families((), None, readiness)
+        views = [view_at(each, now) for each in statistics.observations]
+        return families(views, statistics, readiness)
 
     def alive(self) -> bool:
         """Tell whether the supervisor is there, or this service waits for the store."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import physical_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.tasks import Failure, Task
 
@@ -19,6 +21,7 @@ class TaskSnapshot:
 
     ``task`` is never changed once it is here: its actor replaces it. ``confirmed`` is a
     hybrid timestamp, ``unpersisted_failure`` one newer than the log's: see ``TaskRecord``.
+    ``failures`` counts failed runs since the service started, by failure class.
     ``unreadable`` says why the log's events stop making sense after those in ``task``.
     """
 
@@ -27,6 +30,7 @@ class TaskSnapshot:
     rows: int = 0
     confirmed: int | None = None
     unpersisted_failure: Failure | None = None
+    failures: Mapping[str, int] = field(default_factory=dict)
     unreadable: str | None = None
 
     @property
@@ -61,3 +65,18 @@ class Observation:
     def of(cls, snapshot: TaskSnapshot, monitor: ProgressMonitor) -> Observation:
         """Return what another thread may read while ``monitor`` is updated."""
         return cls(snapshot, copy(monitor))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """The supervisor's tasks, and what it knows besides. Sizes are in bytes.
+
+    ``mailboxes`` counts the messages that wait, by task id or ``supervisor``; ``restarts``
+    the deaths of tasks' actors, by task id.
+    """
+
+    observations: Sequence[Observation]
+    mailboxes: Mapping[str, int]
+    restarts: Mapping[str, int]
+    memory_held: int
+    memory_limit: int

@@ -29,6 +29,7 @@ from cdc_actors.service.messages import (
     CheckTasks,
     CreateTask,
     DeleteTask,
+    GetStatistics,
     GetTask,
     Launch,
     ListTasks,
@@ -44,7 +45,12 @@ from cdc_actors.service.messages import (
     TaskReported,
 )
 from cdc_actors.service.projection import status_of
-from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
+from cdc_actors.service.snapshot import (
+    Observation,
+    ProgressMonitor,
+    Statistics,
+    TaskSnapshot,
+)
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.target.connection import address
@@ -82,7 +88,8 @@ class _Known:
     ``ref`` is None for a task that was paused when the service started and of which
     nothing has been asked since: it needs no thread. So it is for an unreadable one.
     ``exists`` is False until a new task is in the event log. ``restart_at`` is when a
-    dead task is to be started again, None for a living one.
+    dead task is to be started again, None for a living one. ``deaths`` are those in a
+    row, ``restarts`` all.
     """
 
     snapshot: TaskSnapshot
@@ -91,6 +98,7 @@ class _Known:
     exists: bool = True
     started_at: float = 0.0
     deaths: int = 0
+    restarts: int = 0
     restart_at: float | None = None
 
 
@@ -135,14 +143,16 @@ class Supervisor(pykka.ThreadingActor):
         return None
 
     def _request(self, message: Any) -> Any:
-        reads = isinstance(message, ListTasks | GetTask)
+        reads = isinstance(message, ListTasks | GetTask | GetStatistics)
         if self._closed and not (self._store_lost and reads):
             raise UnavailableError(self._closed)
         match message:
             case CreateTask():
                 return self._create(message)
             case ListTasks():
-                return [_seen(known) for known in self._tasks.values() if known.exists]
+                return self._observations()
+            case GetStatistics():
+                return self._statistics()
             case GetTask():
                 text = f"not found: [{message.task_id}]"
                 return _seen(self._find(message.task_id, text))
@@ -152,6 +162,20 @@ class Supervisor(pykka.ThreadingActor):
                 return self._actor_of(known).ask(message, block=False)
             case _:
                 raise TypeError(f"the supervisor is asked for {message!r}")
+
+    def _observations(self) -> list[Observation]:
+        return [_seen(known) for known in self._tasks.values() if known.exists]
+
+    def _statistics(self) -> Statistics:
+        known = self._tasks.items()
+        waiting = {i: _waiting(each.ref) for i, each in known if each.ref}
+        return Statistics(
+            observations=self._observations(),
+            mailboxes={"supervisor": _waiting(self.actor_ref), **waiting},
+            restarts={i: each.restarts for i, each in known},
+            memory_held=self._memory.used,
+            memory_limit=self._memory.limit,
+        )
 
     def _create(self, message: CreateTask) -> pykka.Future[str]:
         earlier = self._tasks.get(message.task_id or "")
@@ -275,6 +299,7 @@ class Supervisor(pykka.ThreadingActor):
         if time.time() - known.started_at > HEALTHY_SECONDS:
             known.deaths = 0
         known.deaths += 1
+        known.restarts += 1
         wait = backoff.delay(known.deaths)
         known.restart_at = time.time() + wait
         _log.error("task_actor_died", task_id=task_id, deaths=known.deaths)
@@ -295,6 +320,12 @@ class Supervisor(pykka.ThreadingActor):
         self._closed = _STOPPING
         refs = [known.ref for known in self._tasks.values() if known.ref is not None]
         return [ref.ask(Shutdown(), block=False) for ref in refs if ref.is_alive()]
+
+
+def _waiting(actor: pykka.ActorRef[Any]) -> int:
+    """Return how many messages wait for an actor: its inbox is a ``queue.Queue``."""
+    inbox: Any = actor.actor_inbox
+    return int(inbox.qsize())
 
 
 def _seen(known: _Known) -> Observation:

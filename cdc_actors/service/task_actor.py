@@ -241,6 +241,7 @@ class TaskActor(pykka.ThreadingActor):
             failure_class=error.failure_class.value,
             exc_info=error.__cause__ if _is_unexpected(error) else None,
         )
+        self._run.count_failure(error)
         if self._retries.failed(error):
             self._retry_later(error)
         else:

@@ -16,6 +16,7 @@ from eventsourcing.persistence import (
 )
 
 from cdc_actors.errors import OperatorError, TaskConflictError, UnknownTaskError
+from cdc_actors.instruments import EVENT_LOG_APPEND_SECONDS
 from cdc_actors.store.database import Database, reported
 from cdc_actors.store.hash_chain import backfill_hashes
 from cdc_actors.store.sqlite import open_sqlite
@@ -122,7 +123,7 @@ class TaskLog:
             TaskConflictError: The task has other events since it was loaded, or its id
                 is taken.
         """
-        with reported():
+        with reported(), EVENT_LOG_APPEND_SECONDS.time():
             try:
                 self._events.put(task.collect_events())
             except IntegrityError as error:

@@ -31,6 +31,7 @@ from cdc_actors.errors import (
     UnclearAnswerError,
 )
 from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
+from cdc_actors.instruments import TARGET_REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -160,6 +161,7 @@ class Connection:
             answer = stub.future(
                 request, timeout=timeout, metadata=(("dbname", database),)
             )
+            _time(answer, method)
             try:
                 return self.finish(answer, method)
             except RateLimitError as refusal:
@@ -176,9 +178,11 @@ class Connection:
         insert = channel.unary_unary(
             _INSERT, response_deserializer=milvus_pb2.MutationResult.FromString
         )
-        return insert.future(
+        answer = insert.future(
             request, timeout=CALL_TIMEOUT, metadata=(("dbname", database),)
         )
+        _time(answer, "Insert")
+        return answer
 
     def finish(self, answer: grpc.Future, method: str) -> Any:
         """Wait for an answer and return it; raises as ``call`` does."""
@@ -261,6 +265,11 @@ def tls_arguments(param: Any) -> dict[str, str]:
         "client_key_path",
     )
     return {name: value for name in names if (value := getattr(param, name))}
+
+
+def _time(answer: grpc.Future, method: str) -> None:
+    begun, timer = time.monotonic(), TARGET_REQUEST_SECONDS.labels(method)
+    answer.add_done_callback(lambda _: timer.observe(time.monotonic() - begun))
 
 
 def check(status: Any, method: str, *, lite: bool = False) -> None:

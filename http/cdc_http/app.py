@@ -11,6 +11,7 @@ from cdc_actors.errors import RequestError
 from cdc_http.auth import AuthMiddleware
 from cdc_http.events import EventsResource
 from cdc_http.handlers import RequestHandlers
+from cdc_http.metrics import MetricsResource
 from cdc_http.openapi import OpenApiResource
 from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
 from cdc_http.responses import write_error
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from cdc_http.service import TaskService
 
 _PATHS = (
-    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /livez, GET /readyz, "
-    "GET /openapi.json"
+    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /metrics, GET /livez, "
+    "GET /readyz, GET /openapi.json"
 )
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +47,9 @@ def create_app(
     handlers = RequestHandlers(service, max_name_length).by_type
     app.add_route("/cdc", CdcResource(handlers, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
+    metrics = MetricsResource(service)
+    app.add_route("/metrics", metrics)
+    app.add_route("/cdc/metrics", metrics)
     app.add_route("/openapi.json", OpenApiResource(handlers))
     app.add_route("/livez", LivezResource(service))
     app.add_route("/readyz", ReadyzResource(service))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _REFERENCE = "#/components/schemas/{name}"
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
+_TEXT = "text/plain"
+_OPEN_METRICS = "application/openmetrics-text"
 _ERRORS_OF_ALL = (401, 500, 503)
 _ERRORS_OF_REQUESTS = (400, 403, 404, 409, 413, 415, 422, 429)
 _ABOUT = (
@@ -86,6 +88,8 @@ def _paths(
     return {
         "/cdc": {"post": _cdc(handlers, ref)},
         "/cdc/tasks/{task_id}/events": {"get": _events(query, ref)},
+        "/metrics": {"get": _metrics("metrics", ref)},
+        "/cdc/metrics": {"get": _metrics("cdc_metrics", ref)},
         "/livez": {
             "get": _health("livez", ref[LivezResponse], ref[LivezResponse], 500)
         },
@@ -154,6 +158,18 @@ def _events(query: dict[str, Any], ref: Mapping[Any, Any]) -> dict[str, Any]:
         "responses": {
             "200": success,
             **_errors((400, 404, *_ERRORS_OF_ALL), ref),
+        },
+    }
+
+
+def _metrics(name: str, ref: Mapping[Any, Any]) -> dict[str, Any]:
+    formats = {kind: {"schema": {"type": "string"}} for kind in (_TEXT, _OPEN_METRICS)}
+    return {
+        "operationId": name,
+        "summary": "The state of service and tasks, for Prometheus.",
+        "responses": {
+            "200": {"description": "All metrics.", "content": formats},
+            **_errors(_ERRORS_OF_ALL, ref),
         },
     }
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.core import Metric
+
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.views import PositionView, Readiness, TaskView
     from cdc_actors.store.history import Moment, Page
@@ -62,6 +66,10 @@ class TaskService(Protocol):
 
     def readiness(self) -> Readiness:
         """Say whether the service can do its work, and what is missing."""
+        ...
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return the metric families of service and tasks."""
         ...
 
     def alive(self) -> bool:

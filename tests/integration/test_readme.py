@@ -6,13 +6,17 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from click.testing import CliRunner
 
 from cdc_actors.cli.main import main
 from cdc_actors.config import load
+from cdc_actors.instruments import TIMERS
+from cdc_actors.service.metrics import families
+from cdc_actors.service.snapshot import Statistics
+from cdc_actors.service.views import Readiness
 from tests.support.cdc import Cdc
 
 if TYPE_CHECKING:
@@ -34,6 +38,27 @@ def curl_lines() -> list[str]:
     return re.findall(
         r"^curl .*?(?=^curl |\Z)", block("curl"), re.DOTALL | re.MULTILINE
     )
+
+
+def served_metrics() -> list[str]:
+    """Return the service's own metrics as they are scraped, each with its labels."""
+    nothing = Statistics(
+        observations=(), mailboxes={}, restarts={}, memory_held=0, memory_limit=0
+    )
+    ready = Readiness(ready=True, missing={})
+    return sorted(
+        f"{name}{{{','.join(labels)}}}" if labels else name
+        for name, labels in [
+            *map(_family, families((), nothing, ready)),
+            *((each._name, each._labelnames) for each in TIMERS),
+        ]
+    )
+
+
+def _family(family: Any) -> tuple[str, tuple[str, ...]]:
+    suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+    labels = ("version",) if suffix == "_info" else family._labelnames
+    return family.name + suffix, labels
 
 
 def named_commands() -> set[tuple[str, ...]]:
@@ -67,6 +92,11 @@ def test_the_curl_lines_work(
             assert answer["code"] == 200, (command, answer)
             task_id = answer["data"].get("task_id", task_id)
     assert task_id, "no task was created"
+
+
+def test_the_metrics_are_all_of_the_services_own() -> None:
+    """Every one that can be scraped is named, with its labels, and no other."""
+    assert block("metrics").split() == served_metrics()
 
 
 def test_the_configuration_is_the_defaults(tmp_path: Path) -> None:

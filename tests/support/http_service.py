@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 from falcon import testing
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
+from cdc_actors.service.metrics import families
+from cdc_actors.service.snapshot import Statistics
 from cdc_actors.service.views import Health, PositionView, Readiness, TaskView
 from cdc_actors.store.history import Entry, Page
 from cdc_http import create_app
 from tests.support.tasks import checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
     from cdc_actors.config.model import LogLevel
     from cdc_actors.store.history import Moment
     from cdc_actors.tasks.spec import TaskSpec
@@ -110,6 +116,14 @@ class FakeService:
         """Return what the test set."""
         self._ask("readiness")
         return self.ready
+
+    def metrics(self) -> Iterator[Metric]:
+        """Return those of its tasks, of whose actors nothing is known."""
+        self._ask("metrics")
+        nothing = Statistics(
+            observations=(), mailboxes={}, restarts={}, memory_held=0, memory_limit=1
+        )
+        return families(list(self.tasks.values()), nothing, self.ready)
 
     def alive(self) -> bool:
         """Return what the test set."""

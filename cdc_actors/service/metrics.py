@@ -1,0 +1,213 @@
+"""Tasks and service as Prometheus's metric families.
+
+Made of what the tasks have reported, so that a scrape takes no lock that data needs.
+Names follow https://prometheus.io/docs/practices/naming/; what is unknown is left out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from importlib.metadata import version
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+)
+
+from cdc_actors.service.views import HealthStatus
+from cdc_actors.tasks import CollectionState, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from prometheus_client.core import Metric
+
+    from cdc_actors.service.snapshot import Statistics
+    from cdc_actors.service.views import CollectionView, Readiness, TaskView
+
+MAX_COLLECTIONS = 1000
+"""How many collections one scrape names at most: those that are not live."""
+
+_HEALTHS = tuple(each for each in get_args(HealthStatus) if each != "unknown")
+_Row = tuple[tuple[str, ...], float]
+_Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
+
+
+def families(
+    views: Sequence[TaskView], statistics: Statistics | None, readiness: Readiness
+) -> Iterator[Metric]:
+    """Return everything that is known.
+
+    ``statistics`` is None while this process owns no store, and there are no views.
+    """
+    yield from _service(readiness)
+    if statistics is not None:
+        yield from _tasks(views)
+        yield from _collections(views)
+        yield from _statistics(statistics)
+
+
+def _service(readiness: Readiness) -> Iterator[Metric]:
+    yield InfoMetricFamily(
+        "cdc_build", "The version of the service.", {"version": version("cdc-actors")}
+    )
+    yield _gauge("cdc_ready", "1 if everything it needs is there.", readiness.ready)
+    yield _gauges(
+        "cdc_not_ready",
+        "1 for each thing that is missing, as /readyz names it.",
+        ["what"],
+        (((name,), 1) for name in readiness.missing),
+    )
+    yield _gauge("cdc_threads", "Threads of the process.", threading.active_count())
+
+
+def _tasks(views: Sequence[TaskView]) -> Iterator[Metric]:
+    yield _gauges(
+        "cdc_task_state",
+        "1 for what the task is meant to do, 0 for the rest.",
+        ["task_id", "state"],
+        _one_of(views, tuple(TaskState), lambda view: view.state),
+    )
+    yield _gauges(
+        "cdc_task_health",
+        "1 for the health of the task, 0 for the rest.",
+        ["task_id", "status"],
+        _one_of(views, _HEALTHS, lambda view: view.health.status),
+    )
+    yield _gauges(
+        "cdc_lag_seconds",
+        "How old the newest change of the source is that the target has not confirmed.",
+        ["task_id"],
+        _known((view.task_id, view.lag_seconds) for view in views),
+    )
+    yield _counters(
+        "cdc_operations_refused",
+        "Operations of the source that were not done.",
+        ["task_id"],
+        (((view.task_id,), view.refused) for view in views),
+    )
+    yield _counters(
+        "cdc_rows_applied",
+        "Rows inserted and deleted at the target since the service started.",
+        ["task_id"],
+        _known((view.task_id, view.rows_applied) for view in views),
+    )
+
+
+def _collections(views: Sequence[TaskView]) -> Iterator[Metric]:
+    counts = Counter(
+        (view.task_id, each.state) for view in views for each in view.collections
+    )
+    yield _gauges(
+        "cdc_collections",
+        "Collections of the task by state.",
+        ["task_id", "state"],
+        counts.items(),
+    )
+    yield _gauges(
+        "cdc_collection_resync_needed",
+        "1 for a collection that lacks rows which the log never had.",
+        ["task_id", "database", "collection"],
+        _named(views, lambda each: each.resync_needed is not None),
+    )
+    others = chain.from_iterable(_not_live(view) for view in views)
+    yield _gauges(
+        "cdc_collection_state",
+        f"1 for the state of a collection that is not live; {MAX_COLLECTIONS} at most.",
+        ["task_id", "database", "collection", "state"],
+        islice(others, MAX_COLLECTIONS),
+    )
+
+
+def _statistics(statistics: Statistics) -> Iterator[Metric]:
+    observed = [each.snapshot for each in statistics.observations]
+    yield _gauges(
+        "cdc_last_confirmed_timestamp_seconds",
+        "Up to which moment of the source's clock the target has confirmed everything.",
+        ["task_id"],
+        _known((each.task.task_id, each.confirmed_at) for each in observed),
+    )
+    yield _counters(
+        "cdc_run_failures",
+        "Runs of the task that failed since the service started, by class.",
+        ["task_id", "class"],
+        (
+            ((each.task.task_id, kind), count)
+            for each in observed
+            for kind, count in each.failures.items()
+        ),
+    )
+    yield _counters(
+        "cdc_task_restarts",
+        "Times that the task's actor died and was started again.",
+        ["task_id"],
+        (((task_id,), count) for task_id, count in statistics.restarts.items()),
+    )
+    yield _gauges(
+        "cdc_mailbox_messages",
+        "Messages that wait for an actor; its task's id, or supervisor.",
+        ["actor"],
+        (((actor,), count) for actor, count in statistics.mailboxes.items()),
+    )
+    yield _gauge(
+        "cdc_memory_held_bytes", "Rows held by all tasks.", statistics.memory_held
+    )
+    yield _gauge("cdc_memory_limit_bytes", "Their ceiling.", statistics.memory_limit)
+
+
+def _not_live(view: TaskView) -> Iterator[_Row]:
+    return (
+        ((view.task_id, each.database, each.name, each.state), 1)
+        for each in view.collections
+        if each.state != CollectionState.LIVE
+    )
+
+
+def _named(
+    views: Sequence[TaskView], chosen: Callable[[CollectionView], bool]
+) -> Iterator[_Row]:
+    found = (
+        ((view.task_id, each.database, each.name), 1)
+        for view in views
+        for each in view.collections
+        if chosen(each)
+    )
+    return islice(found, MAX_COLLECTIONS)
+
+
+def _one_of(
+    views: Sequence[TaskView], values: Sequence[str], of: Callable[[TaskView], str]
+) -> Iterator[_Row]:
+    return (
+        ((view.task_id, value), of(view) == value) for view in views for value in values
+    )
+
+
+def _known(values: Iterable[tuple[str, float | None]]) -> Iterator[_Row]:
+    return (((name,), value) for name, value in values if value is not None)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _gauges(
+    name: str, text: str, labels: Sequence[str], rows: Iterable[_Row]
+) -> Metric:
+    return _fill(GaugeMetricFamily(name, text, labels=labels), rows)
+
+
+def _counters(
+    name: str, text: str, labels: Sequence[str], rows: Iterable[_Row]
+) -> Metric:
+    return _fill(CounterMetricFamily(name, text, labels=labels), rows)
+
+
+def _fill(family: _Family, rows: Iterable[_Row]) -> _Family:
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family

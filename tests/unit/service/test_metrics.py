@@ -1,0 +1,116 @@
+"""Tasks and service as metrics: what is known, and nothing that is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cdc_actors.service import metrics
+from cdc_actors.service.metrics import families
+from cdc_actors.service.projection import view_of
+from cdc_actors.service.snapshot import (
+    Observation,
+    ProgressMonitor,
+    Statistics,
+    TaskSnapshot,
+)
+from cdc_actors.service.views import CollectionView, Readiness
+from tests.support.tasks import new_task
+
+if TYPE_CHECKING:
+    import pytest
+    from prometheus_client.core import Metric
+
+TASK = new_task()
+ID = TASK.task_id
+VIEW = view_of(TaskSnapshot(task=TASK))
+READY = Readiness(ready=True, missing={})
+
+
+def statistics(**changed: object) -> Statistics:
+    """Return what a supervisor knows of one task."""
+    snapshot = TaskSnapshot(task=TASK, **changed)
+    return Statistics(
+        observations=[Observation(snapshot, ProgressMonitor(0, 0))],
+        mailboxes={"supervisor": 1, ID: 2},
+        restarts={ID: 3},
+        memory_held=4,
+        memory_limit=5,
+    )
+
+
+def collection(name: str, state: str, resync: str | None = None) -> CollectionView:
+    """Return a collection's view."""
+    return CollectionView(
+        database="default",
+        name=name,
+        target=("default", name),
+        collection_id=1,
+        state=state,
+        resync_needed=resync,
+    )
+
+
+def values(found: list[Metric], name: str) -> dict[tuple[str, ...], float]:
+    """Return the samples of a family by their labels, in the family's order."""
+    (family,) = [each for each in found if each.name == name]
+    return {tuple(each.labels.values()): each.value for each in family.samples}
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    """No lag is not a lag of 0, and nothing confirmed is not 1970."""
+    found = list(families([VIEW], statistics(), READY))
+    assert values(found, "cdc_lag_seconds") == {}
+    assert values(found, "cdc_last_confirmed_timestamp_seconds") == {}
+    known = replace(VIEW, lag_seconds=0.5)
+    found = list(families([known], statistics(confirmed=1000 << 18), READY))
+    assert values(found, "cdc_lag_seconds") == {(ID,): 0.5}
+    assert values(found, "cdc_last_confirmed_timestamp_seconds") == {(ID,): 1.0}
+
+
+def test_one_state_and_one_health_is_1() -> None:
+    """All others are there and 0, so that a rule need not guess what is missing."""
+    found = list(families([VIEW], statistics(), READY))
+    assert values(found, "cdc_task_state") == {(ID, "Running"): 1, (ID, "Paused"): 0}
+    healths = values(found, "cdc_task_health")
+    assert healths.pop((ID, "starting")) == 1
+    assert len(healths) > 5
+    assert not any(healths.values())
+
+
+def test_collections_are_counted_and_those_in_trouble_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Live ones are a number only, and even of the others so many are named at most."""
+    monkeypatch.setattr(metrics, "MAX_COLLECTIONS", 2)
+    shown = [
+        collection("a", "live"),
+        collection("b", "live", resync="an import"),
+        *(collection(f"c{number}", "set_aside") for number in range(3)),
+    ]
+    found = list(families([replace(VIEW, collections=shown)], statistics(), READY))
+    assert values(found, "cdc_collections") == {(ID, "live"): 2, (ID, "set_aside"): 3}
+    assert values(found, "cdc_collection_resync_needed") == {(ID, "default", "b"): 1}
+    assert values(found, "cdc_collection_state") == {
+        (ID, "default", "c0", "set_aside"): 1,
+        (ID, "default", "c1", "set_aside"): 1,
+    }
+
+
+def test_what_the_supervisor_counts_is_there() -> None:
+    """Failures of runs, deaths of actors, mailboxes and memory."""
+    found = list(families([VIEW], statistics(failures={"transient": 6}), READY))
+    assert values(found, "cdc_run_failures") == {(ID, "transient"): 6}
+    assert values(found, "cdc_task_restarts") == {(ID,): 3}
+    assert values(found, "cdc_mailbox_messages") == {("supervisor",): 1, (ID,): 2}
+    assert values(found, "cdc_memory_held_bytes") == {(): 4}
+    assert values(found, "cdc_memory_limit_bytes") == {(): 5}
+
+
+def test_without_the_store_there_is_only_what_is_missing() -> None:
+    """Who waits for another owner has no tasks, and says so."""
+    waiting = Readiness(ready=False, missing={"tasks": "the store belongs to another"})
+    found = list(families((), None, waiting))
+    assert values(found, "cdc_ready") == {(): 0}
+    assert values(found, "cdc_not_ready") == {("tasks",): 1}
+    assert not [each for each in found if each.name.startswith("cdc_task")]
