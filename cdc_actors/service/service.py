@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -225,10 +225,20 @@ class Service:
             self._probes.release()
 
     def _ask(self, message: object) -> Any:
-        """Ask the supervisor, and the task behind it if it passes the message on."""
-        supervisor = self._tenure.supervisor
+        """Ask the supervisor, and the task behind it if it passes the message on.
+
+        A task that ends while it is asked may be gone: then the supervisor knows by now.
+        """
+        with suppress(pykka.ActorDeadError):
+            return self._ask_once(message)
         try:
-            answer = supervisor.ask(message, timeout=ANSWER_SECONDS)
+            return self._ask_once(message)
+        except pykka.ActorDeadError as error:
+            raise UnavailableError("the task is just starting again") from error
+
+    def _ask_once(self, message: object) -> Any:
+        try:
+            answer = self._tenure.supervisor.ask(message, timeout=ANSWER_SECONDS)
             if isinstance(answer, pykka.Future):
                 answer = answer.get(timeout=ANSWER_SECONDS)
         except pykka.Timeout as error:
@@ -236,6 +246,4 @@ class Service:
                 f"no answer within {ANSWER_SECONDS:.0f} seconds; whether it was done "
                 "will be seen: ask again"
             ) from error
-        except pykka.ActorDeadError as error:
-            raise UnavailableError("the task is just starting again") from error
         return answer

@@ -67,6 +67,13 @@ def server(serving):
         yield server
 
 
+@contextmanager
+def small_buffers(server):
+    """Have the kernel hold little of what a client has not read: it is noticed at once."""
+    server._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+    yield
+
+
 def connection(server, context):
     """Return an encrypted connection."""
     return HTTPSConnection(*server.address, timeout=60, context=context)
@@ -175,15 +182,16 @@ def test_a_client_that_reads_slowly_gets_all_of_it(serving, trusting):
 
     with (
         serving(app, client_seconds=3) as server,
+        small_buffers(server),
         socket.create_connection(server.address, timeout=60) as plain,
     ):
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client = trusting.wrap_socket(plain, server_hostname="127.0.0.1")
         client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
-        answer, never = b"", threading.Event()
+        answer, never = bytearray(), threading.Event()
         while part := client.recv(1 << 14):
             answer += part
-            never.wait(0.03)
+            never.wait(0.01)
         client.close()
     assert answer.endswith(b"\r\n\r\n" + body)
 

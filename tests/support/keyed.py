@@ -9,6 +9,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Batch, Definition, Delete, Insert, Rows
 from cdc_actors.compare.keys import any_key
+from cdc_actors.errors import TransientError
 from cdc_actors.target.collections import create_collection
 from cdc_actors.target.connection import Connection
 from cdc_actors.target.rows import RowWriter
@@ -84,8 +85,15 @@ class Keyed:
         self.write(Batch({}, (Rows(insert(1, keys, partition)),)))
 
     def delete(self, keys: Iterable[Key], partition: str = "") -> None:
-        """Delete rows of these keys."""
-        self.write(Batch({partition: tuple(keys)}, ()))
+        """Delete rows of these keys, again if a busy machine does not answer in time."""
+        batch = Batch({partition: tuple(keys)}, ())
+        while True:
+            try:
+                self.write(batch)
+            except TransientError:
+                self.writer.forget()
+            else:
+                return
 
     def flush(self) -> None:
         """Have a Milvus Lite write down what it holds; a Milvus takes its time for it."""

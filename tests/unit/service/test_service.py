@@ -1,0 +1,51 @@
+"""What the API asks of the supervisor, where a task ends meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pykka
+import pytest
+
+from cdc_actors.config import Config, SourceConfig
+from cdc_actors.errors import UnavailableError, UnknownTaskError
+from cdc_actors.service.service import Service
+from cdc_actors.tasks import SUPERVISOR
+
+
+class Supervisor:
+    """Passes the first request on to a task that has just ended; the next one fails."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failures = [failure]
+        self._passed_on = False
+
+    def ask(self, _message: object, timeout: float) -> Any:
+        """Answer with the task's future, then with the failure."""
+        assert timeout
+        if self._passed_on:
+            raise self._failures.pop()
+        self._passed_on = True
+        answer: pykka.ThreadingFuture[Any] = pykka.ThreadingFuture()
+        answer.set_exception((pykka.ActorDeadError, pykka.ActorDeadError(), None))
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("then", "answered"),
+    [
+        (UnknownTaskError("not found"), UnknownTaskError),
+        (pykka.ActorDeadError(), UnavailableError),
+    ],
+    ids=["it is deleted", "it starts again"],
+)
+def test_a_task_that_ends_meanwhile_is_gone_or_comes_back(
+    monkeypatch: pytest.MonkeyPatch, then: Exception, answered: type[Exception]
+) -> None:
+    """The supervisor knows which: 404 if it was deleted, else 503, to be tried again."""
+    tenure = SimpleNamespace(supervisor=Supervisor(then))
+    monkeypatch.setattr(Service, "_tenure", tenure)
+    service = Service(Config(source_config=SourceConfig()))
+    with pytest.raises(answered):
+        service.pause("0" * 32, SUPERVISOR)
