@@ -7,8 +7,12 @@ Timestamps are Milvus's hybrid ones everywhere: 46 bits of milliseconds since 19
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LOGICAL_BITS = 18
 
@@ -231,3 +235,26 @@ class Definition:
     consistency_level: int
     properties: dict[str, str]
     partitions: tuple[str, ...]
+
+
+_OWN_PROPERTIES = frozenset(
+    {
+        "collection.replica.number",
+        "collection.resource_groups",
+        "collection.on.truncating",
+        "max_field_id",
+    }
+)
+_OWN_PREFIXES = ("replicate.", "cipher.")
+"""Properties that are about the source itself: its query nodes, its part in another
+replication (2.5: a target of ``replicate.id`` takes no rows of anybody else), its keys,
+and what it keeps of a schema (3.0, ``pkg/common/common.go``)."""
+
+
+def replicated_properties(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return the properties that the target is to have, too."""
+    return {
+        key: value
+        for key, value in properties.items()
+        if key not in _OWN_PROPERTIES and not key.startswith(_OWN_PREFIXES)
+    }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus import DataType
 
+from cdc_actors.changes import replicated_properties
 from cdc_actors.compare.report import Kind
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ def compare_schemas(
     Field ids are never the same. Milvus Lite keeps neither descriptions, shards, the
     consistency level nor an array's ``max_length``. A target collection without auto-id
     is how the source's keys are kept, and noted. A newer target may have properties of
-    its own.
+    its own, and properties may be about the source itself.
     """
-    left, right = source.get("properties", {}), target.get("properties", {})
-    for name in sorted(left):
-        _compare(f"property {name!r}", left[name], right.get(name), report)
+    wanted = replicated_properties(source.get("properties", {}))
+    found = target.get("properties", {})
+    for name in sorted(wanted):
+        _compare(f"property {name!r}", wanted[name], found.get(name), report)
     for setting in _LITE_SETTINGS if lite else _SETTINGS:
         _compare(setting, source.get(setting), target.get(setting), report)
     left = {field["name"]: field for field in source["fields"]}

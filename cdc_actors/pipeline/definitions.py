@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Definition
+from cdc_actors.changes import Definition, replicated_properties
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
@@ -47,6 +47,6 @@ def definition_of(meta: CollectionMeta, target_name: FullName) -> Definition:
         schema=meta.schema,
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,
-        properties=dict(meta.properties),
+        properties=replicated_properties(meta.properties),
         partitions=tuple(p.name for p in meta.partitions.values()),
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from cdc_actors.changes import Checkpoint, FullName
+    from cdc_actors.changes import Checkpoint, FullName, Request
     from cdc_actors.errors import CdcError
     from cdc_actors.tasks import CollectionEntry, Operation
 
@@ -58,6 +58,14 @@ class AliasMoved:
 class CollectionSuspended:
     """To a reader: the collection is set aside; nothing of it is to be sent any more."""
 
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushPostponed:
+    """To a reader: the target's limits refuse a flush of the collection for now."""
+
+    request: Request
     collection_id: int
 
 

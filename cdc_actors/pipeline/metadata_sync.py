@@ -9,6 +9,7 @@ from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.metadata.client_requests import ClientRequests
 from cdc_actors.pipeline.metadata.collection_changes import CollectionChanges
 from cdc_actors.pipeline.metadata.databases import Databases
+from cdc_actors.pipeline.metadata.flushes import Flushes
 from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
 from cdc_actors.pipeline.metadata.name_history import NameHistory
 from cdc_actors.pipeline.metadata.properties import Properties
@@ -52,7 +53,10 @@ class MetadataSync:
         self._indexes_and_loads = loads = IndexesAndLoads(
             collections, pending, channels, catalog, spec.source.replicate_chan
         )
-        self._requests = ClientRequests(context, loads, catalog, names, task)
+        self._flushes = Flushes(context, router, pending)
+        self._requests = ClientRequests(
+            context, loads, self._flushes, catalog, names, task
+        )
         self._collection_changes = CollectionChanges(
             context, collections, pending, catalog, loads, task
         )
@@ -103,9 +107,14 @@ class MetadataSync:
         """Do what has come to be due, as far as the log has been read."""
         self._databases.advance()
         self._pending.advance()
+        self._flushes.advance()
         self._collection_changes.advance()
         self._properties.advance()
         self._forget_gone()
+
+    def postpone_flush(self, request: Request, collection_id: int) -> None:
+        """Have a flush asked again that the target's limits refused."""
+        self._flushes.postpone(request, collection_id)
 
     def waits(self) -> Mapping[int, str]:
         """Return why what the source did to some collections is not done yet, by id."""
@@ -122,6 +131,7 @@ class MetadataSync:
             self._collection_changes.forget(collection_id)
             self._indexes_and_loads.forget(collection_id)
             self._properties.forget(collection_id)
+            self._flushes.forget(collection_id)
 
     def _update_changed(self, changed: frozenset[int]) -> None:
         gone = {i for i in changed if self._collections.status(i) is Status.GONE}

@@ -10,12 +10,15 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from cdc_actors.changes import DropCollection, DropPartition, to_hybrid_ts
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
     CollectionRenamed,
+    FlushPostponed,
     NameKept,
     RecordCollectionSetAside,
     RecordOperationApplied,
@@ -29,6 +32,7 @@ from cdc_actors.pipeline.work import (
 )
 from cdc_actors.replication.barriers import BarrierOperation
 from cdc_actors.target import aliases, collections, requests
+from cdc_actors.target.connection import RateLimitError
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import ALTER_ALIAS, CREATE_ALIAS, DROP_ALIAS, Operation
 from cdc_actors.tasks.details import (
@@ -42,6 +46,7 @@ from cdc_actors.tasks.details import (
 if TYPE_CHECKING:
     from pykka import ActorRef
 
+    from cdc_actors.changes import Request
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.work import OperationWork, Work
@@ -49,7 +54,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import CollectionEntry, TaskSpec
     from cdc_actors.tasks.details import Detail
 
-_FLUSH = "Flush"
+_log = structlog.get_logger()
 
 CLOCK_SKEW = 300.0
 """Seconds that the source's clock, which stamps the rows, may be ahead of ours."""
@@ -223,14 +228,15 @@ class CollectionOperations:
         if isinstance(work.detail, IndexDetail | LoadDetail):
             self._record_started(operation)
         try:
-            self._apply_at_target(kind, work.detail)
+            operation = _reduced(operation, self._apply_at_target(kind, work.detail))
         except OperationRefusedError as refusal:
             operation = _refused(operation, refusal)
         self._record_applied(operation)
         exists = operation.refused is None and kind != DROP_ALIAS
         self._report_alias(work.detail, exists=exists)
 
-    def _apply_at_target(self, kind: str, detail: Detail) -> None:
+    def _apply_at_target(self, kind: str, detail: Detail) -> str:
+        """Do it, and return what was done without, "" if nothing."""
         target, name = self._target, self._target_name
         match detail:
             case AliasDetail(alias) if kind == DROP_ALIAS:
@@ -241,9 +247,10 @@ class CollectionOperations:
             case PropertiesDetail(properties):
                 collections.alter_collection(target, *name, properties)
             case IndexDetail(request=request) | LoadDetail(request=request):
-                requests.issue(target, kind, name, request)
+                return requests.issue(target, kind, name, request)
             case _:
                 raise TypeError(f"{kind} with {type(detail).__name__} is not known")
+        return ""
 
     def _report_alias(self, detail: Detail, *, exists: bool) -> None:
         """Let the next operation on the alias come."""
@@ -261,21 +268,32 @@ class CollectionOperations:
                 self._report_alias(detail, exists=False)
 
     def _forward(self, work: ForwardRequest) -> None:
-        """An operation that the target refuses is written down, and the rest goes on.
-
-        Clients flush whenever they like: only the first refusal of a run is.
-        """
+        """An operation that the target refuses is written down, and the rest goes on."""
         request = work.request
+        if request.kind == requests.FLUSH:
+            self._flush(request)
+            return
         operation = self._operation(request.kind, request.timestamp, {})
         try:
-            requests.forward(self._target, request, self._target_name)
+            operation = _reduced(
+                operation, requests.forward(self._target, request, self._target_name)
+            )
         except OperationRefusedError as refusal:
             operation = _refused(operation, refusal)
-        if request.kind == _FLUSH:
-            if operation.refused is None or self._flush_refused:
-                return
-            self._flush_refused = True
         self._record_applied(operation)
+
+    def _flush(self, request: Request) -> None:
+        """Clients flush whenever they like: only the first refusal of a run is recorded."""
+        try:
+            requests.forward(self._target, request, self._target_name)
+        except (RateLimitError, UnclearAnswerError) as refusal:
+            _log.info("flush_postponed", detail=str(refusal))
+            self._reader.tell(FlushPostponed(request, self.entry.collection_id))
+        except OperationRefusedError as refusal:
+            if not self._flush_refused:
+                self._flush_refused = True
+                operation = self._operation(request.kind, request.timestamp, {})
+                self._record_applied(_refused(operation, refusal))
 
     def _operation(
         self, kind: str, timestamp: int, detail: dict[str, Any]
@@ -298,3 +316,8 @@ class CollectionOperations:
 
 def _refused(operation: Operation, refusal: OperationRefusedError) -> Operation:
     return replace(operation, detail=operation.detail | {"refused": str(refusal)})
+
+
+def _reduced(operation: Operation, reduced: str) -> Operation:
+    more = {"reduced": reduced} if reduced else {}
+    return replace(operation, detail=operation.detail | more)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.changes import Checkpoint
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable
-from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
 from cdc_actors.pipeline.router import Router
 from cdc_actors.pipeline.send_horizon import SendHorizon
@@ -88,6 +88,14 @@ class ReadLoop:
         self._metadata.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
+
+    def hear(self, message: Any) -> None:
+        """Notice what an applier has done."""
+        match message:
+            case FlushPostponed(request, collection_id):
+                self._metadata.postpone_flush(request, collection_id)
+            case _:
+                self.router.hear(message)
 
     def close(self) -> None:
         """Close what was opened on the way. Idempotent."""

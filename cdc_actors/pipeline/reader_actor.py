@@ -45,8 +45,8 @@ class Reader(pykka.ThreadingActor):
             if not self._context.stopping and self._context.guard(self._step):
                 self.actor_ref.tell(message)
         elif self._loop is not None:
-            router = self._loop.router
-            self._context.guard(lambda: router.hear(message))
+            loop = self._loop
+            self._context.guard(lambda: loop.hear(message))
 
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""

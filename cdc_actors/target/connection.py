@@ -75,6 +75,9 @@ _NEEDED = _ROWS | {
     "ShowPartitions",
 }
 """What a collection cannot go on without, and no target has a reason to refuse."""
+_NOT_REPEATED = _ROWS | {"Flush"}
+"""What the caller asks again, if the target's limits refuse it, when it thinks fit."""
+
 
 _log = structlog.get_logger()
 
@@ -146,10 +149,10 @@ class Connection:
         """Send a request to the target's ``method`` and return its answer.
 
         An operation that the target's limits refuse is asked again, later and later;
-        rows have a pace of their own.
+        rows and flushes have a pace of their own.
 
         Raises:
-            TransientError: The target is away; a RateLimitError for rows.
+            TransientError: The target is away; a RateLimitError for rows and flushes.
             UnclearAnswerError: It answers, and does not do it for now.
             AccessRefusedError: It refuses the login, or the user lacks a privilege.
             OperationRefusedError: It refuses this request.
@@ -165,7 +168,7 @@ class Connection:
             try:
                 return self.finish(answer, method)
             except RateLimitError as refusal:
-                if method in _ROWS:
+                if method in _NOT_REPEATED:
                     raise
                 pause = next(pauses)
                 _log.info("target_rate_limited", pause=pause, detail=str(refusal))

@@ -14,6 +14,7 @@ from pymilvus.grpc_gen import milvus_pb2
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.target import lite
 from cdc_actors.target.indexes import is_done
+from cdc_actors.target.loads import LOADS, load_with_less
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,41 +23,50 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 
-def forward(target: Connection, request: Request, target_name: FullName) -> None:
+FLUSH = "Flush"
+
+
+def forward(target: Connection, request: Request, target_name: FullName) -> str:
     """Forward a client's request to the collection that the target calls ``target_name``.
+
+    Returns what was done without, of what was asked, and why; "" if nothing.
 
     Raises:
         TransientError: The target is away, or answers that it cannot do it for now.
         OperationRefusedError: It refuses; an operation repeated after a restart may be
             refused because it is done already.
     """
-    _send(target, request.kind, message_for(request, *target_name))
+    return _send(target, request.kind, message_for(request, *target_name))
 
 
 def issue(
     target: Connection, kind: str, target_name: FullName, arguments: Mapping[str, Any]
-) -> None:
+) -> str:
     """Issue a request of our own: one that the catalog shows and the log does not have.
 
     ``arguments`` are its members beside the names.
 
-    Raises as ``forward`` does.
+    Returns and raises as ``forward`` does.
     """
     database, collection = target_name
     message_class = getattr(milvus_pb2, f"{kind}Request")
     names = {"db_name": database, "collection_name": collection}
-    _send(target, kind, message_class(**names, **arguments))
+    return _send(target, kind, message_class(**names, **arguments))
 
 
-def _send(target: Connection, kind: str, message: Any) -> None:
+def _send(target: Connection, kind: str, message: Any) -> str:
     try:
         if target.is_lite:
             lite.send(target, kind, message)
         else:
             target.call(kind, message, message.db_name)
-    except (OperationRefusedError, UnclearAnswerError):
-        if not is_done(target, kind, message):
-            raise
+    except (OperationRefusedError, UnclearAnswerError) as refusal:
+        if is_done(target, kind, message):
+            return ""
+        if kind in LOADS and isinstance(refusal, OperationRefusedError):
+            return load_with_less(target, kind, message, refusal)
+        raise
+    return ""
 
 
 def with_field(request: Request, field_of: Callable[[str, int], str]) -> Request:
@@ -80,7 +90,7 @@ def message_for(request: Request, database: str, collection: str) -> Any:
     message = message_class.FromString(request.payload)
     message.ClearField("base")
     message.db_name = database
-    if request.kind == "Flush":
+    if request.kind == FLUSH:
         message.collection_names[:] = [collection]
     else:
         message.collection_name = collection

@@ -74,6 +74,8 @@ def _operation_started(event: OperationStarted) -> str:
 def _operation_applied(event: OperationApplied) -> str:
     if refused := event.operation.refused:
         return f"{_operation(event)} refused: {refused}"
+    if reduced := event.operation.reduced:
+        return f"{_operation(event)} applied at the target, {reduced}"
     return f"{_operation(event)} applied at the target"
 
 

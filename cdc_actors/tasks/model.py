@@ -136,6 +136,11 @@ class Operation:
         return self.detail.get("refused")
 
     @property
+    def reduced(self) -> str | None:
+        """What it was done without, and why; None if it was done as asked."""
+        return self.detail.get("reduced")
+
+    @property
     def loaded(self) -> Loaded | None:
         """What is loaded once it is done, an operation that loads or releases."""
         partitions = frozenset(self.detail.get("loaded", ()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from pymilvus.grpc_gen import common_pb2, msg_pb2, schema_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, msg_pb2, schema_pb2
 
 from cdc_actors.changes import Position
 from cdc_actors.source.catalog.client import CollectionMeta, NameSince
@@ -179,6 +179,13 @@ class FakeSource:
         """Let an alias stand for a collection or for none."""
         owner = meta.id if meta else None
         self.catalog.point(("default", alias), owner, self.next())
+
+    def flush(self, meta: CollectionMeta) -> None:
+        """Flush a collection, as the channel of clients' requests tells."""
+        message = milvus_pb2.FlushRequest(
+            db_name=meta.database, collection_names=[meta.name]
+        )
+        self.write(REQUESTS, "Flush", message, self.next())
 
     def log_end(self, channel: str) -> Position:
         """Return the position of the next record of a channel."""

@@ -18,6 +18,7 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
+from cdc_actors.target.connection import RateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,10 @@ class FakeTarget:
         """Refuse the login to the next request of a method."""
         refusal = AccessRefusedError(f"the target refuses the login ({method})")
         self._plan(method, refusal, is_done=False)
+
+    def limit(self, method: str) -> None:
+        """Refuse the next request of a method as one too many."""
+        self._plan(method, RateLimitError("rate limit exceeded"), is_done=False)
 
     def fail(self, method: str, *, is_done: bool) -> None:
         """Give no answer to the next request of a method, be it done or not."""
@@ -179,6 +184,9 @@ class FakeTarget:
         self._find(request)
         del self.collections[request.db_name, request.collection_name]
         self.asked.append(f"drop {request.collection_name}")
+
+    def _flush(self, request: Any) -> None:
+        self.asked += [f"flush {name}" for name in request.collection_names]
 
     def _get_load_state(self, _request: Any) -> Any:
         state = common_pb2.LoadStateNotLoad

@@ -6,11 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.pipeline.work import ForwardRequest
-from cdc_actors.target.requests import with_field
+from cdc_actors.target.requests import FLUSH, with_field
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Request
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.metadata.flushes import Flushes
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.metadata.name_history import NameHistory
     from cdc_actors.replication.progress import PendingCheckpoint
@@ -25,6 +26,7 @@ class ClientRequests:
         self,
         context: RunContext,
         indexes_and_loads: IndexesAndLoads,
+        flushes: Flushes,
         catalog: Catalog,
         name_history: NameHistory,
         spec: TaskSpec,
@@ -33,6 +35,7 @@ class ClientRequests:
         self._catalog = catalog
         self._name_history = name_history
         self._indexes_and_loads = indexes_and_loads
+        self._flushes = flushes
         self._spec = spec
 
     def add(
@@ -42,11 +45,16 @@ class ClientRequests:
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
             if found is not None:
-                complete = with_field(
-                    request, partial(self._catalog.field_of_index, found)
-                )
-                work = ForwardRequest(complete, (self._context.acquire(checkpoint),))
-                self._indexes_and_loads.defer(work, found)
+                self._hold(request, (self._context.acquire(checkpoint),), found)
+
+    def _hold(
+        self, request: Request, checkpoints: tuple[PendingCheckpoint, ...], owner: int
+    ) -> None:
+        if request.kind == FLUSH:
+            self._flushes.add(ForwardRequest(request, checkpoints), owner)
+            return
+        complete = with_field(request, partial(self._catalog.field_of_index, owner))
+        self._indexes_and_loads.defer(ForwardRequest(complete, checkpoints), owner)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import replicated_properties
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.pipeline.work import CatalogOperation
 from cdc_actors.target.collections import describe
@@ -89,7 +90,7 @@ class Properties:
         if shown is None or shown.collectionID != meta.id:
             return
         applied = self._applied.setdefault(meta.id, dict(collection.entry.properties))
-        now = {pair.key: pair.value for pair in shown.properties}
+        now = replicated_properties({p.key: p.value for p in shown.properties})
         changed = {
             key: value for key, value in now.items() if applied.get(key) != value
         }

@@ -163,7 +163,8 @@ def test_partitions_are_compared_by_name() -> None:
 
 def test_properties_are_those_of_the_source() -> None:
     """Another value is told, and one that is missing; a target's own do not count."""
-    source = {**SCHEMA, "properties": {"a": "1", "b": "2", "c": "3"}}
+    own = {"replicate.id": "east", "collection.replica.number": "2"}
+    source = {**SCHEMA, "properties": {"a": "1", "b": "2", "c": "3", **own}}
     target = {**SCHEMA, "properties": {"a": "1", "b": "4", "own": "5"}}
     report = CollectionReport(database="default", name="t")
     compare_schemas(source, target, report, lite=True)

@@ -114,6 +114,23 @@ class TestEntries:
         told = describe(task.collect_events()[1])
         assert told == "CreateAlias of db.c refused: no"
 
+    def test_operation_that_was_done_with_less(self):
+        """It says what it was done without."""
+        task = new_task()
+        done = Operation(
+            kind="LoadCollection",
+            timestamp=7,
+            database="db",
+            name="c",
+            detail={"reduced": "1 replica instead of 2: nodes not enough"},
+        )
+        task.apply_operation(done, **SAYS)
+        told = describe(task.collect_events()[1])
+        assert told == (
+            "LoadCollection of db.c applied at the target, 1 replica instead of 2: nodes "
+            "not enough"
+        )
+
     def test_content_of_a_created_collection(self):
         """The shards are told, the bytes of the schema are not."""
         task = new_task()
