@@ -13,6 +13,13 @@ Servers with gRPC's own limits, Milvus Lite among them, end a connection with a 
 ten seconds ("Too many pings"). Calls have deadlines instead.
 """
 
+RECONNECT_SOON: Final = {"grpc.max_reconnect_backoff_ms": 1000}
+"""Options of a channel that connects within a second to a server which is back.
+
+gRPC waits up to two minutes otherwise; a channel that is new waits with those that share
+its address and options.
+"""
+
 ACCESS_REFUSED: Final = {
     grpc.StatusCode.UNAUTHENTICATED: "refuses the login",
     grpc.StatusCode.PERMISSION_DENIED: "refuses a privilege to the user",

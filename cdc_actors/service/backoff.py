@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 
+RETURN_SECONDS = 60.0
+"""How long a peer that answers again is taken to be starting: a Milvus answers before it
+can do anything."""
+
+LONGEST_DELAY_AFTER_RETURN = 2.0
+
 
 def delay(attempt: int) -> float:
     """Return the seconds to wait after the ``attempt``-th failure of a run or an actor."""
@@ -48,6 +54,12 @@ class Retries:
         """Count the next failure as a first one."""
         self._attempts = 0
         self._refused_at: float | None = None
+        self._returned_at: float | None = None
+
+    def peer_returned(self) -> None:
+        """Count anew, and wait no longer than shortly for a while."""
+        self.reset()
+        self._returned_at = time.monotonic()
 
     def failed(self, error: CdcError) -> bool:
         """Count a failure; tell whether the run is to be tried again.
@@ -66,4 +78,7 @@ class Retries:
 
     def delay(self) -> float:
         """Return the seconds to wait before the next try."""
-        return delay(self._attempts)
+        wait, returned = delay(self._attempts), self._returned_at
+        if returned is not None and time.monotonic() < returned + RETURN_SECONDS:
+            return min(wait, LONGEST_DELAY_AFTER_RETURN)
+        return wait

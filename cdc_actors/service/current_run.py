@@ -9,6 +9,7 @@ import structlog
 
 from cdc_actors.errors import UnavailableError
 from cdc_actors.pipeline.run import Run
+from cdc_actors.service.peers import peers_of
 from cdc_actors.service.snapshot import TaskSnapshot
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.errors import CdcError
     from cdc_actors.memory_budget import MemoryBudget
+    from cdc_actors.peer import Peer
     from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.service.task_record import TaskRecord
@@ -52,6 +54,11 @@ class CurrentRun:
     def __bool__(self) -> bool:
         """Tell whether there is one."""
         return self._run is not None
+
+    @property
+    def peers(self) -> set[Peer]:
+        """The servers that no run of the task can do without."""
+        return peers_of(self._source, self._record.task.spec.target.uri)
 
     def begin(self, task: ActorRef[Any]) -> None:
         """Begin a run that reports to ``task``.

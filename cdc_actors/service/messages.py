@@ -122,6 +122,13 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerReturned:
+    """To a task whose run has failed: a server that was away since answers again."""
+
+    run_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class RetryRun:
     """To a task, from its timer: begin again after the failure of a run."""
 

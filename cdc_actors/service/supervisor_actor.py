@@ -44,6 +44,7 @@ from cdc_actors.service.messages import (
     TaskLoaded,
     TaskReported,
 )
+from cdc_actors.service.peers import PeerWatch
 from cdc_actors.service.projection import status_of
 from cdc_actors.service.snapshot import (
     Observation,
@@ -112,6 +113,7 @@ class Supervisor(pykka.ThreadingActor):
         self._config = config
         self._stores = stores
         self._memory = MemoryBudget(config.max_memory_bytes)
+        self._peers = PeerWatch()
         self._tasks: dict[str, _Known] = {}
         self._reservations = NameReservations()
         self._closed = _READING
@@ -250,6 +252,7 @@ class Supervisor(pykka.ThreadingActor):
             self._config.source_config,
             self._reservations_of(task),
             self._memory,
+            self._peers,
             self.actor_ref,
         )
         known.started_at = time.time()

@@ -28,6 +28,7 @@ from cdc_actors.service.messages import (
     DeleteTask,
     Launch,
     PauseTask,
+    PeerReturned,
     ResumeTask,
     RetryRun,
     SaveCreated,
@@ -41,9 +42,11 @@ from cdc_actors.tasks import SUPERVISOR, TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.service.peers import PeerWatch
     from cdc_actors.service.task_record import TaskRecord
     from cdc_actors.tasks import Task, Who
 
@@ -71,6 +74,7 @@ class TaskActor(pykka.ThreadingActor):
         source: SourceConfig,
         reservations: TaskReservations,
         memory: MemoryBudget,
+        peers: PeerWatch,
         supervisor: pykka.ActorRef[Any],
     ) -> None:
         super().__init__()
@@ -79,6 +83,7 @@ class TaskActor(pykka.ThreadingActor):
         self._supervisor = supervisor
         self._run = CurrentRun(record, source, reservations, memory)
         self._retries = backoff.Retries()
+        self._peers = peers
 
     def on_receive(self, message: Any) -> str | None:
         """Do what a message says. Runs in the actor's own thread.
@@ -95,8 +100,8 @@ class TaskActor(pykka.ThreadingActor):
             case DeleteTask():
                 self._delete(message.who)
             case Shutdown():
-                self._run.end()
-            case Launch() | RetryRun() | RunProgressed() | RunFailed():
+                self._end_run()
+            case Launch() | RetryRun() | PeerReturned() | RunProgressed() | RunFailed():
                 self._on_notification(message)
             case _:
                 write_down(message, self._record, self._run)
@@ -109,6 +114,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def on_failure(self, *_error: object) -> None:
         """End what still runs: the supervisor brings the task back with a new run."""
+        self._peers.forget(self.actor_ref)
         self._run.abandon()
 
     def _on_notification(self, message: Any) -> None:
@@ -120,8 +126,10 @@ class TaskActor(pykka.ThreadingActor):
                     self._on_progress(message)
                 case RunFailed():
                     self._on_run_failed(message)
-                case RetryRun():
-                    self._retry_run(message)
+                case RetryRun(run_number):
+                    self._retry_run(run_number)
+                case PeerReturned(run_number):
+                    self._on_peer_returned(run_number)
         except CdcError as error:
             _log.warning("event_log_error", error=str(error))
 
@@ -164,7 +172,7 @@ class TaskActor(pykka.ThreadingActor):
         self._refresh()
         if self._record.task.state is TaskState.PAUSED:
             raise TaskConflictError(f"the task has paused, task_id: {self._id}")
-        checkpoints = self._run.end()
+        checkpoints = self._end_run()
         try:
             self._execute(
                 lambda task: task.pause(
@@ -181,7 +189,7 @@ class TaskActor(pykka.ThreadingActor):
         self._begin_run()
 
     def _delete(self, who: Who) -> None:
-        checkpoints = self._run.end()
+        checkpoints = self._end_run()
         try:
             self._execute(
                 lambda task: task.delete(
@@ -201,10 +209,10 @@ class TaskActor(pykka.ThreadingActor):
             self._terminate()
             raise
         if self._record.task.state is TaskState.PAUSED:
-            self._run.end()
+            self._end_run()
 
     def _terminate(self) -> None:
-        self._run.end()
+        self._end_run()
         self._leave()
         self._record.clear()
 
@@ -230,7 +238,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def _on_run_failed(self, message: RunFailed) -> None:
         if self._run.numbered(message.run_number):
-            self._run.end()
+            self._end_run()
             self._retry_or_pause(message.error)
 
     def _retry_or_pause(self, error: CdcError) -> None:
@@ -250,7 +258,9 @@ class TaskActor(pykka.ThreadingActor):
     def _retry_later(self, error: CdcError) -> None:
         wait = self._retries.delay()
         self._try_to_persist(error, wait, lambda: self._record.fail(error, wait))
-        backoff.send_after(self.actor_ref, RetryRun(self._run.number), wait)
+        number = self._run.number
+        backoff.send_after(self.actor_ref, RetryRun(number), wait)
+        self._peers.watch(self.actor_ref, PeerReturned(number), self._run.peers)
 
     def _pause_on_error(self, error: CdcError) -> None:
         """Wait for the operator; a failure that cannot be written down is tried again."""
@@ -274,18 +284,30 @@ class TaskActor(pykka.ThreadingActor):
         ):
             backoff.send_after(self.actor_ref, RetryRun(self._run.number), wait)
 
-    def _retry_run(self, message: RetryRun) -> None:
-        if message.run_number == self._run.number:
+    def _on_peer_returned(self, run_number: int) -> None:
+        if run_number == self._run.number and not self._run:
+            _log.info("peer_returned")
+            self._retries.peer_returned()
+            self._retry_run(run_number)
+
+    def _retry_run(self, run_number: int) -> None:
+        if run_number == self._run.number:
             self._launch()
 
     # The run.
 
     def _begin_run(self) -> None:
+        self._peers.forget(self.actor_ref)
         try:
             self._run.begin(self.actor_ref)
         except CdcError as error:
             self._retry_or_pause(error)
         self._report()
+
+    def _end_run(self) -> list[Checkpoint]:
+        """End the run, or the waiting for the next one; return how far the target is."""
+        self._peers.forget(self.actor_ref)
+        return self._run.end()
 
     # Writing down.
 

@@ -30,7 +30,12 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
-from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
+from cdc_actors.grpc_common import (
+    ACCESS_REFUSED,
+    NO_KEEPALIVE,
+    RECONNECT_SOON,
+    REFUSED,
+)
 from cdc_actors.instruments import TARGET_REQUEST_SECONDS
 
 if TYPE_CHECKING:
@@ -126,7 +131,7 @@ class Connection:
                 address=address(uri),
                 token=token,
                 secure=urlsplit(uri).scheme == "https",
-                grpc_options=NO_KEEPALIVE,
+                grpc_options=NO_KEEPALIVE | RECONNECT_SOON,
                 **(tls or {}),
             )
         except (OSError, ValueError, MilvusException) as error:

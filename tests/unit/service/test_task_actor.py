@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
+from cdc_actors.config import Natsmq, SourceConfig
 from cdc_actors.errors import AccessRefusedError, CdcError, TransientError
 from cdc_actors.pipeline.messages import RunFailed
 from cdc_actors.service import current_run, task_actor
-from cdc_actors.service.messages import Launch, RetryRun
+from cdc_actors.service.messages import Launch, PauseTask, RetryRun
 from cdc_actors.service.projection import view_of
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.task_record import TaskRecord
@@ -20,7 +22,7 @@ from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import TaskFailed
-from tests.support.tasks import checkpoint, new_task
+from tests.support.tasks import CLIENT, checkpoint, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,9 @@ REFUSED = AccessRefusedError(
     "the target refuses the login (Insert): auth check failure"
 )
 AWAY = TransientError("Insert failed at the target (UNAVAILABLE)")
+
+
+SOURCE = SourceConfig(natsmq=Natsmq(address="nats://127.0.0.1:4222"))
 
 
 class IdleRun:
@@ -70,8 +75,13 @@ class Harness:
         stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
         self.shown: list[Any] = []
         supervisor = SimpleNamespace(tell=self.shown.append)
+        self.awaited: list[Any] = []
+        peers = SimpleNamespace(
+            watch=lambda _task, message, _peers: self.awaited.append(message),
+            forget=lambda _task: self.awaited.clear(),
+        )
         self._actor = task_actor.TaskActor(
-            TaskRecord(task, stores), None, None, None, supervisor
+            TaskRecord(task, stores), SOURCE, None, None, peers, supervisor
         )
         self._actor.on_receive(Launch())
 
@@ -89,6 +99,24 @@ class Harness:
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Up to where the target is known to be."""
         return Checkpoints(self._log).load(self._id)
+
+    def peer_returns(self) -> None:
+        """Have a server answer that the task waits for."""
+        for message in tuple(self.awaited):
+            self._actor.on_receive(message)
+
+    @property
+    def runs(self) -> int:
+        """How many runs there were, the current one included."""
+        return self._actor._run.number
+
+    def end_run(self, error: CdcError) -> None:
+        """Have the run fail, and the time of the next one not come."""
+        self._actor.on_receive(RunFailed(self.runs, error))
+
+    def pause(self) -> None:
+        """Pause the task."""
+        self._actor.on_receive(PauseTask(self._id, CLIENT))
 
     def fail(self, error: CdcError, after: float = 0.0) -> None:
         """Have the run fail after some seconds, and the next one begin."""
@@ -149,3 +177,30 @@ def test_the_log_is_told_once_of_an_outage(harness: Harness) -> None:
     health = view_of(harness.shown[-1].snapshot).health
     assert (health.status, health.error, health.attempt) == ("retrying", str(AWAY), 5)
     assert health.since == harness.task.failure.since
+
+
+def test_a_server_that_returns_ends_the_waiting(harness: Harness) -> None:
+    """The next run begins at once, and what it meets is not waited out for long."""
+    for _ in range(20):
+        harness.fail(AWAY)
+    harness.end_run(AWAY)
+    before = harness.runs
+    harness.peer_returns()
+    assert harness.runs == before + 1
+    assert harness.awaited == []
+    harness.end_run(AWAY)
+    failure = harness.shown[-1].snapshot.unpersisted_failure
+    longest = task_actor.backoff.LONGEST_DELAY_AFTER_RETURN
+    assert failure.next_try <= datetime.now(UTC) + timedelta(seconds=longest)
+
+
+def test_nobody_waits_for_the_servers_of_a_task_that_paused(harness: Harness) -> None:
+    """A server that returns then begins nothing."""
+    harness.end_run(AWAY)
+    (message,) = harness.awaited
+    harness.pause()
+    assert harness.awaited == []
+    before = harness.runs
+    harness.awaited.append(message)
+    harness.peer_returns()
+    assert harness.runs == before

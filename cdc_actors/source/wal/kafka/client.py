@@ -62,6 +62,8 @@ _TUNING: Final[dict[str, str | int | float | bool]] = {
     # The default waits a second with the next fetch once the queue has been full.
     "fetch.queue.backoff.ms": 5,
     "socket.timeout.ms": 10_000,
+    # The default waits up to ten seconds with a broker that is back.
+    "reconnect.backoff.max.ms": 1000,
     "topic.metadata.propagation.max.ms": 0,
 }
 _SAFETY: Final[dict[str, str | int | float | bool]] = {

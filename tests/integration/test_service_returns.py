@@ -1,0 +1,94 @@
+"""After a server is back rows flow at once, however long the next try is away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pykka
+import pytest
+
+from cdc_actors.config import Config, Etcd, Natsmq, SourceConfig
+from cdc_actors.service import backoff
+from cdc_actors.service.messages import CreateTask, GetTask, Rebuild, Shutdown
+from cdc_actors.service.projection import view_of
+from cdc_actors.service.stores import Stores
+from cdc_actors.service.supervisor_actor import Supervisor
+from cdc_actors.store.checkpoints import Checkpoints
+from cdc_actors.store.event_log import TaskLog
+from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.send_horizons import SendHorizons
+from cdc_actors.tasks import TaskSpec
+from cdc_actors.tasks.spec import ConnectParam
+from tests.support.books import Books, wait_keys
+from tests.support.cdc import wait_until
+from tests.support.tasks import CLIENT
+from tests.support.ways import PLACES, Ways, ways_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymilvus import MilvusClient
+
+    from cdc_actors.embedded.lite import EmbeddedLite
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def ways(source: EmbeddedMilvus, target_lite: EmbeddedLite) -> Iterator[Ways]:
+    """Yield the ways of a service from the source to a Milvus Lite."""
+    with ways_between(source, target_lite) as them:
+        yield them
+
+
+@pytest.fixture
+def supervisor(
+    ways: Ways, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pykka.ActorRef[Supervisor]]:
+    """Yield a supervisor whose tasks try again after an hour."""
+    monkeypatch.setattr(backoff, "FIRST_DELAY", HOUR)
+    monkeypatch.setattr(backoff, "LONGEST_DELAY", HOUR)
+    log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
+    secrets = SecretBox.open(tmp_path / "cdc.key", {})
+    queue = Natsmq(address=ways.queue["natsmq"]["address"])
+    etcd = Etcd(address=(ways.etcd_address,))
+    source = SourceConfig(uri=ways.uri, etcd=etcd, natsmq=queue)
+    stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+    ref = Supervisor.start(Config(source_config=source), stores)
+    ref.ask(Rebuild())
+    yield ref
+    for task in ref.ask(Shutdown()):
+        task.get(timeout=60)
+    pykka.ActorRegistry.stop_all()
+    log.close()
+
+
+def test_rows_flow_once_a_server_is_back(
+    ways: Ways,
+    supervisor: pykka.ActorRef[Supervisor],
+    client: MilvusClient,
+    lite: MilvusClient,
+) -> None:
+    """Each of target, queue and etcd in turn; the waiting ends because it answers."""
+    books = Books(client).create()
+    spec = TaskSpec(
+        target=ConnectParam(uri=ways.target_uri, connect_timeout=1),
+        collection_infos=("*",),
+    )
+    task = supervisor.ask(CreateTask(None, spec, CLIENT)).get(timeout=60)
+    for number, place in enumerate(PLACES):
+        ways.proxies[place].cut()
+        books.insert([number])
+        wait_until(
+            lambda: status(supervisor, task) == "retrying", f"{place} is away", 60
+        )
+        ways.proxies[place].heal()
+        wait_keys(lite, range(number + 1))
+        wait_until(lambda: status(supervisor, task) != "retrying", "it is well", 60)
+
+
+def status(supervisor: pykka.ActorRef[Supervisor], task: str) -> str:
+    """Return how the task says it is."""
+    return view_of(supervisor.ask(GetTask(task)).snapshot).health.status
