@@ -71,6 +71,12 @@ _BROKEN = re.compile(
     r"|context canceled|rpc error|is closed",
     re.IGNORECASE,
 )
+_HTTP_STATUS = re.compile(r"http2? header with status: (?!413)(\d+)")
+"""What gRPC says of an answer that is none of gRPC's: it comes from a proxy on the way."""
+
+_LOOK_TIMEOUT = 2.0
+"""Seconds in which a Milvus says its version, if it is one and is there."""
+
 _ROWS = frozenset({"Insert", "Delete"})
 _NEEDED = _ROWS | {
     "CreatePartition",
@@ -126,6 +132,7 @@ class Connection:
         self.alias_lock = threading.Lock()
         self._name = name
         self._cancelled = cancelled
+        self._answered: set[str] = set()
         try:
             self._handler = GrpcHandler(
                 address=address(uri),
@@ -204,7 +211,8 @@ class Connection:
             except grpc.FutureCancelledError as error:
                 raise TransientError(f"{method} was cancelled") from error
             except grpc.RpcError as error:
-                raise rpc_error(error, method) from error
+                raise self._call_error(error, method) from error
+        self._answered.add(method)
         check(getattr(result, "status", result), method, lite=self.is_lite)
         return result
 
@@ -229,10 +237,33 @@ class Connection:
         answer = stub.GetVersion(milvus_pb2.GetVersionRequest(), timeout=timeout)
         return str(answer.version)
 
+    def _call_error(self, error: grpc.RpcError, method: str) -> CdcError:
+        """Return what a failed call means; a proxy on the way may have answered it.
+
+        A method that was answered before is not unknown, nor is any while nobody says
+        the version.
+        """
+        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            return rpc_error(error, method)
+        if method in self._answered or not self._says_version():
+            return _proxy_error(error, method)
+        return rpc_error(error, method)
+
+    def _says_version(self) -> bool:
+        try:
+            self._server_version(_LOOK_TIMEOUT)
+        except grpc.RpcError:
+            return False
+        return True
+
     def _connect_error(self, error: MilvusException | grpc.RpcError) -> CdcError:
         cause = error.__cause__ if isinstance(error, MilvusException) else error
         if isinstance(cause, grpc.RpcError) and hasattr(cause, "code"):
-            translated = rpc_error(cause, f"connect to {self.uri}")
+            what = f"connect to {self.uri}"
+            is_unknown = cause.code() is grpc.StatusCode.UNIMPLEMENTED
+            if is_unknown or _is_http(cause):
+                return _proxy_error(cause, what)
+            translated = rpc_error(cause, what)
             if isinstance(translated, OperatorError):
                 return translated
         text = getattr(error, "message", "") or str(error)
@@ -308,6 +339,8 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
 def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     """Return what a failed call means."""
     code, details = error.code(), error.details()
+    if _is_http(error):
+        return _proxy_error(error, method)
     if code in ACCESS_REFUSED:
         refusal = f"the target {ACCESS_REFUSED[code]} ({method}): {details}"
         return AccessRefusedError(refusal)
@@ -320,3 +353,14 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
             "proxy.grpc.serverMaxRecvSize there"
         )
     return TransientError(f"{method} failed at the target ({code.name}): {details}")
+
+
+def _is_http(error: grpc.RpcError) -> bool:
+    return _HTTP_STATUS.search(str(error.details())) is not None
+
+
+def _proxy_error(error: grpc.RpcError, method: str) -> TransientError:
+    return TransientError(
+        f"{method} was answered by something before the target, not by it "
+        f"({error.code().name}): {error.details()}"
+    )

@@ -114,6 +114,38 @@ def test_connections_that_are_reset(
     wait_equal(*ways.servers, timeout=120)
 
 
+@pytest.mark.parametrize(
+    "statuses", [(404,), pytest.param((401, 403), marks=pytest.mark.thorough)]
+)
+def test_an_ingress_that_answers_itself(
+    statuses: tuple[int, ...],
+    ways: Ways,
+    client: MilvusClient,
+    lite: MilvusClient,
+    cdc: Cdc,
+) -> None:
+    """What something on the way answers passes: nothing is refused or left out for it."""
+    books = Books(client)
+    task = begin(cdc, ways, books, lite)
+    for number, status in enumerate(statuses, start=1):
+        ways.proxies["target"].answer(status)
+        books.insert(range(number * 6, number * 6 + 6))
+        client.create_partition("books", f"p{status}")
+        client.create_alias("books", f"a{status}")
+        said = f"status: {status}"
+        wait_until(
+            lambda said=said: said in str(cdc.get(task)["health"]["error"]), said
+        )
+        ways.proxies["target"].heal()
+        wait_keys(lite, [*range(3), *range(6, number * 6 + 6)])
+    wait_equal(*ways.servers)
+    shown = cdc.get(task)
+    assert shown["operations_refused"]["count"] == 0
+    assert [each["state"] for each in shown["collections"]] == ["live"]
+    aliases = [f"a{status}" for status in statuses]
+    assert sorted(lite.list_aliases("books")["aliases"]) == aliases
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     "fault",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from cdc_actors.embedded.ports import HOST, PortBlock
+from tests.support.http2 import answer_http2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ class TcpProxy:
     """Passes connections on to a port of this machine. Any thread may use it.
 
     Each fault holds until ``heal``; ``reset`` is over at once.
+
+    An ingress whose backend is gone answers requests itself: see ``answer``.
     """
 
     def __init__(self, target: int) -> None:
@@ -35,6 +38,7 @@ class TcpProxy:
         self._flowing = threading.Event()
         self._delay = 0.0
         self._rate = 0.0
+        self._status = 0
 
     def __enter__(self) -> Self:
         self.heal()
@@ -49,6 +53,9 @@ class TcpProxy:
         """Let everything through at full speed."""
         self._delay = self._rate = 0.0
         self._flowing.set()
+        if self._status:
+            self._status = 0
+            self._drop()
         if self._listener is None:
             self._listener = socket.create_server((HOST, self.port))
             self._spawn(self._accept, self._listener)
@@ -69,6 +76,11 @@ class TcpProxy:
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._drop()
 
+    def answer(self, status: int) -> None:
+        """Answer every request over HTTP/2 with a status, and pass nothing on."""
+        self._status = status
+        self._drop()
+
     def half_open(self) -> None:
         """Take connections and what they send, and pass nothing on."""
         self._flowing.clear()
@@ -87,6 +99,11 @@ class TcpProxy:
                 near, _ = listener.accept()
             except OSError:
                 return
+            if self._status:
+                with self._lock:
+                    self._open.add(near)
+                self._spawn(self._answer, near)
+                continue
             try:
                 far = socket.create_connection((HOST, self._target), timeout=5)
             except OSError:
@@ -108,6 +125,11 @@ class TcpProxy:
                 self._flowing.wait()
                 sink.sendall(data)
         self._close(source, sink)
+
+    def _answer(self, near: socket.socket) -> None:
+        with suppress(OSError):
+            answer_http2(near, self._status)
+        self._close(near)
 
     def _drop(self) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -115,6 +116,62 @@ def test_a_refused_request_is_not_the_tasks() -> None:
     """What the target does not know, or does not want, is one operation's matter."""
     unknown = Refusal(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
     assert isinstance(rpc_error(unknown, "RenameCollection"), OperationRefusedError)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_what_a_proxy_answers_over_http_passes(status: int) -> None:
+    """It says nothing of the target: neither to an operation nor to a login."""
+    code = {
+        401: grpc.StatusCode.UNAUTHENTICATED,
+        403: grpc.StatusCode.PERMISSION_DENIED,
+        404: grpc.StatusCode.UNIMPLEMENTED,
+        500: grpc.StatusCode.UNKNOWN,
+    }[status]
+    text = f"Received http2 header with status: {status}"
+    error = rpc_error(Refusal(code, text), "CreateIndex")
+    assert type(error) is TransientError
+    assert "before the target, not by it" in str(error)
+
+
+class Stub:
+    """Methods that are unknown, but for those that are answered."""
+
+    def __init__(self, *answered: str) -> None:
+        self._answered = answered
+
+    def __getattr__(self, method: str) -> Any:
+        def call(*_: object, **__: object) -> SimpleNamespace:
+            if method not in self._answered:
+                raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "no")
+            return SimpleNamespace(code=0, error_code=0, version="2.3.5")
+
+        call.future = lambda *_a, **_k: SimpleNamespace(result=call)  # type: ignore[attr-defined]
+        return call
+
+
+def connection_to(stub: object) -> Connection:
+    """Return a connection whose requests go to a double."""
+    connection = object.__new__(Connection)
+    connection._handler = SimpleNamespace(_stub=stub)
+    connection._name = "the target"
+    connection._cancelled = lambda: False
+    connection._answered = set()
+    connection.version = "2.3.5"
+    return connection
+
+
+def test_unknown_is_what_the_target_says_while_it_is_there() -> None:
+    """A proxy without a backend knows no operation, and a Milvus those it has answered."""
+    connection = connection_to(Stub("GetVersion", "Flush"))
+    with pytest.raises(OperationRefusedError, match="does not know"):
+        connection.call("RenameCollection", None, "default")
+    connection.call("Flush", None, "default")
+    connection._handler = SimpleNamespace(_stub=Stub("GetVersion"))
+    with pytest.raises(TransientError, match="not by it"):
+        connection.call("Flush", None, "default")
+    connection._handler = SimpleNamespace(_stub=Stub())
+    with pytest.raises(TransientError, match="not by it"):
+        connection.call("RenameCollection", None, "default")
 
 
 def test_tls_files_without_tls_are_refused() -> None:
