@@ -206,10 +206,13 @@ Change = (
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one insert: all of them, or (``keep``) those of these indexes."""
+    """Rows of one insert: all of them, or (``keep``) those of these indexes.
+
+    A ``range`` is a stretch of rows, which is cheap to take.
+    """
 
     insert: Insert
-    keep: tuple[int, ...] | None = None
+    keep: tuple[int, ...] | range | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ wins: these are joined by value.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
@@ -18,7 +19,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.target import insert_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from cdc_actors.changes import Insert, Key, Rows
 
@@ -114,13 +115,12 @@ def select(column: bytes, keep: Sequence[int], rows: int) -> bytes:
     else:
         _select_scalars(field.scalars, keep)
     if field.valid_data:
-        _replace(field.valid_data, [field.valid_data[i] for i in keep])
+        _keep(field.valid_data, keep)
     return bytes(field.SerializeToString())
 
 
 def _select_scalars(scalars: Any, keep: Sequence[int]) -> None:
-    values = _values(scalars)
-    _replace(values, [values[i] for i in keep])
+    _keep(_values(scalars), keep)
 
 
 def _values(scalars: Any) -> Any:
@@ -130,18 +130,31 @@ def _values(scalars: Any) -> Any:
 def _select_vectors(vectors: Any, keep: Sequence[int], rows: int) -> None:
     kind = vectors.WhichOneof("data")
     if kind == "sparse_float_vector":
-        contents = vectors.sparse_float_vector.contents
-        _replace(contents, [contents[i] for i in keep])
+        _keep(vectors.sparse_float_vector.contents, keep)
     elif kind == "float_vector":
-        data, width = vectors.float_vector.data, vectors.dim
-        chosen = [x for i in keep for x in data[i * width : (i + 1) * width]]
-        _replace(data, chosen)
+        _keep(vectors.float_vector.data, keep, vectors.dim)
     else:
         data = getattr(vectors, kind)
-        width = len(data) // rows
-        setattr(
-            vectors, kind, b"".join(data[i * width : (i + 1) * width] for i in keep)
-        )
+        setattr(vectors, kind, b"".join(_slices(data, keep, len(data) // rows)))
+
+
+def _keep(values: Any, keep: Sequence[int], width: int = 1) -> None:
+    """Leave of repeated values, so many a row, those of the rows that are kept."""
+    if _is_stretch(keep):
+        del values[keep[-1] * width + width :]
+        del values[: keep[0] * width]
+    else:
+        _replace(values, list(chain.from_iterable(_slices(values, keep, width))))
+
+
+def _slices(values: Any, keep: Sequence[int], width: int) -> Iterator[Any]:
+    if _is_stretch(keep):
+        return iter([values[keep[0] * width : keep[-1] * width + width]])
+    return (values[row * width : row * width + width] for row in keep)
+
+
+def _is_stretch(keep: Sequence[int]) -> bool:
+    return isinstance(keep, range) and len(keep) > 0 and keep.step == 1
 
 
 def _replace(repeated: Any, values: list[Any]) -> None:

@@ -10,35 +10,26 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from cdc_actors.changes import Rows
 from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
 from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns
 from cdc_actors.target.connection import RateLimitError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
 from cdc_actors.target.rate_limiter import RateLimiter
+from cdc_actors.target.splitting import key_chunks, row_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import grpc
 
-    from cdc_actors.changes import Batch, Insert, Key
+    from cdc_actors.changes import Batch, Insert, Key, Rows
     from cdc_actors.target.connection import Connection
-
-MAX_REQUEST_BYTES = 12 * 1024 * 1024
-"""How large one insert may grow by joining, and from where on one of the log is split;
-Milvus takes 64 MiB at most (2.3)."""
-
-MAX_DELETE_KEYS = 4096
-MAX_DELETE_CHARACTERS = 1024 * 1024
-"""How many keys, of how much text, one delete names: Milvus parses an expression."""
 
 IN_FLIGHT = 4
 
@@ -170,7 +161,7 @@ class RowWriter:
         return sum(flight.answer is not None for flight in self._in_flight)
 
     def _requests(self, rows: Sequence[Rows]) -> Iterator[bytes]:
-        for partition, group in _groups(rows):
+        for partition, group in row_groups(rows):
             self.ensure_partition(partition)
             self._keep_deletes(partition, group)
             named = [columns.named_columns(each, self._computed) for each in group]
@@ -201,7 +192,7 @@ class RowWriter:
     def _delete(self, partition: str, keys: Sequence[Key]) -> None:
         if partition and not self._divided and not self._has_partition(partition):
             return
-        for chunk in _chunks(keys):
+        for chunk in key_chunks(keys):
             if named := self._present(partition, chunk):
                 if self._unflushed is not None:
                     self._unflushed.add(partition, named)
@@ -266,49 +257,3 @@ def _check_count(answer: milvus_pb2.MutationResult, keys: int) -> None:
 def key_expression(field: str, keys: Sequence[Key], *, lite: bool = False) -> str:
     """Return a filter that names exactly these keys, for any number and any text."""
     return f"{field} in {members(keys, lite=lite)}"
-
-
-def _chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    chunk: list[Key] = []
-    size = 0
-    for key in keys:
-        size += len(key) if isinstance(key, str) else 0
-        if len(chunk) == MAX_DELETE_KEYS or (chunk and size > MAX_DELETE_CHARACTERS):
-            yield chunk
-            chunk, size = [], len(key) if isinstance(key, str) else 0
-        chunk.append(key)
-    if chunk:
-        yield chunk
-
-
-def _groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
-    """Group rows by partition into requests of a bounded size, keeping their order."""
-    open_groups: dict[str, tuple[list[Rows], int]] = {}
-    for each in chain.from_iterable(map(_parts, rows)):
-        partition, size = each.insert.partition, _size(each)
-        group, total = open_groups.pop(partition, ([], 0))
-        if group and total + size > MAX_REQUEST_BYTES:
-            yield partition, group
-            group, total = [], 0
-        open_groups[partition] = ([*group, each], total + size)
-    for partition, (group, _) in open_groups.items():
-        yield partition, group
-
-
-def _parts(rows: Rows) -> Iterator[Rows]:
-    """Split what is larger than one request, as far as there are rows to split."""
-    parts = -(-_size(rows) // MAX_REQUEST_BYTES)
-    keep = rows.keep if rows.keep is not None else tuple(range(rows.insert.rows))
-    if parts <= 1 or len(keep) <= 1:
-        yield rows
-        return
-    step = -(-len(keep) // parts)
-    for start in range(0, len(keep), step):
-        yield Rows(rows.insert, keep[start : start + step])
-
-
-def _size(rows: Rows) -> int:
-    """Return the bytes of the rows, taken to be of one size."""
-    if rows.keep is None:
-        return rows.insert.size
-    return rows.insert.size * len(rows.keep) // max(1, rows.insert.rows)

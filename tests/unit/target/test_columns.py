@@ -102,6 +102,19 @@ def test_chosen_rows_are_those_rows(
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(numbers, st.data())
+def test_a_stretch_of_rows_is_those_rows(
+    kind: str, rows: list[int], data: st.DataObject
+) -> None:
+    """A range of rows gives what their indexes one by one give."""
+    start = data.draw(st.integers(0, len(rows) - 1))
+    stretch = range(start, data.draw(st.integers(start + 1, len(rows))))
+    written = column(kind, rows)
+    chosen = columns.select(written, stretch, len(rows))
+    assert chosen == columns.select(written, list(stretch), len(rows))
+
+
 @given(st.lists(st.text(), min_size=1) | st.lists(st.integers(0, 1 << 60), min_size=1))
 def test_keys_are_read_whatever_they_are(keys: list) -> None:
     """Primary keys come back in order, numbers and any text."""

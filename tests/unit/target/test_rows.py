@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +17,6 @@ from cdc_actors.target import rows
 from tests.support.changes import KEY_FIELD, insert
 
 
-@given(st.lists(st.integers(0, 600_000).map("k".__mul__) | st.integers(), max_size=12))
-def test_a_delete_names_every_key_once_and_stays_small(keys: list) -> None:
-    """Long keys are spread over requests, in order; only one key alone may be larger."""
-    chunks = list(rows._chunks(keys))
-    assert [key for chunk in chunks for key in chunk] == keys
-    for chunk in chunks:
-        text = sum(len(key) for key in chunk if isinstance(key, str))
-        assert text <= rows.MAX_DELETE_CHARACTERS or len(chunk) == 1
-
-
 def test_a_key_is_quoted_whatever_it_holds() -> None:
     """Quotes, backslashes and line ends are escaped, everything else stays."""
     expression = rows.key_expression("id", ['a"b', "c\\d", "e\nf", "g'h", "é😀"])
@@ -40,45 +29,6 @@ def test_the_smallest_key_is_written_as_each_target_reads_it() -> None:
     assert rows.key_expression("id", [smallest]) == "id in [-9223372036854775807-1]"
     lite = rows.key_expression("id", [smallest], lite=True)
     assert lite == "id in [-9223372036854775808]"
-
-
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9 << 20)), max_size=12))
-def test_requests_keep_a_partition_s_rows_in_order_and_bounded(parts: list) -> None:
-    """Rows are grouped by partition up to the size limit; one insert may be larger."""
-    inserts = [
-        Rows(dataclasses.replace(insert(i, partition=partition), size=size))
-        for i, (partition, size) in enumerate(parts)
-    ]
-    groups = list(rows._groups(inserts))
-    for partition in "ab":
-        stamps = [r.insert.timestamp for p, g in groups if p == partition for r in g]
-        assert stamps == [i for i, (p, _) in enumerate(parts) if p == partition]
-    for _, group in groups:
-        size = sum(each.insert.size for each in group)
-        assert size <= rows.MAX_REQUEST_BYTES or len(group) == 1
-
-
-@given(
-    st.integers(1, 50),
-    st.integers(1, 100 << 20),
-    st.none() | st.sets(st.integers(0, 49), min_size=1),
-)
-def test_an_insert_larger_than_a_request_is_split_by_rows(
-    count: int, size: int, chosen: set[int] | None
-) -> None:
-    """Each row comes once, in order; no request holds more rows than fit, but one."""
-    whole = dataclasses.replace(insert(1, keys=range(count)), size=size)
-    keep = None if chosen is None else tuple(sorted(i for i in chosen if i < count))
-    if keep == ():
-        return
-    groups = list(rows._groups([Rows(whole, keep)]))
-    parts = [part for _, group in groups for part in group]
-    if len(parts) > 1:
-        kept = [row for part in parts for row in part.keep or ()]
-        assert kept == list(keep or range(count))
-    for part in parts:
-        its = count if part.keep is None else len(part.keep)
-        assert its == 1 or its * size / count <= rows.MAX_REQUEST_BYTES + size / count
 
 
 def schema() -> bytes:
