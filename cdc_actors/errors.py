@@ -7,6 +7,7 @@
     |   |-- AccessRefusedError    the task     retry for some minutes, then pause
     |   +-- CollectionError       a collection set it aside; the others go on
     |       |-- RowsLostError     a collection the same: rows of it cannot be had
+    |       |-- RowRefusedError   a collection the same, once it has come out repeatedly
     |       +-- OperationRefusedError
     |                             a request    note it; if the collection cannot do
     |                                          without what was asked, set it aside
@@ -101,6 +102,13 @@ class RowsLostError(CollectionError):
     """Rows of one collection are not in the log, or were not read when they were."""
 
     failure_class = FailureClass.POSITION_LOST
+
+
+class RowRefusedError(CollectionError):
+    """The target takes the other rows of one collection, and one of them not.
+
+    The text names the row by its key, and has the target's words; never what is in it.
+    """
 
 
 class OperationRefusedError(CollectionError):

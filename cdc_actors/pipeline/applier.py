@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from cdc_actors.changes import Insert
-from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
+from cdc_actors.changes import Batch, Insert
+from cdc_actors.errors import (
+    CollectionError,
+    RowRefusedError,
+    TransientError,
+    UnclearAnswerError,
+)
 from cdc_actors.pipeline.attempts import Attempts
 from cdc_actors.pipeline.messages import CollectionSuspended, RecordCollectionSetAside
 from cdc_actors.pipeline.operations import CollectionOperations
+from cdc_actors.pipeline.refused_row import write_apart
 from cdc_actors.replication.barriers import RowChunk
 from cdc_actors.replication.fold import fold
 from cdc_actors.tasks import CollectionState
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.work_queue import WorkQueue
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry, TaskSpec
+
+ROW_ATTEMPTS = 3
+"""How often a collection is tried before one row of it is called refused."""
 
 
 class Applier:
@@ -69,10 +78,10 @@ class Applier:
 
     @property
     def has_operation_next(self) -> bool:
-        """Whether what comes next are operations, not rows."""
+        """Whether what comes next are operations, not rows or the answers to rows."""
         if self._again:
             return not isinstance(self._again[0], RowChunk)
-        return self._queue.has_operation_next
+        return self._queue.has_operation_next and not self._operations.writer.is_busy
 
     @property
     def pause(self) -> float:
@@ -100,13 +109,17 @@ class Applier:
         try:
             if self._attempts.is_waiting and not self._may_go_on():
                 return
-            if not self._context.stopping:
+            is_busy = self._operations.writer.is_busy
+            behind_rows = is_busy and self._queue.has_operation_next
+            if not self._context.stopping and not behind_rows:
                 self._take()
-            if self._must_drain:
+            if behind_rows or self._must_drain:
                 self._operations.writer.drain()
                 self._attempts.end()
         except UnclearAnswerError as error:
             self._try_again(error)
+        except RowRefusedError as error:
+            self._blame(error)
         except CollectionError as error:
             self._suspend(error)
 
@@ -150,7 +163,12 @@ class Applier:
         changes = list(chain.from_iterable(chunk.changes for chunk in chunks))
         writer = self._operations.writer
         batch = fold(changes, writer.keys_of, may_exist=may_exist)
-        writer.write(batch, lambda: self._close_rows(chunks))
+        if self._attempts.count:
+            writer.write(Batch(batch.deletes, ()), lambda: None)
+            write_apart(writer, batch.inserts)
+            self._close_rows(chunks)
+        else:
+            writer.write(batch, lambda: self._close_rows(chunks))
 
     def _apply_operation(self, item: Any) -> None:
         self._operations.apply(item)
@@ -168,7 +186,15 @@ class Applier:
             work.memory.release()
         self._context.release(work.checkpoints, rows)
 
-    def _try_again(self, error: UnclearAnswerError) -> None:
+    def _blame(self, error: RowRefusedError) -> None:
+        """Believe only what has come out again: the target may be about to come back."""
+        is_known = str(error) == str(self._attempts.error)
+        if is_known and self._attempts.count >= ROW_ATTEMPTS:
+            self._suspend(error)
+        else:
+            self._try_again(error)
+
+    def _try_again(self, error: CdcError) -> None:
         """Begin to wait; what is open is as if a run had ended in the middle of it."""
         self._operations.writer.abandon()
         self._open = {id(each): each for each in map(_uncertain, self._open.values())}
@@ -195,7 +221,7 @@ class Applier:
         chunks = (each for each in self._open.values() if isinstance(each, RowChunk))
         return sum(chunk.memory.size for chunk in chunks)
 
-    def _give_up(self, error: UnclearAnswerError) -> None:
+    def _give_up(self, error: CdcError) -> None:
         """A target that takes rows of nobody is in trouble itself: that is the task's."""
         if not self._attempts.others_moved:
             raise TransientError(str(error)) from error

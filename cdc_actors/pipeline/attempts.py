@@ -12,7 +12,7 @@ from cdc_actors.growing_delay import growing_delay
 from cdc_actors.pipeline.messages import Retried
 
 if TYPE_CHECKING:
-    from cdc_actors.errors import UnclearAnswerError
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.context import RunContext
 
 FIRST_DELAY = 0.5
@@ -42,7 +42,7 @@ class Attempts:
         """How many failures there were in a row."""
         self.is_waiting = False
         """Whether time is to pass before the next try."""
-        self.error: UnclearAnswerError
+        self.error: CdcError
         """What the last failure was."""
 
     @property
@@ -57,7 +57,7 @@ class Attempts:
         """Whether the target has taken rows of other collections since the first one."""
         return self._context.rows > self._rows
 
-    def failed(self, error: UnclearAnswerError) -> None:
+    def failed(self, error: CdcError) -> None:
         """Count a failure, and begin to wait."""
         if self.count == 0:
             self._begun, self._since = time.monotonic(), datetime.now(UTC)

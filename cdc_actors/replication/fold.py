@@ -41,6 +41,13 @@ def fold(
     return Batch({p: tuple(keys) for p, keys in deleted.items()}, tuple(reversed(kept)))
 
 
+def rewrite(rows: Sequence[Rows], keys_of: Callable[[Insert], Sequence[Key]]) -> Batch:
+    """Return what brings rows that may be there, or some of them. Pure."""
+    deleted: dict[str, dict[Key, None]] = {}
+    _delete_kept(rows, keys_of, deleted)
+    return Batch({p: tuple(keys) for p, keys in deleted.items()}, tuple(rows))
+
+
 def _survivors(
     insert: Insert,
     keys_of: Callable[[Insert], Sequence[Key]],

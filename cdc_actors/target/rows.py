@@ -70,6 +70,11 @@ class RowWriter:
         """Return the primary keys of an insert's rows."""
         return columns.primary_keys(insert, self._key_field.fieldID)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._in_flight)
+
     def write(self, batch: Batch, done: Callable[[], None]) -> None:
         """Send a batch; ``done`` is called once all of it is answered.
 

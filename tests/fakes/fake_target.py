@@ -62,6 +62,7 @@ class FakeTarget:
         self._errors: dict[str, list[tuple[Exception, bool]]] = {}
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
+        self._refused_key: int | None = None
 
     def connect(self, cancelled: Callable[[], bool]) -> FakeConnection:
         """Return what one run uses."""
@@ -88,10 +89,20 @@ class FakeTarget:
         failure = TransientError(f"{method} got no answer")
         self._plan(method, failure, is_done=is_done)
 
+    def answer_once_unclearly(self, method: str, *, is_done: bool) -> None:
+        """Say of the next request of a method that it was not done, be it done or not."""
+        failure = UnclearAnswerError(f"{method} is answered with code 65535")
+        self._plan(method, failure, is_done=is_done)
+
     def answer_unclearly(self, method: str, name: str) -> None:
         """Do no request of a method about a collection until ``speak``."""
         with self.changed:
             self._unclear[method, name] = 0
+
+    def refuse_row(self, key: int) -> None:
+        """Take no insert that has a row of this key until ``speak``."""
+        with self.changed:
+            self._refused_key = key
 
     def unclear_answers(self, method: str, name: str) -> int:
         """Return how often a request was answered so."""
@@ -107,6 +118,7 @@ class FakeTarget:
         with self.changed:
             self._errors.clear()
             self._unclear.clear()
+            self._refused_key = None
             self._silent.clear()
             self.changed.notify_all()
 
@@ -242,7 +254,10 @@ class FakeTarget:
         rows = stored.partitions.get(request.partition_name or "_default")
         if rows is None:
             raise OperationRefusedError(f"no partition {request.partition_name}", 200)
-        rows.update(_keys(request))
+        keys = list(_keys(request))
+        if self._refused_key in keys:
+            raise UnclearAnswerError("Insert is answered with code 6", 6)
+        rows.update(keys)
         self.asked.append(f"insert {request.collection_name}")
 
     def _delete(self, request: Any) -> Any:

@@ -6,12 +6,14 @@ By the real reader and appliers, on doubles in memory.
 from __future__ import annotations
 
 from itertools import count
+from unittest import mock
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from cdc_actors.errors import TransientError
+from cdc_actors.pipeline import attempts
 from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
 
@@ -19,6 +21,15 @@ NAMES = ("books", "novels", "papers")
 ALIASES = ("new", "old")
 PARTITIONS = ("_default", "p")
 ATTEMPTS = 5
+ANSWERS = (
+    "CreatePartition",
+    "Delete",
+    "DescribeCollection",
+    "DropCollection",
+    "DropPartition",
+    "Insert",
+    "ShowPartitions",
+)
 
 
 class Replication(RuleBasedStateMachine):
@@ -29,6 +40,8 @@ class Replication(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.delays = mock.patch.object(attempts, "LONGEST_DELAY", 0.001)
+        self.delays.start()
         self.pipeline = Pipeline()
         self.source, self.target = self.pipeline.source, self.pipeline.target
         self.keys = count(1)
@@ -140,6 +153,11 @@ class Replication(RuleBasedStateMachine):
         """Let an insert have no answer."""
         self.target.fail("Insert", is_done=is_done)
 
+    @rule(method=st.sampled_from(ANSWERS), is_done=st.booleans())
+    def answer_unclearly(self, method: str, *, is_done: bool) -> None:
+        """Let a request be answered in a way that says nothing."""
+        self.target.answer_once_unclearly(method, is_done=is_done)
+
     @rule()
     def pause_and_resume(self) -> None:
         """End the run in good order and begin another."""
@@ -178,6 +196,7 @@ class Replication(RuleBasedStateMachine):
             self.pipeline.wait_until(lambda: self.pipeline.memory.used == 0)
         finally:
             self.pipeline.__exit__(None, None, None)
+            self.delays.stop()
 
     def wait_for_equality(self) -> None:
         """Wait until the target has what the source has."""
