@@ -145,7 +145,8 @@ class Stub:
                 raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "no")
             return SimpleNamespace(code=0, error_code=0, version="2.3.5")
 
-        call.future = lambda *_a, **_k: SimpleNamespace(result=call)  # type: ignore[attr-defined]
+        future = SimpleNamespace(result=call, add_done_callback=lambda _: None)
+        call.future = lambda *_a, **_k: future  # type: ignore[attr-defined]
         return call
 
 
