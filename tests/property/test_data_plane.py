@@ -49,6 +49,7 @@ class Replication(RuleBasedStateMachine):
         self.rows = {}
         self.partitions = {}
         self.aliases = {}
+        self.attempts = ATTEMPTS
         self.pipeline.start()
 
     # What clients do at the source.
@@ -151,6 +152,7 @@ class Replication(RuleBasedStateMachine):
     @rule(is_done=st.booleans())
     def fail(self, *, is_done: bool) -> None:
         """Let an insert have no answer."""
+        self.attempts += 1
         self.target.fail("Insert", is_done=is_done)
 
     @rule(method=st.sampled_from(ANSWERS), is_done=st.booleans())
@@ -174,7 +176,7 @@ class Replication(RuleBasedStateMachine):
 
     def recovering(self, step) -> None:
         """Take a step; after a failure of the run begin another, as the task does."""
-        for _ in range(ATTEMPTS):
+        for _ in range(self.attempts):
             try:
                 step()
             except TransientError:
