@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
+from pymilvus.grpc_gen import common_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NO_KEEPALIVE: Final = {"grpc.keepalive_time_ms": 2**31 - 1}
 """``grpc_options`` of pymilvus without its pings.
@@ -31,3 +35,34 @@ REFUSED: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: "refuses the request",
 }
 """Statuses of one request that does not become better by waiting."""
+
+UNEXPECTED: Final = 65535
+"""Milvus's code for what has none of its own."""
+
+_LEGACY_CODES: Final[Mapping[int, int]] = {
+    common_pb2.PermissionDenied: 1401,
+    common_pb2.CollectionNotExists: 100,
+    common_pb2.CollectionNameNotFound: 100,
+    common_pb2.IllegalArgument: 1100,
+    common_pb2.IndexNotExist: 700,
+    common_pb2.RateLimit: 8,
+    common_pb2.ForceDeny: 9,
+    common_pb2.MemoryQuotaExhausted: 3,
+    common_pb2.DiskQuotaExhausted: 4,
+    common_pb2.TimeTickLongDelay: 11,
+    common_pb2.NotReadyServe: 1,
+    common_pb2.NotReadyCoordActivating: 1,
+}
+"""The codes that Milvus has today for what its older enum ``ErrorCode`` says; the same
+numbers mean other things in the two (``pkg/util/merr``, ``oldCode``)."""
+
+
+def status_code(status: common_pb2.Status) -> int:
+    """Return Milvus's code in a ``common.Status``, 0 for success.
+
+    A proxy that answers with the older enum alone is one before 2.3, or one from 2.5.18 to
+    2.6.20 that is asked to describe a collection which does not exist.
+    """
+    if status.code or not status.error_code:
+        return int(status.code)
+    return _LEGACY_CODES.get(status.error_code, UNEXPECTED)

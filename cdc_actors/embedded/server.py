@@ -14,6 +14,7 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 from cdc_actors.embedded.ports import HOST, PortBlock
 from cdc_actors.embedded.process import ServerProcess
 from cdc_actors.errors import OperatorError
+from cdc_actors.grpc_common import status_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,7 @@ class EmbeddedServer(ABC):
                 answer = stub.ShowCollections(request, timeout=_ANSWER_TIMEOUT)
             except grpc.RpcError:
                 return False
-        return bool(answer.status.code == 0)
+        return status_code(answer.status) == 0
 
     def _wait(self, deadline: float) -> None:
         while not self._is_ready():

@@ -35,8 +35,11 @@ from cdc_actors.grpc_common import (
     NO_KEEPALIVE,
     RECONNECT_SOON,
     REFUSED,
+    status_code,
 )
 from cdc_actors.instruments import TARGET_REQUEST_SECONDS
+from cdc_actors.target.request_size import RequestSize
+from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +80,23 @@ _HTTP_STATUS = re.compile(r"http2? header with status: (?!413)(\d+)")
 _LOOK_TIMEOUT = 2.0
 """Seconds in which a Milvus says its version, if it is one and is there."""
 
+_TOO_LARGE = re.compile(
+    # gRPC of Go, C++ and Node; of Java; of Rust; a proxy's HTTP 413 as gRPC shows it.
+    r"message larger than max|message exceeds (the )?maximum|message length too large"
+    r"|status: 413|(payload|entity|content) too large"
+    # Milvus about its message queue: Kafka, Pulsar, NATS.
+    r"|message size (too large|exceeds)|MessageTooBig|maximum payload exceeded",
+    re.IGNORECASE,
+)
+_SIZE_STATUSES = frozenset(
+    {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+_PARAMETER_TOO_LARGE = 1102
+_RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 _ROWS = frozenset({"Insert", "Delete"})
 _NEEDED = _ROWS | {
     "CreatePartition",
@@ -97,11 +117,25 @@ class RateLimitError(TransientError):
     """The target is asked for more than its limits allow; nothing was done."""
 
 
+class TooLargeError(OperationRefusedError):
+    """One request is larger than the target takes, or the way to it.
+
+    ``may_be_done`` tells that parts of it may be done: Milvus writes rows to its queue
+    message by message, and the queue may refuse any of them.
+    """
+
+    def __init__(
+        self, message: str, code: int = 0, *, may_be_done: bool = False
+    ) -> None:
+        super().__init__(message, code)
+        self.may_be_done = may_be_done
+
+
 class Connection:
     """A connection to one Milvus. Any thread may use it.
 
     ``alias_lock`` is held while aliases are moved, or those of a collection dropped or
-    renamed.
+    renamed. ``insert_size`` and ``delete_size`` are how large a request may be.
     """
 
     def __init__(
@@ -130,6 +164,8 @@ class Connection:
             )
         self.uri = uri
         self.alias_lock = threading.Lock()
+        self.insert_size = RequestSize(MAX_INSERT_BYTES)
+        self.delete_size = RequestSize(MAX_DELETE_BYTES)
         self._name = name
         self._cancelled = cancelled
         self._answered: set[str] = set()
@@ -320,14 +356,18 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
     not want is refused at once. Milvus Lite (3.2) has code 1 for what exists already or
     in the way, Milvus for not being ready.
     """
-    if status.code == 0 and status.error_code == 0:
+    code = status_code(status)
+    if code == 0:
         return
-    code = status.code or status.error_code
     text = f"the target answers {method} with code {code}: {status.reason}"
     broken = not lite and _BROKEN.search(status.reason) is not None
     unclear = (method in _NEEDED or broken) and code not in _REFUSAL_CODES
     if code == _RATE_LIMIT:
         raise RateLimitError(text)
+    if method in _ROWS and code == _PARAMETER_TOO_LARGE:
+        raise TooLargeError(text, code)
+    if _TOO_LARGE.search(status.reason):
+        raise TooLargeError(text, code, may_be_done=True)
     if code in _ACCESS_CODES or _LOGIN_REFUSED in status.reason:
         raise AccessRefusedError(text)
     passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
@@ -347,12 +387,12 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     if code in REFUSED:
         refusal = f"the target {REFUSED[code]} ({method}): {details}"
         return OperationRefusedError(refusal)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in str(details):
-        return OperationRefusedError(
-            f"one row is more than the target takes ({method}): {details}; raise "
-            "proxy.grpc.serverMaxRecvSize there"
-        )
-    return TransientError(f"{method} failed at the target ({code.name}): {details}")
+    text = f"{method} failed at the target ({code.name}): {details}"
+    if code in _SIZE_STATUSES and _TOO_LARGE.search(str(details)):
+        return TooLargeError(text)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _RATE_WORDS.search(str(details)):
+        return RateLimitError(text)
+    return TransientError(text)
 
 
 def _is_http(error: grpc.RpcError) -> bool:

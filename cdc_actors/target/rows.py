@@ -18,20 +18,25 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
 from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns
-from cdc_actors.target.connection import RateLimitError
+from cdc_actors.target.connection import RateLimitError, TooLargeError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
 from cdc_actors.target.rate_limiter import RateLimiter
-from cdc_actors.target.splitting import key_chunks, row_groups
+from cdc_actors.target.splitting import halves, kept, key_chunks, row_groups, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import grpc
 
     from cdc_actors.changes import Batch, Insert, Key, Rows
+    from cdc_actors.errors import CdcError
     from cdc_actors.target.connection import Connection
+    from cdc_actors.target.request_size import RequestSize
 
 IN_FLIGHT = 4
+
+_SHOWN = 100
+"""Characters of a key that an error names."""
 
 _log = structlog.get_logger()
 
@@ -43,6 +48,7 @@ class _Flight:
     answer: grpc.Future | None
     done: Callable[[], None]
     request: bytes = field(default=b"", repr=False)
+    rows: Sequence[Rows] = ()
 
 
 class RowWriter:
@@ -89,9 +95,10 @@ class RowWriter:
             self.drain()
         for partition, keys in batch.deletes.items():
             self._delete(partition, keys)
-        for request in self._requests(batch.inserts):
+        for rows in row_groups(batch.inserts, self._target.insert_size):
+            self._prepare(rows)
             self._settle(self._limit - 1)
-            self._in_flight.append(_Flight(self._send(request), _nothing, request))
+            self._in_flight.append(self._begin(rows))
         self._in_flight.append(_Flight(None, done))
         self._settle(self._limit)
 
@@ -138,25 +145,72 @@ class RowWriter:
         ):
             flight = self._in_flight[0]
             if flight.answer is not None:
-                self._finish(flight.answer, flight.request)
+                self._finish(flight)
             self._in_flight.popleft()
             flight.done()
+
+    def _begin(self, rows: Sequence[Rows]) -> _Flight:
+        request = self._insert_request(rows)
+        return _Flight(self._send(request), _nothing, request, rows)
 
     def _send(self, request: bytes) -> grpc.Future:
         self._target.wait(self._limiter.delay(len(request), time.monotonic()))
         return self._target.begin_insert(request, self._database)
 
-    def _finish(self, answer: grpc.Future, request: bytes) -> None:
-        """Wait for an insert's answer; one that came too soon is sent again, later."""
+    def _finish(self, flight: _Flight) -> None:
+        """Wait for an insert's answer; what is not taken as it is, is sent otherwise.
+
+        One that came too soon is sent again, later; one that is too large, in parts.
+        """
+        answer, size = flight.answer, len(flight.request)
         while True:
             try:
                 self._target.finish(answer, "Insert")
             except RateLimitError as refusal:
-                self._slow_down(len(request), refusal)
-                answer = self._send(request)
+                self._slow_down(size, refusal)
+                answer = self._send(flight.request)
+            except TooLargeError as refusal:
+                self._insert_apart(flight, refusal)
+                return
             else:
                 self._limiter.on_success()
+                self._target.insert_size.on_success(size)
                 return
+
+    def _insert_apart(self, flight: _Flight, refusal: TooLargeError) -> None:
+        """Insert in halves what is too large as a whole, one after the other.
+
+        What of it may be there already is deleted first; of a key that the source has
+        inserted twice one row may remain.
+        """
+        rows, size = flight.rows, len(flight.request)
+        parts = halves(rows)
+        if not parts:
+            [row] = kept(rows[0])
+            key = self.keys_of(rows[0].insert)[row]
+            raise _single(self._target.insert_size, "row", key, size, refusal)
+        self._note_too_large(self._target.insert_size, size, refusal)
+        if refusal.may_be_done:
+            keys = [key for each in rows for key in self._kept_keys(each)]
+            self._delete(rows[0].insert.partition, keys)
+        for part in parts:
+            self._insert_part(part)
+
+    def _insert_part(self, rows: Sequence[Rows]) -> None:
+        """Insert rows in as many requests as it takes."""
+        is_larger = size_of(rows) > self._target.insert_size.limit
+        if is_larger and (parts := halves(rows)):
+            for part in parts:
+                self._insert_part(part)
+        else:
+            self._finish(self._begin(rows))
+
+    def _note_too_large(
+        self, limit: RequestSize, size: int, refusal: TooLargeError
+    ) -> None:
+        if not _is_passing(limit, size, refusal):
+            limit.on_rejected(size)
+        _log.info("request_halved", size=size, limit=limit.limit, detail=str(refusal))
 
     def _slow_down(self, size: int, refusal: RateLimitError) -> None:
         self._limiter.on_rejected(size, time.monotonic())
@@ -165,20 +219,18 @@ class RowWriter:
     def _open_answers(self) -> int:
         return sum(flight.answer is not None for flight in self._in_flight)
 
-    def _requests(self, rows: Sequence[Rows]) -> Iterator[bytes]:
-        for partition, group in row_groups(rows):
-            self.ensure_partition(partition)
-            self._keep_deletes(partition, group)
-            named = [columns.named_columns(each, self._computed) for each in group]
-            count = sum(
-                each.insert.rows if each.keep is None else len(each.keep)
-                for each in group
-            )
-            joined = [columns.join([one[name] for one in named]) for name in named[0]]
-            where = "" if self._divided else partition
-            yield columns.insert_request(
-                self._database, self._name, where, count, joined
-            )
+    def _prepare(self, rows: Sequence[Rows]) -> None:
+        """See that the partition of an insert exists, and that it undoes no delete."""
+        partition = rows[0].insert.partition
+        self.ensure_partition(partition)
+        self._keep_deletes(partition, rows)
+
+    def _insert_request(self, rows: Sequence[Rows]) -> bytes:
+        named = [columns.named_columns(each, self._computed) for each in rows]
+        count = sum(len(kept(each)) for each in rows)
+        joined = [columns.join([one[name] for one in named]) for name in named[0]]
+        where = "" if self._divided else rows[0].insert.partition
+        return columns.insert_request(self._database, self._name, where, count, joined)
 
     def _keep_deletes(self, partition: str, group: Sequence[Rows]) -> None:
         """Have Milvus Lite flush the deletes that an insert would undo."""
@@ -197,11 +249,26 @@ class RowWriter:
     def _delete(self, partition: str, keys: Sequence[Key]) -> None:
         if partition and not self._divided and not self._has_partition(partition):
             return
-        for chunk in key_chunks(keys):
-            if named := self._present(partition, chunk):
+        for chunk in key_chunks(keys, self._target.delete_size):
+            self._delete_chunk(partition, chunk)
+
+    def _delete_chunk(self, partition: str, keys: Sequence[Key]) -> None:
+        """Delete keys; in halves if they are too many for one request."""
+        try:
+            if named := self._present(partition, keys):
                 if self._unflushed is not None:
                     self._unflushed.add(partition, named)
                 self._call_delete(self._delete_request(partition, named), len(named))
+        except TooLargeError as refusal:
+            limit, middle = self._target.delete_size, len(keys) // 2
+            size = self._delete_request(partition, keys).ByteSize()
+            if not middle:
+                raise _single(
+                    limit, "delete of the row", keys[0], size, refusal
+                ) from None
+            self._note_too_large(limit, size, refusal)
+            for part in (keys[:middle], keys[middle:]):
+                self._delete_chunk(partition, part)
 
     def _present(self, partition: str, keys: Sequence[Key]) -> Sequence[Key]:
         """Return which keys a delete may name at Milvus Lite; at a Milvus all of them."""
@@ -224,7 +291,7 @@ class RowWriter:
         return bool(partition) and not self._divided and len(self._known()) > 1
 
     def _call_delete(self, request: milvus_pb2.DeleteRequest, keys: int) -> None:
-        size = len(request.expr)
+        size = request.ByteSize()
         while True:
             self._target.wait(self._limiter.delay(size, time.monotonic()))
             try:
@@ -233,6 +300,7 @@ class RowWriter:
                 self._slow_down(size, refusal)
             else:
                 self._limiter.on_success()
+                self._target.delete_size.on_success(size)
                 _check_count(answer, keys)
                 return
 
@@ -249,6 +317,27 @@ class RowWriter:
 
 def _nothing() -> None:
     pass
+
+
+def _is_passing(limit: RequestSize, size: int, refusal: TooLargeError) -> bool:
+    """Tell whether a size is refused on the way that was taken before.
+
+    What the target's queue refuses is a message for one shard, smaller than the request.
+    """
+    return limit.was_taken(size) and not refusal.may_be_done
+
+
+def _single(
+    limit: RequestSize, what: str, key: Key, size: int, refusal: TooLargeError
+) -> CdcError:
+    """Return the error of a single row that is called too large."""
+    if _is_passing(limit, size, refusal):
+        return UnclearAnswerError(f"{refusal}; as large ones were taken before")
+    return CollectionError(
+        f"the {what} with the key {key!r:.{_SHOWN}} takes {size} bytes, more than the "
+        f"target or a proxy on the way to it takes in a request ({refusal}): raise the "
+        "limit there"
+    )
 
 
 def _check_count(answer: milvus_pb2.MutationResult, keys: int) -> None:

@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cdc_actors.changes import Key
+    from cdc_actors.target.request_size import RequestSize
 
-MAX_REQUEST_BYTES = 12 * 1024 * 1024
+MAX_INSERT_BYTES = 12 * 1024 * 1024
 """How large one insert may grow by joining, and from where on one of the log is split;
 Milvus takes 64 MiB at most (2.3)."""
 
 MAX_DELETE_KEYS = 4096
-MAX_DELETE_CHARACTERS = 1024 * 1024
+MAX_DELETE_BYTES = 1024 * 1024
 """How many keys, of how much text, one delete names: Milvus parses an expression."""
+
+_NUMBER_BYTES = 21
+_QUOTES_BYTES = 3
 
 
 def halves(rows: Sequence[Rows]) -> list[list[Rows]]:
@@ -42,37 +46,42 @@ def kept(rows: Rows) -> tuple[int, ...] | range:
     return range(rows.insert.rows) if rows.keep is None else rows.keep
 
 
-def key_chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    """Divide keys among deletes of a bounded size, keeping their order."""
+def key_chunks(keys: Sequence[Key], size: RequestSize) -> Iterator[list[Key]]:
+    """Divide keys among deletes, keeping their order."""
     chunk: list[Key] = []
-    size = 0
+    total = 0
     for key in keys:
-        size += len(key) if isinstance(key, str) else 0
-        if len(chunk) == MAX_DELETE_KEYS or (chunk and size > MAX_DELETE_CHARACTERS):
+        total += (own := _key_size(key))
+        if len(chunk) == MAX_DELETE_KEYS or (chunk and total > size.limit):
             yield chunk
-            chunk, size = [], len(key) if isinstance(key, str) else 0
+            chunk, total = [], own
         chunk.append(key)
     if chunk:
         yield chunk
 
 
-def row_groups(rows: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
-    """Group rows by partition into requests of a bounded size, keeping their order."""
+def _key_size(key: Key) -> int:
+    """Return about how many bytes a key takes in an expression."""
+    return len(key) + _QUOTES_BYTES if isinstance(key, str) else _NUMBER_BYTES
+
+
+def row_groups(rows: Sequence[Rows], size: RequestSize) -> Iterator[list[Rows]]:
+    """Divide rows among inserts, each of one partition, keeping the order of its rows."""
     open_groups: dict[str, tuple[list[Rows], int]] = {}
-    for each in chain.from_iterable(map(_parts, rows)):
-        partition, size = each.insert.partition, _size(each)
+    for each in chain.from_iterable(_parts(rows_of_one, size) for rows_of_one in rows):
+        partition, own = each.insert.partition, size_of([each])
         group, total = open_groups.pop(partition, ([], 0))
-        if group and total + size > MAX_REQUEST_BYTES:
-            yield partition, group
+        if group and total + own > size.limit:
+            yield group
             group, total = [], 0
-        open_groups[partition] = ([*group, each], total + size)
-    for partition, (group, _) in open_groups.items():
-        yield partition, group
+        open_groups[partition] = ([*group, each], total + own)
+    for group, _ in open_groups.values():
+        yield group
 
 
-def _parts(rows: Rows) -> Iterator[Rows]:
+def _parts(rows: Rows, size: RequestSize) -> Iterator[Rows]:
     """Split what is larger than one request, as far as there are rows to split."""
-    parts = -(-_size(rows) // MAX_REQUEST_BYTES)
+    parts = -(-size_of([rows]) // size.limit)
     keep = kept(rows)
     if parts <= 1 or len(keep) <= 1:
         yield rows
@@ -82,8 +91,8 @@ def _parts(rows: Rows) -> Iterator[Rows]:
         yield Rows(rows.insert, keep[start : start + step])
 
 
-def _size(rows: Rows) -> int:
-    """Return the bytes of the rows, taken to be of one size."""
-    if rows.keep is None:
-        return rows.insert.size
-    return rows.insert.size * len(rows.keep) // max(1, rows.insert.rows)
+def size_of(rows: Sequence[Rows]) -> int:
+    """Return about how many bytes rows are, those of one insert taken to be of one size."""
+    return sum(
+        each.insert.size * len(kept(each)) // max(1, each.insert.rows) for each in rows
+    )

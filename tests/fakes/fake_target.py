@@ -18,7 +18,9 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
-from cdc_actors.target.connection import RateLimitError
+from cdc_actors.target.connection import RateLimitError, TooLargeError
+from cdc_actors.target.request_size import RequestSize
+from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +61,8 @@ class FakeTarget:
         self.databases = {"default"}
         self.asked: list[str] = []
         self.waiting = 0
+        self.is_too_large: Callable[[Any], bool] = lambda _request: False
+        """Tells of an insert or a delete whether it is refused for its size."""
         self._errors: dict[str, list[tuple[Exception, bool]]] = {}
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
@@ -151,6 +155,8 @@ class FakeTarget:
                 self._unclear[about] += 1
                 self.changed.notify_all()
                 raise UnclearAnswerError(f"{method} is answered with code 65535")
+            if method in {"Insert", "Delete"} and self.is_too_large(request):
+                raise TooLargeError(f"{method}: message larger than max")
             planned = self._errors.get(method)
             error, is_done = planned.pop(0) if planned else (None, True)
             act = getattr(self, _WORD_START.sub("_", method).lower(), None)
@@ -281,6 +287,8 @@ class FakeConnection:
 
     def __init__(self, target: FakeTarget, cancelled: Callable[[], bool]) -> None:
         self.alias_lock = threading.Lock()
+        self.insert_size = RequestSize(MAX_INSERT_BYTES)
+        self.delete_size = RequestSize(MAX_DELETE_BYTES)
         self.closed = False
         self._target = target
         self._cancelled = cancelled

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import socket
+import struct
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -11,12 +18,22 @@ from pymilvus.grpc_gen import common_pb2
 
 from cdc_actors.errors import (
     AccessRefusedError,
+    CdcError,
     CollectionError,
     OperationRefusedError,
     OperatorError,
     TransientError,
 )
-from cdc_actors.target.connection import Connection, RateLimitError, check, rpc_error
+from cdc_actors.target.connection import (
+    Connection,
+    RateLimitError,
+    TooLargeError,
+    check,
+    rpc_error,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNEXPECTED = 65535
 """Milvus 2.3.5 has this code for whatever its components did not expect."""
@@ -173,6 +190,136 @@ def test_unknown_is_what_the_target_says_while_it_is_there() -> None:
     connection._handler = SimpleNamespace(_stub=Stub())
     with pytest.raises(TransientError, match="not by it"):
         connection.call("RenameCollection", None, "default")
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (9 vs. 8)"),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 8)"),
+        ("RESOURCE_EXHAUSTED", "gRPC message exceeds maximum size 8: 9"),
+        ("OUT_OF_RANGE", "Error, decoded message length too large: found 9 bytes"),
+        ("UNKNOWN", "Received http2 header with status: 413"),
+    ],
+)
+def test_a_message_that_is_too_large_for_the_way(code: str, details: str) -> None:
+    """Whoever says so in gRPC's words, nothing was done: it can be sent in parts."""
+    error = rpc_error(Refusal(grpc.StatusCode[code], details), "Insert")
+    assert isinstance(error, TooLargeError)
+    assert not error.may_be_done
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "nats: maximum payload exceeded",
+        "Broker: Message size too large",
+        "message size exceeds MaxMessageSize: MessageTooBig",
+        "rpc error: code = ResourceExhausted desc = grpc: received message larger than max",
+    ],
+)
+def test_a_message_that_is_too_large_for_the_target_s_queue(reason: str) -> None:
+    """Of an insert for several shards some messages may have been written."""
+    with pytest.raises(TooLargeError) as refused:
+        check(answer(UNEXPECTED, reason), "Insert")
+    assert refused.value.may_be_done
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "request is rejected by grpc RateLimiter middleware, please retry later",
+        "rate limit exceeded[rate=0.1]",
+        "Too Many Requests",
+    ],
+)
+def test_a_rate_limit_is_no_matter_of_size(details: str) -> None:
+    """The status is the one of messages that are too large."""
+    refusal = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
+    assert isinstance(rpc_error(refusal, "Insert"), RateLimitError)
+
+
+def test_http_413_as_grpc_shows_it() -> None:
+    """A proxy that answers 413 is told apart from one that is broken."""
+    with answering_413() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/Insert", _serialized_whole, _serialized_whole)
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"rows", timeout=10)
+    assert isinstance(rpc_error(refused.value, "Insert"), TooLargeError)
+
+
+def _serialized_whole(message: bytes) -> bytes:
+    return message
+
+
+@contextmanager
+def answering_413() -> Iterator[int]:
+    """Yield the port of an HTTP/2 server that answers one request with status 413."""
+    frame = struct.Struct(">BHBBI")
+    headers, settings, end = 1, 4, 5
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            connection.sendall(frame.pack(0, 0, settings, 0, 0))
+            stream.read(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+            while head := stream.read(frame.size):
+                high, low, kind, _flags, number = frame.unpack(head)
+                stream.read(high << 16 | low)
+                if kind == headers:
+                    # HPACK: a literal for entry 8 of the static table, ":status".
+                    connection.sendall(
+                        frame.pack(0, 5, headers, end, number) + b"\x08\x03413"
+                    )
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+RECORDED = json.loads(Path(__file__).with_name("recorded_answers.json").read_text())
+"""Answers of real servers, as they sent them."""
+
+MEANINGS: dict[str, type[Exception]] = {
+    "no such collection": OperationRefusedError,
+    "refused": OperationRefusedError,
+    "rate limit": RateLimitError,
+    "writing denied": TransientError,
+    "too large": TooLargeError,
+}
+
+
+@pytest.mark.parametrize(
+    "recorded", RECORDED, ids=lambda r: f"{r['version']} {r['name']}"
+)
+def test_what_newer_servers_answer(recorded: dict[str, str]) -> None:
+    """Codes of the older enum are not read as those of today, whose numbers they share."""
+    status = common_pb2.Status.FromString(base64.b64decode(recorded["status"]))
+    with pytest.raises(CdcError) as refused:
+        check(status, recorded["method"])
+    assert type(refused.value) is MEANINGS[recorded["meaning"]]
+    if recorded["meaning"] == "no such collection":
+        assert isinstance(refused.value, OperationRefusedError)
+        assert refused.value.code == 100
+
+
+@pytest.mark.parametrize(
+    ("legacy", "meaning"),
+    [
+        (common_pb2.CollectionNotExists, OperationRefusedError),
+        (common_pb2.UnexpectedError, OperationRefusedError),
+        (common_pb2.IllegalArgument, OperationRefusedError),
+        (common_pb2.PermissionDenied, AccessRefusedError),
+        (common_pb2.RateLimit, RateLimitError),
+        (common_pb2.ForceDeny, TransientError),
+        (common_pb2.NotReadyServe, TransientError),
+    ],
+)
+def test_the_older_enum_alone(legacy: int, meaning: type[Exception]) -> None:
+    """What it says counts, not what the number means among the codes of today."""
+    with pytest.raises(meaning) as refused:
+        check(common_pb2.Status(error_code=legacy, reason="no"), "CreateIndex")
+    assert type(refused.value) is meaning
 
 
 def test_tls_files_without_tls_are_refused() -> None:

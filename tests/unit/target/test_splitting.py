@@ -9,17 +9,21 @@ from hypothesis import strategies as st
 
 from cdc_actors.changes import Rows
 from cdc_actors.target import splitting
+from cdc_actors.target.request_size import RequestSize
 from tests.support.changes import insert
+
+INSERT = RequestSize(splitting.MAX_INSERT_BYTES)
 
 
 @given(st.lists(st.integers(0, 600_000).map("k".__mul__) | st.integers(), max_size=12))
 def test_a_delete_names_every_key_once_and_stays_small(keys: list) -> None:
     """Long keys are spread over requests, in order; only one key alone may be larger."""
-    chunks = list(splitting.key_chunks(keys))
+    size = RequestSize(splitting.MAX_DELETE_BYTES)
+    chunks = list(splitting.key_chunks(keys, size))
     assert [key for chunk in chunks for key in chunk] == keys
     for chunk in chunks:
         text = sum(len(key) for key in chunk if isinstance(key, str))
-        assert text <= splitting.MAX_DELETE_CHARACTERS or len(chunk) == 1
+        assert text <= splitting.MAX_DELETE_BYTES or len(chunk) == 1
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9 << 20)), max_size=12))
@@ -29,13 +33,18 @@ def test_requests_keep_a_partition_s_rows_in_order_and_bounded(parts: list) -> N
         Rows(dataclasses.replace(insert(i, partition=partition), size=size))
         for i, (partition, size) in enumerate(parts)
     ]
-    groups = list(splitting.row_groups(inserts))
+    groups = list(splitting.row_groups(inserts, INSERT))
     for partition in "ab":
-        stamps = [r.insert.timestamp for p, g in groups if p == partition for r in g]
+        stamps = [
+            r.insert.timestamp
+            for g in groups
+            for r in g
+            if r.insert.partition == partition
+        ]
         assert stamps == [i for i, (p, _) in enumerate(parts) if p == partition]
-    for _, group in groups:
+    for group in groups:
         size = sum(each.insert.size for each in group)
-        assert size <= splitting.MAX_REQUEST_BYTES or len(group) == 1
+        assert size <= INSERT.limit or len(group) == 1
 
 
 @given(
@@ -51,16 +60,14 @@ def test_an_insert_larger_than_a_request_is_split_by_rows(
     keep = None if chosen is None else tuple(sorted(i for i in chosen if i < count))
     if keep == ():
         return
-    groups = list(splitting.row_groups([Rows(whole, keep)]))
-    parts = [part for _, group in groups for part in group]
+    groups = list(splitting.row_groups([Rows(whole, keep)], INSERT))
+    parts = [part for group in groups for part in group]
     if len(parts) > 1:
         kept = [row for part in parts for row in part.keep or ()]
         assert kept == list(keep or range(count))
     for part in parts:
         its = count if part.keep is None else len(part.keep)
-        assert (
-            its == 1 or its * size / count <= splitting.MAX_REQUEST_BYTES + size / count
-        )
+        assert its == 1 or its * size / count <= INSERT.limit + size / count
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
