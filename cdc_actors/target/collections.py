@@ -279,6 +279,11 @@ def computed_fields(schema: Any) -> set[str]:
     return {name for each in schema.functions for name in each.output_field_names}
 
 
+def defaulted_fields(schema: Any) -> set[str]:
+    """Return the names of the fields with a default value."""
+    return {field.name for field in schema.fields if field.HasField("default_value")}
+
+
 def primary_field(schema: Any) -> Any:
     """Return the FieldSchema of the primary key."""
     return next(field for field in schema.fields if field.is_primary_key)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Insert, Key, Rows
 
 _FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
+_VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
 _BYTES_VECTORS = {
     schema_pb2.BinaryVector: "binary_vector",
     schema_pb2.Float16Vector: "float16_vector",
@@ -41,10 +42,13 @@ def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
     raise LookupError(f"an insert of shard {insert.shard} has no field {field_id}")
 
 
-def named_columns(rows: Rows, computed: Container[str] = ()) -> dict[str, bytes]:
+def named_columns(
+    rows: Rows, computed: Container[str] = (), defaulted: Container[str] = ()
+) -> dict[str, bytes]:
     """Return the columns of the chosen rows by field name, in the writer's order.
 
-    Those of ``computed`` fields are left out: the target makes them itself.
+    Those of ``computed`` fields are left out: the target makes them itself. Fields with a
+    default value are ``defaulted``.
     """
     named: dict[str, bytes] = {}
     for written in rows.insert.columns:
@@ -54,8 +58,22 @@ def named_columns(rows: Rows, computed: Container[str] = ()) -> dict[str, bytes]
         column = written
         if rows.keep is not None:
             column = select(written, rows.keep, rows.insert.rows)
-        named[head.field_name] = without_nulls(column) if head.valid_data else column
+        if head.valid_data:
+            column = without_nulls(column)
+        elif head.field_name in defaulted:
+            count = rows.insert.rows if rows.keep is None else len(rows.keep)
+            column = all_valid(column, count)
+        named[head.field_name] = column
     return named
+
+
+def all_valid(column: bytes, rows: int) -> bytes:
+    """Return the column with the word that every row has a value of its own.
+
+    The log leaves that out; Milvus from 2.5 to 2.6.11 refuses an insert without it where
+    the field has a default value. Older ones pass over it.
+    """
+    return b"".join([column, _VALID_DATA_TAG, _varint(rows), b"\x01" * rows])
 
 
 def without_nulls(column: bytes) -> bytes:

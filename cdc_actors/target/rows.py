@@ -64,6 +64,7 @@ class RowWriter:
         self._key_field = collections.primary_field(parsed)
         self._divided = collections.has_partition_key(parsed)
         self._computed = collections.computed_fields(parsed)
+        self._defaulted = collections.defaulted_fields(parsed)
         self._partitions: set[str] | None = None
         self._unflushed = (
             UnflushedDeletes() if target.is_lite and not self._divided else None
@@ -226,7 +227,10 @@ class RowWriter:
         self._keep_deletes(partition, rows)
 
     def _insert_request(self, rows: Sequence[Rows]) -> bytes:
-        named = [columns.named_columns(each, self._computed) for each in rows]
+        named = [
+            columns.named_columns(each, self._computed, self._defaulted)
+            for each in rows
+        ]
         count = sum(len(kept(each)) for each in rows)
         joined = [columns.join([one[name] for one in named]) for name in named[0]]
         where = "" if self._divided else rows[0].insert.partition

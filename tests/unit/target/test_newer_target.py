@@ -1,0 +1,107 @@
+"""A target of Milvus 2.5.27, as far as its recorded answers and requests go."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.changes import Definition, Insert, Rows
+from cdc_actors.target.collections import create_collection, defaulted_fields
+from cdc_actors.target.columns import named_columns
+from cdc_actors.target.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECORDED = json.loads(Path(__file__).with_name("recorded_2_5_27.json").read_text())
+"""Columns as they are in the log and as the server takes them, and some answers."""
+ROWS = 3
+
+
+def decoded(texts: dict[str, str]) -> dict[str, bytes]:
+    """Return recorded bytes by name."""
+    return {name: base64.b64decode(text) for name, text in texts.items()}
+
+
+class Playing(grpc.GenericRpcHandler):
+    """Answers as recorded, everything else with success; ``asked`` is what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes]] = []
+        self._answers = decoded(RECORDED["answers"])
+
+    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler:
+        """Return what answers calls of a method."""
+        method = handler_call_details.method.rpartition("/")[2]
+
+        def answer(request: bytes, _context: grpc.ServicerContext) -> bytes:
+            self.asked.append((method, request))
+            if method == "ListDatabases":
+                named = milvus_pb2.ListDatabasesResponse(db_names=["default"])
+                return bytes(named.SerializeToString())
+            return self._answers.get(method, b"")
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture
+def playing() -> Iterator[tuple[Playing, Connection]]:
+    """Yield the server and a connection to it."""
+    handler = Playing()
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with closing(Connection(f"http://127.0.0.1:{port}", "")) as connection:
+        yield handler, connection
+    server.stop(grace=None).wait()
+
+
+def test_a_collection_that_is_missing_is_created(
+    playing: tuple[Playing, Connection],
+) -> None:
+    """The server says with its older codes alone that there is none."""
+    server, connection = playing
+    definition = Definition(
+        database="default",
+        name="nope",
+        schema=base64.b64decode(RECORDED["schema"]),
+        shards=1,
+        consistency_level=0,
+        properties={},
+        partitions=(),
+    )
+    assert connection.version == "2.5.27"
+    assert create_collection(connection, definition, lambda: None) is False
+    created = [
+        request for method, request in server.asked if method == "CreateCollection"
+    ]
+    [request] = map(milvus_pb2.CreateCollectionRequest.FromString, created)
+    assert request.collection_name == "nope"
+
+
+def test_columns_of_the_log_become_those_that_are_taken() -> None:
+    """Default values need flags, nulls must go; the server refused the log's own."""
+    schema = schema_pb2.CollectionSchema.FromString(
+        base64.b64decode(RECORDED["schema"])
+    )
+    log, taken = decoded(RECORDED["log"]), decoded(RECORDED["taken"])
+    insert = Insert(1, "dml_0_1v0", "_default", 1, ROWS, tuple(log.values()), 100)
+    defaulted = defaulted_fields(schema)
+    assert defaulted == {"d", "s", "nd"}
+    sent = named_columns(Rows(insert), (), defaulted)
+    assert sent.keys() == taken.keys()
+    for name, column in taken.items():
+        parse = schema_pb2.FieldData.FromString
+        assert parse(sent[name]) == parse(column)
+    part = named_columns(Rows(insert, range(1, ROWS)), (), defaulted)
+    flags = schema_pb2.FieldData.FromString(part["d"]).valid_data
+    assert list(flags) == [True] * (ROWS - 1)
