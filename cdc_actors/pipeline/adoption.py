@@ -77,7 +77,8 @@ class Adoption:
         if meta is None or meta.dropping:
             self._add(entry, exists=True, status=Status.DROPPING)
             return None
-        live = replace(entry, state=CollectionState.LIVE)
+        begun = entry_of(meta).properties
+        live = replace(entry, state=CollectionState.LIVE, properties=begun)
         return self._create(live, meta)
 
     def adopt(self, found: Iterable[CollectionMeta], why: str = "") -> None:

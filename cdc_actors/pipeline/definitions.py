@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Definition, replicated_properties
+from cdc_actors.pipeline.expiry import TTL
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ def excluded_entry_of(meta: CollectionMeta) -> CollectionEntry:
     )
 
 
+def _properties(meta: CollectionMeta) -> dict[str, str]:
+    """Return the properties that a collection begins with.
+
+    Not a time to live that may not be the newest: by one that was lengthened since, the
+    target would expire what the source still has. ``metadata.properties`` brings it.
+    """
+    known = dict(meta.properties)
+    if meta.altered > meta.created:
+        known.pop(TTL, None)
+    return known
+
+
 def entry_of(meta: CollectionMeta) -> CollectionEntry:
     """Return the task's entry of a collection that it does not have yet."""
     return CollectionEntry(
@@ -35,7 +48,7 @@ def entry_of(meta: CollectionMeta) -> CollectionEntry:
         schema=meta.schema,
         shards=tuple(meta.shards),
         created=meta.created,
-        properties=dict(meta.properties),
+        properties=_properties(meta),
     )
 
 
@@ -47,6 +60,6 @@ def definition_of(meta: CollectionMeta, target_name: FullName) -> Definition:
         schema=meta.schema,
         shards=meta.shards_num,
         consistency_level=meta.consistency_level,
-        properties=replicated_properties(meta.properties),
+        properties=replicated_properties(_properties(meta)),
         partitions=tuple(p.name for p in meta.partitions.values()),
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Change, Tick
     from cdc_actors.pipeline.adoption import Adoption
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.expiry import Expiry
     from cdc_actors.pipeline.router import Router
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.sources import Sources
@@ -39,6 +40,7 @@ class MetadataSync:
         sources: Sources,
         router: Router,
         adoption: Adoption,
+        expiry: Expiry,
     ) -> None:
         task, catalog, target = spec.task, sources.catalog, sources.target
         channels, collections = sources.channels, router.collections
@@ -63,7 +65,8 @@ class MetadataSync:
         self._databases = Databases(
             context, collections, router.target_names, target, task, spec.databases
         )
-        self._properties = Properties(context, spec.source, router, self._pending)
+        self._properties = Properties(sources.api, router, pending)
+        self._expiry = expiry
         self._rbac = RbacSync(context, target, task, spec.rbac_rules, spec.passwords)
 
     def begin(self, snapshot: CatalogSnapshot) -> None:
@@ -120,10 +123,6 @@ class MetadataSync:
         """Return why what the source did to some collections is not done yet, by id."""
         return self._pending.waits()
 
-    def close(self) -> None:
-        """Close the connection to the source's API. Idempotent."""
-        self._properties.close()
-
     def _forget_gone(self) -> None:
         """Keep nothing of collections that are gone, now that nothing waits for them."""
         for collection_id in self._collections.forget_gone():
@@ -132,6 +131,7 @@ class MetadataSync:
             self._indexes_and_loads.forget(collection_id)
             self._properties.forget(collection_id)
             self._flushes.forget(collection_id)
+            self._expiry.forget(collection_id)
 
     def _update_changed(self, changed: frozenset[int]) -> None:
         gone = {i for i in changed if self._collections.status(i) is Status.GONE}
@@ -151,6 +151,7 @@ class MetadataSync:
             self._name_history.record(meta)
             self._collection_changes.update(meta)
             self._properties.update(meta)
+            self._expiry.update(meta)
 
     def _update_rbac(self) -> None:
         if self._spec.task.enable_user_role:

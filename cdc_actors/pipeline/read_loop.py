@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import Checkpoint
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable
+from cdc_actors.pipeline.expiry import Expiry
 from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
 from cdc_actors.pipeline.router import Router
@@ -62,7 +64,10 @@ class ReadLoop:
             target_names,
             reader,
         )
-        self._metadata = MetadataSync(context, spec, sources, self.router, adoption)
+        self._expiry = Expiry(sources.api)
+        self._metadata = MetadataSync(
+            context, spec, sources, self.router, adoption, self._expiry
+        )
         self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
         self._reported = 0.0
 
@@ -96,10 +101,6 @@ class ReadLoop:
                 self._metadata.postpone_flush(request, collection_id)
             case _:
                 self.router.hear(message)
-
-    def close(self) -> None:
-        """Close what was opened on the way. Idempotent."""
-        self._metadata.close()
 
     def _complete_channels(self) -> None:
         """Read what an earlier version of the service left unread of a collection."""
@@ -135,7 +136,8 @@ class ReadLoop:
             first, last = window.changes[0].timestamp, window.changes[-1].timestamp
             may_exist = self._horizon.may_exist(channel, first)
             self._horizon.reach(channel, last)
-            self.router.route(channel, window, checkpoint, may_exist=may_exist)
+            living = replace(window, changes=self._expiry.living(window.changes))
+            self.router.route(channel, living, checkpoint, may_exist=may_exist)
         self._context.release([checkpoint])
 
     def _take_request(self, position: Position, change: Change | Tick) -> None:

@@ -62,6 +62,5 @@ class Reader(pykka.ThreadingActor):
                 open_sources(self._spec, self._context, self._servers)
             )
             self._loop = ReadLoop(self._context, self._spec, sources, self.actor_ref)
-            self._open.callback(self._loop.close)
             self._loop.begin()
         self._loop.step()

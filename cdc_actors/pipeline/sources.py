@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdc_actors.pipeline.channels import Channels
+from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
-from cdc_actors.target.connection import connect
+from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.identity import refuse_source
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.client import CatalogSnapshot
     from cdc_actors.source.catalog.watch import CatalogWatch
     from cdc_actors.source.wal.base import WalReader
-    from cdc_actors.target.connection import Connection
 
 _OPENINGS = threading.BoundedSemaphore(16)
 """How many runs open their source at a time: after a start all tasks want to, and each
@@ -53,6 +53,7 @@ class Sources:
     catalog: Catalog
     snapshot: CatalogSnapshot
     watch: CatalogWatch
+    api: SourceApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Servers:
     log: Callable[[RunSpec, RunContext], WalReader]
     catalog: Callable[[RunSpec], Catalog]
     refuse_source: Callable[[Connection, RunSpec, Collection[int]], None]
+    api: Callable[[RunSpec, RunContext], Connection]
 
 
 SERVERS = Servers(
@@ -70,6 +72,13 @@ SERVERS = Servers(
     log=lambda spec, run: open_reader(spec.source, run.prefetch),
     catalog=lambda spec: Catalog(spec.source.etcd),
     refuse_source=lambda target, spec, known: refuse_source(target, spec.source, known),
+    api=lambda spec, run: Connection(
+        spec.source.uri,
+        spec.source.token,
+        timeout=CONNECT_SECONDS,
+        name="the source",
+        cancelled=run.cancelled,
+    ),
 )
 
 
@@ -104,8 +113,8 @@ def open_sources(
             snapshot = catalog.snapshot()
             watch = opened(catalog.watch(snapshot.revision + 1))
         servers.refuse_source(target, spec, snapshot.collections)
-        run.check_running()
-        yield Sources(target, wal, channels, catalog, snapshot, watch)
+        api = opened(SourceApi(lambda: servers.api(spec, run)))
+        yield Sources(target, wal, channels, catalog, snapshot, watch, api)
 
 
 @contextmanager

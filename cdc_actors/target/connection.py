@@ -22,6 +22,7 @@ from pymilvus.client.grpc_handler import GrpcHandler
 from pymilvus.exceptions import MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
@@ -221,6 +222,12 @@ class Connection:
                 pause = next(pauses)
                 _log.info("target_rate_limited", pause=pause, detail=str(refusal))
             self.wait(pause)
+
+    def server_time(self, timeout: float) -> int:
+        """Return the Milvus's time, a hybrid timestamp; raises as ``call`` does."""
+        request = milvus_pb2.AllocTimestampRequest()
+        answer = self.call("AllocTimestamp", request, DEFAULT_DATABASE, timeout)
+        return int(answer.timestamp)
 
     def begin_insert(self, request: bytes, database: str) -> grpc.Future:
         """Send a serialized InsertRequest; ``finish`` waits for its answer."""

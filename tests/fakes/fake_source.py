@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, msg_pb2, schema_pb2
 
 from cdc_actors.changes import Position
+from cdc_actors.errors import TransientError
 from cdc_actors.source.catalog.client import CollectionMeta, NameSince
 from cdc_actors.source.catalog.model import PartitionMeta
 from tests.fakes.fake_catalog import FakeCatalog
@@ -35,7 +36,8 @@ class FakeSource:
     """One Milvus with two physical channels. One thread uses it.
 
     ``now`` is the timestamp of the last thing that happened; ``ids`` gives the next id;
-    ``ticks`` has each channel's last tick.
+    ``ticks`` has each channel's last tick. ``properties`` are what the API shows of a
+    collection by now, unless they are what the catalog has.
     """
 
     log: MemoryLog = field(default_factory=MemoryLog)
@@ -43,6 +45,8 @@ class FakeSource:
     now: int = START
     ids: Any = field(default_factory=lambda: count(445))
     ticks: dict[str, int] = field(default_factory=dict)
+    properties: dict[int, dict[str, str]] = field(default_factory=dict)
+    api_is_away: bool = False
 
     def __post_init__(self) -> None:
         self.tick()
@@ -195,6 +199,32 @@ class FakeSource:
     def _end(self, channel: str) -> bytes:
         bounds = self.log.bounds(channel)
         return (bounds[1] if bounds else 1).to_bytes(8, "little")
+
+
+class FakeApi:
+    """The source's API. Stands for ``Connection``; the reader's thread uses it."""
+
+    def __init__(self, source: FakeSource) -> None:
+        self._source = source
+
+    def server_time(self, timeout: float) -> int:
+        """Tell the time."""
+        if self._source.api_is_away:
+            raise TransientError(f"there is no answer within {timeout} s")
+        return self._source.now
+
+    def call(self, _method: str, request: Any, _database: str) -> Any:
+        """Describe a collection."""
+        source = self._source
+        meta = source.catalog.find("default", request.collection_name)
+        found = milvus_pb2.DescribeCollectionResponse(collectionID=meta.id)
+        found.schema.name = meta.name
+        for key, value in source.properties.get(meta.id, meta.properties).items():
+            found.properties.add(key=key, value=value)
+        return found
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def _shard(meta: CollectionMeta, channel: str) -> str:

@@ -38,6 +38,7 @@ class StoredCollection:
     """What the target has of one collection: keys by partition, each as often as sent."""
 
     schema: Any
+    properties: dict[str, str] = field(default_factory=dict)
     partitions: dict[str, Counter[int]] = field(
         default_factory=lambda: {"_default": Counter()}
     )
@@ -132,6 +133,11 @@ class FakeTarget:
             found = self.collections.get((database, name))
             return None if found is None else dict(found.rows)
 
+    def properties(self, name: str, database: str = "default") -> dict[str, str]:
+        """Return the properties that a collection was created with."""
+        with self.changed:
+            return dict(self.collections[database, name].properties)
+
     def _plan(self, method: str, error: Exception, *, is_done: bool) -> None:
         with self.changed:
             self._errors.setdefault(method, []).append((error, is_done))
@@ -195,7 +201,8 @@ class FakeTarget:
         if name in self.collections or name in self.aliases:
             raise OperationRefusedError(f"{name} exists")
         schema = schema_pb2.CollectionSchema.FromString(request.schema)
-        self.collections[name] = StoredCollection(schema)
+        properties = {pair.key: pair.value for pair in request.properties}
+        self.collections[name] = StoredCollection(schema, properties)
         self.asked.append(f"create {request.collection_name}")
 
     def _drop_collection(self, request: Any) -> None:

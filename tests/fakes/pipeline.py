@@ -12,7 +12,7 @@ from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.run import Run
 from cdc_actors.pipeline.run_spec import RunSpec
 from cdc_actors.pipeline.sources import Servers
-from tests.fakes.fake_source import REQUESTS, FakeSource
+from tests.fakes.fake_source import REQUESTS, FakeApi, FakeSource
 from tests.fakes.fake_target import FakeTarget
 from tests.fakes.fake_task import FakeTask
 from tests.fakes.memory_log import MemoryReader
@@ -45,6 +45,7 @@ class Pipeline:
             log=lambda _spec, _run: MemoryReader(self.source.log, POLL_SECONDS),
             catalog=lambda _spec: self.source.catalog,
             refuse_source=lambda _target, _spec, _known: None,
+            api=lambda _spec, _run: FakeApi(self.source),
         )
         self._runs = 0
 

@@ -12,23 +12,18 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import replicated_properties
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.pipeline.work import CatalogOperation
-from cdc_actors.target.collections import describe
-from cdc_actors.target.connection import Connection
 from cdc_actors.tasks import ALTER_COLLECTION
 from cdc_actors.tasks.details import PropertiesDetail
 
 if TYPE_CHECKING:
-    from cdc_actors.config import SourceConfig
     from cdc_actors.pipeline.collection_table import Collection
-    from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.pending import PendingOperations
     from cdc_actors.pipeline.router import Router
+    from cdc_actors.pipeline.source_api import SourceApi
     from cdc_actors.source.catalog.client import CollectionMeta
 
 RETRY_SECONDS = 10.0
 """How long the source's API is left alone after it did not answer."""
-
-CONNECT_SECONDS = 2.0
 
 
 class Properties:
@@ -38,19 +33,13 @@ class Properties:
     """
 
     def __init__(
-        self,
-        context: RunContext,
-        source: SourceConfig,
-        router: Router,
-        pending: PendingOperations,
+        self, api: SourceApi, router: Router, pending: PendingOperations
     ) -> None:
-        self._context = context
-        self._source = source
+        self._api = api
         self._router = router
         self._pending = pending
         self._applied: dict[int, dict[str, str]] = {}
         self._waiting: dict[int, CollectionMeta] = {}
-        self._connection: Connection | None = None
         self._not_before = 0.0
 
     def update(self, meta: CollectionMeta) -> None:
@@ -79,18 +68,13 @@ class Properties:
         self._waiting.pop(collection_id, None)
         self._applied.pop(collection_id, None)
 
-    def close(self) -> None:
-        """Close the connection to the source. Idempotent."""
-        if self._connection is not None:
-            self._connection.close()
-
     def _compare(self, collection: Collection, meta: CollectionMeta) -> None:
         """Give the collection what differs from what it was given last."""
-        shown = describe(self._api(), meta.database, meta.name)
-        if shown is None or shown.collectionID != meta.id:
+        shown = self._api.properties(meta)
+        if shown is None:
             return
         applied = self._applied.setdefault(meta.id, dict(collection.entry.properties))
-        now = replicated_properties({p.key: p.value for p in shown.properties})
+        now = replicated_properties(shown)
         changed = {
             key: value for key, value in now.items() if applied.get(key) != value
         }
@@ -99,14 +83,3 @@ class Properties:
             detail = PropertiesDetail(changed)
             work = CatalogOperation(ALTER_COLLECTION, meta.altered, detail)
             self._router.deliver_operation(collection, work)
-
-    def _api(self) -> Connection:
-        if self._connection is None:
-            source = self._source
-            self._connection = Connection(
-                source.uri,
-                source.token,
-                timeout=CONNECT_SECONDS,
-                cancelled=self._context.cancelled,
-            )
-        return self._connection

@@ -24,6 +24,8 @@ from cdc_actors.pipeline.messages import (
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
 from cdc_actors.pipeline.work_queue import WorkQueue
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
+from cdc_actors.target.request_size import RequestSize
+from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     ALTER_COLLECTION,
@@ -80,6 +82,8 @@ class Harness:
         target = SimpleNamespace(
             is_lite=False,
             alias_lock=threading.Lock(),
+            insert_size=RequestSize(MAX_INSERT_BYTES),
+            delete_size=RequestSize(MAX_DELETE_BYTES),
             call=self._call,
             begin_insert=self._call,
             finish=lambda answer, _method: answer,

@@ -42,6 +42,7 @@ class Opened:
             log=lambda _spec, _run: self._enter("log", MemoryReader(self._log)),
             catalog=lambda _spec: self._enter("catalog", self._catalog),
             refuse_source=lambda _target, _spec, _known: None,
+            api=lambda _spec, _run: self._enter("api", SimpleNamespace()),
         )
         watch = self._catalog.watch
         self._catalog.watch = lambda revision: self._enter("watch", watch(revision))

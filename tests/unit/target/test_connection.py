@@ -23,6 +23,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     OperatorError,
     TransientError,
+    UnclearAnswerError,
 )
 from cdc_actors.target.connection import (
     Connection,
@@ -284,7 +285,7 @@ MEANINGS: dict[str, type[Exception]] = {
     "no such collection": OperationRefusedError,
     "refused": OperationRefusedError,
     "rate limit": RateLimitError,
-    "writing denied": TransientError,
+    "writing denied": UnclearAnswerError,
     "too large": TooLargeError,
 }
 
@@ -311,8 +312,8 @@ def test_what_newer_servers_answer(recorded: dict[str, str]) -> None:
         (common_pb2.IllegalArgument, OperationRefusedError),
         (common_pb2.PermissionDenied, AccessRefusedError),
         (common_pb2.RateLimit, RateLimitError),
-        (common_pb2.ForceDeny, TransientError),
-        (common_pb2.NotReadyServe, TransientError),
+        (common_pb2.ForceDeny, UnclearAnswerError),
+        (common_pb2.NotReadyServe, UnclearAnswerError),
     ],
 )
 def test_the_older_enum_alone(legacy: int, meaning: type[Exception]) -> None:
