@@ -99,6 +99,8 @@ _SIZE_STATUSES = frozenset(
 _PARAMETER_TOO_LARGE = 1102
 _RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 _ROWS = frozenset({"Insert", "Delete"})
+_DIVIDED = _ROWS | {"Query"}
+"""What can be sent in parts."""
 _NEEDED = _ROWS | {
     "CreatePartition",
     "DescribeCollection",
@@ -373,7 +375,7 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
         raise RateLimitError(text)
     if method in _ROWS and code == _PARAMETER_TOO_LARGE:
         raise TooLargeError(text, code)
-    if _TOO_LARGE.search(status.reason):
+    if method in _DIVIDED and _TOO_LARGE.search(status.reason):
         raise TooLargeError(text, code, may_be_done=True)
     if code in _ACCESS_CODES or _LOGIN_REFUSED in status.reason:
         raise AccessRefusedError(text)
@@ -395,7 +397,8 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
         refusal = f"the target {REFUSED[code]} ({method}): {details}"
         return OperationRefusedError(refusal)
     text = f"{method} failed at the target ({code.name}): {details}"
-    if code in _SIZE_STATUSES and _TOO_LARGE.search(str(details)):
+    is_size = code in _SIZE_STATUSES and _TOO_LARGE.search(str(details)) is not None
+    if method in _DIVIDED and is_size:
         return TooLargeError(text)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _RATE_WORDS.search(str(details)):
         return RateLimitError(text)

@@ -208,6 +208,8 @@ def test_a_message_that_is_too_large_for_the_way(code: str, details: str) -> Non
     error = rpc_error(Refusal(grpc.StatusCode[code], details), "Insert")
     assert isinstance(error, TooLargeError)
     assert not error.may_be_done
+    other = rpc_error(Refusal(grpc.StatusCode[code], details), "CreateCollection")
+    assert isinstance(other, TransientError)
 
 
 @pytest.mark.parametrize(
