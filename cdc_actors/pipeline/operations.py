@@ -32,7 +32,7 @@ from cdc_actors.pipeline.work import (
 )
 from cdc_actors.replication.barriers import BarrierOperation
 from cdc_actors.target import aliases, collections, requests
-from cdc_actors.target.connection import RateLimitError
+from cdc_actors.target.answers import RateLimitError
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import ALTER_ALIAS, CREATE_ALIAS, DROP_ALIAS, Operation
 from cdc_actors.tasks.details import (

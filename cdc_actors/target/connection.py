@@ -9,7 +9,6 @@ one lock, so that a silent target would hold up every other.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from itertools import chain, repeat
@@ -26,19 +25,22 @@ from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
-    OperationRefusedError,
     OperatorError,
     TransientError,
-    UnclearAnswerError,
 )
 from cdc_actors.grpc_common import (
-    ACCESS_REFUSED,
     NO_KEEPALIVE,
     RECONNECT_SOON,
-    REFUSED,
-    status_code,
 )
 from cdc_actors.instruments import TARGET_REQUEST_SECONDS
+from cdc_actors.target.answers import (
+    ROWS,
+    RateLimitError,
+    check,
+    is_http,
+    proxy_error,
+    rpc_error,
+)
 from cdc_actors.target.request_size import RequestSize
 from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
@@ -55,83 +57,15 @@ _RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before an operation that came too soon for the target is asked again."""
 
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
-# Milvus's own codes (pkg/util/merr/errors.go).
-_TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
-_RATE_LIMIT = 8
-# A partition that is not found (200) is none of them: right after it was created the
-# proxy (2.3.5) may not know it yet, and one that somebody dropped is created again.
-_REFUSAL_CODES = frozenset(
-    {10, 100, 105, 800, 1100, 1101, 1102, 1303, 1700, 1701, 1800, 1804}
-)
-_ACCESS_CODES = frozenset({1400, 1401})
-"""Not authenticated, privilege not permitted."""
-_LOGIN_REFUSED = "auth check failure"
-"""What a proxy says of a wrong password where an answer has a code of another meaning."""
-
-_LITE_CONFLICT = 1
-_BROKEN = re.compile(
-    r"NodeNotFound|node not found|NodeNotMatch|node offline|not ready|not healthy"
-    r"|unavailable|not available|connection refused|deadline exceeded"
-    r"|context canceled|rpc error|is closed",
-    re.IGNORECASE,
-)
-_HTTP_STATUS = re.compile(r"http2? header with status: (?!413)(\d+)")
-"""What gRPC says of an answer that is none of gRPC's: it comes from a proxy on the way."""
 
 _LOOK_TIMEOUT = 2.0
 """Seconds in which a Milvus says its version, if it is one and is there."""
 
-_TOO_LARGE = re.compile(
-    # gRPC of Go, C++ and Node; of Java; of Rust; a proxy's HTTP 413 as gRPC shows it.
-    r"message larger than max|message exceeds (the )?maximum|message length too large"
-    r"|status: 413|(payload|entity|content) too large"
-    # Milvus about its message queue: Kafka, Pulsar, NATS.
-    r"|message size (too large|exceeds)|MessageTooBig|maximum payload exceeded",
-    re.IGNORECASE,
-)
-_SIZE_STATUSES = frozenset(
-    {
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.OUT_OF_RANGE,
-        grpc.StatusCode.UNKNOWN,
-    }
-)
-_PARAMETER_TOO_LARGE = 1102
-_RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
-_ROWS = frozenset({"Insert", "Delete"})
-_DIVIDED = _ROWS | {"Query"}
-"""What can be sent in parts."""
-_NEEDED = _ROWS | {
-    "CreatePartition",
-    "DescribeCollection",
-    "DropCollection",
-    "DropPartition",
-    "ShowPartitions",
-}
-"""What a collection cannot go on without, and no target has a reason to refuse."""
-_NOT_REPEATED = _ROWS | {"Flush"}
+_NOT_REPEATED = ROWS | {"Flush"}
 """What the caller asks again, if the target's limits refuse it, when it thinks fit."""
 
 
 _log = structlog.get_logger()
-
-
-class RateLimitError(TransientError):
-    """The target is asked for more than its limits allow; nothing was done."""
-
-
-class TooLargeError(OperationRefusedError):
-    """One request is larger than the target takes, or the way to it.
-
-    ``may_be_done`` tells that parts of it may be done: Milvus writes rows to its queue
-    message by message, and the queue may refuse any of them.
-    """
-
-    def __init__(
-        self, message: str, code: int = 0, *, may_be_done: bool = False
-    ) -> None:
-        super().__init__(message, code)
-        self.may_be_done = may_be_done
 
 
 class Connection:
@@ -291,7 +225,7 @@ class Connection:
         if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
             return rpc_error(error, method)
         if method in self._answered or not self._says_version():
-            return _proxy_error(error, method)
+            return proxy_error(error, method)
         return rpc_error(error, method)
 
     def _says_version(self) -> bool:
@@ -306,8 +240,8 @@ class Connection:
         if isinstance(cause, grpc.RpcError) and hasattr(cause, "code"):
             what = f"connect to {self.uri}"
             is_unknown = cause.code() is grpc.StatusCode.UNIMPLEMENTED
-            if is_unknown or _is_http(cause):
-                return _proxy_error(cause, what)
+            if is_unknown or is_http(cause):
+                return proxy_error(cause, what)
             translated = rpc_error(cause, what)
             if isinstance(translated, OperatorError):
                 return translated
@@ -354,63 +288,3 @@ def tls_arguments(param: Any) -> dict[str, str]:
 def _time(answer: grpc.Future, method: str) -> None:
     begun, timer = time.monotonic(), TARGET_REQUEST_SECONDS.labels(method)
     answer.add_done_callback(lambda _: timer.observe(time.monotonic() - begun))
-
-
-def check(status: Any, method: str, *, lite: bool = False) -> None:
-    """Raise what a ``common.Status`` means, if it is not success.
-
-    What is unclear is tried again where giving up loses rows or a whole collection, and
-    where the words are those of a Milvus that is starting or has lost a node, which has
-    one code for this and for much else (2.3.5: 65535); an operation that the target does
-    not want is refused at once. Milvus Lite (3.2) has code 1 for what exists already or
-    in the way, Milvus for not being ready.
-    """
-    code = status_code(status)
-    if code == 0:
-        return
-    text = f"the target answers {method} with code {code}: {status.reason}"
-    broken = not lite and _BROKEN.search(status.reason) is not None
-    unclear = (method in _NEEDED or broken) and code not in _REFUSAL_CODES
-    if code == _RATE_LIMIT:
-        raise RateLimitError(text)
-    if method in _ROWS and code == _PARAMETER_TOO_LARGE:
-        raise TooLargeError(text, code)
-    if method in _DIVIDED and _TOO_LARGE.search(status.reason):
-        raise TooLargeError(text, code, may_be_done=True)
-    if code in _ACCESS_CODES or _LOGIN_REFUSED in status.reason:
-        raise AccessRefusedError(text)
-    passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
-    if status.retriable or passing or unclear:
-        raise UnclearAnswerError(text, code)
-    raise OperationRefusedError(text, code)
-
-
-def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
-    """Return what a failed call means."""
-    code, details = error.code(), error.details()
-    if _is_http(error):
-        return _proxy_error(error, method)
-    if code in ACCESS_REFUSED:
-        refusal = f"the target {ACCESS_REFUSED[code]} ({method}): {details}"
-        return AccessRefusedError(refusal)
-    if code in REFUSED:
-        refusal = f"the target {REFUSED[code]} ({method}): {details}"
-        return OperationRefusedError(refusal)
-    text = f"{method} failed at the target ({code.name}): {details}"
-    is_size = code in _SIZE_STATUSES and _TOO_LARGE.search(str(details)) is not None
-    if method in _DIVIDED and is_size:
-        return TooLargeError(text)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _RATE_WORDS.search(str(details)):
-        return RateLimitError(text)
-    return TransientError(text)
-
-
-def _is_http(error: grpc.RpcError) -> bool:
-    return _HTTP_STATUS.search(str(error.details())) is not None
-
-
-def _proxy_error(error: grpc.RpcError, method: str) -> TransientError:
-    return TransientError(
-        f"{method} was answered by something before the target, not by it "
-        f"({error.code().name}): {error.details()}"
-    )

@@ -18,7 +18,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
 from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns
-from cdc_actors.target.connection import RateLimitError, TooLargeError
+from cdc_actors.target.answers import RateLimitError, TooLargeError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
 from cdc_actors.target.rate_limiter import RateLimiter
 from cdc_actors.target.splitting import halves, kept, key_chunks, row_groups, size_of

@@ -18,7 +18,7 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
-from cdc_actors.target.connection import RateLimitError, TooLargeError
+from cdc_actors.target.answers import RateLimitError, TooLargeError
 from cdc_actors.target.request_size import RequestSize
 from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 

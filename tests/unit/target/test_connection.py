@@ -25,13 +25,8 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
-from cdc_actors.target.connection import (
-    Connection,
-    RateLimitError,
-    TooLargeError,
-    check,
-    rpc_error,
-)
+from cdc_actors.target.answers import RateLimitError, TooLargeError, check, rpc_error
+from cdc_actors.target.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from cdc_actors.changes import Batch, Rows
 from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
 from cdc_actors.target import rows
-from cdc_actors.target.connection import TooLargeError
+from cdc_actors.target.answers import TooLargeError
 from cdc_actors.target.request_size import RequestSize
 from tests.support.changes import KEY_FIELD, insert
 
