@@ -12,12 +12,12 @@ from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
 from cdc_actors.cli.history_cmd import history
 from cdc_actors.cli.key_cmd import key
+from cdc_actors.cli.output import NOT_READY
 from cdc_actors.cli.serve import serve
 from cdc_actors.cli.task_cmd import task
 from cdc_actors.cli.token_cmd import token
 from cdc_actors.errors import CdcError, UnavailableError
 
-_NOT_READY = 4
 _INTERRUPTED = 130
 _EPILOG = """\b
 Examples:
@@ -39,7 +39,7 @@ class _Failure(click.ClickException):
 
 
 class _NotReady(_Failure):
-    exit_code = _NOT_READY
+    exit_code = NOT_READY
 
 
 class CdcGroup(click.Group):

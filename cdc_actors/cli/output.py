@@ -12,6 +12,9 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+NOT_READY = 4
+"""Exit status: what was asked for is not so, and may come to be so later."""
+
 output_option = click.option(
     "-o",
     "--output",
@@ -69,6 +72,17 @@ def text_of(value: Any) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def problems(shown: dict[str, Any]) -> str:
+    """Return how many problems of which kind a task has, ``-`` for none."""
+    counts = shown["health"]["problems"]
+    said = (
+        f"{count} {kind.removeprefix('operations_').replace('_', ' ')}"
+        for kind, count in counts.items()
+        if count and isinstance(count, int)
+    )
+    return ", ".join(said) or "-"
 
 
 def say(text: str) -> None:

@@ -12,10 +12,12 @@ from click.shell_completion import CompletionItem
 
 from cdc_actors.cli.api import DEFAULT_URL, Api, api_options
 from cdc_actors.cli.output import (
+    NOT_READY,
     dump,
     dump_line,
     flat,
     output_option,
+    problems,
     say,
     table,
     text_of,
@@ -25,12 +27,18 @@ from cdc_actors.errors import CdcError, OperatorError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SETTLE_SECONDS = 3.0
+"""How long a task must have come to rest before ``watch --until`` gives up."""
+
+CAUGHT_UP_SECONDS = 10.0
+"""Up to which lag nothing is under way."""
+
 _COMPLETION_SECONDS = 1.0
 _EXAMPLES = """\b
 Examples:
   cdc-actors task create --target http://localhost:19531 --collection '*'
   cdc-actors task list -o json
-  cdc-actors task watch TASK
+  cdc-actors task watch TASK --until ok
 """
 
 
@@ -151,7 +159,7 @@ def list_tasks(api: Api, output: str) -> None:
     if output != "table":
         click.echo(dump(tasks, output))
         return
-    head = ("TASK", "STATE", "HEALTH", "LAG", "TARGET")
+    head = ("TASK", "STATE", "HEALTH", "LAG", "TARGET", "PROBLEMS")
     click.echo(table(head, [_row(each) for each in tasks]))
 
 
@@ -163,6 +171,7 @@ def _row(shown: dict[str, Any]) -> tuple[str, ...]:
         shown["health"]["status"],
         "-" if lag is None else f"{lag:.1f} s",
         shown["milvus_connect_param"]["uri"],
+        problems(shown),
     )
 
 
@@ -225,28 +234,61 @@ def delete(task_id: str, api: Api, *, ignore_not_found: bool) -> None:
     metavar="SECONDS",
     help="How often to ask the service.",
 )
+@click.option(
+    "--until",
+    type=click.Choice(["ok"]),
+    help="End with status 0 once the health is this, or with status 4 once it will not "
+    "come to be so by itself: it has been paused, failed or degraded for some seconds, "
+    "and nothing is under way.",
+)
 @output_option
-def watch(task_id: str, api: Api, interval: float, output: str) -> None:
+def watch(
+    *, task_id: str, api: Api, interval: float, until: str | None, output: str
+) -> None:
     """Show the state of a task: on a terminal continuously, otherwise at each change.
 
-    Ends with Ctrl-C, or with status 1 when the task is deleted.
+    Ends with Ctrl-C, as --until says, or with status 1 when the task is deleted.
     """
     seen = None
+    settled_at: float | None = None
     live = output == "table" and sys.stdout.isatty()
     while True:
         shown = api.task(task_id)
-        state = (shown["state"], shown["health"]["status"], shown["health"]["error"])
+        state = (shown["state"], *_health_of(shown))
         if live:
             click.echo(f"\r\x1b[K{_line(shown)}", nl=state != seen)
         elif state != seen:
             whole = output == "table"
             click.echo(_line(shown) if whole else dump_line(shown, output))
         seen = state
+        if until and shown["health"]["status"] == until:
+            return
+        settled_at = (settled_at or time.monotonic()) if _is_settled(shown) else None
+        if until and settled_at and time.monotonic() - settled_at >= SETTLE_SECONDS:
+            click.get_current_context().exit(NOT_READY)
         time.sleep(interval)
 
 
+def _is_settled(shown: dict[str, Any]) -> bool:
+    """Tell whether the health of a task stays what it is if nobody does anything."""
+    status, lag = shown["health"]["status"], shown["lag_seconds"]
+    if status != "degraded":
+        return status in {"paused", "failed"}
+    if shown["health"]["problems"]["retrying"]:
+        return False
+    if lag is None:
+        return all(each["state"] == "set_aside" for each in shown["collections"])
+    return bool(lag <= CAUGHT_UP_SECONDS)
+
+
+def _health_of(shown: dict[str, Any]) -> tuple[str | None, ...]:
+    return shown["health"]["status"], shown["health"]["error"], problems(shown)
+
+
 def _line(shown: dict[str, Any]) -> str:
-    _, state, health, lag, _ = _row(shown)
-    rows, error = shown["rows_applied"], shown["health"]["error"]
-    line = f"{state}, {health}, lag {lag}, {rows} rows applied"
+    _, state, _, lag, _, some = _row(shown)
+    health, error, _ = _health_of(shown)
+    if some != "-":
+        health = f"{health} ({some})"
+    line = f"{state}, {health}, lag {lag}, {shown['rows_applied']} rows applied"
     return f"{line}: {' '.join(error.split())}" if error else line

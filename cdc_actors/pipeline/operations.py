@@ -273,7 +273,8 @@ class CollectionOperations:
         if request.kind == requests.FLUSH:
             self._flush(request)
             return
-        operation = self._operation(request.kind, request.timestamp, {})
+        parts = requests.parts_of(request)
+        operation = self._operation(request.kind, request.timestamp, parts)
         try:
             operation = _reduced(
                 operation, requests.forward(self._target, request, self._target_name)

@@ -11,6 +11,7 @@ from cdc_actors.errors import UnavailableError
 from cdc_actors.pipeline.run import Run
 from cdc_actors.service.peers import peers_of
 from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.state_changes import log_retried
 
 if TYPE_CHECKING:
     from pykka import ActorRef
@@ -96,6 +97,8 @@ class CurrentRun:
     def note(self, progress: RunProgressed) -> None:
         """Keep what the run has reported."""
         if run := self.numbered(progress.run_number):
+            before = run.progress.retried if run.progress else {}
+            log_retried(self._record.task, before, progress.retried)
             run.progress = progress
             self._confirmed = progress.confirmed
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import FailureClass
+from cdc_actors.service.problems import operation_time, problems_of, resync_needed
 from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.state_changes import RETRYING
 from cdc_actors.service.views import (
     CollectionView,
     DatabaseView,
@@ -32,20 +32,20 @@ def view_of(snapshot: TaskSnapshot) -> TaskView:
     """
     task = snapshot.task
     waits = snapshot.progress.waits if snapshot.progress else {}
-    state, reason = task.state, task.reason
-    if snapshot.unreadable:
-        state, reason = TaskState.PAUSED, snapshot.unreadable
+    retried = snapshot.retried
     return TaskView(
         task_id=task.task_id,
         spec=task.spec,
-        state=state.value,
-        reason=reason,
+        state=snapshot.state.value,
+        reason=snapshot.unreadable or task.reason,
         created_at=task.created_at,
-        health=_health(snapshot),
+        health=health_of(snapshot),
         lag_seconds=None,
         rows_applied=snapshot.rows,
         databases=_databases(task),
-        collections=tuple(_collection(task, entry, waits) for entry in _present(task)),
+        collections=tuple(
+            _collection(task, entry, waits, retried) for entry in _present(task)
+        ),
         refused=task.refused,
         refusals=tuple(map(_refusal, task.refusals)),
     )
@@ -71,25 +71,21 @@ def _databases(task: Task) -> tuple[DatabaseView, ...]:
 
 
 def _collection(
-    task: Task, entry: CollectionEntry, waits: Mapping[int, str]
+    task: Task,
+    entry: CollectionEntry,
+    waits: Mapping[int, str],
+    retried: Mapping[int, str],
 ) -> CollectionView:
+    again = retried.get(entry.collection_id) if entry.reason is None else None
     return CollectionView(
         database=entry.database,
         name=entry.name,
         target=task.spec.target_name(entry.database, entry.name),
         collection_id=entry.collection_id,
-        state=entry.state.value,
-        reason=entry.reason or waits.get(entry.collection_id),
-        resync_needed=_resync_needed(entry),
+        state=RETRYING if again else entry.state.value,
+        reason=entry.reason or again or waits.get(entry.collection_id),
+        resync_needed=resync_needed(entry),
     )
-
-
-def _resync_needed(entry: CollectionEntry) -> str | None:
-    if not entry.imports:
-        return None
-    count = len(entry.imports)
-    imports = "a bulk import" if count == 1 else f"{count} bulk imports"
-    return f"rows of {imports} are missing at the target: they came past the log"
 
 
 def _refusal(operation: Operation) -> Refusal:
@@ -97,7 +93,7 @@ def _refusal(operation: Operation) -> Refusal:
         kind=operation.kind,
         database=operation.database,
         name=operation.name,
-        at=datetime.fromtimestamp(physical_seconds(operation.timestamp), UTC),
+        at=operation_time(operation),
         reason=operation.refused or "",
     )
 
@@ -105,12 +101,15 @@ def _refusal(operation: Operation) -> Refusal:
 def past_view_of(task: Task) -> TaskView:
     """Return the view of a task as it once was: what the log does not hold is unknown."""
     view = view_of(TaskSnapshot(task=task))
-    if view.health.status == "starting":
-        view = replace(view, health=replace(view.health, status="unknown"))
-    return replace(view, rows_applied=None, as_of=task.version)
+    health = view.health
+    if health.status == "starting":
+        status: HealthStatus = "degraded" if health.problems.count else "unknown"
+        health = replace(health, status=status, error=health.problems.summary or None)
+    return replace(view, health=health, rows_applied=None, as_of=task.version)
 
 
-def _health(snapshot: TaskSnapshot) -> Health:
+def health_of(snapshot: TaskSnapshot) -> Health:
+    """Return how well a task is, as it reported itself; see ``health_at``."""
     task = snapshot.task
     failure = snapshot.unpersisted_failure or task.failure
     if snapshot.unreadable:
@@ -127,6 +126,7 @@ def _health(snapshot: TaskSnapshot) -> Health:
         failure_class=failure.failure_class.value if failure else None,
         attempt=failure.attempt if failure else 0,
         next_try=failure.next_try if failure else None,
+        problems=problems_of(task, snapshot.retried),
     )
 
 

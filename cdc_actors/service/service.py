@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.service.health import view_at
+from cdc_actors.service.health import health_at, view_at
 from cdc_actors.service.messages import (
     CreateTask,
     DeleteTask,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.snapshot import Observation
-    from cdc_actors.service.views import TaskView
+    from cdc_actors.service.views import HealthStatus, TaskView
     from cdc_actors.store.history import Moment, Page
     from cdc_actors.tasks import TaskSpec, Who
 
@@ -173,12 +174,14 @@ class Service:
     def readiness(self) -> Readiness:
         """Tell whether the service can do its work, and what is missing."""
         missing = dict(self._source.missing)
+        tasks: Counter[HealthStatus] | None = None
         try:
-            self._ask(ListTasks())
+            now = time.time()
+            tasks = Counter(health_at(o, now).status for o in self._ask(ListTasks()))
             self._tenure.stores.log.check()
         except RequestError as error:
             missing["tasks"] = str(error)
-        return Readiness(ready=not missing, missing=missing)
+        return Readiness(ready=not missing, missing=missing, tasks=tasks)
 
     def metrics(self) -> Iterable[Metric]:
         """Return the metric families of service and tasks."""

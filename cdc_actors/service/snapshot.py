@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import physical_seconds
+from cdc_actors.tasks import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,16 @@ class TaskSnapshot:
     unpersisted_failure: Failure | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
     unreadable: str | None = None
+
+    @property
+    def state(self) -> TaskState:
+        """What the task is meant to do; one that cannot be read does nothing."""
+        return TaskState.PAUSED if self.unreadable else self.task.state
+
+    @property
+    def retried(self) -> Mapping[int, str]:
+        """Which collections are tried again beside the others: see ``RunProgressed``."""
+        return self.progress.retried if self.progress else {}
 
     @property
     def confirmed_at(self) -> float | None:

@@ -11,6 +11,7 @@ import structlog
 
 from cdc_actors.errors import FailureClass, UnavailableError
 from cdc_actors.pipeline.run_spec import RunSpec
+from cdc_actors.service.state_changes import log_changes
 from cdc_actors.tasks import SUPERVISOR, Failure
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class TaskRecord:
                 was not.
         """
         if self._outcome_unknown:
-            self.task = self._stores.log.load(self._id)
+            loaded = self._stores.log.load(self._id)
+            log_changes(self.task, loaded, loaded.collections)
+            self.task = loaded
             self._outcome_unknown = False
             self.exists = True
 
@@ -91,11 +94,13 @@ class TaskRecord:
         self.refresh()
         draft = self.task.draft()
         command(draft)
+        touched = _collections_of(draft.pending_events)
         self._outcome_unknown = True
         self._stores.log.save(draft)
         self._outcome_unknown = False
         self._store_fails = False
         self.unpersisted_failure = None
+        log_changes(self.task, draft, touched)
         self.task = draft
 
     def fail(self, error: CdcError, wait: float) -> None:
@@ -210,3 +215,9 @@ class TaskRecord:
             self._stores.send_horizons.delete(self._id)
         except UnavailableError as error:
             _log.warning("checkpoint_cleanup_failed", error=str(error))
+
+
+def _collections_of(events: Iterable[object]) -> set[int]:
+    """Return the ids of the collections that events are about."""
+    ids = (getattr(event, "collection_id", None) for event in events)
+    return {each for each in ids if each is not None}

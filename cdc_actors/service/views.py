@@ -14,6 +14,7 @@ HealthStatus = Literal[
     "ok",
     "starting",
     "catching_up",
+    "degraded",
     "stalled",
     "retrying",
     "failed",
@@ -24,11 +25,41 @@ HealthStatus = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Problems:
+    """What of a task is not well while the rest goes on, counted by kind.
+
+    ``set_aside``, ``retrying`` (beside the others) and ``resync_needed`` count
+    collections, ``operations_refused`` refused operations that still matter. ``since`` is
+    when the first came, as far as that is known, ``reasons`` the first few in words.
+    """
+
+    set_aside: int = 0
+    retrying: int = 0
+    resync_needed: int = 0
+    operations_refused: int = 0
+    since: datetime | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        collections = self.set_aside + self.retrying + self.resync_needed
+        return collections + self.operations_refused
+
+    @property
+    def summary(self) -> str:
+        """The first, and how many more there are; empty if there are none."""
+        more = f"; and {self.count - 1} more" if self.count > 1 else ""
+        return f"{self.reasons[0]}{more}" if self.reasons else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Whether a task moves, and if not, why and what comes next.
 
-    ``attempt`` counts failures since the last recovery; ``next_try`` is when the task
-    is started again by itself, None where it is not.
+    The status is that of the worst part. ``problems`` are those of parts while the rest
+    goes on, whatever the status. ``attempt`` counts failures since the last recovery;
+    ``next_try`` is when the task is started again by itself, None where it is not.
     """
 
     status: HealthStatus
@@ -37,6 +68,7 @@ class Health:
     failure_class: str | None = None
     attempt: int = 0
     next_try: datetime | None = None
+    problems: Problems = Problems()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +151,11 @@ class PositionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether the service can do its work, and what is missing by name."""
+    """Whether the service can do its work, and what is missing by name.
+
+    ``tasks`` counts them by the status of their health; None if they are not known.
+    """
 
     ready: bool
     missing: dict[str, str]
+    tasks: dict[HealthStatus, int] | None = None

@@ -84,6 +84,15 @@ def with_field(request: Request, field_of: Callable[[str, int], str]) -> Request
     return replace(request, payload=message.SerializeToString())
 
 
+def parts_of(request: Request) -> dict[str, Any]:
+    """Return which field or partitions of its collection a request is about, if any."""
+    message = message_for(request, "", "")
+    field = getattr(message, "field_name", "")
+    names = list(getattr(message, "partition_names", ()))
+    asked = {"field_name": field, "partition_names": names}
+    return {name: value for name, value in asked.items() if value}
+
+
 def message_for(request: Request, database: str, collection: str) -> Any:
     """Return the message that asks the same of other names."""
     message_class = getattr(milvus_pb2, f"{request.kind}Request")

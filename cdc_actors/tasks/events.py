@@ -180,7 +180,10 @@ class CollectionSetAside(TaskEvent):
             collection_id=self.collection_id, database=self.database, name=self.name
         )
         aggregate.collections[self.collection_id] = replace(
-            entry, state=CollectionState.SET_ASIDE, reason=self.reason
+            entry,
+            state=CollectionState.SET_ASIDE,
+            reason=self.reason,
+            set_aside_at=self.timestamp,
         )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 CREATE_DATABASE = "CreateDatabase"
 DROP_DATABASE = "DropDatabase"
@@ -63,7 +66,7 @@ class CollectionEntry:
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
     ``pending_request`` is an index or load operation that the catalog shows and that may
-    have been done at the target already.
+    have been done at the target already. ``set_aside_at`` is in UTC.
     """
 
     collection_id: int
@@ -82,6 +85,7 @@ class CollectionEntry:
     pending_request: Operation | None = None
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
+    set_aside_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks.model import CollectionEntry, Operation
     from cdc_actors.tasks.spec import TaskSpec
+    from cdc_actors.tasks.unresolved import Unresolved
 
 
 class TaskState(StrEnum):
@@ -60,7 +61,8 @@ class TaskAttributes:
     name whether its creation at the target is done. ``collections`` are by id and
     include dropped ones, ``aliases`` are the ids of collections by database and alias.
     ``rbac_rules`` are rules of users, roles and grants at the target, ``passwords`` are
-    fingerprints by user. Of ``refused`` operations ``refusals`` are the newest.
+    fingerprints by user. Of ``refused`` operations ``refusals`` are the newest, and
+    ``unresolved`` those that still matter.
     """
 
     spec: TaskSpec
@@ -76,3 +78,4 @@ class TaskAttributes:
     passwords: dict[str, str]
     refusals: tuple[Operation, ...]
     refused: int
+    unresolved: Unresolved

@@ -62,6 +62,7 @@ class Task(TaskAttributes, Aggregate):
         self.passwords = {}
         self.refusals = ()
         self.refused = 0
+        self.unresolved = {}
 
     @classmethod
     def create(

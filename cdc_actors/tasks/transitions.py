@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.rbac_rules import rule_from_json
 from cdc_actors.tasks import model
 from cdc_actors.tasks.model import CollectionState
+from cdc_actors.tasks.unresolved import unresolved_after
 
 if TYPE_CHECKING:
     from cdc_actors.tasks.model import Operation
@@ -47,6 +48,9 @@ def applied(task: TaskAttributes, operation: Operation) -> None:
         _grant(task, operation)
     elif operation.kind in _EFFECTS:
         _EFFECTS[operation.kind](task, operation)
+    task.unresolved = unresolved_after(
+        task.unresolved, operation, lives=_lives(task, operation)
+    )
 
 
 def _refuse(task: TaskAttributes, operation: Operation) -> None:
@@ -54,6 +58,13 @@ def _refuse(task: TaskAttributes, operation: Operation) -> None:
     if not any(_same(operation, each) for each in task.refusals):
         task.refusals = (*task.refusals[1 - SHOWN_REFUSALS :], operation)
         task.refused += 1
+
+
+def _lives(task: TaskAttributes, operation: Operation) -> bool:
+    if operation.collection_id is None:
+        return True
+    entry = task.collections.get(operation.collection_id)
+    return entry is not None and entry.state is not CollectionState.DROPPED
 
 
 def _same(one: Operation, other: Operation) -> bool:

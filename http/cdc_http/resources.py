@@ -81,7 +81,7 @@ class LivezResource:
 class ReadyzResource:
     """``GET /readyz``: 200 when the service can do its work, else 503 and why not.
 
-    Why not is only for who has a token, where tokens are asked for.
+    Why not, and how the tasks are, is only for who has a token, where tokens are asked for.
     """
 
     methods: ClassVar = ("GET",)
@@ -94,7 +94,10 @@ class ReadyzResource:
         """Answer 200, or 503 with what is missing by name."""
         readiness = self._service.readiness()
         # What is missing has addresses and errors in it, which strangers must not see.
-        shown = not readiness.ready and req.context.caller is not None
-        missing = readiness.missing if shown else UNSET
-        answer = ReadyzResponse(ready=readiness.ready, missing=missing)
+        shown = req.context.caller is not None
+        answer = ReadyzResponse(
+            ready=readiness.ready,
+            missing=readiness.missing if shown and readiness.missing else UNSET,
+            tasks=dict(readiness.tasks) if shown and readiness.tasks else UNSET,
+        )
         write_json(resp, 200 if readiness.ready else 503, answer)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cdc_actors.service.views import Health, Refusal  # noqa: TC001
+from cdc_actors.service.views import Health, HealthStatus, Refusal  # noqa: TC001
 from cdc_http.requests import ExtraInfo, NameMapping
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Database(ResponseObject, frozen=True):
 class Collection(ResponseObject, frozen=True):
     """A collection and its state.
 
-    ``reason`` says why it was set aside, or why it waits for its name at the target.
+    ``reason`` says why it was set aside, is ``retrying`` beside the others, or waits for
+    its name at the target.
     ``resync_needed`` says why rows of it are missing at the target, if any are.
     """
 
@@ -177,10 +178,15 @@ class LivezResponse(ResponseObject, frozen=True):
 
 
 class ReadyzResponse(ResponseObject, frozen=True):
-    """Whether the service can do its work, and what is missing, by name."""
+    """Whether the service can do its work, and what is missing, by name.
+
+    ``tasks`` counts the tasks by the status of their health, which decides nothing here.
+    Without a token, where tokens are asked for, there is ``ready`` alone.
+    """
 
     ready: bool
     missing: dict[str, str] | UnsetType = UNSET
+    tasks: dict[HealthStatus, int] | UnsetType = UNSET
 
 
 def write_json(response: falcon.Response, status: int, value: Any) -> None:

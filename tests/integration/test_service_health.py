@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
+from pymilvus import DataType
 
+from cdc_actors.cli.main import main
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.faults import hanging
 
 if TYPE_CHECKING:
+    from click.testing import Result
     from pymilvus import MilvusClient
 
     from cdc_actors.embedded.lite import EmbeddedLite
@@ -82,3 +87,52 @@ def test_lag_right_after_a_restart_is_the_truth(
         shown = cdc.get(task)["lag_seconds"]
         assert shown is None or shown >= asked - killed - 2
     cdc.wait_caught_up(task, 90)
+
+
+def watch_until_ok(cdc: Cdc, task: str) -> Result:
+    """Run the command that waits until a task is well; return how it ended."""
+    url = f"http://127.0.0.1:{cdc.port}"
+    watch = ["task", "watch", task, "--url", url, "--interval", "0.1", "--until", "ok"]
+    return CliRunner().invoke(main, watch)
+
+
+def test_task_of_which_a_part_is_not_well_is_degraded(
+    target_lite: EmbeddedLite, client: MilvusClient, lite: MilvusClient, cdc: Cdc
+) -> None:
+    """Everything that tells of a task says so, with counts and why, until it is mended."""
+    Books(client, "binary").create(index=False, vector=DataType.BINARY_VECTOR)
+    Books(client).create().insert(range(3))
+    Books(client, "parts").create(index=False).index()
+    client.load_partitions("parts", ["_default"])
+    task = cdc.create(target_lite.uri)
+    wait_keys(lite, range(3))
+    wait_until(lambda: cdc.get(task)["operations_refused"]["count"] == 1, "it is noted")
+    cdc.wait_caught_up(task)
+    gave_up = watch_until_ok(cdc, task)
+    assert gave_up.exit_code == 4
+    assert "1 set aside, 1 refused" in gave_up.output
+    shown = cdc.get(task)
+    health = shown["health"]
+    assert (health["status"], shown["state"]) == ("degraded", "Running")
+    assert shown["lag_seconds"] < 10
+    assert health["problems"]["set_aside"] == 1
+    assert health["problems"]["operations_refused"] == 1
+    aside, refused = health["problems"]["reasons"]
+    assert aside.startswith("default.binary is set aside: ")
+    assert refused.startswith("LoadPartitions of default.parts was refused: ")
+    assert health["error"] == f"{aside}; and 1 more"
+    listed = cdc.ask("list")["tasks"][0]["health"]
+    assert listed["problems"] == health["problems"]
+    assert cdc.probe("/readyz")[1]["tasks"] == {"degraded": 1}
+    said = [json.loads(line) for line in cdc.log.read_text("utf-8").splitlines()]
+    changes = [each for each in said if each["event"] == "collection_state_changed"]
+    found = {(each["collection"], each["from"], each["to"]) for each in changes}
+    assert ("default.binary", "creating", "set_aside") in found
+    assert ("default.books", "creating", "live") in found
+    assert {each["task_id"] for each in changes} == {task}
+    cdc.kill()
+    cdc.start()
+    wait_until(lambda: cdc.get(task)["health"]["status"] == "degraded", "as before")
+    client.load_collection("parts")
+    client.drop_collection("binary")
+    assert watch_until_ok(cdc, task).exit_code == 0

@@ -19,10 +19,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cdc_actors.cli import task_cmd
 from cdc_actors.cli.main import main
 from cdc_actors.config import load
 from cdc_actors.config.auth import Token
 from cdc_actors.errors import TaskLimitError, UnavailableError
+from cdc_actors.service.views import Problems, TaskView
 from cdc_http import Server, create_app
 from cdc_http.tokens import TokenRing
 from tests.support.http_service import FakeService, entry
@@ -67,6 +69,14 @@ def task(run):
 def created(service: FakeService):
     """Return the specification of the last create."""
     return next(each[2] for each in reversed(service.asked) if each[0] == "create")
+
+
+def degraded(view: TaskView, *, lag: float | None = 0.5, **counts: int) -> TaskView:
+    """Return a task of which parts are not well."""
+    reasons = ("default.a is set aside: no", "CreateIndex of default.b was refused: no")
+    some = Problems(**({"operations_refused": 1} | counts), reasons=reasons)
+    health = replace(view.health, status="degraded", problems=some, error=reasons[0])
+    return replace(view, health=health, lag_seconds=lag)
 
 
 class TestTask:
@@ -141,13 +151,14 @@ class TestTask:
             "HEALTH",
             "LAG",
             "TARGET",
+            "PROBLEMS",
         ]
 
     def test_tables(self, run, task):
         """People get a line for each task, and for each field of one."""
         head, line = run("task", "list").splitlines()
-        assert head.split() == ["TASK", "STATE", "HEALTH", "LAG", "TARGET"]
-        assert line.split() == [task, "Running", "starting", "-", "http://h:1"]
+        assert head.split() == ["TASK", "STATE", "HEALTH", "LAG", "TARGET", "PROBLEMS"]
+        assert line.split() == [task, "Running", "starting", "-", "http://h:1", "-"]
         fields = dict(
             row.split(maxsplit=1) for row in run("task", "get", task).splitlines()
         )
@@ -172,6 +183,59 @@ class TestTask:
         *lines, last = run(*watch, "-o", "json", status=1).splitlines()
         assert [json.loads(line)["state"] for line in lines] == ["Running", "Paused"]
         assert "not found" in last
+
+    def test_tables_tell_of_problems(self, run, task, service):
+        """How many of each kind stand in the list, the reasons with the task."""
+        service.tasks[task] = degraded(service.tasks[task], set_aside=2)
+        assert run("task", "list").splitlines()[1].split() == [
+            *(task, "Running", "degraded", "0.5", "s", "http://h:1"),
+            *("2", "set", "aside,", "1", "refused"),
+        ]
+        assert "default.a is set aside: no" in run("task", "get", task)
+
+    def test_watch_until_ok(self, run, task, service):
+        """It ends once the task is well, whatever was before."""
+        running = service.tasks[task]
+        well = replace(running, health=replace(running.health, status="ok"))
+        looks = iter([running, degraded(running, retrying=1), well])
+        service.get = lambda *_: next(looks)
+        told = run("task", "watch", task, "--interval", "0.1", "--until", "ok")
+        assert [line.split(",")[1].split()[0] for line in told.splitlines()] == [
+            *("starting", "degraded", "ok"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("rests", "moves"),
+        [
+            ({"set_aside": 1}, {"retrying": 1}),
+            ({"set_aside": 1}, {"set_aside": 1, "lag": 60.0}),
+            ({"set_aside": 1, "lag": None}, {"retrying": 1, "lag": None}),
+        ],
+    )
+    def test_watch_until_ok_gives_up(
+        self, run, task, service, monkeypatch, rests, moves
+    ):
+        """What has come to rest as degraded is status 4; what still moves is waited for."""
+        monkeypatch.setattr(task_cmd, "SETTLE_SECONDS", 0.2)
+        running = service.tasks[task]
+        looks = iter([degraded(running, **moves)] * 5)
+        rest = degraded(running, **rests)
+        service.get = lambda *_: next(looks, rest)
+        watch = ("task", "watch", task, "--interval", "0.1", "--until", "ok")
+        told = run(*watch, status=4).splitlines()
+        assert next(looks, None) is None
+        assert told[-1].endswith("default.a is set aside: no")
+
+    @pytest.mark.parametrize("status", ["paused", "failed"])
+    def test_watch_until_ok_of_what_is_stopped(
+        self, run, task, service, monkeypatch, status
+    ):
+        """Nothing will happen by itself: status 4."""
+        monkeypatch.setattr(task_cmd, "SETTLE_SECONDS", 0.2)
+        view = service.tasks[task]
+        health = replace(view.health, status=status)
+        service.tasks[task] = replace(view, health=health)
+        run(*("task", "watch", task, "--interval", "0.1", "--until", "ok"), status=4)
 
     def test_watch_on_a_terminal_ends_with_ctrl_c(self, url, task):
         """A person sees one line that is kept up to date; Ctrl-C is status 130."""

@@ -103,15 +103,20 @@ def test_livez():
 
 
 def test_readyz():
-    """It is 200, or 503 with what is missing."""
+    """It is 200, or 503 with what is missing; how the tasks are decides nothing."""
     api = Api()
     ready = api.client.simulate_get("/readyz")
+    tasks = {"ok": 2, "degraded": 1}
+    api.service.ready = Readiness(ready=True, missing={}, tasks=tasks)
+    degraded = api.client.simulate_get("/readyz")
     missing = {"source": "connection refused"}
-    api.service.ready = Readiness(ready=False, missing=missing)
+    api.service.ready = Readiness(ready=False, missing=missing, tasks=tasks)
     waiting = api.client.simulate_get("/readyz")
     assert (ready.status_code, ready.json) == (200, {"ready": True})
+    assert degraded.status_code == 200
+    assert degraded.json == {"ready": True, "tasks": tasks}
     assert waiting.status_code == 503
-    assert waiting.json == {"ready": False, "missing": missing}
+    assert waiting.json == {"ready": False, "missing": missing, "tasks": tasks}
 
 
 def test_readyz_of_a_supervisor_that_does_not_answer():

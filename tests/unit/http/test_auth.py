@@ -115,11 +115,13 @@ def test_the_scheme_is_taken_in_any_case(api):
 def test_health_is_told_without_a_token_and_details_with_one(api):
     """Probes have no tokens; what is missing, with its addresses, is for those who do."""
     missing = {"source": "connection to 192.0.2.1 refused"}
-    api.service.ready = Readiness(ready=False, missing=missing)
+    tasks = {"degraded": 1}
+    api.service.ready = Readiness(ready=False, missing=missing, tasks=tasks)
     get = api.client.simulate_get
     assert get("/livez").status_code == get("/openapi.json").status_code == 200
     assert get("/readyz").json == {"ready": False}
-    assert get("/readyz", headers=bearer(EYE)).json["missing"] == missing
+    told = get("/readyz", headers=bearer(EYE)).json
+    assert told == {"ready": False, "missing": missing, "tasks": tasks}
     error_of(get("/readyz", headers=bearer("x")), 401)
 
 

@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdc_actors.config import Natsmq, SourceConfig
-from cdc_actors.errors import AccessRefusedError, CdcError, TransientError
-from cdc_actors.pipeline.messages import RunFailed
+from cdc_actors.errors import (
+    AccessRefusedError,
+    CdcError,
+    CollectionError,
+    TransientError,
+)
+from cdc_actors.pipeline.messages import (
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RunFailed,
+    RunProgressed,
+)
 from cdc_actors.service import current_run, task_actor
 from cdc_actors.service.messages import Launch, PauseTask, RetryRun
 from cdc_actors.service.projection import view_of
@@ -21,8 +33,8 @@ from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
-from cdc_actors.tasks import TaskFailed
-from tests.support.tasks import CLIENT, checkpoint, new_task
+from cdc_actors.tasks import Operation, TaskFailed
+from tests.support.tasks import CLIENT, checkpoint, entry, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +130,16 @@ class Harness:
         """Pause the task."""
         self._actor.on_receive(PauseTask(self._id, CLIENT))
 
+    def receive(self, message: object) -> None:
+        """Have the actor take a message."""
+        self._actor.on_receive(message)
+
+    def progress(self, **retried: str) -> None:
+        """Have the run report which collections are tried again beside the others."""
+        number = self._actor._run.number
+        by_id = {int(key.strip("_")): why for key, why in retried.items()}
+        self.receive(RunProgressed(number, {}, None, 0, False, {}, by_id))
+
     def fail(self, error: CdcError, after: float = 0.0) -> None:
         """Have the run fail after some seconds, and the next one begin."""
         self.now += after
@@ -204,3 +226,38 @@ def test_nobody_waits_for_the_servers_of_a_task_that_paused(harness: Harness) ->
     harness.awaited.append(message)
     harness.peer_returns()
     assert harness.runs == before
+def test_each_change_of_state_of_a_collection_is_logged(harness: Harness) -> None:
+    """A line says which one, from what to what, and why; what changes nothing is silent."""
+    known = entry(7)
+    created = Operation.create_collection(known)
+    loaded = Operation(
+        kind="LoadCollection",
+        timestamp=5,
+        database="default",
+        name="c7",
+        collection_id=7,
+    )
+    with capture_logs() as logs:
+        harness.receive(RecordOperationStarted(created))
+        harness.receive(RecordOperationApplied(created))
+        harness.receive(RecordOperationApplied(loaded))
+        harness.progress(_7="code 500")
+        harness.progress(_7="code 500, again")
+        harness.progress()
+        error = CollectionError("the schema differs")
+        harness.receive(RecordCollectionSetAside(known, error))
+        dropped = Operation.drop_collection(known, 9)
+        harness.receive(RecordOperationApplied(dropped))
+    assert {each["event"] for each in logs} == {"collection_state_changed"}
+    assert {each["collection"] for each in logs} == {"default.c7"}
+    told = [
+        (each["log_level"], each["from"], each["to"], each["reason"]) for each in logs
+    ]
+    assert told == [
+        ("info", None, "creating", None),
+        ("info", "creating", "live", None),
+        ("warning", "live", "retrying", "code 500"),
+        ("info", "retrying", "live", None),
+        ("warning", "live", "set_aside", "the schema differs"),
+        ("info", "set_aside", "dropped", "the schema differs"),
+    ]

@@ -228,7 +228,11 @@ def test_set_aside():
     unknown = CollectionEntry(collection_id=6, database="d", name="n")
     task.set_aside(unknown, "unsupported type", FailureClass.OPERATOR, **SAYS)
     assert task.collections[5] == entry(
-        5, state=CollectionState.SET_ASIDE, reason="schema differs"
+        5,
+        state=CollectionState.SET_ASIDE,
+        reason="schema differs",
+        set_aside_at=task.collections[5].set_aside_at,
     )
+    assert task.collections[6].set_aside_at == task.modified_on
     assert task.collections[6].reason == "unsupported type"
     assert task.state is TaskState.RUNNING

@@ -1,0 +1,54 @@
+"""A log line for each change of state of a collection. The task actor's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cdc_actors.tasks import CollectionEntry, Task
+
+RETRYING = "retrying"
+"""The state that is shown of a collection that is tried again beside the others."""
+
+_WORSE = {"set_aside", RETRYING}
+_log = structlog.get_logger()
+
+
+def log_changes(before: Task, after: Task, collection_ids: Iterable[int]) -> None:
+    """Say which of these collections have another state than before."""
+    for each in collection_ids:
+        entry = after.collections.get(each)
+        former = before.collections.get(each)
+        if entry is not None and (former is None or former.state is not entry.state):
+            old = former.state.value if former else None
+            _say(entry, old, entry.state.value, entry.reason)
+
+
+def log_retried(
+    task: Task, before: Mapping[int, str], after: Mapping[int, str]
+) -> None:
+    """Say which collections are tried again beside the others, or no longer are.
+
+    Both are as in ``RunProgressed``. What was set aside meanwhile is said elsewhere.
+    """
+    for each in before.keys() ^ after.keys():
+        entry = task.collections.get(each)
+        if entry is not None and entry.state.value not in _WORSE:
+            state, reason = entry.state.value, after.get(each)
+            old, new = (RETRYING, state) if reason is None else (state, RETRYING)
+            _say(entry, old, new, reason)
+
+
+def _say(entry: CollectionEntry, old: str | None, new: str, reason: str | None) -> None:
+    log = _log.warning if new in _WORSE else _log.info
+    log(
+        "collection_state_changed",
+        collection=f"{entry.database}.{entry.name}",
+        collection_id=entry.collection_id,
+        reason=reason,
+        **{"from": old, "to": new},
+    )

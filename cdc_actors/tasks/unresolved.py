@@ -1,0 +1,94 @@
+"""Which refused operations still matter: what they were to change is not as it should be.
+
+One matters for as long as its collection lives, until an operation on the same thing
+succeeds: the same one, a newer one, or the one that undoes it. The thing is an index of one
+field, what is loaded, the properties, an alias, a database, a rule of users and roles.
+
+Some never matter: a flush changes nothing that can be read, the password of a user cannot
+be had, and a database that is to be dropped is no part of the source any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.tasks import model
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from cdc_actors.tasks.model import Operation
+
+_NEVER = {"Flush", model.UPDATE_CREDENTIAL, model.DROP_DATABASE}
+_WHOLE = {model.LOAD_COLLECTION, model.RELEASE_COLLECTION}
+_ASPECTS = {
+    model.CREATE_INDEX: "index",
+    model.DROP_INDEX: "index",
+    model.CREATE_DATABASE: "database",
+    model.DROP_DATABASE: "database",
+    **dict.fromkeys(_WHOLE, "load"),
+    model.LOAD_PARTITIONS: "load",
+    model.RELEASE_PARTITIONS: "load",
+}
+
+Unresolved = dict["Hashable", tuple["Operation", ...]]
+"""Refused operations that matter, by what they are about."""
+
+
+def unresolved_after(
+    unresolved: Unresolved, operation: Operation, *, lives: bool
+) -> Unresolved:
+    """Return what matters after an operation was done, or refused.
+
+    ``lives`` tells that its collection, if it is of one, is still there.
+    """
+    if not lives:
+        return _without_collection(unresolved, operation.collection_id)
+    thing = _thing_of(operation)
+    before = unresolved.get(thing, ())
+    left = tuple(each for each in before if not _settles(operation, each))
+    if operation.refused and operation.kind not in _NEVER:
+        left += (operation,)
+    if left == before:
+        return unresolved
+    others = {key: each for key, each in unresolved.items() if key != thing}
+    return others | {thing: left} if left else others
+
+
+def _without_collection(
+    unresolved: Unresolved, collection_id: int | None
+) -> Unresolved:
+    if not unresolved:
+        return unresolved
+    kept = {
+        thing: tuple(each for each in some if each.collection_id != collection_id)
+        for thing, some in unresolved.items()
+    }
+    return {thing: some for thing, some in kept.items() if some}
+
+
+def _thing_of(operation: Operation) -> Hashable:
+    detail = operation.detail
+    if "alias" in detail:
+        return "alias", operation.database, detail["alias"]
+    if "access" in detail:
+        return "access", *detail["access"]
+    aspect = _ASPECTS.get(operation.kind, operation.kind)
+    if aspect == "database":
+        return aspect, operation.database
+    return aspect, operation.collection_id
+
+
+def _settles(newer: Operation, older: Operation) -> bool:
+    """Tell whether two operations on one thing are about the same part of it."""
+    if newer.kind in _WHOLE:
+        return True
+    return older.kind not in _WHOLE and _parts(older) <= _parts(newer)
+
+
+def _parts(operation: Operation) -> set[str]:
+    """Return the partitions or the field that an operation is about; older logs lack it."""
+    asked: Mapping[str, object] = operation.detail.get("request", operation.detail)
+    names = asked.get("partition_names", ())
+    field = asked.get("field_name", "")
+    return {*names, field} - {""}  # type: ignore[misc]

@@ -1,0 +1,225 @@
+"""What a task's health and lag say at a moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cdc_actors.changes import to_hybrid_ts
+from cdc_actors.errors import FailureClass
+from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
+from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_needed
+from cdc_actors.service.projection import past_view_of
+from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
+from cdc_actors.tasks import Operation, Task
+from tests.support.tasks import SUPERVISOR, entry, new_task
+
+if TYPE_CHECKING:
+    from cdc_actors.service.views import TaskView
+
+NOW = 1_700_000_000.0
+DONE = {"who": SUPERVISOR, "why": "test"}
+
+
+def running(*numbers: int) -> Task:
+    """Return a running task that has collections of these ids."""
+    task = new_task()
+    for number in numbers:
+        task.apply_operation(Operation.create_collection(entry(number)), **DONE)
+    return task
+
+
+def set_aside(task: Task, number: int, reason: str = "the schema differs") -> None:
+    """Set one of its collections aside."""
+    task.set_aside(entry(number), reason, FailureClass.OPERATOR, **DONE)
+
+
+def fail(task: Task) -> None:
+    """Have the whole task fail, to be tried again."""
+    next_try = datetime.fromtimestamp(NOW, UTC)
+    task.fail("no answer", FailureClass.TRANSIENT, next_try=next_try, **DONE)
+
+
+def seen(
+    task: Task | None = None,
+    confirmed: float | None = NOW - 1,
+    *,
+    reported: bool = True,
+    last_report: float = 0.1,
+    last_progress: float = 0.2,
+    behind: bool = False,
+    retried: dict[int, str] | None = None,
+) -> TaskView:
+    """Return a view as of NOW; times are seconds before it."""
+    hybrid = to_hybrid_ts(confirmed) if confirmed else None
+    progress = RunProgressed(1, {}, hybrid, 0, behind, {}, retried or {})
+    snapshot = TaskSnapshot(
+        task=task or running(445),
+        progress=progress if reported else None,
+        confirmed=hybrid,
+    )
+    monitor = ProgressMonitor(NOW - last_report, NOW - last_progress)
+    observation = Observation(snapshot, monitor)
+    view = view_at(observation, NOW)
+    assert health_at(observation, NOW) == view.health
+    return view
+
+
+@pytest.mark.parametrize("how", [{}, {"reported": False}, {"behind": True}])
+def test_a_task_that_stands_still_with_work_is_stalled(how: dict[str, bool]) -> None:
+    """Its health says since when, and what does not answer; the lag grows on."""
+    shown = seen(None, NOW - 30, last_progress=STALL_SECONDS + 1, **how)
+    assert shown.health.status == "stalled"
+    assert shown.health.since.timestamp() == NOW - STALL_SECONDS - 1
+    assert "the target" in (shown.health.error or "")
+    assert shown.lag_seconds == 30
+    silent = seen(None, NOW - 30, last_report=25, last_progress=25, **how)
+    assert "no report from the reader" in (silent.health.error or "")
+
+
+def test_a_task_without_collections_is_not_stalled() -> None:
+    """There is nothing to confirm: it is well, and its lag unknown."""
+    shown = seen(running(), None, last_progress=3600)
+    assert (shown.health.status, shown.lag_seconds) == ("ok", None)
+
+
+def test_a_known_failure_is_not_hidden() -> None:
+    """Why it is tried again matters more than that it makes no progress."""
+    task = running(445)
+    fail(task)
+    shown = seen(task, NOW - 99, last_report=99, last_progress=99)
+    assert shown.health.status == "retrying"
+
+
+def test_a_task_that_moves_but_lags_is_catching_up() -> None:
+    """What was confirmed is old, but it grows."""
+    assert seen(None, NOW - 11).health.status == "catching_up"
+    assert seen(None, NOW - 1).health.status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ({}, "degraded"),
+        ({"reported": False}, "degraded"),
+        ({"confirmed": NOW - 500, "behind": True}, "degraded"),
+        ({"last_progress": STALL_SECONDS + 1}, "stalled"),
+    ],
+)
+def test_a_task_with_a_collection_set_aside_is_never_ok(how, status) -> None:
+    """It is degraded, or worse, and keeps its lag."""
+    task = running(445, 446)
+    set_aside(task, 446)
+    shown = seen(task, **how)
+    assert shown.health.status == status
+    assert shown.lag_seconds == NOW - how.get("confirmed", NOW - 1)
+    assert shown.health.problems.set_aside == 1
+
+
+def test_a_degraded_task_says_since_when_and_why() -> None:
+    """The first reason and how many more there are stand where every error does."""
+    task = running(445, 446, 447)
+    set_aside(task, 446)
+    when = task.modified_on
+    set_aside(task, 447, "its name is taken")
+    health = seen(task).health
+    assert health.since == when
+    assert health.error == "default.c446 is set aside: the schema differs; and 1 more"
+
+
+def test_worse_than_degraded_hides_no_counts() -> None:
+    """A paused, a failed or a retrying task still tells which parts are not well."""
+    task = running(445, 446)
+    set_aside(task, 446)
+    fail(task)
+    assert seen(task).health.status == "retrying"
+    assert seen(task).health.problems.set_aside == 1
+    task.pause("by hand", [], **DONE)
+    assert seen(task).health.problems.set_aside == 1
+    assert seen(task).health.status == "paused"
+
+
+def test_problems_are_counted_by_kind() -> None:
+    """Set aside, tried again beside the others, rows missing, an operation refused."""
+    task = running(1, 2, 3, 4)
+    set_aside(task, 1)
+    imported = Operation(
+        kind="Import",
+        timestamp=5,
+        database="default",
+        name="c3",
+        collection_id=3,
+        detail={"import": 7, "rows": 3},
+    )
+    index = Operation(
+        kind="CreateIndex",
+        timestamp=to_hybrid_ts(NOW),
+        database="default",
+        name="c4",
+        collection_id=4,
+        detail={"field_name": "f", "refused": "no such metric"},
+    )
+    for each in (imported, index):
+        task.apply_operation(each, **DONE)
+    shown = seen(task, retried={2: "code 500: try 3"})
+    problems = shown.health.problems
+    assert (problems.set_aside, problems.retrying) == (1, 1)
+    assert (problems.resync_needed, problems.operations_refused) == (1, 1)
+    assert problems.reasons == (
+        "default.c1 is set aside: the schema differs",
+        "default.c2 is tried again: code 500: try 3",
+        f"default.c3 lacks rows: {resync_needed(task.collections[3])}",
+        "CreateIndex of default.c4 was refused: no such metric",
+    )
+    states = {each.name: (each.state, each.reason) for each in shown.collections}
+    assert states["c2"] == ("retrying", "code 500: try 3")
+    assert states["c1"][0] == "set_aside"
+
+
+def test_many_and_long_reasons_are_bounded() -> None:
+    """All are counted; a few are told, each not longer than a line or two."""
+    task = running()
+    for number in range(SHOWN_REASONS + 3):
+        set_aside(task, number, "x" * 5000)
+    problems = seen(task).health.problems
+    assert problems.set_aside == SHOWN_REASONS + 3
+    assert len(problems.reasons) == SHOWN_REASONS
+    assert max(map(len, problems.reasons)) == REASON_LENGTH + 3
+
+
+def test_a_dropped_collection_is_no_problem_any_more() -> None:
+    """What the source does not have cannot be missing at the target."""
+    task = running(445, 446)
+    set_aside(task, 446)
+    task.apply_operation(Operation.drop_collection(entry(446), 9), **DONE)
+    assert seen(task).health.status == "ok"
+
+
+def test_the_past_was_degraded_if_anything_was_set_aside() -> None:
+    """How well a task ran the log does not say, but not better than that."""
+    task = running(445)
+    assert past_view_of(task).health.status == "unknown"
+    set_aside(task, 445)
+    past = past_view_of(task).health
+    assert (past.status, past.error) == (
+        "degraded",
+        "default.c445 is set aside: the schema differs",
+    )
+
+
+def test_every_status_has_a_place_in_the_order() -> None:
+    """The worst part can always be told."""
+    assert len(set(SEVERITY)) == len(SEVERITY) == 9
+
+
+def test_progress_is_what_changes() -> None:
+    """A report that says nothing new is a report, but no progress."""
+    monitor = ProgressMonitor(0, 0)
+    monitor.update("a", 1)
+    monitor.update("a", 2)
+    assert (monitor.last_report, monitor.last_progress) == (2, 1)
+    monitor.update("b", 3)
+    assert (monitor.last_report, monitor.last_progress) == (3, 3)

@@ -1,0 +1,108 @@
+"""Which refused operations still matter."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc_actors.tasks import Operation, Task
+from tests.support.tasks import SUPERVISOR, entry, new_task
+
+
+def done(kind: str, number: int | None = 445, **detail: object) -> Operation:
+    """Return an operation on a collection, or on none."""
+    return Operation(
+        kind=kind,
+        timestamp=5,
+        database="default",
+        name=f"c{number}" if number else "",
+        collection_id=number,
+        detail=detail,
+    )
+
+
+def refused(kind: str, number: int | None = 445, **detail: object) -> Operation:
+    """Return one that was not done."""
+    return done(kind, number, **detail, refused="no")
+
+
+def left(*operations: Operation) -> list[str]:
+    """Return the kinds of what matters after these, in a task with two collections."""
+    task: Task = new_task()
+    created = [Operation.create_collection(entry(each)) for each in (445, 446)]
+    for each in (*created, *operations):
+        task.apply_operation(each, who=SUPERVISOR, why="test")
+    return [each.kind for some in task.unresolved.values() for each in some]
+
+
+INDEX = refused("CreateIndex", field_name="f")
+LOAD = refused("LoadCollection")
+
+
+@pytest.mark.parametrize(
+    ("operations", "matters"),
+    [
+        ([INDEX], ["CreateIndex"]),
+        ([INDEX, INDEX], ["CreateIndex"]),
+        ([INDEX, done("CreateIndex", field_name="f")], []),
+        ([INDEX, done("DropIndex", field_name="f")], []),
+        ([INDEX, done("CreateIndex", field_name="g")], ["CreateIndex"]),
+        ([INDEX, done("CreateIndex", 446, field_name="f")], ["CreateIndex"]),
+        (
+            [
+                refused("CreateIndex", request={"field_name": "f"}, index=1),
+                done("DropIndex", request={"field_name": "f"}, index=1),
+            ],
+            [],
+        ),
+        ([refused("CreateIndex"), done("CreateIndex", field_name="f")], []),
+        ([INDEX, refused("DropIndex", field_name="f")], ["DropIndex"]),
+        ([INDEX, refused("CreateIndex", field_name="g")], ["CreateIndex"] * 2),
+        ([INDEX, Operation.drop_collection(entry(445), 9)], []),
+        ([INDEX, Operation.drop_collection(entry(446), 9)], ["CreateIndex"]),
+        ([Operation.drop_collection(entry(445), 9), INDEX], []),
+        ([LOAD, done("LoadPartitions", partition_names=["a"])], ["LoadCollection"]),
+        ([LOAD, done("ReleaseCollection")], []),
+        (
+            [
+                refused("LoadPartitions", partition_names=["a", "b"]),
+                done("LoadPartitions", partition_names=["a"]),
+            ],
+            ["LoadPartitions"],
+        ),
+        (
+            [
+                refused("LoadPartitions", partition_names=["a"]),
+                done("ReleasePartitions", partition_names=["b", "a"]),
+            ],
+            [],
+        ),
+        (
+            [refused("LoadPartitions", partition_names=["a"]), done("LoadCollection")],
+            [],
+        ),
+        (
+            [refused("CreateAlias", alias="al"), done("CreateAlias", alias="bl")],
+            ["CreateAlias"],
+        ),
+        ([refused("AlterAlias", alias="al"), done("AlterAlias", 446, alias="al")], []),
+        ([refused("AlterCollection", properties={"a": "1"})], ["AlterCollection"]),
+        ([refused("CreateDatabase", None)], ["CreateDatabase"]),
+        ([refused("CreateDatabase", None), done("DropDatabase", None)], []),
+        ([refused("DropDatabase", None)], []),
+        ([refused("Flush")], []),
+        ([refused("UpdateCredential", None, user="u", fingerprint="f")], []),
+        ([refused("AlterDatabase", None)], ["AlterDatabase"]),
+    ],
+)
+def test_what_matters(operations: list[Operation], matters: list[str]) -> None:
+    """Until the same thing succeeds, is undone, or has gone with its collection."""
+    assert left(*operations) == matters
+
+
+def test_rules_of_users_matter_one_by_one() -> None:
+    """A grant that was refused matters until that very rule is done or undone."""
+    role = refused("CreateRole", None, access=["role", "r"], removed=False)
+    other = done("CreateRole", None, access=["role", "s"], removed=False)
+    undone = done("DropRole", None, access=["role", "r"], removed=True)
+    assert left(role, other) == ["CreateRole"]
+    assert left(role, undone) == []
