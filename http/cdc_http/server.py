@@ -7,6 +7,7 @@ closes things: the listener first, then each connection once it has its answer.
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _TURN_SECONDS = 0.25
 _MAX_HEADER_BYTES = 16_384
 _BACKLOG = 128
+_ROOM = 8
+"""The part of all connections, one in so many, that is closed when there is no room."""
 
 STOPPING = "cdc_http.stopping"
 """Where a request's environment holds the event that is set when the server stops."""
@@ -34,11 +37,12 @@ STOPPING = "cdc_http.stopping"
 class Server:
     """Serves a WSGI app on one address; an empty host is every one of this machine.
 
-    ``threads`` requests run at once and ``connections`` are open at once; more wait.
-    A connection that is idle, or whose request is incomplete, for ``client_seconds`` is
-    closed. A body up to four times ``max_body_bytes`` is still read, so that a client
-    which sends a little too much gets the app's answer and not a broken connection.
-    With ``tls`` every connection is encrypted.
+    ``threads`` requests run at once and ``connections`` are open at once. For another one
+    those that have been silent longest make room; while none is, it waits. A connection
+    that is idle, or whose request is incomplete, for ``client_seconds`` is closed. A body
+    up to four times ``max_body_bytes`` is still read, so that a client which sends a little
+    too much gets the app's answer and not a broken connection. With ``tls`` every
+    connection is encrypted.
     """
 
     def __init__(  # noqa: PLR0913 - all but three have defaults
@@ -55,6 +59,7 @@ class Server:
     ) -> None:
         self._app = app
         self._tls = tls
+        self._connections = connections
         self._listen_on = (host, port)
         self._bounds: dict[str, Any] = {
             "threads": threads,
@@ -132,14 +137,39 @@ class Server:
         wasyncore.loop(_TURN_SECONDS, use_poll=True, map=self._server._map, count=1)  # noqa: SLF001
         for channel in list(self._server.active_channels.values()):
             channel.let_go()
+        full = len(self._server.active_channels) >= self._connections
+        if full and self._is_awaited():
+            self._make_room()
+
+    def _is_awaited(self) -> bool:
+        """Tell whether a client waits for a connection."""
+        poll = select.poll()
+        poll.register(self._server.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _make_room(self) -> None:
+        """Close connections that have been silent longest.
+
+        Whoever opens many and says nothing must not keep a probe from being answered. One
+        that has just come is the last to go: it has the time to send its request.
+        """
+        silent = sorted(self._idle(), key=lambda channel: channel.last_activity)
+        for channel in silent[: max(1, self._connections // _ROOM)]:
+            channel.handle_close()
 
     def _close_idle(self) -> bool:
         """Close the connections that wait for nothing; say whether others are left."""
-        channels = self._server.active_channels
-        for channel in list(channels.values()):
-            if not channel.requests and not channel.total_outbufs_len:
-                channel.handle_close()
-        return bool(channels)
+        for channel in self._idle():
+            channel.handle_close()
+        return bool(self._server.active_channels)
+
+    def _idle(self) -> list[Any]:
+        """Return the connections that wait for nothing but their clients."""
+        return [
+            channel
+            for channel in self._server.active_channels.values()
+            if not channel.requests and not channel.total_outbufs_len
+        ]
 
     def _close_all(self) -> None:
         left = max(0.0, self._deadline - time.monotonic())

@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 
 import pytest
@@ -135,6 +135,29 @@ def test_a_port_that_is_taken_is_an_error_at_start():
         second.stop()
 
 
+def test_silent_connections_do_not_keep_others_out():
+    """The oldest make room; a request under way, and one that comes, are answered."""
+    many = 300
+    with serving(client_seconds=3600) as (server, service), ExitStack() as stack:
+        service.gate.clear()
+        busy = stack.enter_context(connected(server))
+        busy.request("POST", "/cdc", body=LIST)
+        assert service.entered.wait(60)
+        silent = [
+            stack.enter_context(socket.create_connection(server.address, timeout=60))
+            for _ in range(many)
+        ]
+        asked = b"GET /openapi.json HTTP/1.1\r\nConnection: close\r\n\r\n"
+        assert raw(server, asked).startswith(b"HTTP/1.1 200")
+        service.gate.set()
+        alive = b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n"
+        assert raw(server, alive).startswith(b"HTTP/1.1 200")
+        assert answer_on(busy.getresponse()) == (200, EMPTY)
+        silent[-1].sendall(alive)
+        assert read_all(silent[-1]).startswith(b"HTTP/1.1 200")
+        assert is_closed(silent[0])
+
+
 def test_it_does_not_say_what_it_is():
     """No answer names the software, errors included."""
     with serving() as (server, _):
@@ -216,20 +239,36 @@ def test_no_more_requests_at_once_than_threads():
     assert peak == 2
 
 
-def test_a_connection_above_the_limit_waits_for_another_to_end():
-    """Too many connections are not refused: the next is served once one closes."""
+def test_a_connection_above_the_limit_waits_for_one_that_is_not_busy():
+    """Too many connections are not refused: the next is served once one is silent."""
+    with (
+        serving(connections=2) as (server, service),
+        connected(server) as first,
+        connected(server) as second,
+    ):
+        service.gate.clear()
+        for each in (first, second):
+            service.entered.clear()
+            each.request("POST", "/cdc", body=LIST)
+            assert service.entered.wait(60)
+        with connected(server) as third:
+            third.request("POST", "/cdc", body=LIST)
+            assert not select.select([third.sock], [], [], 0)[0]
+            service.gate.set()
+            for each in (first, second, third):
+                assert answer_on(each.getresponse()) == (200, EMPTY)
+
+
+def test_a_connection_above_the_limit_takes_the_place_of_a_silent_one():
+    """It is the one that has been silent longest."""
     with (
         serving(connections=2) as (server, _),
         connected(server) as first,
         connected(server) as second,
     ):
         assert exchange(first) == exchange(second) == (200, EMPTY)
-        with connected(server) as third:
-            third.request("POST", "/cdc", body=LIST)
-            assert exchange(second) == (200, EMPTY)
-            assert not select.select([third.sock], [], [], 0)[0]
-            first.close()
-            assert answer_on(third.getresponse()) == (200, EMPTY)
+        assert ask(server) == exchange(second) == (200, EMPTY)
+        assert is_closed(first.sock)
 
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 3 * LIMIT])
