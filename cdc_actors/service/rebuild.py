@@ -23,13 +23,16 @@ from cdc_actors.errors import (
 from cdc_actors.service import backoff
 from cdc_actors.service.messages import RebuildEnded, TaskLoaded
 from cdc_actors.service.snapshot import TaskSnapshot
-from cdc_actors.tasks import SUPERVISOR
+from cdc_actors.tasks import SUPERVISOR, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import Task
+
+NOT_STARTED = "the task is disabled auto start"
+"""Why such a task is paused, in milvus-cdc's words."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -89,12 +92,20 @@ def _snapshot(task_id: str, stores: Stores) -> TaskSnapshot | None:
 
 
 def _loaded(task_id: str, stores: Stores) -> Task:
-    """Return a task of the log, its secret encrypted with the newest key."""
+    """Return a task of the log, its secret encrypted with the newest key.
+
+    One that is not to start by itself is paused.
+    """
     task, secrets = stores.log.load(task_id), stores.secrets
     # Where no key fits, the task says so as soon as it needs the secret.
     with suppress(OperatorError):
         if secrets.is_outdated(task.secret):
             secret = secrets.encrypt(secrets.decrypt(task.secret))
             task.rekey(secret, who=SUPERVISOR, why="there is a newer key")
-            stores.log.save(task)
+    if task.spec.disable_auto_start and task.state is TaskState.RUNNING:
+        checkpoints = stores.checkpoints.load(task_id).values()
+        why = "the service has started"
+        task.pause(NOT_STARTED, checkpoints, who=SUPERVISOR, why=why)
+    if task.pending_events:
+        stores.log.save(task)
     return task

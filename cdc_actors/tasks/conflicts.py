@@ -75,6 +75,7 @@ def refuse_other_body(
         ),
         "name_mapping": stored.name_mapping != spec.name_mapping,
         "extra_info": stored.enable_user_role != spec.enable_user_role,
+        "disable_auto_start": stored.disable_auto_start != spec.disable_auto_start,
     }
     with suppress(OperatorError):
         differ["milvus_connect_param.token"] = decrypt(task.secret) != spec.token

@@ -47,6 +47,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``token`` is the target's credential: it is there on the way
     in only, the event log holds it encrypted and beside the specification.
     ``task_name`` is the client's own id for the task, empty where that is a UUID.
+    ``disable_auto_start`` asks for the task to be paused whenever the service starts.
     """
 
     target: ConnectParam
@@ -57,6 +58,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     excludes: tuple[FullName, ...] = ()
     enable_user_role: bool = False
     task_name: str = ""
+    disable_auto_start: bool = False
 
     @property
     def selectors(self) -> tuple[FullName, ...]:
@@ -132,6 +134,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["enable_user_role"] = True
         if self.task_name:
             stored["task_name"] = self.task_name
+        if self.disable_auto_start:
+            stored["disable_auto_start"] = True
         return stored
 
     @classmethod
@@ -148,6 +152,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             excludes=tuple(tuple(each) for each in stored.get("excludes", ())),
             enable_user_role=stored.get("enable_user_role", False),
             task_name=stored.get("task_name", ""),
+            disable_auto_start=stored.get("disable_auto_start", False),
         )
 
     def __repr__(self) -> str:
@@ -157,7 +162,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"collection_infos={self.collection_infos!r}, "
             f"db_collections={self.db_collections!r}, "
             f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
-            f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r})"
+            f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r}, "
+            f"disable_auto_start={self.disable_auto_start!r})"
         )
 
 

@@ -39,6 +39,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
         target=target,
         token=token,
         enable_user_role=request.extra_info.enable_user_role,
+        disable_auto_start=request.disable_auto_start,
         collection_infos=_names(request.collection_infos),
         db_collections={
             database: _names(infos)
@@ -59,11 +60,16 @@ def _task_name(task_id: str, limit: int) -> str:
 
 
 def warnings(request: CreateRequest) -> Iterator[str]:
-    """Yield what is said of fields that are taken and have no effect."""
+    """Yield what is said of fields that have no effect, or another than their name says."""
     if request.milvus_connect_param.ignore_partition:
         yield (
             "milvus_connect_param.ignore_partition has no effect: partitions are "
             "replicated"
+        )
+    if request.disable_auto_start:
+        yield (
+            "disable_auto_start is as in milvus-cdc: the task runs now, and is paused "
+            "whenever the service starts"
         )
 
 
@@ -138,7 +144,6 @@ def _unsupported(request: CreateRequest) -> Iterator[str]:
     wishes = {
         "positions": request.positions,
         "rpc_channel_info.position": request.rpc_channel_info.position,
-        "disable_auto_start": request.disable_auto_start,
         "collection_infos.positions": any(info.positions for info in infos),
         "db_collections.positions": any(info.positions for info in db_infos),
     }

@@ -115,7 +115,8 @@ class Task(ResponseObject, frozen=True):
 class CreateResponse(ResponseObject, frozen=True):
     """The task that was created, or that existed already.
 
-    ``warnings`` are sentences on members of the request that have no effect.
+    ``warnings`` are sentences on members of the request that have no effect, or another
+    than their name says.
     """
 
     task_id: str

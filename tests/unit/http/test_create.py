@@ -389,11 +389,19 @@ def test_users_and_roles_are_asked_for():
     assert api.service.asked[0][2].enable_user_role
 
 
+def test_a_start_that_is_not_to_be_by_itself_is_asked_for():
+    """``disable_auto_start`` is part of the task; what it means is said."""
+    api = Api()
+    answer = api.create(disable_auto_start=True)
+    assert api.service.asked[0][2].disable_auto_start
+    (warning,) = answer.json["data"]["warnings"]
+    assert "paused whenever the service starts" in warning
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"positions": {"ch": "AA=="}}, "positions"),
-        ({"disable_auto_start": True}, "disable_auto_start"),
         (
             {"rpc_channel_info": {"name": "n", "position": "AA=="}},
             "rpc_channel_info.position",

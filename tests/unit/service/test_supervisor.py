@@ -24,6 +24,7 @@ from cdc_actors.service.messages import (
     PauseTask,
     Rebuild,
     RebuildEnded,
+    ResumeTask,
     TaskLoaded,
 )
 from cdc_actors.service.service import Service
@@ -35,8 +36,9 @@ from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
+from cdc_actors.tasks import TaskPaused
 from tests.support.cdc import wait_until
-from tests.support.tasks import CLIENT, SPEC, new_task
+from tests.support.tasks import CLIENT, SPEC, checkpoint, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,9 +84,9 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     log.close()
 
 
-def saved(stores: Stores) -> Task:
+def saved(stores: Stores, spec: TaskSpec = SPEC) -> Task:
     """Return a task that is in the log and runs."""
-    task = new_task(secret=stores.secrets.encrypt(SPEC.token))
+    task = new_task(spec=spec, secret=stores.secrets.encrypt(SPEC.token))
     stores.log.save(task)
     return task
 
@@ -119,6 +121,29 @@ def create(
     return ref.ask(CreateTask(task_id, spec, CLIENT), timeout=ANSWER).get(
         timeout=ANSWER
     )
+
+
+def test_a_task_that_is_not_to_start_by_itself_is_paused(stores: Stores) -> None:
+    """Whenever the service starts; resumed, it runs until the next start."""
+    spec = msgspec.structs.replace(SPEC, disable_auto_start=True)
+    task = saved(stores, spec)
+    stores.checkpoints.save(task.task_id, [checkpoint()])
+    for _ in range(2):
+        ref = rebuilt(stores)
+        view = views(ref)[task.task_id]
+        assert (view.state, view.reason) == (
+            "Paused",
+            "the task is disabled auto start",
+        )
+        ref.ask(ResumeTask(task.task_id, CLIENT), timeout=ANSWER).get(timeout=ANSWER)
+        assert views(ref)[task.task_id].state == "Running"
+        pykka.ActorRegistry.stop_all()
+    events = list(stores.log._events.get(task.id))
+    paused = [each for each in events if isinstance(each, TaskPaused)]
+    assert len(paused) == 2
+    assert paused[0].checkpoints == {
+        "by-dev-rootcoord-dml_0": {"position": "7", "tick": 7}
+    }
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ def test_json_round_trip_without_token(
         excludes=excludes,
         enable_user_role=users,
         task_name=name,
+        disable_auto_start=users,
     )
     stored = held.to_json()
     assert "token" not in stored
