@@ -129,7 +129,9 @@ class RunProgressed:
     """To a task: how far the run has come. ``confirmed`` is a hybrid timestamp, or None.
 
     ``waits`` says by collection id why what the source did to some is not done yet,
-    ``retried`` which are tried again beside the others.
+    ``retried`` which are tried again beside the others. ``tick_lead`` is by how many
+    seconds at most a tick was ahead of ``time.monotonic`` when it was read, of those read
+    since the last report; None if none was.
     """
 
     run_number: int
@@ -139,6 +141,7 @@ class RunProgressed:
     behind: bool
     waits: Mapping[int, str]
     retried: Mapping[int, Retried] = field(default_factory=dict)
+    tick_lead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

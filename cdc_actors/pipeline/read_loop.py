@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import Checkpoint
+from cdc_actors.changes import Checkpoint, Tick, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable
 from cdc_actors.pipeline.expiry import Expiry
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from cdc_actors.changes import Change, Position, Record, Tick
+    from cdc_actors.changes import Change, Position, Record
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.sources import Sources
@@ -70,6 +70,7 @@ class ReadLoop:
         )
         self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
         self._reported = 0.0
+        self._tick_lead: float | None = None
 
     def begin(self) -> None:
         """Subscribe every channel, and write down where each begins.
@@ -127,6 +128,8 @@ class ReadLoop:
         if record.channel == self._spec.source.replicate_chan:
             self._take_request(position, change)
             return
+        if isinstance(change, Tick):
+            self._note_tick(change)
         window = self._channels.take(position, change)
         if window is None:
             return
@@ -139,6 +142,11 @@ class ReadLoop:
             living = replace(window, changes=self._expiry.living(window.changes))
             self.router.route(channel, living, checkpoint, may_exist=may_exist)
         self._context.release([checkpoint])
+
+    def _note_tick(self, tick: Tick) -> None:
+        lead = physical_seconds(tick.timestamp) - time.monotonic()
+        if self._tick_lead is None or lead > self._tick_lead:
+            self._tick_lead = lead
 
     def _take_request(self, position: Position, change: Change | Tick) -> None:
         behind = self._channels.advance_to(position)
@@ -160,5 +168,7 @@ class ReadLoop:
                 self._channels.behind,
                 self._metadata.waits(),
                 self._context.retried.shown(),
+                tick_lead=self._tick_lead,
             )
         )
+        self._tick_lead = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import PositionLostError, TransientError
 from cdc_actors.service.source_checks import (
+    clock_warning,
     reach_api,
     reach_queue,
     reach_version,
@@ -68,8 +69,10 @@ def _store(config: Config) -> str:
 def _catalog(source: SourceConfig) -> str:
     with closing(Catalog(source.etcd)) as catalog:
         found = catalog.snapshot()
+        warning = clock_warning(catalog)
     count = sum(meta.available for meta in found.collections.values())
-    return f"{count} collections in {len(found.databases)} databases"
+    said = f"{count} collections in {len(found.databases)} databases"
+    return f"{said}; {warning}" if warning else said
 
 
 def _queue(source: SourceConfig) -> str:

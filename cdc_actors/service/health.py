@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cdc_actors.service.snapshot import Observation, ProgressMonitor
+    from cdc_actors.service.source_clock import Moment
     from cdc_actors.service.views import Health, HealthStatus, TaskView
 
 STALL_SECONDS = 20.0
@@ -39,8 +40,8 @@ SEVERITY: tuple[HealthStatus, ...] = (
 not move or lacks something; everything moves, and is not there yet."""
 
 
-def view_at(observation: Observation, now: float) -> TaskView:
-    """Return a task as it is at ``now``, in seconds since 1970."""
+def view_at(observation: Observation, now: Moment) -> TaskView:
+    """Return a task as it is at a moment."""
     view = view_of(observation.snapshot)
     return replace(
         view,
@@ -49,20 +50,22 @@ def view_at(observation: Observation, now: float) -> TaskView:
     )
 
 
-def health_at(observation: Observation, now: float) -> Health:
+def health_at(observation: Observation, now: Moment) -> Health:
     """Return the health alone, which costs less than the view."""
     return _at(health_of(observation.snapshot), observation, now)
 
 
-def _lag(observation: Observation, now: float) -> float | None:
+def _lag(observation: Observation, now: Moment) -> float | None:
     confirmed = observation.snapshot.confirmed_at
     if confirmed is None or observation.snapshot.state is not TaskState.RUNNING:
         return None
-    return max(0.0, round(now - confirmed, 3))
+    return max(0.0, round(now.source - confirmed, 3))
 
 
-def _at(health: Health, observation: Observation, now: float) -> Health:
+def _at(health: Health, observation: Observation, now: Moment) -> Health:
     """Return what the health comes to at a moment."""
+    if now.warning:
+        health = replace(health, warnings=(*health.warnings, now.warning))
     if observation.snapshot.state is not TaskState.RUNNING:
         return health
     status = min(_statuses(health, observation, now), key=SEVERITY.index)
@@ -77,7 +80,7 @@ def _at(health: Health, observation: Observation, now: float) -> Health:
 
 
 def _statuses(
-    health: Health, observation: Observation, now: float
+    health: Health, observation: Observation, now: Moment
 ) -> Iterator[HealthStatus]:
     """Yield how well each part of a task is.
 
@@ -87,7 +90,7 @@ def _statuses(
     yield health.status
     lag = _lag(observation, now)
     idle = health.status == "ok" and lag is None
-    if now - observation.monitor.last_progress > STALL_SECONDS and not idle:
+    if now.monotonic - observation.monitor.last_progress > STALL_SECONDS and not idle:
         yield "stalled"
     if health.problems.count:
         yield "degraded"
@@ -95,9 +98,10 @@ def _statuses(
         yield "catching_up"
 
 
-def _stall(monitor: ProgressMonitor, now: float) -> tuple[datetime, str]:
-    since = datetime.fromtimestamp(monitor.last_progress, UTC)
-    silent, still = now - monitor.last_report, now - monitor.last_progress
+def _stall(monitor: ProgressMonitor, now: Moment) -> tuple[datetime, str]:
+    silent = now.monotonic - monitor.last_report
+    still = now.monotonic - monitor.last_progress
+    since = datetime.fromtimestamp(now.wall - still, UTC)
     if silent > STALL_SECONDS / 2:
         return since, (
             f"no report from the reader for {silent:.0f} seconds: the source or "

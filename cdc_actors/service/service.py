@@ -31,6 +31,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import past_view_of
+from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import PositionView, Readiness
@@ -69,6 +70,7 @@ class Service:
     ) -> None:
         """``set_log_level`` says from which level on the process logs."""
         self._config = config
+        self._clock = SourceClock()
         self._source = SourceState({"service": "starting"})
         self._ownership: Ownership | None = None
         self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
@@ -84,9 +86,9 @@ class Service:
             UnavailableError: The log does not answer.
         """
         lease = lease_of(self._config.meta_store_config)
-        self._ownership = Ownership(lease, lambda: Tenure(self._config))
+        self._ownership = Ownership(lease, lambda: Tenure(self._config, self._clock))
         self._ownership.start()
-        SourceProbe.start(self._config.source_config, self._source)
+        SourceProbe.start(self._config.source_config, self._source, self._clock)
 
     def stop(self, timeout: float) -> None:
         """End all work within ``timeout`` seconds and keep the checkpoints."""
@@ -113,14 +115,16 @@ class Service:
 
     def list(self) -> list[TaskView]:
         """Return every task, the oldest first."""
-        now = time.time()
-        return [view_at(each, now) for each in self._ask(ListTasks())]
+        seen = self._ask(ListTasks())
+        moment = self._clock.moment()
+        return [view_at(each, moment) for each in seen]
 
     def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
         """Return one task, as it is or once was; UnknownTaskError if there is none."""
         if as_of is not None:
             return past_view_of(self._tenure.history.task(task_id, as_of))
-        return view_at(self._ask(GetTask(task_id)), time.time())
+        seen = self._ask(GetTask(task_id))
+        return view_at(seen, self._clock.moment())
 
     def history(self, task_id: str, *, after: int, limit: int) -> Page:
         """Return some of the events of a task, also of one that is deleted.
@@ -176,8 +180,9 @@ class Service:
         missing = dict(self._source.missing)
         tasks: Counter[HealthStatus] | None = None
         try:
-            now = time.time()
-            tasks = Counter(health_at(o, now).status for o in self._ask(ListTasks()))
+            seen = self._ask(ListTasks())
+            moment = self._clock.moment()
+            tasks = Counter(health_at(each, moment).status for each in seen)
             self._tenure.stores.log.check()
         except RequestError as error:
             missing["tasks"] = str(error)

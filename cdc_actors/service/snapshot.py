@@ -52,7 +52,7 @@ class TaskSnapshot:
 
 @dataclass(slots=True)
 class ProgressMonitor:
-    """When a task last reported, and last made progress. Seconds since 1970."""
+    """When a task last reported, and last made progress, by ``time.monotonic``."""
 
     last_report: float
     last_progress: float

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import CdcError
 from cdc_actors.masking import mask_urls
+from cdc_actors.service.source_clock import (
+    DIFFERS_SECONDS,
+    RESERVED_SECONDS,
+    Moment,
+    clock_lead,
+)
 from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.model import END_OF_TIME
 from cdc_actors.source.versions import UnsupportedVersionError
 from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import Connection
@@ -16,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cdc_actors.config import SourceConfig
+    from cdc_actors.service.source_clock import SourceClock
+
+LOOK_SECONDS = 0.1
+"""How often to look whether the source's time goes on."""
 
 
 def reach_api(source: SourceConfig) -> str:
@@ -25,15 +38,45 @@ def reach_api(source: SourceConfig) -> str:
         return f"Milvus {connection.version} at {mask_urls(source.uri)}"
 
 
-def reach_etcd(source: SourceConfig) -> str:
-    """Read a little of the source's catalog; return why its version is refused, if so."""
+def reach_etcd(source: SourceConfig, clock: SourceClock) -> str:
+    """Read a little of the source's catalog; return why its version is refused, if so.
+
+    What it says of the source's time ``clock`` is told.
+    """
     with closing(Catalog(source.etcd)) as catalog:
         try:
             catalog.version()
         except UnsupportedVersionError as error:
             return str(error)
         catalog.collection(0)
+        if (reserved := reserved_time(catalog)) is not None:
+            clock.note_reserved(reserved)
     return ""
+
+
+def reserved_time(catalog: Catalog) -> float | None:
+    """Return up to when Milvus may give timestamps, in seconds since 1970, if known."""
+    reserved = catalog.time()
+    return None if reserved == END_OF_TIME else physical_seconds(reserved)
+
+
+def clock_warning(catalog: Catalog) -> str:
+    """Return what to tell of the source's clock and ours; empty if they agree.
+
+    A time that is long ago may be of a Milvus that is down: one that is up goes on.
+    """
+    reserved = reserved_time(catalog)
+    if reserved is None:
+        return ""
+    deadline = time.monotonic() + RESERVED_SECONDS + 1
+    former, ahead = reserved, clock_lead(reserved, time.time())
+    while ahead > 0 and reserved == former and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        reserved = reserved_time(catalog) or former
+        ahead = clock_lead(reserved, time.time())
+    known = reserved != former or ahead < 0
+    differs = known and abs(ahead) > DIFFERS_SECONDS
+    return Moment(0, 0, 0, ahead).warning if differs else ""
 
 
 def reach_version(source: SourceConfig) -> str:

@@ -13,17 +13,15 @@ from cdc_actors.service import backoff
 from cdc_actors.service.source_checks import reach_api, reach_etcd, reach_queue, tried
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.config import SourceConfig
+    from cdc_actors.service.source_clock import SourceClock
 
 PROBE_SECONDS = 5.0
 
 VERSION = "source version"
 ETCD = "source etcd"
-_PARTS = {
-    "source api": reach_api,
-    ETCD: reach_etcd,
-    "source message queue": reach_queue,
-}
 
 _log = structlog.get_logger()
 
@@ -50,10 +48,17 @@ class SourceProbe(pykka.ThreadingActor):
 
     use_daemon_thread = True
 
-    def __init__(self, source: SourceConfig, state: SourceState) -> None:
+    def __init__(
+        self, source: SourceConfig, state: SourceState, clock: SourceClock
+    ) -> None:
         super().__init__()
         self._source = source
         self._state = state
+        self._parts: dict[str, Callable[[SourceConfig], str | None]] = {
+            "source api": reach_api,
+            ETCD: partial(reach_etcd, clock=clock),
+            "source message queue": reach_queue,
+        }
 
     def on_start(self) -> None:
         """Begin to try."""
@@ -62,7 +67,8 @@ class SourceProbe(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> None:
         """Try each part of the source once."""
         tries = {
-            name: tried(partial(part, self._source)) for name, part in _PARTS.items()
+            name: tried(partial(part, self._source))
+            for name, part in self._parts.items()
         }
         found = {name: words for name, (reached, words) in tries.items() if not reached}
         reached, refusal = tries[ETCD]

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.config import Config
     from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import TaskSpec
 
@@ -108,8 +109,9 @@ class Supervisor(pykka.ThreadingActor):
 
     use_daemon_thread = True
 
-    def __init__(self, config: Config, stores: Stores) -> None:
+    def __init__(self, config: Config, stores: Stores, clock: SourceClock) -> None:
         super().__init__()
+        self._clock = clock
         self._config = config
         self._stores = stores
         self._memory = MemoryBudget(config.max_memory_bytes)
@@ -222,7 +224,7 @@ class Supervisor(pykka.ThreadingActor):
             _log.info("tasks_rebuilt", tasks=len(self._tasks))
 
     def _register(self, snapshot: TaskSnapshot, *, exists: bool = True) -> _Known:
-        now = time.time()
+        now = time.monotonic()
         known = _Known(snapshot, ProgressMonitor(now, now), exists=exists)
         self._tasks[snapshot.task.task_id] = known
         return known
@@ -280,7 +282,9 @@ class Supervisor(pykka.ThreadingActor):
         if known is not None and not self._store_lost:
             known.snapshot, known.exists = snapshot, True
             mark = (snapshot.confirmed, snapshot.rows, status_of(snapshot))
-            known.monitor.update(mark, time.time())
+            known.monitor.update(mark, time.monotonic())
+            if snapshot.progress and snapshot.progress.tick_lead is not None:
+                self._clock.note_tick(snapshot.progress.tick_lead)
 
     def _check_later(self) -> None:
         backoff.send_after(self.actor_ref, CheckTasks(), CHECK_SECONDS)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cdc_actors.config import Config
+    from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.store.event_log import TaskLog
     from cdc_actors.store.ownership import Lease
 
@@ -45,7 +46,7 @@ _log = structlog.get_logger()
 class Tenure:
     """The open stores, and the supervisor of their tasks. Any thread may use it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: SourceClock) -> None:
         """Open the stores and begin to rebuild the tasks; does not wait for them.
 
         Raises:
@@ -54,7 +55,7 @@ class Tenure:
         """
         self.stores = Stores.open(config)
         self.history = History(self.stores.log)
-        self.supervisor = Supervisor.start(config, self.stores)
+        self.supervisor = Supervisor.start(config, self.stores, clock)
         self.supervisor.tell(Rebuild())
         if config.meta_store_config.verify_at_start:
             # Beside all else: nobody is to wait for it, and nothing can be undone by it.

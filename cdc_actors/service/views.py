@@ -60,6 +60,7 @@ class Health:
     The status is that of the worst part. ``problems`` are those of parts while the rest
     goes on, whatever the status. ``attempt`` counts failures since the last recovery;
     ``next_try`` is when the task is started again by itself, None where it is not.
+    ``warnings`` are sentences on what does not make the task less well.
     """
 
     status: HealthStatus
@@ -69,6 +70,7 @@ class Health:
     attempt: int = 0
     next_try: datetime | None = None
     problems: Problems = Problems()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +117,10 @@ class DatabaseView:
 class TaskView:
     """A task as the API shows it.
 
-    ``lag_seconds`` is how old the newest change of the source is that is not yet
-    confirmed by the target; None while it is unknown, never 0 for unknown. So is
-    ``rows_applied``. ``as_of`` is the number of the event after which the task looked
-    like this, None for the present. Of the operations that were ``refused``,
-    ``refusals`` are the newest.
+    ``lag_seconds`` is how long ago, by the source's clock, the source was as the target is
+    confirmed to be; None while it is unknown, never 0 for unknown. So is ``rows_applied``.
+    ``as_of`` is the number of the event after which the task looked like this, None for
+    the present. Of the operations that were ``refused``, ``refusals`` are the newest.
     """
 
     task_id: str

@@ -16,6 +16,8 @@ from tests.support.cdc import Cdc, wait_until
 from tests.support.faults import hanging
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.testing import Result
     from pymilvus import MilvusClient
 
@@ -136,3 +138,39 @@ def test_task_of_which_a_part_is_not_well_is_degraded(
     client.load_collection("parts")
     client.drop_collection("binary")
     assert watch_until_ok(cdc, task).exit_code == 0
+
+
+SHIFTED = """
+import runpy, sys, time, types
+import grpc._channel, pymilvus.client.grpc_handler
+wrong = types.ModuleType("time")
+wrong.__dict__.update(time.__dict__)
+wrong.time = lambda: time.time() + {seconds}
+sys.modules["time"] = wrong
+runpy.run_module("cdc_actors", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("seconds", [-600, 3600], ids=["behind", "ahead"])
+def test_lag_is_counted_by_the_clock_of_the_source(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    lite: MilvusClient,
+    tmp_path: Path,
+    seconds: int,
+) -> None:
+    """A service with a wrong clock is well, its lag true; that it is wrong is told."""
+    Books(client).create().insert(range(3))
+    program = ("-c", SHIFTED.format(seconds=seconds))
+    with Cdc(tmp_path, source, program=program) as cdc:
+        task = cdc.create(target_lite.uri)
+        wait_keys(lite, range(3))
+        wait_until(lambda: cdc.get(task)["health"]["warnings"], "it is said", LIMIT)
+        wait_until(lambda: cdc.get(task)["health"]["status"] == "ok", "it is well")
+        shown = cdc.get(task)
+        assert 0 < shown["lag_seconds"] < 10
+        side = "ahead of" if seconds > 0 else "behind"
+        assert f"{side} the source's" in shown["health"]["warnings"][0]
+        said = cdc.log.read_text("utf-8")
+        assert '"clock_difference_changed"' in said

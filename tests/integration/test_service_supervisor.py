@@ -19,6 +19,7 @@ from cdc_actors.service.messages import (
     Rebuild,
     Shutdown,
 )
+from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
@@ -67,7 +68,7 @@ def supervisor(
         )
     )
     stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
-    ref = Supervisor.start(config, stores)
+    ref = Supervisor.start(config, stores, SourceClock())
     ref.ask(Rebuild())
     wait_until(lambda: answers(ref), "the log is read")
     yield ref

@@ -35,6 +35,11 @@ COLLECTION_LOADS = "querycoord-collection-loadinfo/"
 PARTITION_LOADS = "querycoord-partition-loadinfo/"
 SESSIONS = "session/"
 
+TIME = "kv/gid/timestamp"
+"""Key below the root path: up to when Milvus may give timestamps, nanoseconds since 1970.
+Big-endian (Milvus: ``internal/tso``)."""
+END_OF_TIME = (1 << 63) - 1
+
 # What Milvus writes in place of a value when it removes a key that has snapshots.
 TOMBSTONE = b"\xe2\x9b\xbc"
 _FIRST_USER_FIELD = 100

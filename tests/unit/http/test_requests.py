@@ -145,6 +145,7 @@ def test_get_shows_the_task_under_both_names():
                 "since": None,
                 "reasons": [],
             },
+            "warnings": [],
         },
         "lag_seconds": None,
         "rows_applied": 0,

@@ -14,6 +14,7 @@ from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_a
 from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_needed
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
+from cdc_actors.service.source_clock import Moment
 from cdc_actors.tasks import Operation, Task
 from tests.support.tasks import SUPERVISOR, entry, new_task
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.views import TaskView
 
 NOW = 1_700_000_000.0
+MONOTONIC = 5000.0
 DONE = {"who": SUPERVISOR, "why": "test"}
 
 
@@ -53,7 +55,7 @@ def seen(
     behind: bool = False,
     retried: dict[int, str] | None = None,
 ) -> TaskView:
-    """Return a view as of NOW; times are seconds before it."""
+    """Return a view as of NOW by the source's clock; times are seconds before it."""
     hybrid = to_hybrid_ts(confirmed) if confirmed else None
     progress = RunProgressed(1, {}, hybrid, 0, behind, {}, retried or {})
     snapshot = TaskSnapshot(
@@ -61,10 +63,12 @@ def seen(
         progress=progress if reported else None,
         confirmed=hybrid,
     )
-    monitor = ProgressMonitor(NOW - last_report, NOW - last_progress)
+    monitor = ProgressMonitor(MONOTONIC - last_report, MONOTONIC - last_progress)
     observation = Observation(snapshot, monitor)
-    view = view_at(observation, NOW)
-    assert health_at(observation, NOW) == view.health
+    # The machine's clock is an hour behind, and was set while the service runs.
+    moment = Moment(NOW - 3600, MONOTONIC, NOW)
+    view = view_at(observation, moment)
+    assert health_at(observation, moment) == view.health
     return view
 
 
@@ -73,7 +77,7 @@ def test_a_task_that_stands_still_with_work_is_stalled(how: dict[str, bool]) -> 
     """Its health says since when, and what does not answer; the lag grows on."""
     shown = seen(None, NOW - 30, last_progress=STALL_SECONDS + 1, **how)
     assert shown.health.status == "stalled"
-    assert shown.health.since.timestamp() == NOW - STALL_SECONDS - 1
+    assert shown.health.since.timestamp() == NOW - 3600 - STALL_SECONDS - 1
     assert "the target" in (shown.health.error or "")
     assert shown.lag_seconds == 30
     silent = seen(None, NOW - 30, last_report=25, last_progress=25, **how)

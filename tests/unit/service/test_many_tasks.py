@@ -10,6 +10,7 @@ import pytest
 from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError
 from cdc_actors.service.messages import GetTask, ListTasks, PauseTask, Rebuild
+from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
@@ -50,7 +51,7 @@ def test_requests_are_answered_while_tasks_are_read(
     queue = Natsmq(address="nats://127.0.0.1:1")
     config = Config(source_config=SourceConfig(natsmq=queue))
     stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
-    ref = Supervisor.start(config, stores)
+    ref = Supervisor.start(config, stores, SourceClock())
     ref.tell(Rebuild())
     try:
         refused = 0

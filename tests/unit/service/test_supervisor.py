@@ -29,6 +29,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.service import Service
 from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.source_clock import Moment, SourceClock
 from cdc_actors.service.source_probe_actor import SourceProbe
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
@@ -93,7 +94,7 @@ def saved(stores: Stores, spec: TaskSpec = SPEC) -> Task:
 
 def rebuilt(stores: Stores) -> pykka.ActorRef[Supervisor]:
     """Return a supervisor that has read the log."""
-    ref = Supervisor.start(CONFIG, stores)
+    ref = Supervisor.start(CONFIG, stores, SourceClock())
     ref.ask(Rebuild())
     wait_until(lambda: answers(ref), "the log is read", ANSWER)
     return ref
@@ -110,7 +111,9 @@ def answers(ref: pykka.ActorRef[Supervisor]) -> bool:
 
 def views(ref: pykka.ActorRef[Supervisor]) -> dict[str, TaskView]:
     """Return all tasks as they are shown."""
-    listed = [view_at(each, 0) for each in ref.ask(ListTasks(), timeout=ANSWER)]
+    listed = [
+        view_at(each, Moment(0, 0, 0)) for each in ref.ask(ListTasks(), timeout=ANSWER)
+    ]
     return {view.task_id: view for view in listed}
 
 
@@ -307,7 +310,8 @@ def test_a_task_that_hangs_is_shown_at_once(
     monkeypatch.setattr(task_actor.TaskActor, "_pause", lambda *_: stuck.get())
     pause = ref.ask(PauseTask(task.task_id, CLIENT), timeout=ANSWER)
     seen = ref.ask(GetTask(task.task_id), timeout=ANSWER)
-    assert view_at(seen, seen.monitor.last_report + 60).health.status == "stalled"
+    later = Moment(0, seen.monitor.last_report + 60, 0)
+    assert view_at(seen, later).health.status == "stalled"
     stuck.set(None)
     pause.get(timeout=ANSWER)
 
@@ -316,10 +320,12 @@ def test_a_task_that_lived_long_starts_with_a_short_wait_again(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deaths in a row count; one after a healthy while is a first one."""
-    clock = SimpleNamespace(time=lambda: clock.now, now=1000.0)
+    clock = SimpleNamespace(
+        time=lambda: clock.now, monotonic=lambda: clock.now, now=1000.0
+    )
     monkeypatch.setattr(supervisor_actor, "time", clock)
     monkeypatch.setattr(supervisor_actor.backoff, "send_after", lambda *_: None)
-    supervisor = Supervisor(CONFIG, stores)
+    supervisor = Supervisor(CONFIG, stores, SourceClock())
     supervisor.on_receive(TaskLoaded(TaskSnapshot(task=saved(stores))))
     supervisor.on_receive(RebuildEnded())
     deaths = []
@@ -329,7 +335,7 @@ def test_a_task_that_lived_long_starts_with_a_short_wait_again(
         clock.now += lived
         supervisor.on_receive(CheckTasks())
         (seen,) = supervisor.on_receive(ListTasks())
-        deaths.append(view_at(seen, clock.now).health.attempt)
+        deaths.append(view_at(seen, Moment(0, clock.now, 0)).health.attempt)
         clock.now += 60
         supervisor.on_receive(CheckTasks())
     assert deaths == [1, 2, 1]
