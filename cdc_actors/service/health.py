@@ -85,12 +85,16 @@ def _statuses(
     """Yield how well each part of a task is.
 
     Whatever hangs, what the target has confirmed no longer grows: the source's ticks move
-    it even when nobody writes. Only a task without any collection has nothing to confirm.
+    it even when nobody writes. Only a task without any collection has nothing to confirm,
+    and where one collection is tried again its channels do not move for a reason.
     """
     yield health.status
     lag = _lag(observation, now)
     idle = health.status == "ok" and lag is None
-    if now.monotonic - observation.monitor.last_progress > STALL_SECONDS and not idle:
+    monitor = observation.monitor
+    held = health.problems.retrying > 0
+    moved = monitor.last_report if held else monitor.last_progress
+    if now.monotonic - moved > STALL_SECONDS and not idle:
         yield "stalled"
     if health.problems.count:
         yield "degraded"

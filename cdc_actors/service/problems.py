@@ -13,6 +13,7 @@ from cdc_actors.tasks import CollectionState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cdc_actors.pipeline.messages import Retried
     from cdc_actors.tasks import CollectionEntry, Operation, Task
 
 SHOWN_REASONS = 5
@@ -25,7 +26,7 @@ _GONE = CollectionState.DROPPED
 _ASIDE = CollectionState.SET_ASIDE
 
 
-def problems_of(task: Task, retried: Mapping[int, str]) -> Problems:
+def problems_of(task: Task, retried: Mapping[int, Retried]) -> Problems:
     """Return the problems of a task; ``retried`` is as in ``RunProgressed``."""
     entries = [each for each in task.collections.values() if each.state is not _GONE]
     aside = [each for each in entries if each.state is _ASIDE]
@@ -39,7 +40,7 @@ def problems_of(task: Task, retried: Mapping[int, str]) -> Problems:
     sentences = chain(
         (_sentence(each, "is set aside", each.reason) for each in aside),
         (
-            _sentence(each, "is tried again", retried[each.collection_id])
+            _sentence(each, "is tried again", retry_reason(retried[each.collection_id]))
             for each in retrying
         ),
         (_sentence(each, "lacks rows", resync_needed(each)) for each in resync),
@@ -50,9 +51,15 @@ def problems_of(task: Task, retried: Mapping[int, str]) -> Problems:
         retrying=len(retrying),
         resync_needed=len(resync),
         operations_refused=len(refused),
-        since=min(_times(aside, refused), default=None),
+        since=min(_times(aside, retried, refused), default=None),
         reasons=tuple(islice(sentences, SHOWN_REASONS)),
     )
+
+
+def retry_reason(retried: Retried) -> str:
+    """Return why a collection is tried again, how often it was, and when it will be."""
+    when = f"{retried.next_try:%H:%M:%S} UTC"
+    return f"{retried.reason} (attempt {retried.attempt}, the next at {when})"
 
 
 def resync_needed(entry: CollectionEntry) -> str | None:
@@ -70,9 +77,12 @@ def operation_time(operation: Operation) -> datetime:
 
 
 def _times(
-    aside: list[CollectionEntry], refused: list[Operation]
+    aside: list[CollectionEntry],
+    retried: Mapping[int, Retried],
+    refused: list[Operation],
 ) -> Iterator[datetime]:
     """Yield since when the problems are there, as far as that is known."""
+    yield from (each.since for each in retried.values())
     yield from (each.set_aside_at for each in aside if each.set_aside_at)
     yield from map(operation_time, refused)
 

@@ -6,7 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import FailureClass
-from cdc_actors.service.problems import operation_time, problems_of, resync_needed
+from cdc_actors.service.problems import (
+    operation_time,
+    problems_of,
+    resync_needed,
+    retry_reason,
+)
 from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.service.state_changes import RETRYING
 from cdc_actors.service.views import (
@@ -21,6 +26,7 @@ from cdc_actors.tasks import ANY, TaskState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cdc_actors.pipeline.messages import Retried
     from cdc_actors.service.views import HealthStatus
     from cdc_actors.tasks import CollectionEntry, Operation, Task
 
@@ -74,16 +80,17 @@ def _collection(
     task: Task,
     entry: CollectionEntry,
     waits: Mapping[int, str],
-    retried: Mapping[int, str],
+    retried: Mapping[int, Retried],
 ) -> CollectionView:
     again = retried.get(entry.collection_id) if entry.reason is None else None
+    reason = retry_reason(again) if again else entry.reason
     return CollectionView(
         database=entry.database,
         name=entry.name,
         target=task.spec.target_name(entry.database, entry.name),
         collection_id=entry.collection_id,
         state=RETRYING if again else entry.state.value,
-        reason=entry.reason or again or waits.get(entry.collection_id),
+        reason=reason or waits.get(entry.collection_id),
         resync_needed=resync_needed(entry),
     )
 

@@ -12,7 +12,7 @@ from cdc_actors.tasks import TaskState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cdc_actors.pipeline.messages import RunProgressed
+    from cdc_actors.pipeline.messages import Retried, RunProgressed
     from cdc_actors.tasks import Failure, Task
 
 
@@ -40,7 +40,7 @@ class TaskSnapshot:
         return TaskState.PAUSED if self.unreadable else self.task.state
 
     @property
-    def retried(self) -> Mapping[int, str]:
+    def retried(self) -> Mapping[int, Retried]:
         """Which collections are tried again beside the others: see ``RunProgressed``."""
         return self.progress.retried if self.progress else {}
 

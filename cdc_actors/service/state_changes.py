@@ -9,6 +9,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cdc_actors.pipeline.messages import Retried
     from cdc_actors.tasks import CollectionEntry, Task
 
 RETRYING = "retrying"
@@ -29,7 +30,7 @@ def log_changes(before: Task, after: Task, collection_ids: Iterable[int]) -> Non
 
 
 def log_retried(
-    task: Task, before: Mapping[int, str], after: Mapping[int, str]
+    task: Task, before: Mapping[int, Retried], after: Mapping[int, Retried]
 ) -> None:
     """Say which collections are tried again beside the others, or no longer are.
 
@@ -38,9 +39,11 @@ def log_retried(
     for each in before.keys() ^ after.keys():
         entry = task.collections.get(each)
         if entry is not None and entry.state.value not in _WORSE:
-            state, reason = entry.state.value, after.get(each)
-            old, new = (RETRYING, state) if reason is None else (state, RETRYING)
-            _say(entry, old, new, reason)
+            state, again = entry.state.value, after.get(each)
+            if again is None:
+                _say(entry, RETRYING, state, None)
+            else:
+                _say(entry, state, RETRYING, again.reason)
 
 
 def _say(entry: CollectionEntry, old: str | None, new: str, reason: str | None) -> None:

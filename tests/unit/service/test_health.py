@@ -9,7 +9,7 @@ import pytest
 
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import FailureClass
-from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.messages import Retried, RunProgressed
 from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
 from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_needed
 from cdc_actors.service.projection import past_view_of
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NOW = 1_700_000_000.0
 MONOTONIC = 5000.0
+WHEN = datetime.fromtimestamp(NOW, UTC)
+AGAIN = Retried("code 500", attempt=3, since=WHEN, next_try=WHEN)
 DONE = {"who": SUPERVISOR, "why": "test"}
 
 
@@ -53,11 +55,13 @@ def seen(
     last_report: float = 0.1,
     last_progress: float = 0.2,
     behind: bool = False,
-    retried: dict[int, str] | None = None,
+    retried: tuple[int, ...] = (),
 ) -> TaskView:
     """Return a view as of NOW by the source's clock; times are seconds before it."""
     hybrid = to_hybrid_ts(confirmed) if confirmed else None
-    progress = RunProgressed(1, {}, hybrid, 0, behind, {}, retried or {})
+    progress = RunProgressed(
+        1, {}, hybrid, 0, behind, {}, dict.fromkeys(retried, AGAIN)
+    )
     snapshot = TaskSnapshot(
         task=task or running(445),
         progress=progress if reported else None,
@@ -168,19 +172,27 @@ def test_problems_are_counted_by_kind() -> None:
     )
     for each in (imported, index):
         task.apply_operation(each, **DONE)
-    shown = seen(task, retried={2: "code 500: try 3"})
+    shown = seen(task, retried=(2,))
     problems = shown.health.problems
     assert (problems.set_aside, problems.retrying) == (1, 1)
     assert (problems.resync_needed, problems.operations_refused) == (1, 1)
     assert problems.reasons == (
         "default.c1 is set aside: the schema differs",
-        "default.c2 is tried again: code 500: try 3",
+        "default.c2 is tried again: code 500 (attempt 3, the next at 22:13:20 UTC)",
         f"default.c3 lacks rows: {resync_needed(task.collections[3])}",
         "CreateIndex of default.c4 was refused: no such metric",
     )
     states = {each.name: (each.state, each.reason) for each in shown.collections}
-    assert states["c2"] == ("retrying", "code 500: try 3")
+    assert states["c2"][0] == "retrying"
+    assert states["c2"][1].startswith("code 500 (attempt 3")
     assert states["c1"][0] == "set_aside"
+
+
+def test_a_collection_that_is_tried_again_stalls_no_task() -> None:
+    """Its channels do not move; that the reader is silent is still seen."""
+    assert seen(last_progress=300, retried=(445,)).health.status == "degraded"
+    silent = seen(last_report=300, last_progress=300, retried=(445,))
+    assert silent.health.status == "stalled"
 
 
 def test_many_and_long_reasons_are_bounded() -> None:

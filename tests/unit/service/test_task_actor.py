@@ -21,6 +21,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
+    Retried,
     RunFailed,
     RunProgressed,
 )
@@ -137,7 +138,11 @@ class Harness:
     def progress(self, **retried: str) -> None:
         """Have the run report which collections are tried again beside the others."""
         number = self._actor._run.number
-        by_id = {int(key.strip("_")): why for key, why in retried.items()}
+        now = datetime.now(UTC)
+        by_id = {
+            int(key.strip("_")): Retried(why, attempt=1, since=now, next_try=now)
+            for key, why in retried.items()
+        }
         self.receive(RunProgressed(number, {}, None, 0, False, {}, by_id))
 
     def fail(self, error: CdcError, after: float = 0.0) -> None:
