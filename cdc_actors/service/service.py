@@ -190,12 +190,13 @@ class Service:
 
     def metrics(self) -> Iterable[Metric]:
         """Return the metric families of service and tasks."""
-        readiness, now = self.readiness(), time.time()
+        readiness = self.readiness()
         try:
             statistics = self._ask(GetStatistics())
         except UnavailableError:
             return families((), None, readiness)
-        views = [view_at(each, now) for each in statistics.observations]
+        moment = self._clock.moment()
+        views = [view_at(each, moment) for each in statistics.observations]
         return families(views, statistics, readiness)
 
     def alive(self) -> bool:

@@ -231,6 +231,8 @@ def test_nobody_waits_for_the_servers_of_a_task_that_paused(harness: Harness) ->
     harness.awaited.append(message)
     harness.peer_returns()
     assert harness.runs == before
+
+
 def test_each_change_of_state_of_a_collection_is_logged(harness: Harness) -> None:
     """A line says which one, from what to what, and why; what changes nothing is silent."""
     known = entry(7)
