@@ -248,10 +248,10 @@ _OWN_PROPERTIES = frozenset(
         "max_field_id",
     }
 )
-_OWN_PREFIXES = ("replicate.", "cipher.")
+_OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.")
 """Properties that are about the source itself: its query nodes, its part in another
-replication (2.5: a target of ``replicate.id`` takes no rows of anybody else), its keys,
-and what it keeps of a schema (3.0, ``pkg/common/common.go``)."""
+replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),
+its keys, and what it keeps of a schema (3.0, ``pkg/common/common.go``)."""
 
 
 def replicated_properties(properties: Mapping[str, str]) -> dict[str, str]:

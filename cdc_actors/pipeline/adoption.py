@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Definition
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
+    from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.pipeline.subscriptions import Subscriptions
@@ -46,12 +47,14 @@ class Adoption:
 
     def __init__(
         self,
+        context: RunContext,
         spec: RunSpec,
         sources: Sources,
         collections: CollectionTable,
         target_names: TargetNames,
         subscriptions: Subscriptions,
     ) -> None:
+        self._context = context
         self._spec = spec.task
         self._reservations = spec.reservations
         self._catalog = sources.catalog
@@ -145,6 +148,7 @@ class Adoption:
         self._collections.exclude(entry, error)
 
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
+        self._context.note_source_mark(meta)
         definition = definition_of(meta, self._target_names.target_name(entry))
         return self._add(entry, exists=False), definition
 

@@ -143,6 +143,7 @@ class Applier:
         if self._suspended:
             self._skip(items)
             return
+        self._operations.check_mark()
         for kind, group in groupby(items, key=self._kind):
             if isinstance(kind, bool):
                 self._apply_rows(group, may_exist=kind)
@@ -154,8 +155,8 @@ class Applier:
     def _kind(self, item: Work) -> bool | type:
         """Rows go together as long as all or none of them may exist already."""
         if isinstance(item, RowChunk):
-            adopted_until = self._operations.entry.adopted_until
-            return item.may_exist or item.changes[0].timestamp <= adopted_until
+            begin = item.changes[0].timestamp
+            return item.may_exist or self._operations.may_have(begin)
         return type(item)
 
     def _apply_rows(self, group: Iterable[Any], *, may_exist: bool) -> None:

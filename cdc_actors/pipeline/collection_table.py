@@ -12,13 +12,12 @@ Nothing depends on what is forgotten: the catalog, asked again, has no such coll
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import LOGICAL_BITS, to_hybrid_ts
+from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
@@ -192,7 +191,7 @@ class CollectionTable:
         if is_dropped and row.status is not Status.GONE:
             self.end(collection_id)
             if row.entry is not None:
-                dropped = meta.altered if meta else to_hybrid_ts(time.time())
+                dropped = meta.altered if meta else self._context.source_time()
                 operation = Operation.drop_collection(row.entry, dropped)
                 self._context.record(RecordOperationApplied(operation))
         return is_dropped or row.status is not Status.SKIPPED

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
 import pykka
 import structlog
 
 from cdc_actors.changes import REPLICATED_FROM_CATALOG
 from cdc_actors.errors import CdcError, TransientError
+from cdc_actors.marks import Mark
 from cdc_actors.pipeline.messages import RecordOperationApplied, RunFailed
 from cdc_actors.pipeline.retried import RetriedCollections
 from cdc_actors.pipeline.work_queue import RunBudget
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint, Unknown
     from cdc_actors.memory_budget import MemoryBudget
+    from cdc_actors.pipeline.claims import Claimant
+    from cdc_actors.source.catalog.client import CollectionMeta
 
 ROWS_SHARE = 2.0
 """How many times the memory that is free a run may hold between log and target."""
@@ -45,9 +50,18 @@ class RunContext:
     """Shared by the threads of one run of a task; every method is safe for any."""
 
     def __init__(
-        self, run_number: int, task: pykka.ActorRef[Any], memory: MemoryBudget
+        self,
+        run_number: int,
+        task: pykka.ActorRef[Any],
+        memory: MemoryBudget,
+        claimant: Claimant,
+        source_time: Callable[[], int],
     ) -> None:
+        """``source_time`` returns what ``Catalog.time`` does."""
         self.run_number = run_number
+        self.claimant = claimant
+        self.source_time = source_time
+        self.source_marks: dict[int, Mark] = {}
         self.budget = RunBudget(memory.quota(ROWS_SHARE))
         self.prefetch = memory.quota(PREFETCH_SHARE)
         self._task = task
@@ -59,6 +73,17 @@ class RunContext:
         self._unknown_kinds: set[str] = set()
         self.retried = RetriedCollections()
         self._log_context = structlog.contextvars.get_contextvars()
+
+    def note_source_mark(self, meta: CollectionMeta) -> None:
+        """Keep the mark of a collection that the source has, if it has one.
+
+        What cannot be read there is no affair of this task. The reader's thread.
+        """
+        with suppress(msgspec.MsgspecError):
+            if mark := Mark.of(meta.properties):
+                self.source_marks[meta.id] = mark
+                return
+        self.source_marks.pop(meta.id, None)
 
     def add_channel(self, channel: str, checkpoint: Checkpoint | None) -> None:
         """Say up to where a channel is applied from before, None for nowhere."""

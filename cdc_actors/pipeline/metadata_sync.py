@@ -148,6 +148,7 @@ class MetadataSync:
         """A collection that was selected once stays so, whatever it is called later."""
         selected = self._spec.task.selects(meta.database, meta.name)
         if meta.available and (selected or self._collections.get(meta.id)):
+            self._context.note_source_mark(meta)
             self._name_history.record(meta)
             self._collection_changes.update(meta)
             self._properties.update(meta)

@@ -6,14 +6,14 @@ next run does it again before anything newer.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from cdc_actors.changes import DropCollection, DropPartition, to_hybrid_ts
+from cdc_actors.changes import DropCollection, DropPartition
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
+from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -26,6 +26,7 @@ from cdc_actors.pipeline.messages import (
 )
 from cdc_actors.pipeline.work import (
     CatalogOperation,
+    CheckMark,
     CreateCollectionWork,
     CreatePartitionWork,
     ForwardRequest,
@@ -34,7 +35,13 @@ from cdc_actors.replication.barriers import BarrierOperation
 from cdc_actors.target import aliases, collections, requests
 from cdc_actors.target.answers import RateLimitError
 from cdc_actors.target.rows import RowWriter
-from cdc_actors.tasks import ALTER_ALIAS, CREATE_ALIAS, DROP_ALIAS, Operation
+from cdc_actors.tasks import (
+    ALTER_ALIAS,
+    CLAIM_COLLECTION,
+    CREATE_ALIAS,
+    DROP_ALIAS,
+    Operation,
+)
 from cdc_actors.tasks.details import (
     AliasDetail,
     IndexDetail,
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Request
     from cdc_actors.errors import CdcError
+    from cdc_actors.marks import Mark
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.work import OperationWork, Work
     from cdc_actors.target.connection import Connection
@@ -55,9 +63,6 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.details import Detail
 
 _log = structlog.get_logger()
-
-CLOCK_SKEW = 300.0
-"""Seconds that the source's clock, which stamps the rows, may be ahead of ours."""
 
 
 class CollectionOperations:
@@ -90,6 +95,9 @@ class CollectionOperations:
         self._reader = reader
         self._exists = exists
         self._flush_refused = False
+        self._claim = Claim(
+            context.claimant, target, context.source_marks, context.source_time
+        )
         self._open_writer()
 
     def apply(self, work: OperationWork) -> None:
@@ -100,6 +108,8 @@ class CollectionOperations:
         match work:
             case CreateCollectionWork():
                 self._create(work)
+            case CheckMark():
+                self.check_mark()
             case ForwardRequest():
                 self._forward(work)
             case CreatePartitionWork():
@@ -138,6 +148,34 @@ class CollectionOperations:
         if self.entry.renaming is not None:
             self._rename_to(self.entry.renaming)
 
+    def check_mark(self) -> None:
+        """See that the collection at the target, if there is one, is still this task's.
+
+        Raises:
+            CollectionError: Another task writes it.
+        """
+        if not self._exists:
+            return
+        self._claim.check(self.entry, self._target_name)
+        if self._claim.rival is not None:
+            self._report_rival(self._claim.rival)
+
+    def _report_rival(self, rival: Mark) -> None:
+        reason = f"{rival} wanted to write it, too, and was refused"
+        self._record_applied(
+            self._operation(
+                CLAIM_COLLECTION, self._context.source_time(), {"refused": reason}
+            )
+        )
+        self._claim.forget_rival(self._target_name)
+
+    def may_have(self, timestamp: int) -> bool:
+        """Tell whether the target may have rows of a timestamp from before the task."""
+        return timestamp <= max(self.entry.adopted_until, self._claim.taken)
+
+    def _is_ours(self) -> bool:
+        return self._exists and not self._claim.is_lost(self.entry, self._target_name)
+
     def _open_writer(self) -> None:
         entry = self.entry
         self._target_name = self._spec.target_name(entry.database, entry.name)
@@ -145,10 +183,16 @@ class CollectionOperations:
 
     def _create(self, work: CreateCollectionWork) -> None:
         """A collection that is there already may have any of the rows written so far."""
-        if collections.create_collection(
-            self._target, work.definition, self._record_creation_started
-        ):
-            until = to_hybrid_ts(time.time() + CLOCK_SKEW)
+        mark = self._context.claimant.mark(self.entry).to_properties()
+        properties = {**work.definition.properties, **mark}
+        existed = collections.create_collection(
+            self._target,
+            replace(work.definition, properties=properties),
+            self._record_creation_started,
+        )
+        self._claim.check(self.entry, self._target_name)
+        if existed:
+            until = self._context.source_time()
             self.entry = replace(self.entry, adopted_until=until)
         self._record_applied(Operation.create_collection(self.entry))
         self._exists = True
@@ -158,14 +202,14 @@ class CollectionOperations:
         self._record_started(Operation.create_collection(self.entry))
 
     def _drop(self, work: BarrierOperation) -> None:
-        """What has the name at the target, but is not of this task's making, stays.
+        """What has the name at the target, but is not this task's, stays.
 
         A drop need not wait for ticks. What the catalog shows of it, or a client
         asked, may come only afterwards: there is nothing left to do it to.
         """
         operation = Operation.drop_collection(self.entry, work.operation.timestamp)
         self._record_started(operation)
-        if self._exists:
+        if self._is_ours():
             collections.drop_collection(self._target, *self._target_name)
         self._record_applied(operation)
         self.dropped = True
@@ -201,7 +245,7 @@ class CollectionOperations:
 
     def _rename_to(self, operation: Operation) -> None:
         database, name = operation.new_name
-        if self._exists:
+        if self._is_ours():
             collections.rename_collection(
                 self._target,
                 self._target_name,

@@ -10,6 +10,7 @@ from cdc_actors.changes import Checkpoint, Tick, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable
 from cdc_actors.pipeline.expiry import Expiry
+from cdc_actors.pipeline.mark_rounds import MarkRounds
 from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
 from cdc_actors.pipeline.router import Router
@@ -53,7 +54,7 @@ class ReadLoop:
         collections = CollectionTable(context, sources.channels)
         target_names = TargetNames(spec.task, spec.reservations, collections)
         adoption = Adoption(
-            spec, sources, collections, target_names, self._subscriptions
+            context, spec, sources, collections, target_names, self._subscriptions
         )
         self.router = Router(
             context,
@@ -69,6 +70,7 @@ class ReadLoop:
             context, spec, sources, self.router, adoption, self._expiry
         )
         self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
+        self._marks = MarkRounds(self.router)
         self._reported = 0.0
         self._tick_lead: float | None = None
 
@@ -92,6 +94,7 @@ class ReadLoop:
         self._metadata.follow()
         self._read_if_there_is_room()
         self._metadata.advance()
+        self._marks.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
 

@@ -42,7 +42,9 @@ class Run:
         self.number = number
         self.progress: RunProgressed | None = None
         self._begun_at = time.monotonic()
-        self._context = RunContext(number, task, memory)
+        self._context = RunContext(
+            number, task, memory, spec.claimant, lambda: servers.source_time(spec)
+        )
         self._reader = Reader.start(self._context, spec, servers)
         self._reader.tell(TakeStep())
 

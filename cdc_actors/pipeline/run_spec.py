@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
+    from cdc_actors.pipeline.claims import Claimant
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks import CollectionEntry, TaskSpec
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 class RunSpec:
     """What a reader is to do: from where, what, to where.
 
-    What follows the token comes from earlier runs. Between a channel's checkpoint and its
-    send horizon, changes may be at the target or not.
+    What follows the reservations comes from earlier runs. Between a channel's checkpoint
+    and its send horizon, changes may be at the target or not.
     """
 
     source: SourceConfig
     task: TaskSpec
     token: str = field(repr=False)
+    claimant: Claimant
     reservations: TaskReservations
     databases: Mapping[str, bool]
     entries: tuple[CollectionEntry, ...]

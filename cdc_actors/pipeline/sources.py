@@ -65,6 +65,13 @@ class Servers:
     catalog: Callable[[RunSpec], Catalog]
     refuse_source: Callable[[Connection, RunSpec, Collection[int]], None]
     api: Callable[[RunSpec, RunContext], Connection]
+    source_time: Callable[[RunSpec], int]
+
+
+def _source_time(spec: RunSpec) -> int:
+    """Ask by a connection of its own: any thread may want to know, and few ever do."""
+    with closing(Catalog(spec.source.etcd)) as catalog:
+        return catalog.time()
 
 
 SERVERS = Servers(
@@ -79,6 +86,7 @@ SERVERS = Servers(
         name="the source",
         cancelled=run.cancelled,
     ),
+    source_time=_source_time,
 )
 
 

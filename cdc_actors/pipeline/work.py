@@ -48,9 +48,16 @@ class CatalogOperation:
     checkpoints: tuple[PendingCheckpoint, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CheckMark:
+    """See that the collection at the target is still this task's."""
+
+    checkpoints: tuple[PendingCheckpoint, ...] = ()
+
+
 OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation
 """What is not in the log of the rows: requests have a channel of their own, the rest is in
 the catalog."""
 
-OperationWork = BarrierOperation | CreateCollectionWork | OutOfBandWork
+OperationWork = BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark
 Work = RowChunk | OperationWork

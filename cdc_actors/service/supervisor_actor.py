@@ -85,7 +85,7 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Known:
-    """A task as the supervisor knows it. Times are in seconds since 1970.
+    """A task as the supervisor knows it. Times are those of the monotonic clock.
 
     ``ref`` is None for a task that was paused when the service started and of which
     nothing has been asked since: it needs no thread. So it is for an unreadable one.
@@ -257,7 +257,7 @@ class Supervisor(pykka.ThreadingActor):
             self._peers,
             self.actor_ref,
         )
-        known.started_at = time.time()
+        known.started_at = time.monotonic()
         known.restart_at = None
         return known.ref
 
@@ -297,18 +297,18 @@ class Supervisor(pykka.ThreadingActor):
             if known.ref and not known.ref.is_alive() and known.restart_at is None:
                 self._on_actor_death(task_id, known)
             due = known.restart_at
-            if due is not None and due <= time.time():
+            if due is not None and due <= time.monotonic():
                 # What its last write came to only the log can tell.
                 self._start(known, outcome_unknown=True).tell(Launch())
         self._check_later()
 
     def _on_actor_death(self, task_id: str, known: _Known) -> None:
-        if time.time() - known.started_at > HEALTHY_SECONDS:
+        if time.monotonic() - known.started_at > HEALTHY_SECONDS:
             known.deaths = 0
         known.deaths += 1
         known.restarts += 1
         wait = backoff.delay(known.deaths)
-        known.restart_at = time.time() + wait
+        known.restart_at = time.monotonic() + wait
         _log.error("task_actor_died", task_id=task_id, deaths=known.deaths)
         error = "the task's actor died; the service's log has why"
         _note_failure(known, error, attempt=known.deaths, wait=wait)

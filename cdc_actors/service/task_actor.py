@@ -199,6 +199,7 @@ class TaskActor(pykka.ThreadingActor):
         except CdcError:
             self._launch()
             raise
+        self._record.release_marks(self._record.task.collections.values())
         self._terminate()
 
     def _refresh(self) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from cdc_actors.errors import FailureClass, UnavailableError
+from cdc_actors.errors import CdcError, FailureClass, UnavailableError
+from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.run_spec import RunSpec
+from cdc_actors.service.mark_release import release_marks
 from cdc_actors.service.state_changes import log_changes
 from cdc_actors.tasks import SUPERVISOR, Failure
 
@@ -19,10 +21,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
-    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.service.stores import Stores
-    from cdc_actors.tasks import Task
+    from cdc_actors.tasks import CollectionEntry, Task
 
 MAX_FAILURE_KINDS = 10
 """How many different failures of one outage the log is told of, at most."""
@@ -146,6 +147,7 @@ class TaskRecord:
             source=source,
             task=task.spec,
             token=self._stores.secrets.decrypt(task.secret),
+            claimant=self._claimant(),
             reservations=reservations,
             databases=task.databases,
             entries=tuple(task.collections.values()),
@@ -155,6 +157,18 @@ class TaskRecord:
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
         )
+
+    def release_marks(self, left: Iterable[CollectionEntry]) -> None:
+        """Remove the marks of what is replicated no more, if the target answers."""
+        try:
+            token = self._stores.secrets.decrypt(self.task.secret)
+            release_marks(self.task.spec, left, token, self._claimant())
+        except CdcError as error:
+            _log.warning("marks_not_removed", error=str(error))
+
+    def _claimant(self) -> Claimant:
+        log = self._stores.log
+        return Claimant(log.store_id, self._id, lambda id_: id_ in log.alive_ids())
 
     def save(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Save the checkpoints that have moved."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
@@ -15,7 +16,12 @@ from eventsourcing.persistence import (
     Mapper,
 )
 
-from cdc_actors.errors import OperatorError, TaskConflictError, UnknownTaskError
+from cdc_actors.errors import (
+    OperatorError,
+    TaskConflictError,
+    UnavailableError,
+    UnknownTaskError,
+)
 from cdc_actors.instruments import EVENT_LOG_APPEND_SECONDS
 from cdc_actors.store.database import Database, reported
 from cdc_actors.store.hash_chain import backfill_hashes
@@ -52,6 +58,8 @@ _ALIVE = (
     "AND deleted.originator_id = created.originator_id) "
     "ORDER BY created.{order}"
 )
+
+_FIRST_HASH = "SELECT log_hash FROM {hashes} ORDER BY number LIMIT 1"
 
 
 class _Transcoder(JSONTranscoder):
@@ -163,6 +171,20 @@ class TaskLog:
                 event: Any = self._events.mapper.to_domain_event(each)
                 task = event.mutate(task)
         return task or Task.placeholder(_uuid(task_id))
+
+    @cached_property
+    def store_id(self) -> str:
+        """What tells this log from others, 16 hexadecimal digits.
+
+        It is of the first event's hash, so that it moves with an exported log.
+
+        Raises:
+            UnavailableError: There is no event yet.
+        """
+        first = self.database.read(_FIRST_HASH)
+        if not first:
+            raise UnavailableError("the event log is empty")
+        return bytes(first[0]["log_hash"]).hex()[:16]
 
     def alive_ids(self) -> list[str]:
         """Return the ids of the tasks that are not deleted, oldest first."""

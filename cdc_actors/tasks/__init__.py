@@ -21,6 +21,7 @@ from cdc_actors.tasks.events import (
 from cdc_actors.tasks.model import (
     ALTER_ALIAS,
     ALTER_COLLECTION,
+    CLAIM_COLLECTION,
     CREATE_ALIAS,
     CREATE_COLLECTION,
     CREATE_DATABASE,
@@ -50,6 +51,7 @@ __all__ = [
     "ALTER_ALIAS",
     "ALTER_COLLECTION",
     "ANY",
+    "CLAIM_COLLECTION",
     "CREATE_ALIAS",
     "CREATE_COLLECTION",
     "CREATE_DATABASE",

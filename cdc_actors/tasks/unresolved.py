@@ -5,7 +5,8 @@ succeeds: the same one, a newer one, or the one that undoes it. The thing is an 
 field, what is loaded, the properties, an alias, a database, a rule of users and roles.
 
 Some never matter: a flush changes nothing that can be read, the password of a user cannot
-be had, and a database that is to be dropped is no part of the source any more.
+be had, a database that is to be dropped is no part of the source any more, and another
+task that wanted a collection did not get it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
     from cdc_actors.tasks.model import Operation
 
-_NEVER = {"Flush", model.UPDATE_CREDENTIAL, model.DROP_DATABASE}
+_NEVER = {
+    "Flush",
+    model.CLAIM_COLLECTION,
+    model.DROP_DATABASE,
+    model.UPDATE_CREDENTIAL,
+}
 _WHOLE = {model.LOAD_COLLECTION, model.RELEASE_COLLECTION}
 _ASPECTS = {
     model.CREATE_INDEX: "index",

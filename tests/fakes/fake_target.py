@@ -39,6 +39,7 @@ class StoredCollection:
 
     schema: Any
     properties: dict[str, str] = field(default_factory=dict)
+    collection_id: int = 0
     partitions: dict[str, Counter[int]] = field(
         default_factory=lambda: {"_default": Counter()}
     )
@@ -194,7 +195,13 @@ class FakeTarget:
             for (database, alias), name in self.aliases.items()
             if (database, name) == named
         ]
-        return milvus_pb2.DescribeCollectionResponse(schema=schema, aliases=aliases)
+        properties = self.collections[named].properties.items()
+        return milvus_pb2.DescribeCollectionResponse(
+            schema=schema,
+            aliases=aliases,
+            collectionID=self.collections[named].collection_id,
+            properties=[common_pb2.KeyValuePair(key=k, value=v) for k, v in properties],
+        )
 
     def _create_collection(self, request: Any) -> None:
         name = request.db_name, request.collection_name
@@ -204,6 +211,11 @@ class FakeTarget:
         properties = {pair.key: pair.value for pair in request.properties}
         self.collections[name] = StoredCollection(schema, properties)
         self.asked.append(f"create {request.collection_name}")
+
+    def _alter_collection(self, request: Any) -> None:
+        given = {pair.key: pair.value for pair in request.properties}
+        self._find(request).properties.update(given)
+        self.asked.append(f"alter {request.collection_name}")
 
     def _drop_collection(self, request: Any) -> None:
         self._find(request)

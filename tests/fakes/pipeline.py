@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from cdc_actors.config import SourceConfig
 from cdc_actors.memory_budget import MemoryBudget
+from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.messages import RecordStarts
 from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.run import Run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.tasks import TaskSpec
 
+STORE = "5107e"
 POLL_SECONDS = 0.001
 WAIT_SECONDS = 10.0
 STEPS = 3
@@ -31,7 +33,10 @@ LOOK_SECONDS = 0.01
 
 
 class Pipeline:
-    """One task, its source and its target. One thread uses it; ends its run on exit."""
+    """One task, its source and its target. One thread uses it; ends its run on exit.
+
+    ``alive`` are the ids of the store's other tasks.
+    """
 
     def __init__(self, spec: TaskSpec = SPEC, memory: int = 256 << 20) -> None:
         self.source = FakeSource()
@@ -39,6 +44,7 @@ class Pipeline:
         self.task = FakeTask(spec)
         self.memory = MemoryBudget(memory)
         self.reservations = NameReservations()
+        self.alive: set[str] = set()
         self.run: Run | None = None
         self.servers = Servers(
             target=lambda _spec, run: self.target.connect(run.cancelled),
@@ -46,6 +52,7 @@ class Pipeline:
             catalog=lambda _spec: self.source.catalog,
             refuse_source=lambda _target, _spec, _known: None,
             api=lambda _spec, _run: FakeApi(self.source),
+            source_time=lambda _spec: self.source.now,
         )
         self._runs = 0
 
@@ -130,6 +137,7 @@ class Pipeline:
             source=SourceConfig(replicate_chan=REQUESTS),
             task=task.spec,
             token="",
+            claimant=Claimant(STORE, task.task_id, lambda each: each in self.alive),
             reservations=self.reservations.of(task.task_id, "target"),
             databases=task.databases,
             entries=tuple(task.collections.values()),

@@ -11,6 +11,7 @@ import pytest
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.changes import physical_seconds
 from cdc_actors.config import Etcd
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, TransientError
@@ -431,3 +432,14 @@ def test_missing_certificate_is_said(source: EmbeddedMilvus) -> None:
     )
     with pytest.raises(OperatorError, match=r"cannot read /none\.pem"):
         Catalog(etcd)
+
+
+def test_time_is_just_ahead_of_the_source(
+    client: MilvusClient, catalog: Catalog
+) -> None:
+    """It is later than whatever was done before it was asked, by a few seconds."""
+    before = catalog.time()
+    _create(client, "c")
+    created = _found(catalog, "c").created
+    assert created < catalog.time()
+    assert physical_seconds(before) - physical_seconds(created) < 60

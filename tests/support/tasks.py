@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from cdc_actors.changes import Checkpoint, Position
+from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.tasks import CollectionEntry, ConnectParam, Task, TaskSpec, Who
 
 CLIENT = Who(kind="client", address="192.0.2.7", token_name="ops")
 SUPERVISOR = Who(kind="supervisor")
+CLAIMANT = Claimant("5107e", "7a5c", lambda _task: False)
 SPEC = TaskSpec(
     target=ConnectParam(uri="http://target:19530"),
     token="root:Milvus",

@@ -6,11 +6,10 @@ that are long gone; the catalog shows which exist, whatever the version.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import DEFAULT_DATABASE, to_hybrid_ts
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
 from cdc_actors.target.collections import drop_database, ensure_database
@@ -108,7 +107,7 @@ class Databases:
         wanted = {"db_name": self._spec.target_database(name)}
         return Operation(
             kind=kind,
-            timestamp=to_hybrid_ts(time.time()),
+            timestamp=self._context.source_time(),
             database=name,
             name="",
             detail={"request": wanted},

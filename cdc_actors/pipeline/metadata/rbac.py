@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.rbac_rules import Grant, Role, User, rank, rule_to_json
@@ -94,7 +92,7 @@ class RbacSync:
 
     def _record(self, kind: str, name: str, detail: dict[str, Any]) -> None:
         """The catalog does not know when it was done."""
-        now = to_hybrid_ts(time.time())
+        now = self._context.source_time()
         operation = Operation(
             kind=kind, timestamp=now, database="", name=name, detail=detail
         )

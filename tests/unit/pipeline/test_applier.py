@@ -36,7 +36,7 @@ from cdc_actors.tasks import (
     CollectionState,
 )
 from cdc_actors.tasks.details import AliasDetail, PropertiesDetail, RenameDetail
-from tests.support.tasks import SPEC, entry
+from tests.support.tasks import CLAIMANT, SPEC, entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,9 @@ class Harness:
         context = SimpleNamespace(
             stopping=False,
             guard=_run,
+            claimant=CLAIMANT,
+            source_marks={},
+            source_time=lambda: 0,
             record=self._record,
             release=lambda parts, _rows=0: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda _count=1: None),

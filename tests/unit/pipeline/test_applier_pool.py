@@ -58,7 +58,7 @@ def test_threads_do_not_grow_with_collections() -> None:
         pipeline.settle()
         found = [target.rows(f"c{number}") for number in range(MANY)]
         assert found == [{1: 1}] * MANY
-        pipeline.wait_until(lambda: threading.active_count() - before == OWN_THREADS)
+        pipeline.wait_until(lambda: threading.active_count() - before <= OWN_THREADS)
 
 
 def test_creations_go_out_a_few_at_a_time(pipeline: Pipeline) -> None:

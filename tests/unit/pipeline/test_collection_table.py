@@ -46,7 +46,9 @@ def records() -> list[object]:
 @pytest.fixture
 def table(channels: FakeChannels, records: list[object]) -> CollectionTable:
     """Return an empty table."""
-    return CollectionTable(SimpleNamespace(record=records.append), channels)
+    return CollectionTable(
+        SimpleNamespace(record=records.append, source_time=lambda: 7), channels
+    )
 
 
 def catalog_entry(*, dropping: bool = False) -> SimpleNamespace:

@@ -10,12 +10,13 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.context import RunContext
+from tests.support.tasks import CLAIMANT
 
 
 def test_log_lines_of_every_thread_say_which_task() -> None:
     """What the task's actor has bound is bound in each step, whichever thread takes it."""
     with bound_contextvars(task_id="abc"):
-        context = RunContext(1, pykka.ActorRef, MemoryBudget(1 << 20))
+        context = RunContext(1, pykka.ActorRef, MemoryBudget(1 << 20), CLAIMANT, int)
     seen: list[dict[str, object]] = []
 
     def take_a_step() -> None:

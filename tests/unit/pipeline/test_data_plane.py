@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
+from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.errors import TransientError
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A, B
+from tests.fakes.fake_target import StoredCollection
 from tests.fakes.pipeline import Pipeline
 from tests.support.tasks import SPEC
 
@@ -378,3 +380,28 @@ def test_a_beginning_that_the_log_has_lost(begun: Pipeline) -> None:
     begun.settle()
     assert begun.task.task.collections[lost.id].state is CollectionState.SET_ASIDE
     assert begun.target.rows("kept") == {1: 1}
+
+
+def test_rows_that_a_target_was_seeded_with_are_known_by_the_sources_time(
+    begun: Pipeline,
+) -> None:
+    """What the source wrote before the collection was adopted replaces what is there.
+
+    What it writes afterwards is new, and takes no delete: our clock, decades ahead of this
+    source's, has no say.
+    """
+    source, target = begun.source, begun.target
+    books = source.create("books")
+    schema = schema_pb2.CollectionSchema.FromString(books.schema)
+    schema.name = "books"
+    target.collections["default", "books"] = seeded = StoredCollection(schema)
+    seeded.partitions["_default"].update([1])
+    source.insert(books, [1, 2])
+    source.catalog.tell()
+    source.tick()
+    begun.settle()
+    source.insert(books, [3])
+    source.tick()
+    begun.settle()
+    assert target.rows("books") == {1: 1, 2: 1, 3: 1}
+    assert target.asked.count("delete books") == 1

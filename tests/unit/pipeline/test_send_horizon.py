@@ -11,6 +11,7 @@ from cdc_actors.pipeline.context import RunContext
 from cdc_actors.pipeline.messages import AdvanceSendHorizons
 from cdc_actors.pipeline.send_horizon import HORIZON_STEP, SendHorizon
 from tests.fakes.fake_task import FakeTask
+from tests.support.tasks import CLAIMANT
 
 
 class Channels(dict[str, int]):
@@ -25,7 +26,7 @@ class Channels(dict[str, int]):
 def run() -> SimpleNamespace:
     """Return a send horizon and what it works on; earlier runs may have sent up to 5."""
     task = FakeTask()
-    context = RunContext(3, task, MemoryBudget(1000))
+    context = RunContext(3, task, MemoryBudget(1000), CLAIMANT, int)
     channels = Channels(a=10, b=8, idle=0)
     horizon = SendHorizon(context, channels, {"a": 5})
     return SimpleNamespace(

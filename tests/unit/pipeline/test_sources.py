@@ -18,6 +18,7 @@ from tests.fakes.fake_catalog import FakeCatalog
 from tests.fakes.fake_source import REQUESTS
 from tests.fakes.fake_task import FakeTask
 from tests.fakes.memory_log import MemoryLog, MemoryReader
+from tests.support.tasks import CLAIMANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ class Opened:
             catalog=lambda _spec: self._enter("catalog", self._catalog),
             refuse_source=lambda _target, _spec, _known: None,
             api=lambda _spec, _run: self._enter("api", SimpleNamespace()),
+            source_time=lambda _spec: 0,
         )
         watch = self._catalog.watch
         self._catalog.watch = lambda revision: self._enter("watch", watch(revision))
@@ -57,7 +59,7 @@ class Opened:
 
 def context() -> RunContext:
     """Return what a run begins with."""
-    return RunContext(1, FakeTask(), MemoryBudget(1000))
+    return RunContext(1, FakeTask(), MemoryBudget(1000), CLAIMANT, int)
 
 
 def test_all_is_open_inside_and_closed_behind() -> None:

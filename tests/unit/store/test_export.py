@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store.audit.export import export, import_log
 from cdc_actors.store.audit.verify import head_of, verify
 from cdc_actors.store.checkpoints import Checkpoints
@@ -60,6 +60,15 @@ def filled(log: TaskLog, tmp_path) -> TaskLog:
     return log
 
 
+def test_each_log_has_an_id_of_its_own(opened, tmp_path):
+    """From its first event on, also where the same is written into two."""
+    logs = [opened("sqlite") for _ in range(2)]
+    with pytest.raises(UnavailableError, match="empty"):
+        _ = logs[0].store_id
+    ids = {filled(log, tmp_path).store_id for log in logs}
+    assert [len(each) for each in ids] == [16, 16]
+
+
 @pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize("target", KINDS)
 def test_there_and_everything(opened, tmp_path, source, target):
@@ -68,6 +77,7 @@ def test_there_and_everything(opened, tmp_path, source, target):
     lines = list(export(log))
     assert import_log(copy, lines) == head_of(log.database)
     assert copy.alive_ids() == log.alive_ids()
+    assert copy.store_id == log.store_id
     for task_id in log.alive_ids():
         assert copy.load(task_id) == log.load(task_id)
         assert Checkpoints(copy).load(task_id) == Checkpoints(log).load(task_id)

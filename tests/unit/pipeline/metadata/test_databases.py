@@ -35,7 +35,7 @@ class Harness:
     def start(self) -> None:
         """Begin a run with what the task has written down."""
         self.databases = Databases(
-            SimpleNamespace(record=self.record),
+            SimpleNamespace(record=self.record, source_time=lambda: 7),
             SimpleNamespace(databases=lambda: self.filled),
             SimpleNamespace(is_shared=lambda _name: False),
             SimpleNamespace(call=self.call),

@@ -66,7 +66,9 @@ def access(
     target: Target, records: list[Operation], known: frozenset[RbacRule]
 ) -> RbacSync:
     """Return what follows, with what earlier runs brought."""
-    context = SimpleNamespace(record=lambda message: records.append(message.operation))
+    context = SimpleNamespace(
+        record=lambda message: records.append(message.operation), source_time=lambda: 7
+    )
     mapping = (NameMapping(source_db="shop", target_db="store"),)
     mapped = TaskSpec(
         target=SPEC.target, db_collections={"*": ("*",)}, name_mapping=mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cdc_actors.source.catalog.model import END_OF_TIME
 from tests.fakes.fake_etcd import FakeEtcd
 
 DATABASES = pytest.mark.parametrize("databases", [1, 64])
@@ -107,3 +108,8 @@ def test_indexes_and_loads_of_some_take_few_requests(number: int) -> None:
     etcd.requests = 0
     assert list(catalog.indexes_and_loads(known)) == made
     assert etcd.requests <= 3
+
+
+def test_without_its_time_whatever_the_source_does_may_have_been_before() -> None:
+    """So that nothing is taken for new; every Milvus that can be read stores it."""
+    assert FakeEtcd(1).catalog().time() == END_OF_TIME

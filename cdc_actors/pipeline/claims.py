@@ -1,0 +1,219 @@
+"""The right of a task to write a collection of the target; the mark there says whose it is.
+
+Another service may have a task for the same collection, with a store of its own or with
+the target's other address. Who finds the mark of a living task does not write. Nor does
+who finds that the source's collection is marked as a copy of the target's: such rows would
+go round for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from cdc_actors.errors import (
+    AccessRefusedError,
+    CollectionError,
+    OperationRefusedError,
+)
+from cdc_actors.marks import PROPERTY, RIVAL, Mark
+from cdc_actors.target import collections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cdc_actors.changes import FullName
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry
+
+CHECK_SECONDS = 30.0
+"""How old what is known of a mark may be before the next write."""
+
+SETTLE_SECONDS = 2.0
+"""When a mark that was just written is looked at again: two may have written at once."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """The task that writes. ``is_alive`` tells whether its store has a task of some id."""
+
+    store: str
+    task_id: str
+    is_alive: Callable[[str], bool]
+
+    def mark(self, entry: CollectionEntry) -> Mark:
+        """Return what says that a collection is this task's."""
+        return Mark(
+            store=self.store,
+            task=self.task_id,
+            collection_id=entry.collection_id,
+            source=f"{entry.database}.{entry.name}",
+        )
+
+    def is_own(self, found: Mark) -> bool:
+        """Tell whether a mark is this task's."""
+        return (found.store, found.task) == (self.store, self.task_id)
+
+    def is_others(self, found: Mark | None) -> bool:
+        """Tell whether a mark is of another task, one that is not known to be gone."""
+        if found is None or self.is_own(found):
+            return False
+        return found.store != self.store or self.is_alive(found.task)
+
+
+class MarkedByOtherError(CollectionError):
+    """Another task writes the collection."""
+
+
+class Claim:
+    """What one task has of one collection at the target. Its applier's thread uses it.
+
+    Once ``check`` has been called, ``taken`` is as in ``Mark``, and ``rival`` another task
+    that wanted the collection meanwhile.
+
+    Methods raise ``TransientError`` and ``AccessRefusedError`` where the target does not
+    answer.
+    """
+
+    def __init__(
+        self,
+        claimant: Claimant,
+        target: Connection,
+        source_marks: Mapping[int, Mark],
+        source_time: Callable[[], int],
+    ) -> None:
+        """``source_marks`` are those of the source's own collections, by id.
+
+        ``source_time`` is that of ``RunContext``.
+        """
+        self.taken = 0
+        self.rival: Mark | None = None
+        self._claimant = claimant
+        self._target = target
+        self._source_marks = source_marks
+        self._source_time = source_time
+        self._due = 0.0
+
+    def check(self, entry: CollectionEntry, name: FullName) -> None:
+        """See that nobody else writes the collection called ``name``, and mark it.
+
+        Does nothing if that was looked at a while ago. One without a mark is free.
+
+        Raises:
+            CollectionError: It is another task's, or the source's collection comes from it.
+        """
+        if time.monotonic() < self._due:
+            return
+        wait = CHECK_SECONDS
+        try:
+            if not self._holds(entry, name) and self._write(entry, name):
+                self._holds(entry, name)
+                wait = SETTLE_SECONDS
+        except MarkedByOtherError:
+            self._alter(name, self._claimant.mark(entry).to_properties(RIVAL))
+            raise
+        self._due = time.monotonic() + wait
+
+    def forget_rival(self, name: FullName) -> None:
+        """Know that the rival was told of, so that the next one is."""
+        self.rival = None
+        self._alter(name, {RIVAL: ""})
+
+    def is_lost(self, entry: CollectionEntry, name: FullName) -> bool:
+        """Tell whether ``check`` refuses, however long ago it looked."""
+        try:
+            self._holds(entry, name)
+        except CollectionError:
+            return True
+        return False
+
+    def _holds(self, entry: CollectionEntry, name: FullName) -> bool:
+        """Tell whether the task's mark is where it can be; raises as ``check`` does."""
+        shown = collections.describe(self._target, *name)
+        if shown is None:
+            return True
+        found = _mark_in(shown, name)
+        if self._claimant.is_others(found):
+            raise MarkedByOtherError(
+                f"{'.'.join(name)} at the target is written by {found}, and two tasks "
+                "would mix their rows: delete one of them. Where that service is gone "
+                f'for good, set the property {PROPERTY} of the collection to "" there'
+            )
+        wanted = self._claimant.mark(entry)
+        holds = found is not None and found.is_same(wanted)
+        if found is not None and holds:
+            self.taken, self.rival = found.taken, _mark_in(shown, name, RIVAL)
+        origin = self._source_marks.get(entry.collection_id)
+        if origin is not None and origin.collection_id == shown.collectionID:
+            self._refuse_circle(name, origin, wanted, holds=holds)
+        return holds
+
+    def _refuse_circle(
+        self, name: FullName, origin: Mark, wanted: Mark, *, holds: bool
+    ) -> None:
+        """The source's collection is a copy of the very one that is to be its copy.
+
+        Of two tasks that began at once and have marked both, one goes on.
+        """
+        if holds and wanted.rank < origin.rank:
+            return
+        release(self._target, self._claimant, name)
+        raise CollectionError(
+            f"{wanted.source} is itself written by {origin}, which is {'.'.join(name)} at "
+            "the target: rows would go round for ever. Delete one of the two tasks. Where "
+            f"that service is gone for good, set the property {PROPERTY} of the source's "
+            'collection to ""'
+        )
+
+    def _write(self, entry: CollectionEntry, name: FullName) -> bool:
+        """Mark it; tell whether that was done.
+
+        Nobody knows what others wrote there before: all that the source has may be there.
+        """
+        self.taken = self._source_time()
+        mark = msgspec.structs.replace(self._claimant.mark(entry), taken=self.taken)
+        return self._alter(name, mark.to_properties())
+
+    def _alter(self, name: FullName, properties: dict[str, str]) -> bool:
+        """A target that takes no properties holds no mark."""
+        try:
+            collections.alter_collection(self._target, *name, properties)
+        except (OperationRefusedError, AccessRefusedError) as error:
+            _log.warning("mark_refused", error=str(error))
+            return False
+        return True
+
+
+def release(target: Connection, claimant: Claimant, name: FullName) -> None:
+    """Remove the task's mark from a collection of the target, if it is there.
+
+    Raises:
+        CdcError: The target does not answer, or refuses.
+    """
+    with suppress(CollectionError):
+        shown = collections.describe(target, *name)
+        found = _mark_in(shown, name) if shown else None
+        if found is not None and claimant.is_own(found):
+            collections.alter_collection(target, *name, {PROPERTY: ""})
+
+
+def _mark_in(shown: Any, name: FullName, key: str = PROPERTY) -> Mark | None:
+    """Return a mark that a described collection has, None if it has none.
+
+    Raises:
+        CollectionError: It is not one that this version can read.
+    """
+    try:
+        return Mark.of({pair.key: pair.value for pair in shown.properties}, key)
+    except msgspec.MsgspecError as error:
+        raise CollectionError(
+            f"the property {key} of {'.'.join(name)} at the target cannot be read "
+            f"({error}): it is of a newer version, or was set by hand"
+        ) from error
