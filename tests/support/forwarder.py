@@ -10,7 +10,7 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Refusal = tuple[grpc.StatusCode, str]
+    Refusal = tuple[grpc.StatusCode, str] | bytes
 
 _THREADS = 16
 _TIMEOUT = 60
@@ -20,7 +20,7 @@ class Forwarder(grpc.GenericRpcHandler):
     """Passes unary calls on to a Milvus, with their metadata. Any thread may use it.
 
     ``refuse`` is asked with the method's name and the serialized request of each call, and
-    returns the status and the text with which it fails, or None.
+    returns the status and the text with which it fails, a serialized answer, or None.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class Forwarder(grpc.GenericRpcHandler):
 
         def forward(request: bytes, context: grpc.ServicerContext) -> bytes:
             refusal = self.refuse(path.rpartition("/")[2], request)
+            if isinstance(refusal, bytes):
+                return refusal
             if refusal is not None:
                 context.abort(*refusal)
             call = self._channel.unary_unary(path)

@@ -9,7 +9,12 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Definition
-from cdc_actors.errors import CollectionError, OperationRefusedError
+from cdc_actors.errors import (
+    CdcError,
+    CollectionError,
+    OperationRefusedError,
+    UnclearAnswerError,
+)
 from cdc_actors.target.collections import (
     create_collection,
     create_partition,
@@ -48,16 +53,21 @@ def definition(name: str = "books") -> Definition:
     )
 
 
+NO = OperationRefusedError("it is refused", 1)
+UNCLEAR = UnclearAnswerError("it did not work", 65535)
+
+
 class Target:
     """A Milvus that refuses all but looks; each look is answered by the next of ``looks``.
 
-    The last one stays.
+    The last one stays. ``refusal`` is what anything else is answered with.
     """
 
     is_lite = True
     version = "2.3.5"
 
-    def __init__(self, method: str, *looks: Look) -> None:
+    def __init__(self, method: str, *looks: Look, refusal: CdcError = NO) -> None:
+        self._refusal = refusal
         self.alias_lock = Lock()
         self._method = method
         self._looks = list(looks)
@@ -69,7 +79,7 @@ class Target:
             return milvus_pb2.ListDatabasesResponse(db_names=["default"])
         if method != self._method:
             self.refused.append(method)
-            raise OperationRefusedError(f"{method} is refused", 1)
+            raise self._refusal
         look = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
         if look is None:
             raise OperationRefusedError("collection not found", 100)
@@ -96,9 +106,11 @@ def test_alias_with_the_name_is_not_taken_for_the_collection() -> None:
     assert target.refused == []
 
 
-def test_collection_that_comes_after_the_look_is_adopted() -> None:
+@pytest.mark.parametrize("refusal", [NO, UNCLEAR])
+def test_collection_that_comes_after_the_look_is_adopted(refusal: CdcError) -> None:
     """Another made it with the same fields: it was there before."""
-    target = Target("DescribeCollection", None, shown(schema("books")))
+    looks = None, shown(schema("books"))
+    target = Target("DescribeCollection", *looks, refusal=refusal)
     assert create(target) is True
     assert target.refused == ["CreateCollection"]
 
@@ -112,7 +124,7 @@ def test_other_collection_that_comes_after_the_look() -> None:
 
 def test_refused_creation_is_refused() -> None:
     """Nothing is there afterwards either."""
-    with pytest.raises(OperationRefusedError, match="CreateCollection is refused"):
+    with pytest.raises(OperationRefusedError, match="it is refused"):
         create(Target("DescribeCollection", None))
 
 
@@ -156,12 +168,17 @@ DONE: list[tuple[str, Callable[[Any], None], Look, Look]] = [
 IDS = ["drop collection", "create partition", "drop partition", "create database"]
 
 
+@pytest.mark.parametrize("refusal", [NO, UNCLEAR])
 @pytest.mark.parametrize(("method", "act", "before", "after"), DONE, ids=IDS)
 def test_refusal_of_what_is_so_already_is_a_success(
-    method: str, act: Callable[[Any], None], before: Look, after: Look
+    method: str,
+    act: Callable[[Any], None],
+    before: Look,
+    after: Look,
+    refusal: CdcError,
 ) -> None:
-    """Somebody else did the same between the look and the request."""
-    target = Target(method, before, after)
+    """Somebody else did the same between the look and the request, or it was done."""
+    target = Target(method, before, after, refusal=refusal)
     act(target)
     assert len(target.refused) == 1
 
