@@ -17,6 +17,8 @@ from cdc_actors.target.connection import Connection
 from cdc_actors.target.rows import RowWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
@@ -122,6 +124,48 @@ def test_nulls_and_sparse_vectors_arrive(
         }
         for key in (1, 2, 3, 4, 6)
     ]
+
+
+def defaulted() -> tuple[bytes, Insert]:
+    """Return a schema whose number has a default value, and rows as the log has them."""
+    made = schema_pb2.CollectionSchema(name="newer")
+    made.fields.add(
+        fieldID=100, name="id", is_primary_key=True, data_type=DataType.INT64
+    )
+    number = made.fields.add(fieldID=101, name="n", data_type=DataType.INT64)
+    number.default_value.long_data = 7
+    dense = made.fields.add(fieldID=110, name="v", data_type=DataType.FLOAT_VECTOR)
+    dense.type_params.add(key="dim", value="2")
+    keys = [1, 2, 3]
+    id_column, *_, vectors, _ = columns(keys)
+    values = schema_pb2.FieldData(field_id=101, field_name="n", type=schema_pb2.Int64)
+    values.scalars.long_data.data.extend([10, 7, 30])
+    written = tuple(c.SerializeToString() for c in (id_column, values, vectors))
+    rows = Insert(1, "dml_0_1v0", "_default", 1, len(keys), written, size=0)
+    return made.SerializeToString(), rows
+
+
+def test_default_values_arrive(
+    target: EmbeddedMilvus | EmbeddedLite, emptied: Callable[..., MilvusClient]
+) -> None:
+    """A target that asks for no flags of validity takes rows that have them."""
+    client = emptied(target)
+    serialized, rows = defaulted()
+    with closing(Connection(target.uri, "")) as connection:
+        create_collection(connection, defined("newer", serialized), lambda: None)
+        writer = RowWriter(connection, "default", "newer", serialized)
+        parts = Rows(rows, range(2)), Rows(rows, range(2, 3))
+        writer.write(Batch({}, parts), lambda: None)
+        writer.drain()
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_index("newer", indexes, sync=False)
+    client.load_collection("newer")
+    found = client.query(
+        "newer", "id > 0", output_fields=["n"], consistency_level="Strong"
+    )
+    client.close()
+    assert {row["id"]: row["n"] for row in found} == {1: 10, 2: 7, 3: 30}
 
 
 def searched(kind: int, output: int) -> schema_pb2.CollectionSchema:

@@ -275,7 +275,8 @@ def answering_413() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-RECORDED = json.loads(Path(__file__).with_name("recorded_answers.json").read_text())
+FOLDER = Path(__file__).parents[2] / "support" / "recorded"
+RECORDED = json.loads((FOLDER / "answers.json").read_text())
 """Answers of real servers, as they sent them."""
 
 MEANINGS: dict[str, type[Exception]] = {

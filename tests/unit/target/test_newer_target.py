@@ -21,7 +21,8 @@ from cdc_actors.target.connection import Connection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECORDED = json.loads(Path(__file__).with_name("recorded_2_5_27.json").read_text())
+FOLDER = Path(__file__).parents[2] / "support" / "recorded"
+RECORDED = json.loads((FOLDER / "columns_2_5_27.json").read_text())
 """Columns as they are in the log and as the server takes them, and some answers."""
 ROWS = 3
 
@@ -105,3 +106,18 @@ def test_columns_of_the_log_become_those_that_are_taken() -> None:
     part = named_columns(Rows(insert, range(1, ROWS)), (), defaulted)
     flags = schema_pb2.FieldData.FromString(part["d"]).valid_data
     assert list(flags) == [True] * (ROWS - 1)
+
+
+def test_null_rows_are_taken_out_of_every_kind_of_column() -> None:
+    """The server refuses their fillers, among arrays those that are of no type at all."""
+    for written in decoded(RECORDED["nullable"]).values():
+        before = schema_pb2.FieldData.FromString(written)
+        insert = Insert(1, "dml_0_1v0", "_default", 1, 8, (written,), 100)
+        [column] = named_columns(Rows(insert)).values()
+        after = schema_pb2.FieldData.FromString(column)
+        assert list(after.valid_data) == list(before.valid_data)
+        kind = before.scalars.WhichOneof("data")
+        had = getattr(before.scalars, kind).data
+        kept = [had[row] for row, valid in enumerate(before.valid_data) if valid]
+        assert 0 < len(kept) < len(had)
+        assert list(getattr(after.scalars, kind).data) == kept
