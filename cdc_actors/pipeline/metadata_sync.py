@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Request, Unknown
 from cdc_actors.pipeline.collection_table import Status
+from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.pipeline.metadata.client_requests import ClientRequests
 from cdc_actors.pipeline.metadata.collection_changes import CollectionChanges
 from cdc_actors.pipeline.metadata.databases import Databases
@@ -14,6 +15,7 @@ from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
 from cdc_actors.pipeline.metadata.name_history import NameHistory
 from cdc_actors.pipeline.metadata.properties import Properties
 from cdc_actors.pipeline.metadata.rbac import RbacSync
+from cdc_actors.pipeline.metadata.undone import undoing
 from cdc_actors.pipeline.pending import PendingOperations
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class MetadataSync:
         for meta in snapshot.collections.values():
             self._update(meta)
         self._collections.settle_all(snapshot.collections)
+        self._settle_refused(snapshot)
         self._collection_changes.update_aliases(snapshot.aliases)
         self._collection_changes.update_imports(snapshot.imports)
         self._update_rbac()
@@ -153,6 +156,15 @@ class MetadataSync:
             self._collection_changes.update(meta)
             self._properties.update(meta)
             self._expiry.update(meta)
+
+    def _settle_refused(self, snapshot: CatalogSnapshot) -> None:
+        """Write down what the source undid that the target had refused."""
+        for refused in self._spec.unresolved:
+            done = undoing(
+                refused, snapshot.aliases, lambda: self._catalog.rbac().rules
+            )
+            if done is not None:
+                self._context.record(RecordOperationApplied(done))
 
     def _update_rbac(self) -> None:
         if self._spec.task.enable_user_role:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.claims import Claimant
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.rbac_rules import RbacRule
-    from cdc_actors.tasks import CollectionEntry, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, Operation, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class RunSpec:
     """What a reader is to do: from where, what, to where.
 
     What follows the reservations comes from earlier runs. Between a channel's checkpoint
-    and its send horizon, changes may be at the target or not.
+    and its send horizon, changes may be at the target or not. ``unresolved`` are refused
+    operations that still matter.
     """
 
     source: SourceConfig
@@ -34,5 +35,6 @@ class RunSpec:
     aliases: Mapping[FullName, int]
     rbac_rules: frozenset[RbacRule]
     passwords: Mapping[str, str]
+    unresolved: tuple[Operation, ...]
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -154,6 +155,7 @@ class TaskRecord:
             aliases=task.aliases,
             rbac_rules=task.rbac_rules,
             passwords=task.passwords,
+            unresolved=tuple(chain.from_iterable(task.unresolved.values())),
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
         )

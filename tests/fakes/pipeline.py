@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from cdc_actors.config import SourceConfig
@@ -144,6 +145,7 @@ class Pipeline:
             aliases=task.aliases,
             rbac_rules=task.rbac_rules,
             passwords=task.passwords,
+            unresolved=tuple(chain.from_iterable(task.unresolved.values())),
             checkpoints=dict(self.task.checkpoints),
             send_horizons=dict(self.task.horizons),
         )

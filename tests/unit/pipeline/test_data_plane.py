@@ -245,6 +245,35 @@ def test_an_alias_is_moved_and_dropped(pipeline: Pipeline) -> None:
     assert alias not in target.aliases
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_refused_alias_that_is_undone_while_nobody_looks_is_settled(
+    pipeline: Pipeline, *, moved: bool
+) -> None:
+    """It matters over restarts while the source has it, and no longer."""
+    source, target, task = pipeline.source, pipeline.target, pipeline.task.task
+    books, papers = source.create("books"), source.create("papers")
+    source.tick()
+    pipeline.wait_until(lambda: target.rows("papers") is not None)
+    target.collections["default", "taken"] = target.collections["default", "papers"]
+    source.point("taken", books)
+    source.catalog.tell()
+    pipeline.wait_for_steps()
+    source.tick()
+    pipeline.wait_until(lambda: task.unresolved)
+    pipeline.stop()
+    pipeline.start()
+    pipeline.wait_for_steps()
+    assert len(task.unresolved) == 1
+    pipeline.stop()
+    del target.collections["default", "taken"]
+    source.point("taken", papers if moved else None)
+    pipeline.start()
+    source.tick()
+    pipeline.wait_until(lambda: not task.unresolved)
+    expected = "papers" if moved else None
+    pipeline.wait_until(lambda: target.aliases.get(("default", "taken")) == expected)
+
+
 @pytest.mark.parametrize("is_done", [False, True])
 def test_an_insert_without_an_answer_holds_the_checkpoint_back(
     pipeline: Pipeline, *, is_done: bool
