@@ -70,12 +70,16 @@ class UnclearAnswerError(TransientError):
     """The target answered one request, but did not do it; that may pass, or may not.
 
     Where the request was about one collection, only that one is known to be in trouble.
-    ``code`` is Milvus's, 0 where it gave none.
+    ``code`` is Milvus's, 0 where it gave none. ``is_starting`` tells that the words are
+    those of a Milvus that is about to do it: one that has just come back.
     """
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    def __init__(
+        self, message: str, code: int = 0, *, is_starting: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.is_starting = is_starting
 
 
 class OperatorError(CdcError):

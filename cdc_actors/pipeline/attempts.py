@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from cdc_actors.errors import UnclearAnswerError
 from cdc_actors.growing_delay import growing_delay
 from cdc_actors.pipeline.messages import Retried
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 """Seconds between two tries."""
+
+STARTING_DELAY = 2.0
+"""The longest one while the target is starting: it does nothing yet, and soon may."""
 
 LOOK_SECONDS = 0.5
 """How often is looked, while time passes, at what has come for the collection."""
@@ -64,7 +68,9 @@ class Attempts:
             self._rows = self._context.rows
         self.count += 1
         self.error, self.is_waiting = error, True
-        delay = growing_delay(self.count, FIRST_DELAY, LONGEST_DELAY)
+        starting = isinstance(error, UnclearAnswerError) and error.is_starting
+        longest = min(LONGEST_DELAY, STARTING_DELAY) if starting else LONGEST_DELAY
+        delay = growing_delay(self.count, FIRST_DELAY, longest)
         self._next_try = time.monotonic() + delay
         next_try = datetime.now(UTC) + timedelta(seconds=delay)
         retried = Retried(str(error), self.count, self._since, next_try)

@@ -113,7 +113,7 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
         raise AccessRefusedError(text)
     passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
     if status.retriable or passing or unclear:
-        raise UnclearAnswerError(text, code)
+        raise UnclearAnswerError(text, code, is_starting=passing or broken)
     raise OperationRefusedError(text, code)
 
 

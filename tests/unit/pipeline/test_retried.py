@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.client import CollectionMeta
 
 SOME = 5
+UNCLEAR = UnclearAnswerError("no")
 
 
 @pytest.fixture(autouse=True)
@@ -213,19 +214,21 @@ def context(free: int = 1000) -> SimpleNamespace:
 
 
 def test_delays_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is about twice as long as the one before, up to the longest."""
+    """Each is about twice the one before, up to the longest; short while it is starting."""
     monkeypatch.setattr(attempts, "LONGEST_DELAY", 30.0)
     run = context()
     tries = Attempts(445, run)  # type: ignore[arg-type]
 
-    def delay() -> float:
+    def delay(error: UnclearAnswerError = UNCLEAR) -> float:
         before = datetime.now(UTC)
-        tries.failed(UnclearAnswerError("no"))
+        tries.failed(error)
         return (run.retried.shown()[445].next_try - before).total_seconds()
 
     for number in range(12):
         longest = min(attempts.LONGEST_DELAY, attempts.FIRST_DELAY * 2**number)
         assert 0.8 * longest <= delay() <= 1.5 * longest
+    starting = UnclearAnswerError("service not ready", 1, is_starting=True)
+    assert delay(starting) <= 1.5 * attempts.STARTING_DELAY
     tries.end()
     assert run.retried.shown() == {}
     assert delay() <= 1.5 * attempts.FIRST_DELAY

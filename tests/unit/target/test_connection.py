@@ -51,8 +51,9 @@ def answer(code: int, reason: str = "") -> common_pb2.Status:
 @pytest.mark.parametrize("method", ["CreatePartition", "LoadCollection", "Insert"])
 def test_a_target_that_is_starting_is_asked_again(method: str, reason: str) -> None:
     """Operations are not given up, no more than rows, for a node that is away."""
-    with pytest.raises(TransientError):
+    with pytest.raises(UnclearAnswerError) as refusal:
         check(answer(UNEXPECTED, reason), method)
+    assert refusal.value.is_starting
 
 
 @pytest.mark.parametrize("lite", [False, True])
