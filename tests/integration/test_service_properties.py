@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cdc_actors.marks import PROPERTY
 from tests.support.books import Books, keys, wait_keys
 from tests.support.cdc import wait_until
 
@@ -39,6 +40,7 @@ def test_properties_are_altered(scenario: Scenario) -> None:
     wait_keys(scenario.other, range(20))
     scenario.wait_equal()
     found = scenario.other.describe_collection("books")["properties"]
+    assert found.pop(PROPERTY)
     assert found == {TTL: "200000", "mmap.enabled": "True"}
     scenario.client.alter_collection_properties("books", {TTL: 300_000})
     scenario.wait_equal()
