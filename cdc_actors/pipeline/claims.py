@@ -23,6 +23,7 @@ from cdc_actors.errors import (
 )
 from cdc_actors.marks import PROPERTY, RIVAL, Mark
 from cdc_actors.target import collections
+from cdc_actors.target.properties import alter_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,7 +185,7 @@ class Claim:
     def _alter(self, name: FullName, properties: dict[str, str]) -> bool:
         """A target that takes no properties holds no mark."""
         try:
-            collections.alter_collection(self._target, *name, properties)
+            alter_properties(self._target, *name, properties)
         except (OperationRefusedError, AccessRefusedError) as error:
             _log.warning("mark_refused", error=str(error))
             return False
@@ -201,7 +202,7 @@ def release(target: Connection, claimant: Claimant, name: FullName) -> None:
         shown = collections.describe(target, *name)
         found = _mark_in(shown, name) if shown else None
         if found is not None and claimant.is_own(found):
-            collections.alter_collection(target, *name, {PROPERTY: ""})
+            alter_properties(target, *name, {PROPERTY: ""})
 
 
 def _mark_in(shown: Any, name: FullName, key: str = PROPERTY) -> Mark | None:

@@ -32,7 +32,7 @@ from cdc_actors.pipeline.work import (
     ForwardRequest,
 )
 from cdc_actors.replication.barriers import BarrierOperation
-from cdc_actors.target import aliases, collections, requests
+from cdc_actors.target import aliases, collections, properties, requests
 from cdc_actors.target.answers import RateLimitError
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
@@ -288,8 +288,8 @@ class CollectionOperations:
                     aliases.drop_alias(target, name[0], alias)
             case AliasDetail(alias) if kind in {CREATE_ALIAS, ALTER_ALIAS}:
                 aliases.set_alias(target, *name, alias)
-            case PropertiesDetail(properties):
-                collections.alter_collection(target, *name, properties)
+            case PropertiesDetail(altered, dropped):
+                properties.alter_properties(target, *name, altered, dropped)
             case IndexDetail(request=request) | LoadDetail(request=request):
                 return requests.issue(target, kind, name, request)
             case _:

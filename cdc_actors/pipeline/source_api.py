@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cdc_actors.target.collections import describe
+from cdc_actors.target.properties import DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,9 +14,10 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.target.connection import Connection
 
-
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
+
+_DROPS_SINCE = (2, 5)
 
 
 class SourceApi:
@@ -28,11 +31,23 @@ class SourceApi:
         self._connection: Connection | None = None
 
     def properties(self, meta: CollectionMeta) -> dict[str, str] | None:
-        """Return a collection's properties; None if another one has its name by now."""
+        """Return a collection's properties; None if another one has its name by now.
+
+        Its description is among them, as Milvus calls it where it is altered.
+        """
         shown = describe(self._opened(), meta.database, meta.name)
         if shown is None or shown.collectionID != meta.id:
             return None
-        return {pair.key: pair.value for pair in shown.properties}
+        properties = {pair.key: pair.value for pair in shown.properties}
+        return {DESCRIPTION: shown.schema.description} | properties
+
+    def can_drop_properties(self) -> bool:
+        """Tell whether a property that is not shown was dropped.
+
+        An older source cannot drop any, but a restart may have it show those from before.
+        """
+        numbers = re.findall(r"\d+", self._opened().version)
+        return tuple(map(int, numbers[:2])) >= _DROPS_SINCE
 
     def now(self) -> int:
         """Return the source's time, a hybrid timestamp."""

@@ -195,21 +195,6 @@ def is_loaded(target: Connection, database: str, name: str) -> bool:
     return state in (common_pb2.LoadStateLoading, common_pb2.LoadStateLoaded)
 
 
-def alter_collection(
-    target: Connection, database: str, name: str, properties: Mapping[str, str]
-) -> None:
-    """Set properties of the collection; others that it has stay as they are.
-
-    Milvus (2.3.5) stores those from before the request, and shows them after a restart: it
-    is asked twice.
-    """
-    request = milvus_pb2.AlterCollectionRequest(
-        db_name=database, collection_name=name, properties=_pairs(properties)
-    )
-    for _ in range(1 if target.is_lite else 2):
-        target.call("AlterCollection", request, database)
-
-
 def drop_collection(target: Connection, database: str, name: str) -> None:
     """Drop the collection if it exists, its aliases first: newer Milvus insists on that.
 
@@ -311,11 +296,12 @@ def _create_request(definition: Definition, schema: Any) -> Any:
         shards_num=definition.shards,
         consistency_level=definition.consistency_level,
         num_partitions=len(definition.partitions) if has_partition_key(schema) else 0,
-        properties=_pairs(definition.properties),
+        properties=key_values(definition.properties),
     )
 
 
-def _pairs(properties: Mapping[str, str]) -> list[Any]:
+def key_values(properties: Mapping[str, str]) -> list[Any]:
+    """Return properties as requests hold them."""
     return [common_pb2.KeyValuePair(key=k, value=v) for k, v in properties.items()]
 
 

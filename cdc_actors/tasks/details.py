@@ -43,13 +43,15 @@ class AliasDetail:
 
 @dataclass(frozen=True, slots=True)
 class PropertiesDetail:
-    """The properties that are set."""
+    """The properties that are set, and those that are ``dropped`` (Milvus 2.5)."""
 
     properties: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as events hold it."""
-        return {"properties": dict(self.properties)}
+        dropped = {"dropped": list(self.dropped)} if self.dropped else {}
+        return {"properties": dict(self.properties)} | dropped
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,8 +111,10 @@ def _drop(task: TaskAttributes, operation: Operation) -> None:
 def _alter(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
-        properties = {**entry.properties, **operation.detail["properties"]}
-        _change(task, operation, properties=properties)
+        altered = {**entry.properties, **operation.detail["properties"]}
+        dropped = operation.detail.get("dropped", ())
+        kept = {key: value for key, value in altered.items() if key not in dropped}
+        _change(task, operation, properties=kept)
 
 
 def _point_alias(task: TaskAttributes, operation: Operation) -> None:

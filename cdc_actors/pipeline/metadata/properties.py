@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import replicated_properties
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.pipeline.work import CatalogOperation
+from cdc_actors.target.properties import DESCRIPTION, description_of
 from cdc_actors.tasks import ALTER_COLLECTION
 from cdc_actors.tasks.details import PropertiesDetail
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.router import Router
     from cdc_actors.pipeline.source_api import SourceApi
     from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.tasks import CollectionEntry
 
 RETRY_SECONDS = 10.0
 """How long the source's API is left alone after it did not answer."""
@@ -73,13 +75,24 @@ class Properties:
         shown = self._api.properties(meta)
         if shown is None:
             return
-        applied = self._applied.setdefault(meta.id, dict(collection.entry.properties))
+        applied = self._applied.setdefault(meta.id, _initial(collection.entry))
         now = replicated_properties(shown)
         changed = {
             key: value for key, value in now.items() if applied.get(key) != value
         }
-        if changed:
-            applied.update(changed)
-            detail = PropertiesDetail(changed)
+        gone = applied.keys() - now.keys()
+        dropped = (
+            tuple(sorted(gone)) if gone and self._api.can_drop_properties() else ()
+        )
+        if changed or dropped:
+            kept = {key: each for key, each in applied.items() if key not in dropped}
+            self._applied[meta.id] = kept | changed
+            detail = PropertiesDetail(changed, dropped)
             work = CatalogOperation(ALTER_COLLECTION, meta.altered, detail)
             self._router.deliver_operation(collection, work)
+
+
+def _initial(entry: CollectionEntry) -> dict[str, str]:
+    """Return what the target was given until now."""
+    known = replicated_properties(entry.properties)
+    return {DESCRIPTION: description_of(entry.schema), **known}

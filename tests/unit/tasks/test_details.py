@@ -68,3 +68,5 @@ def test_what_is_only_written() -> None:
     }
     assert AliasDetail("al").to_json() == {"alias": "al"}
     assert PropertiesDetail({"ttl": "1"}).to_json() == {"properties": {"ttl": "1"}}
+    dropped = PropertiesDetail({}, ("ttl",)).to_json()
+    assert dropped == {"properties": {}, "dropped": ["ttl"]}

@@ -46,11 +46,14 @@ def test_rename_that_has_begun_is_known() -> None:
 
 
 def test_altered_properties_are_known() -> None:
-    """Properties go over those that were there."""
+    """Properties go over those that were there, and may be dropped."""
     first = told("AlterCollection", properties={"a": "1", "b": "1"})
     task = task_with(first, told("AlterCollection", properties={"b": "2"}))
     found = task.collections[entry().collection_id]
     assert found.properties == {"a": "1", "b": "2"}
+    third = told("AlterCollection", properties={"c": "3"}, dropped=["a"])
+    found = task_with(first, third).collections[entry().collection_id]
+    assert found.properties == {"b": "1", "c": "3"}
 
 
 def test_indexes_of_the_catalog_are_known() -> None:

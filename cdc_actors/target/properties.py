@@ -1,0 +1,71 @@
+"""Properties of a collection at the target, and its description."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.errors import OperationRefusedError
+from cdc_actors.target.collections import describe, key_values
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from cdc_actors.target.connection import Connection
+
+DESCRIPTION = "collection.description"
+"""What Milvus (2.5) calls the description where it is altered; it is no property."""
+
+
+def description_of(schema: bytes) -> str:
+    """Return the description in a serialized ``schema.CollectionSchema``."""
+    return str(schema_pb2.CollectionSchema.FromString(schema).description)
+
+
+def alter_properties(
+    target: Connection,
+    database: str,
+    name: str,
+    altered: Mapping[str, str],
+    dropped: Collection[str] = (),
+) -> None:
+    """Set some properties, and drop others; those that it has besides stay as they are.
+
+    Raises:
+        OperationRefusedError: The target refuses, or is too old for some of it: Milvus
+            2.3 calls that done and does nothing.
+    """
+    # Milvus (2.5) takes no request with both.
+    _alter(
+        target, database, name, {"properties": key_values(altered)} if altered else {}
+    )
+    _alter(target, database, name, {"delete_keys": dropped} if dropped else {})
+    if dropped or DESCRIPTION in altered:
+        _refuse_undone(describe(target, database, name), altered, dropped)
+
+
+def _alter(
+    target: Connection, database: str, name: str, members: Mapping[str, Any]
+) -> None:
+    """Ask twice: Milvus (2.3.5) stores, and shows after a restart, what was before."""
+    request = milvus_pb2.AlterCollectionRequest(
+        db_name=database, collection_name=name, **members
+    )
+    for _ in range(1 if target.is_lite else 2) if members else ():
+        target.call("AlterCollection", request, database)
+
+
+def _refuse_undone(
+    found: Any | None, altered: Mapping[str, str], dropped: Collection[str]
+) -> None:
+    if found is None:
+        return
+    kept = sorted(each.key for each in found.properties if each.key in dropped)
+    wanted = altered.get(DESCRIPTION, found.schema.description)
+    undone = [*kept, *([DESCRIPTION] if found.schema.description != wanted else [])]
+    if undone:
+        raise OperationRefusedError(
+            f"the target is too old to drop properties or to alter the description: "
+            f"{', '.join(undone)}"
+        )
