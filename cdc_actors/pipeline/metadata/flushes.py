@@ -1,11 +1,12 @@
 """Flushes that clients asked for, which rows and other operations never wait for.
 
 A flush seals what was inserted before it: no row and no answer to a query changes, a later
-one covers it, and what is idle Milvus seals by itself (2.3: after ten minutes,
-``dataCoord.segment.maxIdleTime``). So of those of one collection that wait only the oldest
-counts, which keeps its turn, and the newest. One that the target's limits refuse (from 2.4
-on one in ten seconds a collection, unless configured) is asked again later; it holds no
-checkpoint meanwhile, for a limit may last, and is lost with the run.
+one covers it, and Milvus seals by itself what is a day old, or idle and not small (2.3:
+``dataCoord.segment.maxLife``, ``maxIdleTime``). So of those of one collection that wait
+only the oldest counts, which keeps its turn, and the newest. One that the target's limits
+refuse (from 2.3.9 on ``quotaAndLimits.flushRate.collection.max``, 0.1 a second unless
+configured) is asked again later; it holds no checkpoint meanwhile, for a limit may last,
+and is lost with the run.
 """
 
 from __future__ import annotations
