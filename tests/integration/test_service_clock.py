@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.books import Books, keys
+from tests.support.books import Books
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ def test_rows_that_the_target_was_seeded_with_come_once(
     Books(milvus).create().insert(range(50))
     program = ("-c", SHIFTED.format(seconds=seconds))
     with Cdc(tmp_path / "shifted", source, program=program) as cdc:
-        cdc.create(target_milvus.uri)
-        wait_until(lambda: 59 in keys(milvus), "what the source had has come")
+        task = cdc.create(target_milvus.uri)
+        wait_until(
+            lambda: cdc.get(task)["rows_applied"] == 60, "what there was has come"
+        )
         books.insert([60])
-        wait_until(lambda: 60 in keys(milvus), "what is new has come")
+        wait_until(lambda: cdc.get(task)["rows_applied"] == 61, "what is new has come")
     (row,) = milvus.query(
         "books", output_fields=["count(*)"], consistency_level="Strong"
     )
