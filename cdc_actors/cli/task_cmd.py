@@ -207,9 +207,25 @@ def pause(task_id: str, api: Api) -> None:
 @task_argument
 @api_options
 def resume(task_id: str, api: Api) -> None:
-    """Resume a paused task."""
+    """Resume a paused task, and retry what it has set aside."""
     api.ask("resume", task_id=task_id)
     say(f"Resumed {task_id}.")
+
+
+@task.command()
+@task_argument
+@api_options
+@click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="[DATABASE.]NAME",
+    help="Collection to take up again, by the source's name; all without. May be repeated.",
+)
+def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
+    """Take collections that were set aside up again, from where each stood."""
+    api.ask("retry", task_id=task_id, **_selection(collections))
+    say(f"Retried {task_id}.")
 
 
 @task.command()

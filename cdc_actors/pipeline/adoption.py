@@ -59,6 +59,7 @@ class Adoption:
         self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels
+        self._stood = {e.collection_id: e.stood for e in spec.entries}
         self._collections = collections
         self._target_names = target_names
         self._subscriptions = subscriptions
@@ -69,6 +70,8 @@ class Adoption:
         One that may exist at the target or not is created again, unless the source has
         dropped it since: then it is dropped.
         """
+        if self._begins_anew(entry):
+            return None
         if entry.state is CollectionState.DROPPED or not entry.schema:
             self._collections.restore_ignored(entry)
             return None
@@ -127,7 +130,8 @@ class Adoption:
         if lost := self._subscriptions.add([meta], why):
             self._collections.exclude(excluded_entry_of(meta), lost[meta.id])
             return None
-        entry = entry_of(meta)
+        stood = self._stood.get(meta.id, {})
+        entry = replace(entry_of(meta), stood=stood)
         if holder := self._holder_of_name(entry):
             self.exclude_unnamed(entry, holder)
             return None
@@ -158,6 +162,16 @@ class Adoption:
         waits_for = self._target_names.holders(entry)
         return self._collections.add(entry, waits_for, exists=exists, status=status)
 
+    def _begins_anew(self, entry: CollectionEntry) -> bool:
+        """Tell whether a collection is replayed that the target was never asked for.
+
+        The log tells of its creation once more.
+        """
+        if entry.schema or entry.state is not CollectionState.CREATING:
+            return False
+        meta = self._catalog.collection(entry.collection_id)
+        return meta is not None and not meta.dropping
+
     def _is_selected(self, meta: CollectionMeta) -> bool:
         return meta.available and self._spec.selects(meta.database, meta.name)
 
@@ -170,7 +184,10 @@ class Adoption:
         if status is not None:
             return status is Status.SKIPPED
         read = [channel for channel in meta.channels if channel in self._channels]
-        passed = [self._channels.applied(channel) > meta.created for channel in read]
+        passed = [
+            self._collections.floors.applied(meta.id, each) > meta.created
+            for each in read
+        ]
         return bool(passed) and all(passed)
 
     def _holder_of_name(self, entry: CollectionEntry) -> str | None:

@@ -236,7 +236,8 @@ class Applier:
             self._keep_name(error)
         else:
             entry = self._operations.entry
-            self._context.record(RecordCollectionSetAside(entry, error))
+            stood = self._context.where_stands(entry)
+            self._context.record(RecordCollectionSetAside(entry, error, stood))
             self._suspended = True
             self._reader.tell(CollectionSuspended(entry.collection_id))
         self._again = list(self._open.values())

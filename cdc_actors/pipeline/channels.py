@@ -40,8 +40,13 @@ class Channels:
     def __iter__(self) -> Iterator[str]:
         return iter(self._channels)
 
-    def subscribe(self, channel: str, start: Checkpoint | None) -> None:
+    def subscribe(
+        self, channel: str, start: Checkpoint | None, *, has_ticks: bool = True
+    ) -> None:
         """Read a channel from a checkpoint on, or from its oldest record.
+
+        That of clients' requests has no ticks: the one of its checkpoint only tells which
+        of two checkpoints is the further one.
 
         Raises:
             PositionLostError: The log no longer holds the checkpoint.
@@ -49,7 +54,7 @@ class Channels:
         self._context.add_channel(channel, start)
         newest = self._wal.newest(channel)
         behind = newest is not None and self._is_before(start, newest)
-        applied = start.tick if start else 0
+        applied = start.tick if start and has_ticks else 0
         self._channels[channel] = _Channel(
             ChannelOrder(applied), newest, applied, behind, self._context.budget.hold(0)
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import LOGICAL_BITS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.floors import Floors
     from cdc_actors.pipeline.work import Work
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.tasks import CollectionEntry
@@ -95,11 +97,15 @@ class _Ignored:
 
 
 class CollectionTable:
-    """Every collection with its state, and every change of one. The reader's thread."""
+    """Every collection with its state, and every change of one. The reader's thread.
 
-    def __init__(self, context: RunContext, channels: Channels) -> None:
+    ``floors`` says how far earlier runs brought each.
+    """
+
+    def __init__(self, context: RunContext, channels: Channels, floors: Floors) -> None:
         self._context = context
         self._channels = channels
+        self.floors = floors
         self._rows: dict[int, Collection | _Ignored] = {}
         self._gone: deque[tuple[int, int]] = deque()
 
@@ -141,8 +147,8 @@ class CollectionTable:
         status: Status = Status.LIVE,
     ) -> Collection:
         """Replicate a collection; ``exists`` tells that an earlier run created it."""
-        applied = {c: self._channels.applied(c) for c in channels_of(entry.shards)}
-        barriers = ShardBarriers(applied)
+        applied = partial(self.floors.applied, entry.collection_id)
+        barriers = ShardBarriers({c: applied(c) for c in channels_of(entry.shards)})
         collection = Collection(entry, barriers, exists, status, waits_for=waits_for)
         self._rows[entry.collection_id] = collection
         return collection
@@ -154,7 +160,8 @@ class CollectionTable:
 
     def exclude(self, entry: CollectionEntry, error: CdcError) -> None:
         """Take nothing of a collection that cannot be replicated, and say why."""
-        self._context.record(RecordCollectionSetAside(entry, error))
+        stood = self._context.where_stands(entry)
+        self._context.record(RecordCollectionSetAside(entry, error, stood))
         self._rows[entry.collection_id] = _Ignored(Status.EXCLUDED, entry)
 
     def skip(self, collection_id: int) -> None:

@@ -18,6 +18,7 @@ import structlog
 from cdc_actors.changes import REPLICATED_FROM_CATALOG
 from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.marks import Mark
+from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.messages import RecordOperationApplied, RunFailed
 from cdc_actors.pipeline.retried import RetriedCollections
 from cdc_actors.pipeline.work_queue import RunBudget
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.claims import Claimant
     from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.tasks import CollectionEntry
 
 ROWS_SHARE = 2.0
 """How many times the memory that is free a run may hold between log and target."""
@@ -56,8 +58,13 @@ class RunContext:
         memory: MemoryBudget,
         claimant: Claimant,
         source_time: Callable[[], int],
+        requests: str = "",
     ) -> None:
-        """``source_time`` returns what ``Catalog.time`` does."""
+        """``source_time`` returns what ``Catalog.time`` does.
+
+        ``requests`` is the channel of clients' requests.
+        """
+        self._requests = requests
         self.run_number = run_number
         self.claimant = claimant
         self.source_time = source_time
@@ -113,6 +120,16 @@ class RunContext:
         """Return up to where each channel is applied."""
         with self._lock:
             return self._progress.checkpoints()
+
+    def where_stands(self, entry: CollectionEntry) -> dict[str, Checkpoint]:
+        """Return up to where a collection's channels, and clients' requests, are applied.
+
+        Whoever has work of the collection must not have given it up. Empty for one that
+        is only shown.
+        """
+        channels = channels_of(entry.shards)
+        wanted = {*channels, self._requests} if channels else set()
+        return {c: at for c, at in self.checkpoints().items() if c in wanted}
 
     def note_sent(self, channel: str, timestamp: int) -> None:
         """Say that a channel's changes up to a timestamp are on their way."""

@@ -85,10 +85,14 @@ class RecordOperationApplied:
 
 @dataclass(frozen=True, slots=True)
 class RecordCollectionSetAside:
-    """To a task: write down that a collection cannot go on, and why."""
+    """To a task: write down that a collection cannot go on, why, and where it stands.
+
+    ``stood`` are the checkpoints by channel, of its own and that of clients' requests.
+    """
 
     entry: CollectionEntry
     error: CdcError
+    stood: Mapping[str, Checkpoint]
 
 
 @dataclass(frozen=True, slots=True)

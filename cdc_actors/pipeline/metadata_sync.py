@@ -59,7 +59,7 @@ class MetadataSync:
         )
         self._flushes = Flushes(context, router, pending)
         self._requests = ClientRequests(
-            context, loads, self._flushes, catalog, names, task
+            context, loads, self._flushes, catalog, names, task, collections.floors
         )
         self._collection_changes = CollectionChanges(
             context, collections, pending, catalog, loads, task

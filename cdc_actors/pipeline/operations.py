@@ -140,7 +140,8 @@ class CollectionOperations:
     def keep_name(self, work: Work, error: CdcError) -> None:
         """Know that the target refused what ``skip`` was to do: the name stays taken."""
         if isinstance(work, BarrierOperation):
-            self._context.record(RecordCollectionSetAside(self.entry, error))
+            stood = self._context.where_stands(self.entry)
+            self._context.record(RecordCollectionSetAside(self.entry, error, stood))
         self._reader.tell(NameKept(self.entry.collection_id))
 
     def finish_rename(self) -> None:

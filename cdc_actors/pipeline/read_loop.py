@@ -6,10 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import Checkpoint, Tick, physical_seconds
+from cdc_actors.changes import Checkpoint, Request, Tick, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable
 from cdc_actors.pipeline.expiry import Expiry
+from cdc_actors.pipeline.floors import Floors
 from cdc_actors.pipeline.mark_rounds import MarkRounds
 from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Change, Position, Record
     from cdc_actors.pipeline.context import RunContext
-    from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.sources import Sources
 
 POLL_SECONDS = 0.05
@@ -42,16 +42,16 @@ class ReadLoop:
     def __init__(
         self,
         context: RunContext,
-        spec: RunSpec,
         sources: Sources,
         reader: pykka.ActorRef[Any],
     ) -> None:
         self._context = context
-        self._spec = spec
+        self._spec = spec = sources.replay.spec
         self._sources = sources
         self._channels = sources.channels
         self._subscriptions = Subscriptions(context, sources, spec.task)
-        collections = CollectionTable(context, sources.channels)
+        floors = Floors(spec, sources.channels, sources.wal)
+        collections = CollectionTable(context, sources.channels, floors)
         target_names = TargetNames(spec.task, spec.reservations, collections)
         adoption = Adoption(
             context, spec, sources, collections, target_names, self._subscriptions
@@ -73,6 +73,7 @@ class ReadLoop:
         self._marks = MarkRounds(self.router)
         self._reported = 0.0
         self._tick_lead: float | None = None
+        self._newest_request = 0
 
     def begin(self) -> None:
         """Subscribe every channel, and write down where each begins.
@@ -81,6 +82,10 @@ class ReadLoop:
             PositionLostError: The log no longer holds a checkpoint.
             RowsLostError: Nor the beginning of a channel that should have been read.
         """
+        for record in self._sources.replay.records:
+            self._context.record(record)
+        if requests := self._spec.checkpoints.get(self._spec.source.replicate_chan):
+            self._newest_request = requests.tick
         self._subscriptions.resume(self._spec.checkpoints)
         for entry in self._spec.entries:
             self.router.restore(entry)
@@ -153,7 +158,9 @@ class ReadLoop:
 
     def _take_request(self, position: Position, change: Change | Tick) -> None:
         behind = self._channels.advance_to(position)
-        upto = Checkpoint(position, inclusive=False, tick=0)
+        if isinstance(change, Request):
+            self._newest_request = max(self._newest_request, change.timestamp)
+        upto = Checkpoint(position, inclusive=False, tick=self._newest_request)
         checkpoint = self._context.begin_checkpoint(position.channel, upto)
         self._metadata.take_request(change, checkpoint, behind=behind)
         self._context.release([checkpoint])

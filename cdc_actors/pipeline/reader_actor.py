@@ -61,6 +61,6 @@ class Reader(pykka.ThreadingActor):
             sources = self._open.enter_context(
                 open_sources(self._spec, self._context, self._servers)
             )
-            self._loop = ReadLoop(self._context, self._spec, sources, self.actor_ref)
+            self._loop = ReadLoop(self._context, sources, self.actor_ref)
             self._loop.begin()
         self._loop.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +168,8 @@ class Router:
         self._free(collection_id)
         for other in self.collections:
             if collection_id in other.waits_for:
-                self._discard((*other.backlog, *other.barriers.waiting()))
                 self._adoption.exclude_unnamed(other.entry)
+                self._discard((*other.backlog, *other.barriers.waiting()))
 
     def _alias_moved(self, alias: FullName, collection_id: int | None) -> None:
         """Know what an alias of the target stands for; if for nothing, it is free."""
@@ -207,8 +208,10 @@ class Router:
         collection = self.collections.get(collection_id)
         if collection is None or collection.status is not Status.LIVE:
             return
-        rows = tuple(c for c in group if isinstance(c, Insert | Delete))
-        if not collection.barriers.is_relevant(channel, rows[0]):
+        is_relevant = partial(collection.barriers.is_relevant, channel)
+        changes = (c for c in group if isinstance(c, Insert | Delete))
+        rows = tuple(filter(is_relevant, changes))
+        if not rows:
             return
         parts = (self._context.acquire(checkpoint),)
         memory = self._context.budget.hold(total_cost(rows))

@@ -43,7 +43,12 @@ class Run:
         self.progress: RunProgressed | None = None
         self._begun_at = time.monotonic()
         self._context = RunContext(
-            number, task, memory, spec.claimant, lambda: servers.source_time(spec)
+            number,
+            task,
+            memory,
+            spec.claimant,
+            lambda: servers.source_time(spec),
+            spec.source.replicate_chan,
         )
         self._reader = Reader.start(self._context, spec, servers)
         self._reader.tell(TakeStep())

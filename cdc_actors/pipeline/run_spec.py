@@ -22,7 +22,7 @@ class RunSpec:
 
     What follows the reservations comes from earlier runs. Between a channel's checkpoint
     and its send horizon, changes may be at the target or not. ``unresolved`` are refused
-    operations that still matter.
+    operations that still matter. What ``reached`` means is said in ``TaskAttributes``.
     """
 
     source: SourceConfig
@@ -36,5 +36,6 @@ class RunSpec:
     rbac_rules: frozenset[RbacRule]
     passwords: Mapping[str, str]
     unresolved: tuple[Operation, ...]
+    reached: Mapping[str, Checkpoint]
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]

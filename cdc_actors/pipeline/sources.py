@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdc_actors.pipeline.channels import Channels
+from cdc_actors.pipeline.replay import Replay, plan_replay
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
@@ -44,7 +45,7 @@ class Sources:
     """What one run reads and writes; the reader's thread uses it.
 
     ``channels`` has the channel of clients' requests subscribed already; ``watch`` tells
-    what came after ``snapshot``.
+    what came after ``snapshot``; ``replay`` says where the run begins.
     """
 
     target: Connection
@@ -54,6 +55,7 @@ class Sources:
     snapshot: CatalogSnapshot
     watch: CatalogWatch
     api: SourceApi
+    replay: Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +117,17 @@ def open_sources(
         with _permit(run):
             wal = opened(servers.log(spec, run))
             catalog = opened(servers.catalog(spec))
-            channels = Channels(wal, run)
-            requests = spec.source.replicate_chan
-            channels.subscribe(requests, spec.checkpoints.get(requests))
+        replay = plan_replay(spec, wal, catalog, target)
+        channels = Channels(wal, run)
+        requests = spec.source.replicate_chan
+        start = replay.spec.checkpoints.get(requests)
+        with _permit(run):
+            channels.subscribe(requests, start, has_ticks=False)
             snapshot = catalog.snapshot()
             watch = opened(catalog.watch(snapshot.revision + 1))
         servers.refuse_source(target, spec, snapshot.collections)
         api = opened(SourceApi(lambda: servers.api(spec, run)))
-        yield Sources(target, wal, channels, catalog, snapshot, watch, api)
+        yield Sources(target, wal, channels, catalog, snapshot, watch, api, replay)
 
 
 @contextmanager

@@ -62,10 +62,13 @@ class ShardBarriers:
         self._seen_drops: dict[str, set[Dropped]] = {c: set() for c in applied}
 
     def is_relevant(self, channel: str, change: Insert | Delete | Barrier) -> bool:
-        """Tell whether ``channel`` has not dropped yet what a change is about.
+        """Tell whether a change is newer than what is applied from before.
 
-        What is not relevant is not to be added.
+        And whether ``channel`` has not dropped yet what it is about. What is not relevant
+        is not to be added.
         """
+        if change.timestamp <= self._applied[channel]:
+            return False
         seen_drops = self._seen_drops[channel]
         if (change.collection, None) in seen_drops:
             return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import FullName
     from cdc_actors.service.snapshot import TaskSnapshot
     from cdc_actors.tasks import TaskSpec, Who
 
@@ -70,6 +71,19 @@ class ResumeTask:
 
     task_id: str
     who: Who
+
+
+@dataclass(frozen=True, slots=True)
+class RetryCollections:
+    """Take collections that were set aside up again; see ``Task.retry``.
+
+    Answered with a future that is set once that is written down.
+    """
+
+    task_id: str
+    collections: tuple[FullName, ...]
+    who: Who
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def _set_aside(message: RecordCollectionSetAside, record: TaskRecord) -> None:
             message.entry,
             str(message.error),
             message.error.failure_class,
+            message.stood.values(),
             who=SUPERVISOR,
             why="it cannot be replicated",
         )

@@ -28,9 +28,11 @@ from cdc_actors.service.messages import (
     ListTasks,
     PauseTask,
     ResumeTask,
+    RetryCollections,
 )
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import past_view_of
+from cdc_actors.service.retry_checks import refuse_lost
 from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
@@ -41,10 +43,11 @@ from cdc_actors.target.identity import SameMilvusError, refuse_source
 from cdc_actors.tasks import refuse_other_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client.core import Metric
 
+    from cdc_actors.changes import FullName
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.snapshot import Observation
@@ -164,8 +167,20 @@ class Service:
         self._ask(PauseTask(task_id, who))
 
     def resume(self, task_id: str, who: Who) -> None:
-        """Let a paused task continue."""
+        """Let a paused task continue, with what was set aside as far as it can go on."""
         self._ask(ResumeTask(task_id, who))
+
+    def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
+        """Take up again what was set aside, or of it ``collections``, from where it stood.
+
+        Raises:
+            TaskConflictError: One is not set aside, or cannot go on; the text says why.
+        """
+        seen: Observation = self._ask(GetTask(task_id))
+        chosen = seen.snapshot.task.retriable(collections)
+        refuse_lost(self._config.source_config, chosen, named=bool(collections))
+        why = "asked by a client"
+        self._ask(RetryCollections(task_id, tuple(collections), who, why))
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:
         """End a task for good; the target keeps what it has."""

@@ -37,6 +37,7 @@ from cdc_actors.service.messages import (
     Rebuild,
     RebuildEnded,
     ResumeTask,
+    RetryCollections,
     SaveCreated,
     Shutdown,
     StoreLost,
@@ -160,7 +161,7 @@ class Supervisor(pykka.ThreadingActor):
             case GetTask():
                 text = f"not found: [{message.task_id}]"
                 return _seen(self._find(message.task_id, text))
-            case PauseTask() | ResumeTask() | DeleteTask():
+            case PauseTask() | ResumeTask() | RetryCollections() | DeleteTask():
                 text = f"not found the task, task_id: {message.task_id}"
                 known = self._find(message.task_id, text)
                 return self._actor_of(known).ask(message, block=False)

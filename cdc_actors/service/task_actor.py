@@ -30,6 +30,7 @@ from cdc_actors.service.messages import (
     PauseTask,
     PeerReturned,
     ResumeTask,
+    RetryCollections,
     RetryRun,
     SaveCreated,
     Shutdown,
@@ -97,6 +98,8 @@ class TaskActor(pykka.ThreadingActor):
                 self._pause(message.who)
             case ResumeTask():
                 self._resume(message.who)
+            case RetryCollections():
+                self._retry_collections(message)
             case DeleteTask():
                 self._delete(message.who)
             case Shutdown():
@@ -184,9 +187,32 @@ class TaskActor(pykka.ThreadingActor):
             raise
 
     def _resume(self, who: Who) -> None:
-        self._execute(lambda task: task.resume(who=who, why="asked by a client"))
+        """Go on, with what was set aside, too, as far as it can be taken up again."""
+        checkpoints = self._record.load_checkpoints()
+
+        def resume(task: Task) -> None:
+            task.resume(who=who, why="asked by a client")
+            if task.has_retriable:
+                task.retry((), checkpoints, who=who, why="the task is resumed")
+
+        self._execute(resume)
         self._retries.reset()
         self._begin_run()
+
+    def _retry_collections(self, message: RetryCollections) -> None:
+        """The next run sets their channels back: to a running task it is like a pause."""
+        self._refresh()
+        self._record.task.retriable(message.collections)
+        self._run.end()
+        try:
+            checkpoints = self._record.load_checkpoints()
+            self._execute(
+                lambda task: task.retry(
+                    message.collections, checkpoints, who=message.who, why=message.why
+                )
+            )
+        finally:
+            self._launch()
 
     def _delete(self, who: Who) -> None:
         checkpoints = self._end_run()

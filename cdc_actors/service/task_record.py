@@ -142,7 +142,7 @@ class TaskRecord:
             OperatorError: The key is not the one that the token was encrypted with.
         """
         self.refresh()
-        self.checkpoints = self._stores.checkpoints.load(self._id)
+        self.load_checkpoints()
         task = self.task
         return RunSpec(
             source=source,
@@ -156,6 +156,7 @@ class TaskRecord:
             rbac_rules=task.rbac_rules,
             passwords=task.passwords,
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
+            reached=task.reached,
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
         )
@@ -171,6 +172,11 @@ class TaskRecord:
     def _claimant(self) -> Claimant:
         log = self._stores.log
         return Claimant(log.store_id, self._id, lambda id_: id_ in log.alive_ids())
+
+    def load_checkpoints(self) -> list[Checkpoint]:
+        """Return how far the task has come, as saved, also before its first run."""
+        self.checkpoints = self._stores.checkpoints.load(self._id)
+        return list(self.checkpoints.values())
 
     def save(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Save the checkpoints that have moved."""

@@ -74,8 +74,9 @@ def create_collection(
             name, or the target cannot hold it.
     """
     ensure_database(target, definition.database)
-    wanted = _target_schema(definition)
-    if _is_there(target, definition, wanted):
+    name = definition.database, definition.name
+    wanted = _target_schema(definition.schema, definition.name)
+    if _is_there(target, name, wanted):
         return True
     begin()
     try:
@@ -83,25 +84,35 @@ def create_collection(
             "CreateCollection", _create_request(definition, wanted), definition.database
         )
     except (OperationRefusedError, UnclearAnswerError):
-        if not _is_there(target, definition, wanted):
+        if not _is_there(target, name, wanted):
             raise
         return True
     _insist_on_functions(target, definition, wanted)
     return False
 
 
-def _is_there(target: Connection, definition: Definition, wanted: Any) -> bool:
-    """Tell whether the collection exists as it is wanted; raises as its creation does."""
-    existing = _described(target, definition.database, definition.name)
+def is_there(target: Connection, name: FullName, schema: bytes) -> bool:
+    """Tell whether the target has a collection as the source has it.
+
+    ``name`` is the target's, ``schema`` the source's.
+
+    Raises:
+        CollectionError: It exists with another schema, or an alias has its name.
+    """
+    return _is_there(target, name, _target_schema(schema, name[1]))
+
+
+def _is_there(target: Connection, name: FullName, wanted: Any) -> bool:
+    existing = _described(target, *name)
     if existing is None:
         return False
-    name = f"{definition.database}.{definition.name}"
-    if existing.schema.name != definition.name:
+    shown = ".".join(name)
+    if existing.schema.name != name[1]:
         raise CollectionError(
-            f"the target has an alias {name}, which stands for the collection "
+            f"the target has an alias {shown}, which stands for the collection "
             f"{existing.schema.name}: drop the alias, or map the collection to another name"
         )
-    _compare(wanted, existing.schema, name)
+    _compare(wanted, existing.schema, shown)
     return True
 
 
@@ -279,9 +290,9 @@ def primary_field(schema: Any) -> Any:
     return next(field for field in schema.fields if field.is_primary_key)
 
 
-def _target_schema(definition: Definition) -> Any:
-    schema = schema_pb2.CollectionSchema.FromString(definition.schema)
-    schema.name = definition.name
+def _target_schema(source: bytes, name: str) -> Any:
+    schema = schema_pb2.CollectionSchema.FromString(source)
+    schema.name = name
     for field in schema.fields:
         field.ClearField("autoID")
     schema.ClearField("autoID")

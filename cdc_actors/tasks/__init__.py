@@ -6,6 +6,7 @@ Imports nothing of the rest but the change model and the errors.
 from cdc_actors.tasks.conflicts import refuse_other_body, resolve_conflicts
 from cdc_actors.tasks.events import (
     CollectionSetAside,
+    CollectionsRetried,
     OperationApplied,
     OperationStarted,
     TaskCreated,
@@ -71,6 +72,7 @@ __all__ = [
     "CollectionEntry",
     "CollectionSetAside",
     "CollectionState",
+    "CollectionsRetried",
     "ConnectParam",
     "Failure",
     "Loaded",

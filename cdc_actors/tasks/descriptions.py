@@ -7,6 +7,7 @@ from functools import singledispatch
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.tasks.events import (
     CollectionSetAside,
+    CollectionsRetried,
     OperationApplied,
     OperationEvent,
     OperationStarted,
@@ -82,6 +83,12 @@ def _operation_applied(event: OperationApplied) -> str:
 @describe.register
 def _set_aside(event: CollectionSetAside) -> str:
     return f"{event.database}.{event.name} set aside: {event.reason}"
+
+
+@describe.register
+def _retried(event: CollectionsRetried) -> str:
+    names = [f"{each['database']}.{each['name']}" for each in event.collections]
+    return f"taken up again from where they stood: {', '.join(names)}"
 
 
 @describe.register

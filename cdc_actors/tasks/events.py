@@ -7,15 +7,14 @@ change one, raise ``class_version`` and add a static ``upcast_v1_v2(state)``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import FailureClass
-from cdc_actors.tasks import transitions
-from cdc_actors.tasks.model import CollectionEntry, CollectionState, Operation
+from cdc_actors.tasks import standing, transitions
+from cdc_actors.tasks.model import CollectionEntry, Operation
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_actors.tasks.state import Failure, TaskState
 
@@ -56,6 +55,10 @@ class TaskStarted(TaskEvent):
     TOPIC = "task.started"
 
     start: list[dict[str, Any]]
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Know that the channels of what is replayed have been set back."""
+        transitions.set_back(aggregate)
 
 
 class TaskPaused(TaskEvent):
@@ -164,27 +167,59 @@ class OperationApplied(OperationEvent):
 
 
 class CollectionSetAside(TaskEvent):
-    """One collection cannot be replicated; the others continue."""
+    """One collection cannot be replicated; the others continue.
+
+    ``stood`` says by channel where it stood: ``position``, its ``id`` in hexadecimal
+    digits, whether it is ``inclusive``, and ``tick``.
+    """
 
     TOPIC = "task.collection_set_aside"
+    class_version = 2
 
     collection_id: int
     database: str
     name: str
     reason: str
     failure_class: str
+    stood: dict[str, dict[str, Any]]
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """The first version did not note where the collection stood."""
+        state["stood"] = {}
 
     def apply(self, aggregate: TaskAttributes) -> None:
         """Mark the collection, which may never have come to the target."""
-        entry = aggregate.collections.get(self.collection_id) or CollectionEntry(
-            collection_id=self.collection_id, database=self.database, name=self.name
+        transitions.set_aside(
+            aggregate,
+            CollectionEntry(
+                collection_id=self.collection_id,
+                database=self.database,
+                name=self.name,
+                reason=self.reason,
+                failure_class=FailureClass(self.failure_class),
+                set_aside_at=self.timestamp,
+                stood=standing.from_json(self.stood),
+            ),
         )
-        aggregate.collections[self.collection_id] = replace(
-            entry,
-            state=CollectionState.SET_ASIDE,
-            reason=self.reason,
-            set_aside_at=self.timestamp,
-        )
+
+
+class CollectionsRetried(TaskEvent):
+    """Collections that were set aside are taken up again from where they stood.
+
+    ``collections`` lists ``collection_id``, ``database`` and ``name``; ``checkpoints``
+    says by channel what the others have, in the form of ``CollectionSetAside.stood``.
+    """
+
+    TOPIC = "task.collections_retried"
+
+    collections: list[dict[str, Any]]
+    checkpoints: dict[str, dict[str, Any]]
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Have their channels set back, and the others take nothing a second time."""
+        retried = {each["collection_id"] for each in self.collections}
+        transitions.retried(aggregate, retried, standing.from_json(self.checkpoints))
 
 
 class TaskRekeyed(TaskEvent):

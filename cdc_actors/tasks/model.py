@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from cdc_actors.tasks import standing
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.errors import FailureClass
 
 CREATE_DATABASE = "CreateDatabase"
 DROP_DATABASE = "DropDatabase"
@@ -89,6 +95,10 @@ class CollectionEntry:
     state: CollectionState = CollectionState.LIVE
     reason: str | None = None
     set_aside_at: datetime | None = None
+    failure_class: FailureClass | None = None
+    state_before: CollectionState | None = None
+    stood: Mapping[str, Checkpoint] = field(default_factory=dict)
+    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +127,8 @@ class Operation:
             detail["adopted_until"] = entry.adopted_until
         if entry.properties:
             detail["properties"] = entry.properties
+        if entry.stood:
+            detail["stood"] = standing.to_json(entry.stood.values())
         return cls(
             kind=CREATE_COLLECTION,
             timestamp=entry.created,
@@ -176,4 +188,5 @@ class Operation:
             created=self.timestamp,
             adopted_until=self.detail.get("adopted_until", 0),
             properties=self.detail.get("properties", {}),
+            stood=standing.from_json(self.detail.get("stood", {})),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from cdc_actors.changes import Checkpoint
     from cdc_actors.errors import FailureClass
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks.model import CollectionEntry, Operation
@@ -62,7 +63,9 @@ class TaskAttributes:
     include dropped ones, ``aliases`` are the ids of collections by database and alias.
     ``rbac_rules`` are rules of users, roles and grants at the target, ``passwords`` are
     fingerprints by user. Of ``refused`` operations ``refusals`` are the newest, and
-    ``unresolved`` those that still matter.
+    ``unresolved`` those that still matter. ``reached`` says by channel what every
+    collection has that was not itself replayed since: channels may have been set back for
+    one that was.
     """
 
     spec: TaskSpec
@@ -79,3 +82,4 @@ class TaskAttributes:
     refusals: tuple[Operation, ...]
     refused: int
     unresolved: Unresolved
+    reached: dict[str, Checkpoint]

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
-from cdc_actors.tasks import events
+from cdc_actors.tasks import events, retries, standing
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, TaskAttributes, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import FailureClass
     from cdc_actors.tasks.model import CollectionEntry, Operation
     from cdc_actors.tasks.state import Who
@@ -48,6 +48,7 @@ class Task(TaskAttributes, Aggregate):
     OperationStarted = events.OperationStarted
     OperationApplied = events.OperationApplied
     CollectionSetAside = events.CollectionSetAside
+    CollectionsRetried = events.CollectionsRetried
     Rekeyed = events.TaskRekeyed
     Deleted = events.TaskDeleted
 
@@ -63,6 +64,7 @@ class Task(TaskAttributes, Aggregate):
         self.refusals = ()
         self.refused = 0
         self.unresolved = {}
+        self.reached = {}
 
     @classmethod
     def create(
@@ -222,11 +224,16 @@ class Task(TaskAttributes, Aggregate):
         collection: CollectionEntry,
         reason: str,
         failure_class: FailureClass,
+        stood: Iterable[Checkpoint] = (),
         *,
         who: Who,
         why: str,
     ) -> None:
-        """Record that a collection, known to the task or not, cannot be replicated."""
+        """Record that a collection, known to the task or not, cannot be replicated.
+
+        ``stood`` are the checkpoints of its channels, and of that of clients' requests;
+        what came up to there is at the target, or needs not be.
+        """
         self._trigger(
             events.CollectionSetAside,
             collection_id=collection.collection_id,
@@ -234,9 +241,54 @@ class Task(TaskAttributes, Aggregate):
             name=collection.name,
             reason=reason,
             failure_class=failure_class.value,
+            stood=standing.to_json(stood),
             who=who,
             why=why,
         )
+
+    def retry(
+        self,
+        collections: Sequence[FullName],
+        checkpoints: Iterable[Checkpoint],
+        *,
+        who: Who,
+        why: str,
+    ) -> None:
+        """Take collections that were set aside up again, from where each stood.
+
+        ``collections`` are the source's names, ``*`` stands for all; none means all that
+        can be taken up. ``checkpoints`` are those of all channels: the run, if there is
+        one, has ended before, and the next one replays what the collections lack. Allowed
+        in every state: a paused task does it once it is resumed.
+
+        Raises:
+            TaskConflictError: One is not set aside, or cannot go on; the text says why.
+        """
+        chosen = self.retriable(collections)
+        self._trigger(
+            events.CollectionsRetried,
+            collections=[
+                {
+                    "collection_id": each.collection_id,
+                    "database": each.database,
+                    "name": each.name,
+                }
+                for each in chosen
+            ],
+            checkpoints=standing.to_json(checkpoints),
+            who=who,
+            why=why,
+        )
+
+    def retriable(self, collections: Sequence[FullName] = ()) -> list[CollectionEntry]:
+        """Return the collections that ``retry`` takes up again; raises as it does."""
+        self._refuse_deleted()
+        return retries.chosen(self.collections.values(), collections)
+
+    @property
+    def has_retriable(self) -> bool:
+        """Whether a collection is set aside that can be taken up again."""
+        return any(map(retries.can_go_on, self.collections.values()))
 
     def rekey(self, secret: str, *, who: Who, why: str) -> None:
         """Keep the target's token as ``secret`` from now on, encrypted with another key."""

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.rbac_rules import rule_from_json
-from cdc_actors.tasks import model
-from cdc_actors.tasks.model import CollectionState
+from cdc_actors.tasks import model, standing
+from cdc_actors.tasks.model import CollectionEntry, CollectionState
 from cdc_actors.tasks.unresolved import unresolved_after
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from cdc_actors.changes import Checkpoint
     from cdc_actors.tasks.model import Operation
     from cdc_actors.tasks.state import TaskAttributes
 
@@ -24,9 +27,7 @@ def started(task: TaskAttributes, operation: Operation) -> None:
         case model.CREATE_DATABASE | model.DROP_DATABASE:
             task.databases = {**task.databases, operation.database: False}
         case model.CREATE_COLLECTION:
-            entry = operation.created_entry()
-            creating = replace(entry, state=CollectionState.CREATING)
-            task.collections[entry.collection_id] = creating
+            _create(task, operation, CollectionState.CREATING)
         case model.DROP_COLLECTION:
             _change(task, operation, state=CollectionState.DROPPING)
         case model.RENAME_COLLECTION:
@@ -51,6 +52,58 @@ def applied(task: TaskAttributes, operation: Operation) -> None:
     task.unresolved = unresolved_after(
         task.unresolved, operation, lives=_lives(task, operation)
     )
+
+
+def set_aside(task: TaskAttributes, noted: CollectionEntry) -> None:
+    """Note that a collection, known or not, does not go on from where it stood.
+
+    Its channels may be further back for the sake of another that is replayed. One that is
+    set aside already has nothing of what came since.
+    """
+    known = task.collections.get(noted.collection_id)
+    entry, stood = known or replace(noted, stood={}), noted.stood
+    before = entry.state if known else None
+    if before is CollectionState.SET_ASIDE:
+        before, stood = entry.state_before, entry.stood
+    applied = {c: task.reached[c] for c in stood if c in task.reached}
+    applied.update(entry.stood)
+    task.collections[noted.collection_id] = replace(
+        entry,
+        state=CollectionState.SET_ASIDE,
+        reason=noted.reason,
+        failure_class=noted.failure_class,
+        set_aside_at=noted.set_aside_at,
+        state_before=before,
+        stood=standing.latest(applied, stood),
+        replay=False,
+    )
+
+
+def retried(
+    task: TaskAttributes,
+    collections: Collection[int],
+    checkpoints: Mapping[str, Checkpoint],
+) -> None:
+    """Have collections replayed; all others have what is up to ``checkpoints``."""
+    for entry in tuple(task.collections.values()):
+        changes: dict[str, Any] = {}
+        if entry.collection_id in collections:
+            state = entry.state_before or CollectionState.CREATING
+            changes = {"state": state, "reason": None, "replay": True}
+            changes |= dict.fromkeys(("failure_class", "set_aside_at", "state_before"))
+        elif entry.stood and entry.state is not CollectionState.SET_ASIDE:
+            here = {c: at for c, at in checkpoints.items() if c in entry.stood}
+            changes = {"stood": standing.latest(entry.stood, here)}
+        if changes:
+            task.collections[entry.collection_id] = replace(entry, **changes)
+    task.reached = standing.latest(task.reached, checkpoints)
+
+
+def set_back(task: TaskAttributes) -> None:
+    """Note that every channel begins early enough for what is replayed."""
+    for entry in tuple(task.collections.values()):
+        if entry.replay:
+            task.collections[entry.collection_id] = replace(entry, replay=False)
 
 
 def _refuse(task: TaskAttributes, operation: Operation) -> None:
@@ -90,9 +143,17 @@ def _drop_database(task: TaskAttributes, operation: Operation) -> None:
     task.databases = {n: made for n, made in databases if n != operation.database}
 
 
-def _create(task: TaskAttributes, operation: Operation) -> None:
+def _create(
+    task: TaskAttributes,
+    operation: Operation,
+    state: CollectionState = CollectionState.LIVE,
+) -> None:
+    """One that is created anew, as the target had lost it, has no aliases there."""
     entry = operation.created_entry()
-    task.collections[entry.collection_id] = entry
+    known = task.collections.get(entry.collection_id)
+    replay = known is not None and known.replay
+    task.collections[entry.collection_id] = replace(entry, state=state, replay=replay)
+    _forget_aliases(task, entry.collection_id)
 
 
 def _rename(task: TaskAttributes, operation: Operation) -> None:
@@ -104,8 +165,12 @@ def _drop(task: TaskAttributes, operation: Operation) -> None:
     """A dropped collection takes its aliases with it."""
     dropped = operation.timestamp
     _change(task, operation, state=CollectionState.DROPPED, dropped=dropped)
+    _forget_aliases(task, operation.collection_id)
+
+
+def _forget_aliases(task: TaskAttributes, collection_id: int | None) -> None:
     aliases = task.aliases.items()
-    task.aliases = {each: to for each, to in aliases if to != operation.collection_id}
+    task.aliases = {each: to for each, to in aliases if to != collection_id}
 
 
 def _alter(task: TaskAttributes, operation: Operation) -> None:

@@ -19,6 +19,7 @@ from cdc_http.requests import (
     MaintenanceRequest,
     PositionRequest,
     RequestObject,
+    RetryRequest,
     TaskRequest,
 )
 from cdc_http.responses import (
@@ -30,6 +31,7 @@ from cdc_http.responses import (
     PositionResponse,
     task_object,
 )
+from cdc_http.retry import collections_of
 from cdc_http.task_ids import known_task_id, shown_task_id
 
 if TYPE_CHECKING:
@@ -61,37 +63,28 @@ class RequestHandlers:
         self._max_name_length = max_name_length
         self.by_type = {
             "create": RequestHandler(
-                "operator",
-                CreateRequest,
-                CreateResponse,
-                self._create,
+                "operator", CreateRequest, CreateResponse, self._create
             ),
             "delete": RequestHandler(
-                "operator",
-                DeleteRequest,
-                EmptyResponse,
-                self._delete,
+                "operator", DeleteRequest, EmptyResponse, self._delete
             ),
             "get": RequestHandler("viewer", GetRequest, GetResponse, self._get),
             "history": RequestHandler("viewer", HistoryRequest, Page, self._history),
             "list": RequestHandler("viewer", ListRequest, ListResponse, self._list),
             "maintenance": RequestHandler(
-                "operator",
-                MaintenanceRequest,
-                MaintenanceResponse,
-                self._maintenance,
+                "operator", MaintenanceRequest, MaintenanceResponse, self._maintenance
             ),
             "position": RequestHandler(
-                "viewer",
-                PositionRequest,
-                PositionResponse,
-                self._position,
+                "viewer", PositionRequest, PositionResponse, self._position
             ),
             "pause": RequestHandler(
                 "operator", TaskRequest, EmptyResponse, self._pause
             ),
             "resume": RequestHandler(
                 "operator", TaskRequest, EmptyResponse, self._resume
+            ),
+            "retry": RequestHandler(
+                "operator", RetryRequest, EmptyResponse, self._retry
             ),
         }
 
@@ -146,6 +139,12 @@ class RequestHandlers:
     def _resume(self, request: TaskRequest, who: Who) -> EmptyResponse:
         with known_task_id(request.task_id) as known:
             self._service.resume(known, who)
+        return EmptyResponse()
+
+    def _retry(self, request: RetryRequest, who: Who) -> EmptyResponse:
+        collections = collections_of(request)
+        with known_task_id(request.task_id) as known:
+            self._service.retry(known, collections, who)
         return EmptyResponse()
 
     def _delete(self, request: DeleteRequest, who: Who) -> EmptyResponse:

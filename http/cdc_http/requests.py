@@ -32,9 +32,30 @@ class ListRequest(RequestObject, frozen=True):
 
 
 class TaskRequest(RequestObject, frozen=True):
-    """The data of ``pause`` and ``resume``: the task."""
+    """The data of ``pause`` and ``resume``: the task.
+
+    ``resume`` takes up again what is set aside, as ``retry`` does.
+    """
 
     task_id: str = ""
+
+
+class CollectionName(RequestObject, frozen=True):
+    """The source's name of a collection; ``*`` stands for all."""
+
+    name: str = ""
+
+
+class RetryRequest(RequestObject, frozen=True):
+    """The data of ``retry``: the task, and which of what is set aside is taken up again.
+
+    As in ``create``, ``collection_infos`` names collections of the database ``default``,
+    and ``db_collections`` those of others; without either all are meant that can go on.
+    """
+
+    task_id: str = ""
+    collection_infos: list[CollectionName] = []
+    db_collections: dict[str, list[CollectionName]] = {}
 
 
 class GetRequest(RequestObject, frozen=True):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from prometheus_client.core import Metric
 
+    from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.views import PositionView, Readiness, TaskView
     from cdc_actors.store.history import Moment, Page
@@ -58,6 +59,14 @@ class TaskService(Protocol):
 
     def resume(self, task_id: str, who: Who) -> None:
         """Resume a paused task; once it returns the task shows as Running."""
+        ...
+
+    def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
+        """Take up again, from where it stood, what was set aside of a task.
+
+        ``collections`` are the source's databases and names, ``*`` stands for all; none
+        means all that can be taken up.
+        """
         ...
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:

@@ -141,6 +141,10 @@ class FakeCatalog:
                     return meta
         return None
 
+    def field_of_index(self, _collection_id: int, _name: str, _at: int) -> str:
+        """Return that no index is known."""
+        return ""
+
     def indexes_and_loads(self, found: Iterable[int]) -> dict[int, IndexAndLoadState]:
         """Return that nothing is indexed or loaded."""
         return {each: IndexAndLoadState() for each in found}

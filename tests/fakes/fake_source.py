@@ -191,6 +191,11 @@ class FakeSource:
         )
         self.write(REQUESTS, "Flush", message, self.next())
 
+    def load(self, name: str) -> None:
+        """Let a client ask that a collection be loaded."""
+        message = milvus_pb2.LoadCollectionRequest(collection_name=name)
+        self.write(REQUESTS, "LoadCollection", message, self.next())
+
     def log_end(self, channel: str) -> Position:
         """Return the position of the next record of a channel."""
         number = self._end(channel)

@@ -229,6 +229,10 @@ class FakeTarget:
         state = common_pb2.LoadStateNotLoad
         return milvus_pb2.GetLoadStateResponse(state=state)
 
+    def _load_collection(self, request: Any) -> None:
+        self._find(request)
+        self.asked.append(f"load {request.collection_name}")
+
     def _rename_collection(self, request: Any) -> None:
         old = request.db_name, request.oldName
         new = request.newDBName, request.newName

@@ -75,9 +75,9 @@ class FakeTask:
             case RecordOperationApplied():
                 self.task.apply_operation(message.operation, **_SAYS)
             case RecordCollectionSetAside():
-                error = message.error
+                error, stood = message.error, message.stood.values()
                 self.task.set_aside(
-                    message.entry, str(error), error.failure_class, **_SAYS
+                    message.entry, str(error), error.failure_class, stood, **_SAYS
                 )
             case RecordStarts():
                 self.checkpoints |= message.starts

@@ -18,7 +18,7 @@ from tests.fakes.fake_source import REQUESTS, FakeApi, FakeSource
 from tests.fakes.fake_target import FakeTarget
 from tests.fakes.fake_task import FakeTask
 from tests.fakes.memory_log import MemoryReader
-from tests.support.tasks import SPEC
+from tests.support.tasks import SPEC, SUPERVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +81,18 @@ class Pipeline:
         """End the run and lose whatever was not written down when it happened."""
         run, self.run = self.run, None
         run.end()
+
+    def retry(self, *names: str) -> None:
+        """Have collections taken up again, or all that can be, and begin another run."""
+        self.stop()
+        self.retry_ended(*names)
+        self.begin()
+
+    def retry_ended(self, *names: str) -> None:
+        """Write down, between two runs, that collections are taken up again."""
+        wanted = [("default", name) for name in names]
+        checkpoints = list(self.task.checkpoints.values())
+        self.task.task.retry(wanted, checkpoints, who=SUPERVISOR, why="test")
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait until something is so.
@@ -146,6 +158,7 @@ class Pipeline:
             rbac_rules=task.rbac_rules,
             passwords=task.passwords,
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
+            reached=task.reached,
             checkpoints=dict(self.task.checkpoints),
             send_horizons=dict(self.task.horizons),
         )

@@ -20,7 +20,8 @@ from tests.fakes.pipeline import Pipeline
 NAMES = ("books", "novels", "papers")
 ALIASES = ("new", "old")
 PARTITIONS = ("_default", "p")
-ATTEMPTS = 5
+ATTEMPTS = 50
+ROUNDS = 5
 ANSWERS = (
     "CreatePartition",
     "Delete",
@@ -29,6 +30,14 @@ ANSWERS = (
     "DropPartition",
     "Insert",
     "ShowPartitions",
+)
+REFUSABLE = (
+    "CreateCollection",
+    "CreatePartition",
+    "Delete",
+    "DropPartition",
+    "Insert",
+    "RenameCollection",
 )
 
 
@@ -67,12 +76,16 @@ class Replication(RuleBasedStateMachine):
     def insert(self, data: st.DataObject, partition: str) -> None:
         """Insert two rows into a shard, and into a partition that is made if need be."""
         name = data.draw(st.sampled_from(sorted(self.metas)))
+        channel = data.draw(st.sampled_from(self.metas[name].channels))
+        self.insert_into(name, partition, channel)
+
+    def insert_into(self, name: str, partition: str, channel: str) -> None:
+        """Insert two rows."""
         meta = self.metas[name]
         if partition != "_default" and partition not in self.partitions[name]:
             made = self.source.create_partition(meta, partition)
             self.partitions[name][partition] = made
         keys = [next(self.keys), next(self.keys)]
-        channel = data.draw(st.sampled_from(meta.channels))
         self.source.insert(meta, keys, channel, partition)
         self.rows[name] |= dict.fromkeys(keys, (channel, partition))
 
@@ -160,6 +173,30 @@ class Replication(RuleBasedStateMachine):
         """Let a request be answered in a way that says nothing."""
         self.target.answer_once_unclearly(method, is_done=is_done)
 
+    @rule(method=st.sampled_from(REFUSABLE))
+    def refuse(self, method: str) -> None:
+        """Let a request be refused: a collection is set aside, or it is done anew."""
+        self.target.refuse(method)
+
+    @precondition(lambda self: self.metas)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """Let somebody drop a collection at the target; rows that follow show it."""
+        name = data.draw(st.sampled_from(sorted(self.metas)))
+        with self.target.changed:
+            self.target.collections.pop(("default", name), None)
+            aliases = self.target.aliases.items()
+            kept = {alias: to for alias, to in aliases if to != name}
+            self.target.aliases = kept
+        self.insert_into(name, "_default", self.metas[name].channels[0])
+
+    @rule()
+    def retry(self) -> None:
+        """Have taken up again what is set aside."""
+        if self.pipeline.task.task.has_retriable:
+            self.pipeline.retry()
+            self.recovering(self.pipeline.wait_for_steps)
+
     @rule()
     def pause_and_resume(self) -> None:
         """End the run in good order and begin another."""
@@ -194,6 +231,10 @@ class Replication(RuleBasedStateMachine):
             self.recovering(self.pipeline.wait_for_steps)
             self.source.tick()
             self.recovering(self.pipeline.settle)
+            for _ in range(ROUNDS):
+                if self.pipeline.task.task.has_retriable:
+                    self.pipeline.retry()
+                    self.recovering(self.pipeline.settle)
             self.wait_for_equality()
             self.pipeline.wait_until(lambda: self.pipeline.memory.used == 0)
         finally:

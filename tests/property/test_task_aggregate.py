@@ -173,7 +173,7 @@ class TaskMachine(RuleBasedStateMachine):
         if self.does(
             "task.collection_set_aside",
             lambda: self.task.set_aside(
-                entry(number), reason, failure_class, who=SUPERVISOR, why=""
+                entry(number), reason, failure_class, [], who=SUPERVISOR, why=""
             ),
         ):
             known = self.model["collections"].setdefault(

@@ -18,10 +18,11 @@ from cdc_http import create_app
 from tests.support.tasks import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from prometheus_client.core import Metric
 
+    from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
     from cdc_actors.store.history import Moment
     from cdc_actors.tasks.spec import TaskSpec
@@ -104,6 +105,12 @@ class FakeService:
         """Resume a paused task."""
         self._ask("resume", task_id, who)
         self._move(task_id, "Running", "the task has running", None)
+
+    def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
+        """Take note of what is to be taken up again."""
+        self._ask("retry", task_id, collections, who)
+        if task_id not in self.tasks:
+            raise UnknownTaskError(f"not found the task, task_id: {task_id}")
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:
         """Delete a task."""

@@ -11,6 +11,7 @@ from cdc_actors.target.requests import FLUSH, with_field
 if TYPE_CHECKING:
     from cdc_actors.changes import Request
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.floors import Floors
     from cdc_actors.pipeline.metadata.flushes import Flushes
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.metadata.name_history import NameHistory
@@ -30,6 +31,7 @@ class ClientRequests:
         catalog: Catalog,
         name_history: NameHistory,
         spec: TaskSpec,
+        floors: Floors,
     ) -> None:
         self._context = context
         self._catalog = catalog
@@ -37,14 +39,16 @@ class ClientRequests:
         self._indexes_and_loads = indexes_and_loads
         self._flushes = flushes
         self._spec = spec
+        self._floors = floors
 
     def add(
         self, request: Request, checkpoint: PendingCheckpoint, *, behind: bool
     ) -> None:
         """Defer a request; it refers to ``checkpoint`` for as long as it waits."""
+        at = checkpoint.checkpoint.position
         for name in request.collections:
             found = self._resolve(request, name, behind=behind)
-            if found is not None:
+            if found is not None and not self._floors.has_request(found, at):
                 self._hold(request, (self._context.acquire(checkpoint),), found)
 
     def _hold(

@@ -142,6 +142,8 @@ class TestTask:
         assert (
             yaml.safe_load(run("task", "get", task, "-o", "yaml"))["state"] == "Running"
         )
+        assert run("task", "retry", task, "--collection", "db.a") == ""
+        assert service.asked[-1][:3] == ("retry", task, (("db", "a"),))
         assert run("task", "delete", task) == ""
         assert "not found" in run("task", "delete", task, status=1)
         assert run("task", "delete", task, "--ignore-not-found") == ""

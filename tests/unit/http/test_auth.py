@@ -22,7 +22,7 @@ TOKENS = (
 )
 RING = TokenRing(TOKENS)
 READING = ["get", "history", "list", "position"]
-CHANGING = ["create", "delete", "maintenance", "pause", "resume"]
+CHANGING = ["create", "delete", "maintenance", "pause", "resume", "retry"]
 SECRET = OPS.partition(".")[2]
 WRONG = {
     "nothing": "",

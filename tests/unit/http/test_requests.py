@@ -88,7 +88,7 @@ def test_a_task_id_may_be_any_text(given):
         assert [each["task_id"] for each in positions] == [given]
     page = api.client.simulate_get(f"/cdc/tasks/{quote(given)}/events").json["data"]
     assert page["task_id"] == given
-    for kind in ("pause", "resume", "delete"):
+    for kind in ("pause", "resume", "retry", "delete"):
         assert api.ask(kind, asked).json == {"code": 200, "data": {}}
     assert error_of(api.ask("get", asked), 404).endswith(f"[{given}]")
 
@@ -253,6 +253,41 @@ def test_pause_and_resume(kind, state, after):
     assert api.service.tasks[ID].state == after
 
 
+@pytest.mark.parametrize(
+    ("data", "collections"),
+    [
+        ({}, ()),
+        ({"collection_infos": [{"name": "a"}]}, (("default", "a"),)),
+        (
+            {"db_collections": {"db": [{"name": "b"}, {"name": "*"}]}},
+            (("db", "b"), ("db", "*")),
+        ),
+    ],
+)
+def test_retry(data, collections):
+    """It answers an empty object, and tells the service which collections and who."""
+    api = api_with_task()
+    answer = api.ask("retry", {"task_id": UUID} | data)
+    assert answer.json == {"code": 200, "data": {}}
+    assert api.service.asked == [("retry", ID, collections, CLIENT)]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"collection_infos": [{}]}, "collection_infos: there is a collection without"),
+        ({"db_collections": {"db": [{"name": ""}]}}, "db_collections.db: there is"),
+        ({"db_collections": {"a b": []}}, "db_collections has the name `a b`"),
+        ({"collection_infos": [{"name": "db.c"}]}, "collection_infos has the name"),
+    ],
+)
+def test_retry_of_what_has_no_name(data, words):
+    """The answer says where a name is missing, or is none."""
+    api = api_with_task()
+    assert words in error_of(api.ask("retry", {"task_id": UUID} | data), 400)
+    assert api.service.asked == []
+
+
 @pytest.mark.parametrize("ignore", [True, False])
 def test_delete(ignore):
     """Delete answers an empty object and hands on ignore_not_found."""
@@ -262,7 +297,7 @@ def test_delete(ignore):
     assert api.service.asked == [("delete", ID, CLIENT, ignore)]
 
 
-@pytest.mark.parametrize("kind", ["get", "pause", "resume", "delete"])
+@pytest.mark.parametrize("kind", ["get", "pause", "resume", "retry", "delete"])
 def test_a_missing_task_id_is_named(kind):
     """Without a task_id nothing is asked of the service."""
     api = Api()
@@ -271,7 +306,7 @@ def test_a_missing_task_id_is_named(kind):
     assert api.service.asked == []
 
 
-@pytest.mark.parametrize("kind", ["get", "pause", "resume", "delete"])
+@pytest.mark.parametrize("kind", ["get", "pause", "resume", "retry", "delete"])
 @pytest.mark.parametrize("task_id", ["xxxx", ID, "ü" * 300])
 def test_an_unknown_task_is_404(kind, task_id):
     """Any text may be asked for; what names no task is a 404 and no 400."""

@@ -74,6 +74,7 @@ class Harness:
             claimant=CLAIMANT,
             source_marks={},
             source_time=lambda: 0,
+            where_stands=lambda _entry: {},
             record=self._record,
             release=lambda parts, _rows=0: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda _count=1: None),

@@ -26,10 +26,6 @@ class FakeChannels(dict):
 
     tick = dict.__getitem__
 
-    def applied(self, _channel: str) -> int:
-        """Return that nothing was applied before."""
-        return 0
-
 
 @pytest.fixture
 def channels() -> FakeChannels:
@@ -46,9 +42,11 @@ def records() -> list[object]:
 @pytest.fixture
 def table(channels: FakeChannels, records: list[object]) -> CollectionTable:
     """Return an empty table."""
-    return CollectionTable(
-        SimpleNamespace(record=records.append, source_time=lambda: 7), channels
+    context = SimpleNamespace(
+        record=records.append, source_time=lambda: 7, where_stands=lambda _entry: {}
     )
+    floors = SimpleNamespace(applied=lambda _id, _channel: 0)
+    return CollectionTable(context, channels, floors)
 
 
 def catalog_entry(*, dropping: bool = False) -> SimpleNamespace:

@@ -36,7 +36,9 @@ class Harness:
         self.given: list[tuple[int, CatalogOperation]] = []
         channels = FakeChannels(self)
         context = SimpleNamespace(release=lambda _checkpoints: None)
-        self.collections = CollectionTable(context, channels)
+        self.collections = CollectionTable(
+            context, channels, SimpleNamespace(applied=lambda _id, _channel: 0)
+        )
         for name, number in collections.items():
             self.add(name, number)
         reservations = NameReservations()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPEC: Any = SimpleNamespace(
-    source=SourceConfig(replicate_chan=REQUESTS), checkpoints={}
+    source=SourceConfig(replicate_chan=REQUESTS), checkpoints={}, entries=()
 )
 OPENINGS = ["target", "log", "catalog", "watch"]
 

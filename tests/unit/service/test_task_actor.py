@@ -15,6 +15,8 @@ from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
     CollectionError,
+    RowsLostError,
+    TaskConflictError,
     TransientError,
 )
 from cdc_actors.pipeline.messages import (
@@ -26,7 +28,13 @@ from cdc_actors.pipeline.messages import (
     RunProgressed,
 )
 from cdc_actors.service import current_run, task_actor
-from cdc_actors.service.messages import Launch, PauseTask, RetryRun
+from cdc_actors.service.messages import (
+    Launch,
+    PauseTask,
+    ResumeTask,
+    RetryCollections,
+    RetryRun,
+)
 from cdc_actors.service.projection import view_of
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.task_record import TaskRecord
@@ -34,7 +42,14 @@ from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
-from cdc_actors.tasks import Operation, TaskFailed
+from cdc_actors.tasks import (
+    CollectionsRetried,
+    CollectionState,
+    Operation,
+    TaskFailed,
+    TaskState,
+    standing,
+)
 from tests.support.tasks import CLIENT, checkpoint, entry, new_task
 
 if TYPE_CHECKING:
@@ -107,6 +122,22 @@ class Harness:
     def events(self) -> list[TaskEvent]:
         """All that the log has of the task."""
         return list(self._log._events.get(UUID(self._id)))
+
+    def ask(self, message: Any) -> None:
+        """Have the actor do what a client asks."""
+        self._actor.on_receive(message)
+
+    def set_aside(self, number: int, error: CollectionError, tick: int = 3) -> None:
+        """Have the run set a collection aside that stands at a tick."""
+        stood = (
+            {} if not tick else {checkpoint().position.channel: checkpoint(tick=tick)}
+        )
+        self._actor.on_receive(RecordCollectionSetAside(entry(number), error, stood))
+
+    @property
+    def run_number(self) -> int:
+        """The number of the run."""
+        return self._actor._run.number
 
     @property
     def checkpoints(self) -> dict[str, Checkpoint]:
@@ -252,7 +283,7 @@ def test_each_change_of_state_of_a_collection_is_logged(harness: Harness) -> Non
         harness.progress(_7="code 500, again")
         harness.progress()
         error = CollectionError("the schema differs")
-        harness.receive(RecordCollectionSetAside(known, error))
+        harness.receive(RecordCollectionSetAside(known, error, {}))
         dropped = Operation.drop_collection(known, 9)
         harness.receive(RecordOperationApplied(dropped))
     assert {each["event"] for each in logs} == {"collection_state_changed"}
@@ -268,3 +299,72 @@ def test_each_change_of_state_of_a_collection_is_logged(harness: Harness) -> Non
         ("warning", "live", "set_aside", "the schema differs"),
         ("info", "set_aside", "dropped", "the schema differs"),
     ]
+
+
+def test_a_retry_is_an_event_between_two_runs(harness: Harness) -> None:
+    """It says who asked, which collection, and what the others have by then."""
+    harness.set_aside(445, CollectionError("no right"))
+    harness.set_aside(446, CollectionError("no right"))
+    first = harness.run_number
+    task_id = harness.task.task_id
+    harness.ask(RetryCollections(task_id, (("default", "c445"),), CLIENT, "asked"))
+    assert harness.run_number == first + 1
+    event = harness.events[-1]
+    assert isinstance(event, CollectionsRetried)
+    assert (event.who["token_name"], event.why) == (CLIENT.token_name, "asked")
+    assert [each["name"] for each in event.collections] == ["c445"]
+    assert standing.from_json(event.checkpoints) == {
+        "by-dev-rootcoord-dml_0": checkpoint()
+    }
+    states = {number: e.state for number, e in harness.task.collections.items()}
+    assert states == {445: CollectionState.CREATING, 446: CollectionState.SET_ASIDE}
+
+
+def test_a_resumed_task_takes_up_what_it_can(harness: Harness) -> None:
+    """Rows that are lost, and what an earlier version set aside, stay set aside."""
+    harness.set_aside(445, CollectionError("no right"))
+    harness.set_aside(446, RowsLostError("its beginning is gone"))
+    harness.set_aside(447, CollectionError("schema differs"), tick=0)
+    task_id = harness.task.task_id
+    harness.ask(PauseTask(task_id, CLIENT))
+    harness.ask(ResumeTask(task_id, CLIENT))
+    assert harness.task.state is TaskState.RUNNING
+    event = harness.events[-1]
+    assert isinstance(event, CollectionsRetried)
+    assert [each["collection_id"] for each in event.collections] == [445]
+    harness.ask(PauseTask(task_id, CLIENT))
+    harness.ask(ResumeTask(task_id, CLIENT))
+    assert harness.events[-1].TOPIC == "task.resumed"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("c445", r"no collection default\.c445 is set aside"),
+        ("c446", r"its beginning is gone\. The log cannot bring it"),
+        ("c447", r"by an earlier version, which did not note where it stood"),
+    ],
+)
+def test_what_cannot_be_retried_says_why(
+    harness: Harness, name: str, words: str
+) -> None:
+    """The run goes on as if nothing had been asked."""
+    harness.set_aside(446, RowsLostError("its beginning is gone"))
+    harness.set_aside(447, CollectionError("schema differs"), tick=0)
+    before, number = len(harness.events), harness.run_number
+    task_id = harness.task.task_id
+    with pytest.raises(TaskConflictError, match=words):
+        harness.ask(RetryCollections(task_id, (("default", name),), CLIENT, "asked"))
+    assert (len(harness.events), harness.run_number) == (before, number)
+
+
+def test_a_paused_task_is_retried_once_it_is_resumed(harness: Harness) -> None:
+    """The request is written down, and the task stays paused."""
+    harness.set_aside(445, CollectionError("no right"))
+    task_id = harness.task.task_id
+    harness.ask(PauseTask(task_id, CLIENT))
+    number = harness.run_number
+    harness.ask(RetryCollections(task_id, (), CLIENT, "asked"))
+    assert harness.task.state is TaskState.PAUSED
+    assert harness.run_number == number
+    assert harness.task.collections[445].replay

@@ -82,9 +82,10 @@ class TestEntries:
         assert told[2] == "CreateCollection of default.c445 applied at the target"
         assert told[3] == "DropCollection of default.c445 started at the target"
         assert told[4] == "default.c445 set aside: schema differs"
-        assert told[5].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
-        assert told[5].endswith(": away")
-        assert told[6:] == [
+        assert told[5] == "taken up again from where they stood: default.c445"
+        assert told[6].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
+        assert told[6].endswith(": away")
+        assert told[7:] == [
             "recovered",
             "paused: by hand",
             "resumed",

@@ -22,6 +22,8 @@ from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("task.*.json"))
+LACKING = {"task.collection_set_aside.v1": {"stood": {}}}
+"""What older versions did not say, as it is read."""
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 EVENT_CLASSES = {
     value.TOPIC: value
@@ -53,7 +55,9 @@ def every_event() -> dict[str, TaskEvent]:
     drop = Operation.drop_collection(entry(), 2000)
     task.apply_operation(Operation.create_collection(entry()), **says)
     task.start_operation(drop, **says)
-    task.set_aside(entry(), "schema differs", FailureClass.OPERATOR, **says)
+    at = [checkpoint("dml_0", 4)]
+    task.set_aside(entry(), "schema differs", FailureClass.OPERATOR, at, **says)
+    task.retry([], [checkpoint("dml_0", 5)], **says)
     next_try = NOW + timedelta(seconds=2)
     task.fail("away", FailureClass.TRANSIENT, next_try=next_try, **says)
     task.recover(**says)
@@ -113,10 +117,10 @@ def test_stored_as_in_the_golden_file(topic, events):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_replayed_from_the_golden_file(path, events):
-    """A golden file of any version gives the same event as today."""
+    """A golden file of any version gives the event of today, as far as it says it."""
     event = events[path.stem.rpartition(".")[0]]
     replayed = event_mapper().to_domain_event(stored(path, event))
-    assert replayed == event
+    assert vars(replayed) == vars(event) | LACKING.get(path.stem, {})
     assert {field.name for field in fields(event)} == vars(replayed).keys()
 
 

@@ -141,7 +141,7 @@ def test_paused_task_does_not_move(command):
             Operation.drop_collection(entry(), 1), **SAYS
         ),
         lambda task: task.apply_operation(Operation.create_collection(entry()), **SAYS),
-        lambda task: task.set_aside(entry(), "r", FailureClass.OPERATOR, **SAYS),
+        lambda task: task.set_aside(entry(), "r", FailureClass.OPERATOR, [], **SAYS),
         lambda task: task.delete("again", [], **SAYS),
     ],
 )
@@ -224,15 +224,47 @@ def test_set_aside():
     """A collection is set aside with its reason, also one never created."""
     task = new_task()
     task.apply_operation(Operation.create_collection(entry(5)), **SAYS)
-    task.set_aside(entry(5), "schema differs", FailureClass.OPERATOR, **SAYS)
+    task.set_aside(entry(5), "schema differs", FailureClass.OPERATOR, [], **SAYS)
     unknown = CollectionEntry(collection_id=6, database="d", name="n")
-    task.set_aside(unknown, "unsupported type", FailureClass.OPERATOR, **SAYS)
+    task.set_aside(unknown, "unsupported type", FailureClass.OPERATOR, [], **SAYS)
     assert task.collections[5] == entry(
         5,
         state=CollectionState.SET_ASIDE,
         reason="schema differs",
+        failure_class=FailureClass.OPERATOR,
+        state_before=CollectionState.LIVE,
         set_aside_at=task.collections[5].set_aside_at,
     )
     assert task.collections[6].set_aside_at == task.modified_on
     assert task.collections[6].reason == "unsupported type"
     assert task.state is TaskState.RUNNING
+
+
+def test_what_is_set_aside_twice_stands_where_it_stood_first():
+    """What came in between was passed over; so it is whatever else was replayed."""
+    task = new_task()
+    task.apply_operation(Operation.create_collection(entry(5)), **SAYS)
+    no = ("no", FailureClass.OPERATOR)
+    task.set_aside(entry(5), *no, [checkpoint(tick=3)], **SAYS)
+    task.set_aside(entry(5), *no, [checkpoint(tick=9)], **SAYS)
+    channel = checkpoint().position.channel
+    assert task.collections[5].stood == {channel: checkpoint(tick=3)}
+    assert task.collections[5].state_before is CollectionState.LIVE
+
+
+def test_what_others_have_by_then_stays_with_them():
+    """A collection that is set aside while another is replayed had more before."""
+    task = new_task()
+    for number in (5, 6):
+        task.apply_operation(Operation.create_collection(entry(number)), **SAYS)
+    no = ("no", FailureClass.OPERATOR)
+    task.set_aside(entry(5), *no, [checkpoint(tick=3)], **SAYS)
+    task.retry([("default", "c5")], [checkpoint(tick=9)], **SAYS)
+    task.start([checkpoint(tick=3)], **SAYS)
+    task.set_aside(entry(6), *no, [checkpoint(tick=4)], **SAYS)
+    channel = checkpoint().position.channel
+    assert task.collections[6].stood == {channel: checkpoint(tick=9)}
+    task.retry([("default", "c6")], [checkpoint(tick=5)], **SAYS)
+    assert task.collections[5].stood == {channel: checkpoint(tick=5)}
+    assert task.reached == {channel: checkpoint(tick=9)}
+    assert [each.replay for each in task.collections.values()] == [False, True]

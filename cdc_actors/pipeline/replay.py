@@ -1,0 +1,172 @@
+"""Taking set-aside collections up again: where a run begins so that they lack nothing.
+
+One goes on from where it stood. One that the target lost meanwhile is created again, and
+comes from its beginning. What the log no longer holds, and what the target has otherwise,
+is set aside again. That an equal collection was made by hand in its place is not seen: it
+has what comes from where the first one stood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Checkpoint
+from cdc_actors.errors import CollectionError, RowsLostError, UnclearAnswerError
+from cdc_actors.pipeline.definitions import entry_of
+from cdc_actors.pipeline.messages import (
+    RecordCollectionSetAside,
+    RecordOperationStarted,
+)
+from cdc_actors.target.collections import is_there
+from cdc_actors.tasks import CollectionState, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.source.catalog.client import Catalog
+    from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a run begins with, and what is to be written down before."""
+
+    spec: RunSpec
+    records: tuple[RecordOperationStarted | RecordCollectionSetAside, ...]
+
+
+def plan_replay(
+    spec: RunSpec, wal: WalReader, catalog: Catalog, target: Connection
+) -> Replay:
+    """Find out where a run begins for the collections that are taken up again.
+
+    Nothing is changed anywhere. The reader's thread.
+
+    Raises:
+        CdcError: Log, catalog or target do not answer, or the target refuses the login.
+    """
+    if not any(entry.replay for entry in spec.entries):
+        return Replay(spec, ())
+    return _Planning(spec, wal, catalog, target).plan()
+
+
+def earliest(
+    wal: WalReader, first: Checkpoint | None, second: Checkpoint
+) -> Checkpoint:
+    """Return that of two checkpoints of a channel from which more is read."""
+    if first is None or not wal.reached(first.position, second.position):
+        return first or second
+    is_same = wal.reached(second.position, first.position)
+    return first if is_same and first.inclusive else second
+
+
+class _Planning:
+    def __init__(
+        self, spec: RunSpec, wal: WalReader, catalog: Catalog, target: Connection
+    ) -> None:
+        self._spec = spec
+        self._wal = wal
+        self._catalog = catalog
+        self._target = target
+        self._records: list[RecordOperationStarted | RecordCollectionSetAside] = []
+        self._lost: set[int] = set()
+        self._held: dict[Checkpoint, bool] = {}
+
+    def plan(self) -> Replay:
+        entries = tuple(map(self._decide, self._spec.entries))
+        aliases = self._spec.aliases.items()
+        spec = replace(
+            self._spec,
+            entries=entries,
+            aliases={key: to for key, to in aliases if to not in self._lost},
+            checkpoints=self._starts(entries),
+        )
+        return Replay(spec, tuple(self._records))
+
+    def _decide(self, entry: CollectionEntry) -> CollectionEntry:
+        if not entry.replay or entry.state is CollectionState.DROPPED:
+            return entry
+        try:
+            decided = self._from_beginning(entry) if self._is_lost(entry) else entry
+            self._insist_on_log(decided)
+        except (CollectionError, UnclearAnswerError) as error:
+            stood = entry.stood
+            self._records.append(RecordCollectionSetAside(entry, error, stood))
+            return replace(entry, state=CollectionState.SET_ASIDE, replay=False)
+        if decided is not entry:
+            self._lost.add(entry.collection_id)
+            begun = Operation.create_collection(decided)
+            self._records.append(RecordOperationStarted(begun))
+        return decided
+
+    def _is_lost(self, entry: CollectionEntry) -> bool:
+        """Tell whether the target does not have a collection that it had.
+
+        A rename may be half done: then it has one of two names.
+        """
+        if entry.state is not CollectionState.LIVE:
+            return False
+        names = [(entry.database, entry.name)]
+        if entry.renaming is not None:
+            names.append(entry.renaming.new_name)
+        task = self._spec.task
+        return not any(
+            is_there(self._target, task.target_name(*name), entry.schema)
+            for name in names
+        )
+
+    def _from_beginning(self, entry: CollectionEntry) -> CollectionEntry:
+        """Return the collection as nothing of it is at the target.
+
+        It keeps the name that it had there: a rename comes after it, as of any other.
+        """
+        meta = self._catalog.collection(entry.collection_id)
+        if meta is None or meta.dropping:
+            return entry
+        starts = [self._wal.position(*each) for each in meta.start_positions.items()]
+        requests = self._wal.oldest(self._spec.source.replicate_chan)
+        starts += [requests] if requests else []
+        return replace(
+            entry_of(meta),
+            database=entry.database,
+            name=entry.name,
+            state=CollectionState.CREATING,
+            stood={start.channel: Checkpoint(start, True, 0) for start in starts},
+            replay=True,
+        )
+
+    def _insist_on_log(self, entry: CollectionEntry) -> None:
+        gone = [c.position for c in entry.stood.values() if not self._holds(c)]
+        if gone:
+            name = f"{entry.database}.{entry.name}"
+            where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
+            begins = entry.state is CollectionState.CREATING
+            raise RowsLostError(
+                f"the target does not have {name}, and the log no longer holds its "
+                f"beginning ({where})"
+                if begins
+                else f"the log no longer holds where {name} stood ({where})"
+            )
+
+    def _holds(self, start: Checkpoint) -> bool:
+        """Ask once for what many collections share, and not for where the run begins."""
+        if start == self._spec.checkpoints.get(start.position.channel):
+            return True
+        if start not in self._held:
+            held = self._wal.holds(start.position, inclusive=start.inclusive)
+            self._held[start] = held
+        return self._held[start]
+
+    def _starts(self, entries: Iterable[CollectionEntry]) -> dict[str, Checkpoint]:
+        """The channel of requests is read from the oldest on if it has no checkpoint."""
+        starts = dict(self._spec.checkpoints)
+        for entry in entries:
+            for channel, stood in entry.stood.items() if entry.replay else ():
+                known = starts.get(channel)
+                if known is not None or channel != self._spec.source.replicate_chan:
+                    starts[channel] = earliest(self._wal, known, stood)
+        return starts

@@ -1,0 +1,50 @@
+"""Whether the source's log still has what a retry is to bring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import CdcError, TaskConflictError
+from cdc_actors.source.wal import open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdc_actors.changes import Checkpoint
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.tasks import CollectionEntry
+
+
+def refuse_lost(
+    source: SourceConfig, chosen: Sequence[CollectionEntry], *, named: bool
+) -> None:
+    """Refuse if the log no longer holds where one stood, or, unless ``named``, any.
+
+    A log that does not answer is asked again by the run.
+
+    Raises:
+        TaskConflictError: It does not; the text says what to do.
+    """
+    try:
+        lost = _lost(source, chosen)
+    except CdcError:
+        return
+    if lost and (named or len(lost) == len(chosen)):
+        name = f"{lost[0].database}.{lost[0].name}"
+        raise TaskConflictError(
+            f"the log no longer holds where {name} stood: the log cannot bring it any "
+            "more; created anew at the source it is replicated from its beginning"
+        )
+
+
+def _lost(
+    source: SourceConfig, chosen: Sequence[CollectionEntry]
+) -> list[CollectionEntry]:
+    starts = {start for each in chosen for start in each.stood.values()}
+    with open_reader(source) as reader:
+        gone: set[Checkpoint] = {
+            start
+            for start in starts
+            if not reader.holds(start.position, inclusive=start.inclusive)
+        }
+    return [each for each in chosen if gone.intersection(each.stood.values())]

@@ -1,0 +1,40 @@
+"""A ``retry`` request checked: which collections it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import DEFAULT_DATABASE
+from cdc_actors.errors import InvalidRequestError
+from cdc_http.names import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cdc_actors.changes import FullName
+    from cdc_http.requests import CollectionName, RetryRequest
+
+
+def collections_of(request: RetryRequest) -> tuple[FullName, ...]:
+    """Return the collections that the request names, by database and name.
+
+    Raises:
+        InvalidRequestError: A name is missing, or is none; the message says where.
+    """
+    named = [("collection_infos", DEFAULT_DATABASE, request.collection_infos)]
+    for database, infos in request.db_collections.items():
+        check_name("db_collections", database)
+        named.append((f"db_collections.{database}", database, infos))
+    return tuple(
+        (database, name)
+        for field, database, infos in named
+        for name in _names(field, infos)
+    )
+
+
+def _names(field: str, infos: Iterable[CollectionName]) -> Iterator[str]:
+    for info in infos:
+        if not info.name:
+            raise InvalidRequestError(f"{field}: there is a collection without a name")
+        check_name(field, info.name)
+        yield info.name

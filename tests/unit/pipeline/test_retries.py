@@ -1,0 +1,398 @@
+"""Collections that were set aside are taken up again, and lack nothing afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from cdc_actors.errors import FailureClass, TaskConflictError
+from cdc_actors.tasks import CollectionState
+from tests.fakes.fake_source import A, B
+from tests.fakes.pipeline import Pipeline
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdc_actors.source.catalog.client import CollectionMeta
+
+
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    """Yield a task that runs, with two collections on both channels."""
+    with Pipeline() as pipeline:
+        pipeline.start()
+        for name in ("books", "papers"):
+            meta = pipeline.source.create(name)
+            pipeline.source.insert(meta, [1], A)
+            pipeline.source.insert(meta, [2], B)
+        pipeline.source.catalog.tell()
+        pipeline.source.tick()
+        pipeline.settle()
+        yield pipeline
+
+
+def meta_of(pipeline: Pipeline, name: str) -> CollectionMeta:
+    """Return what the source has by a name."""
+    found = pipeline.source.catalog.snapshot().collections.values()
+    return next(each for each in found if each.name == name)
+
+
+def set_aside(pipeline: Pipeline, name: str, keys: list[int], channel: str = A) -> None:
+    """Have an insert into a collection refused."""
+    pipeline.target.refuse("Insert")
+    meta = meta_of(pipeline, name)
+    pipeline.source.insert(meta, keys, channel)
+    pipeline.source.tick()
+    pipeline.wait_until(lambda: state(pipeline, name) is CollectionState.SET_ASIDE)
+    pipeline.settle()
+
+
+def state(pipeline: Pipeline, name: str) -> CollectionState:
+    """Return where a collection stands."""
+    return pipeline.task.entries[name].state
+
+
+def insert(pipeline: Pipeline, name: str, *keys: int) -> None:
+    """Insert rows and see them applied, as far as they are to be."""
+    pipeline.source.insert(meta_of(pipeline, name), keys, A)
+    pipeline.source.tick()
+    pipeline.settle()
+
+
+def equal(pipeline: Pipeline, name: str, *keys: int) -> None:
+    """Wait until a collection has these keys, each once."""
+    pipeline.settle()
+    assert pipeline.target.rows(name) == dict.fromkeys(keys, 1)
+    assert state(pipeline, name) is CollectionState.LIVE
+
+
+def test_a_collection_goes_on_from_where_it_stood(pipeline: Pipeline) -> None:
+    """It has every row; to the other nothing is done a second time."""
+    set_aside(pipeline, "books", [3])
+    insert(pipeline, "books", 4)
+    insert(pipeline, "papers", 5)
+    pipeline.source.delete(meta_of(pipeline, "papers"), [5])
+    pipeline.source.delete(meta_of(pipeline, "books"), [1])
+    pipeline.source.tick()
+    pipeline.settle()
+    assert pipeline.target.rows("books") == {1: 1, 2: 1}
+    done = len(pipeline.target.asked)
+    pipeline.retry("books")
+    equal(pipeline, "books", 2, 3, 4)
+    equal(pipeline, "papers", 1, 2)
+    assert not [each for each in pipeline.target.asked[done:] if "papers" in each]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_kill_loses_nothing_of_a_retry(pipeline: Pipeline, *, begun: bool) -> None:
+    """Neither before the channels were set back nor while they are read once more."""
+    set_aside(pipeline, "books", [3])
+    insert(pipeline, "papers", 5)
+    pipeline.source.delete(meta_of(pipeline, "papers"), [5])
+    insert(pipeline, "books", 4)
+    pipeline.stop()
+    pipeline.retry_ended("books")
+    done = len(pipeline.target.asked)
+    pipeline.target.silence("Insert", "DescribeCollection")
+    if begun:
+        pipeline.target.silence("Insert")
+        pipeline.target.speak()
+        pipeline.target.silence("Insert", "Delete")
+        pipeline.start()
+        pipeline.wait_until(lambda: pipeline.target.waiting)
+    else:
+        pipeline.begin()
+        pipeline.wait_until(lambda: pipeline.target.waiting)
+    pipeline.kill()
+    pipeline.target.speak()
+    pipeline.start()
+    equal(pipeline, "books", 1, 2, 3, 4)
+    equal(pipeline, "papers", 1, 2)
+    assert not [each for each in pipeline.target.asked[done:] if "papers" in each]
+
+
+def test_a_retry_while_another_replays(pipeline: Pipeline) -> None:
+    """Each goes on from where it stood, whatever the channels were set back to."""
+    set_aside(pipeline, "books", [3])
+    insert(pipeline, "papers", 5)
+    set_aside(pipeline, "papers", [6])
+    insert(pipeline, "papers", 7)
+    insert(pipeline, "books", 4)
+    pipeline.target.silence("Insert")
+    pipeline.retry("books")
+    pipeline.wait_until(lambda: pipeline.target.waiting)
+    pipeline.stop()
+    done = len(pipeline.target.asked)
+    pipeline.retry_ended("papers")
+    pipeline.target.speak()
+    pipeline.start()
+    equal(pipeline, "books", 1, 2, 3, 4)
+    equal(pipeline, "papers", 1, 2, 5, 6, 7)
+    inserted = [each for each in pipeline.target.asked[done:] if each.startswith("ins")]
+    assert sorted(set(inserted)) == ["insert books", "insert papers"]
+
+
+def test_a_collection_that_is_set_aside_once_more(pipeline: Pipeline) -> None:
+    """What is refused while it is replayed it goes on from later."""
+    set_aside(pipeline, "books", [3])
+    insert(pipeline, "papers", 5)
+    pipeline.target.refuse("Delete")
+    pipeline.retry()
+    pipeline.wait_until(lambda: state(pipeline, "books") is CollectionState.SET_ASIDE)
+    pipeline.settle()
+    insert(pipeline, "books", 4)
+    pipeline.retry()
+    equal(pipeline, "books", 1, 2, 3, 4)
+    equal(pipeline, "papers", 1, 2, 5)
+
+
+def test_what_was_done_to_a_collection_meanwhile(pipeline: Pipeline) -> None:
+    """Partitions, aliases and names are as at the source."""
+    source = pipeline.source
+    books = meta_of(pipeline, "books")
+    made = source.create_partition(books, "p")
+    source.insert(books, [8], A, "p")
+    source.tick()
+    pipeline.settle()
+    set_aside(pipeline, "books", [3])
+    source.drop_partition(books, "p", made)
+    source.create_partition(books, "q")
+    source.insert(books, [9], B, "q")
+    source.point("volumes", books)
+    source.rename(books, "tomes")
+    source.catalog.tell()
+    source.tick()
+    pipeline.settle()
+    pipeline.wait_until(lambda: pipeline.target.rows("tomes"))
+    pipeline.retry("tomes")
+    equal(pipeline, "tomes", 1, 2, 3, 9)
+    pipeline.wait_until(lambda: pipeline.target.aliases)
+    stored = pipeline.target.collections["default", "tomes"]
+    assert set(stored.partitions) == {"_default", "q"}
+    assert pipeline.target.aliases == {("default", "volumes"): "tomes"}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_clients_asked_meanwhile(pipeline: Pipeline, *, lost: bool) -> None:
+    """It is asked of the retried collection, and of no other a second time."""
+    source, target = pipeline.source, pipeline.target
+    for name in ("books", "papers"):
+        source.load(name)
+    source.tick()
+    pipeline.wait_until(lambda: target.asked.count("load papers") == 1)
+    assert target.asked.count("load books") == 1
+    if lost:
+        with target.changed:
+            del target.collections["default", "books"]
+    set_aside(pipeline, "books", [3])
+    for name in ("books", "papers"):
+        source.load(name)
+    source.tick()
+    pipeline.wait_until(lambda: target.asked.count("load papers") == 2)
+    assert target.asked.count("load books") == 1
+    pipeline.retry()
+    wanted = 3 if lost else 2
+    pipeline.wait_until(lambda: target.asked.count("load books") == wanted)
+    source.load("papers")
+    source.tick()
+    pipeline.wait_until(lambda: target.asked.count("load papers") == 3)
+    pipeline.stop()
+    pipeline.start()
+    equal(pipeline, "books", 1, 2, 3)
+    assert target.asked.count("load books") == wanted
+    assert target.asked.count("load papers") == 3
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_collection_whose_creation_was_refused(
+    pipeline: Pipeline, *, made: bool
+) -> None:
+    """It is created by the retry; the refusal may hide that it was done."""
+    target = pipeline.target
+    target.refuse("CreateCollection")
+    source = pipeline.source
+    maps = source.create("maps")
+    source.insert(maps, [1], A)
+    source.insert(maps, [2], B)
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: "maps" in pipeline.task.entries)
+    pipeline.settle()
+    assert state(pipeline, "maps") is CollectionState.SET_ASIDE
+    insert(pipeline, "maps", 3)
+    if made:
+        pipeline.kill()
+        pipeline.start()
+    pipeline.retry("maps")
+    equal(pipeline, "maps", 1, 2, 3)
+
+
+def test_a_collection_whose_name_was_taken(pipeline: Pipeline) -> None:
+    """Once the target has the name free, the collection comes from its beginning."""
+    source, target = pipeline.source, pipeline.target
+    target.collections["default", "maps"] = target.collections["default", "books"]
+    target.aliases["default", "atlas"] = "maps"
+    maps = source.create("atlas")
+    source.insert(maps, [1], A)
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: "atlas" in pipeline.task.entries)
+    pipeline.settle()
+    assert "alias" in pipeline.task.entries["atlas"].reason
+    pipeline.retry("atlas")
+    pipeline.settle()
+    assert state(pipeline, "atlas") is CollectionState.SET_ASIDE
+    del target.aliases["default", "atlas"]
+    insert(pipeline, "atlas", 2)
+    pipeline.stop()
+    pipeline.start()
+    pipeline.retry("atlas")
+    equal(pipeline, "atlas", 1, 2)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_collection_that_was_dropped_at_the_target(
+    pipeline: Pipeline, *, killed: bool
+) -> None:
+    """It is created again and comes from its beginning; its aliases come, too."""
+    source, target = pipeline.source, pipeline.target
+    source.point("volumes", meta_of(pipeline, "books"))
+    source.catalog.tell()
+    source.tick()
+    pipeline.settle()
+    pipeline.wait_until(lambda: target.aliases)
+    with target.changed:
+        del target.collections["default", "books"]
+        target.aliases.clear()
+    insert(pipeline, "papers", 5)
+    pipeline.source.delete(meta_of(pipeline, "papers"), [5])
+    insert(pipeline, "books", 3)
+    assert state(pipeline, "books") is CollectionState.SET_ASIDE
+    insert(pipeline, "books", 4)
+    done = len(target.asked)
+    if killed:
+        target.silence("CreateCollection")
+        pipeline.retry()
+        pipeline.wait_until(lambda: target.waiting)
+        pipeline.kill()
+        target.speak()
+        pipeline.start()
+    else:
+        pipeline.retry()
+    equal(pipeline, "books", 1, 2, 3, 4)
+    equal(pipeline, "papers", 1, 2)
+    assert not [each for each in target.asked[done:] if "papers" in each]
+    pipeline.wait_until(lambda: target.aliases)
+    assert target.aliases == {("default", "volumes"): "books"}
+
+
+def test_a_collection_that_was_made_anew_with_another_schema(
+    pipeline: Pipeline,
+) -> None:
+    """It is set aside again, with the true reason; dropped at the target, it comes."""
+    set_aside(pipeline, "books", [3])
+    with pipeline.target.changed:
+        fields = pipeline.target.collections["default", "books"].schema.fields
+        fields.add(fieldID=200, name="other")
+    pipeline.retry("books")
+    pipeline.settle()
+    assert "another schema" in pipeline.task.entries["books"].reason
+    with pipeline.target.changed:
+        del pipeline.target.collections["default", "books"]
+    pipeline.retry("books")
+    equal(pipeline, "books", 1, 2, 3)
+    equal(pipeline, "papers", 1, 2)
+
+
+def test_a_collection_that_the_target_says_nothing_clear_of(pipeline: Pipeline) -> None:
+    """It is set aside again, and can be retried again; the others go on."""
+    set_aside(pipeline, "books", [3])
+    pipeline.target.answer_once_unclearly("DescribeCollection", is_done=False)
+    pipeline.retry("books")
+    insert(pipeline, "papers", 5)
+    assert state(pipeline, "books") is CollectionState.SET_ASIDE
+    pipeline.retry("books")
+    equal(pipeline, "books", 1, 2, 3)
+    equal(pipeline, "papers", 1, 2, 5)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_the_log_no_longer_holds(pipeline: Pipeline, *, dropped: bool) -> None:
+    """The collection is set aside with that reason, and the next request is refused."""
+    source = pipeline.source
+    source.point("volumes", None)
+    end = source.log_end(A)
+    set_aside(pipeline, "books", [3])
+    insert(pipeline, "papers", 5)
+    pipeline.stop()
+    if dropped:
+        with pipeline.target.changed:
+            del pipeline.target.collections["default", "books"]
+        source.log.truncate(A, end)
+    else:
+        source.log.truncate(A, source.log_end(A))
+    pipeline.retry_ended()
+    pipeline.start()
+    equal(pipeline, "papers", 1, 2, 5)
+    entry = pipeline.task.entries["books"]
+    assert entry.state is CollectionState.SET_ASIDE
+    assert entry.failure_class is FailureClass.POSITION_LOST
+    assert "the log no longer holds" in entry.reason
+    with pytest.raises(TaskConflictError, match=r"default\.books cannot be taken up"):
+        pipeline.retry_ended("books")
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_collection_that_the_source_has_dropped(
+    pipeline: Pipeline, *, seen: bool
+) -> None:
+    """It is dropped at the target, and nothing of it comes back."""
+    set_aside(pipeline, "books", [3])
+    if not seen:
+        pipeline.stop()
+        pipeline.retry_ended("books")
+    pipeline.source.drop(meta_of(pipeline, "books"))
+    pipeline.source.tick()
+    if not seen:
+        pipeline.start()
+    pipeline.settle()
+    pipeline.wait_until(lambda: pipeline.target.rows("books") is None)
+    pipeline.settle()
+    assert state(pipeline, "books") is CollectionState.DROPPED
+    with pytest.raises(TaskConflictError, match=r"no collection default\.books"):
+        pipeline.retry_ended("books")
+
+
+def test_a_collection_that_was_passed_over_is_not_half_replicated() -> None:
+    """One of its channels is set back before its rows, for another; the other is not."""
+    spec = replace(SPEC, collection_infos=("books", "maps"))
+    with Pipeline(spec) as pipeline:
+        source = pipeline.start().source
+        books = source.create("books", A)
+        source.create("maps", A, B)
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+        set_aside(pipeline, "books", [1])
+        drafts = source.create("drafts", A, B)
+        source.insert(drafts, [1], A)
+        source.insert(drafts, [2], B)
+        source.tick()
+        pipeline.settle()
+        pipeline.stop()
+        source.drop(meta_of(pipeline, "maps"))
+        source.rename(drafts, "maps")
+        pipeline.retry_ended("books")
+        pipeline.start()
+        source.insert(books, [2], A)
+        source.insert(drafts, [3], B)
+        source.tick()
+        pipeline.settle()
+        assert pipeline.target.rows("books") == {1: 1, 2: 1}
+        pipeline.wait_until(lambda: pipeline.target.rows("maps") is None)
+        entry = pipeline.task.task.collections[drafts.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert entry.failure_class is FailureClass.POSITION_LOST
