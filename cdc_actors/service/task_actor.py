@@ -6,6 +6,7 @@ messages only, so that a pause is answered at once whatever the load.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ from cdc_actors.service.messages import (
     TaskReported,
 )
 from cdc_actors.service.run_records import write_down
+from cdc_actors.service.take_ups import TakeUps
 from cdc_actors.tasks import SUPERVISOR, TaskState
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class TaskActor(pykka.ThreadingActor):
         self._run = CurrentRun(record, source, reservations, memory)
         self._retries = backoff.Retries()
         self._peers = peers
+        self._take_ups = TakeUps()
 
     def on_receive(self, message: Any) -> str | None:
         """Do what a message says. Runs in the actor's own thread.
@@ -262,6 +265,16 @@ class TaskActor(pykka.ThreadingActor):
             self._retries.reset()
         self._record.save_throttled(message.checkpoints.values())
         self._report()
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Take up what was set aside for a reason that may have passed."""
+        entries = self._record.task.collections.values()
+        if names := self._take_ups.due(entries, time.monotonic()):
+            why = "its reason may have passed"
+            self._retry_collections(
+                RetryCollections(self._id, tuple(names), SUPERVISOR, why)
+            )
 
     def _on_run_failed(self, message: RunFailed) -> None:
         if self._run.numbered(message.run_number):

@@ -37,6 +37,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.projection import view_of
 from cdc_actors.service.stores import Stores
+from cdc_actors.service.take_ups import FIRST_DELAY
 from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
@@ -127,7 +128,7 @@ class Harness:
         """Have the actor do what a client asks."""
         self._actor.on_receive(message)
 
-    def set_aside(self, number: int, error: CollectionError, tick: int = 3) -> None:
+    def set_aside(self, number: int, error: CdcError, tick: int = 3) -> None:
         """Have the run set a collection aside that stands at a tick."""
         stood = (
             {} if not tick else {checkpoint().position.channel: checkpoint(tick=tick)}
@@ -193,6 +194,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness
     harness = Harness(log, SecretBox.open(tmp_path / "cdc.key", {}))
     clock = SimpleNamespace(monotonic=lambda: harness.now)
     monkeypatch.setattr(task_actor.backoff, "time", clock)
+    monkeypatch.setattr(task_actor, "time", clock)
     yield harness
     log.close()
 
@@ -356,6 +358,24 @@ def test_what_cannot_be_retried_says_why(
     with pytest.raises(TaskConflictError, match=words):
         harness.ask(RetryCollections(task_id, (("default", name),), CLIENT, "asked"))
     assert (len(harness.events), harness.run_number) == (before, number)
+
+
+def test_what_was_set_aside_for_a_passing_reason_is_taken_up_by_itself(
+    harness: Harness,
+) -> None:
+    """After a while, as if the service had asked for it; the rest waits for somebody."""
+    harness.set_aside(445, TransientError("code 65535"))
+    harness.set_aside(446, CollectionError("no right"))
+    harness.progress()
+    assert harness.events[-1].TOPIC == "task.collection_set_aside"
+    first = harness.run_number
+    harness.now += 1.3 * FIRST_DELAY
+    harness.progress()
+    assert harness.run_number == first + 1
+    event = harness.events[-1]
+    assert isinstance(event, CollectionsRetried)
+    assert event.who["kind"] == "supervisor"
+    assert [each["name"] for each in event.collections] == ["c445"]
 
 
 def test_a_paused_task_is_retried_once_it_is_resumed(harness: Harness) -> None:
