@@ -11,6 +11,7 @@ from cdc_actors.config import Config, Etcd, Natsmq, SourceConfig
 from cdc_actors.service import backoff
 from cdc_actors.service.messages import CreateTask, GetTask, Rebuild, Shutdown
 from cdc_actors.service.projection import view_of
+from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.store.checkpoints import Checkpoints
@@ -56,7 +57,7 @@ def supervisor(
     etcd = Etcd(address=(ways.etcd_address,))
     source = SourceConfig(uri=ways.uri, etcd=etcd, natsmq=queue)
     stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
-    ref = Supervisor.start(Config(source_config=source), stores)
+    ref = Supervisor.start(Config(source_config=source), stores, SourceClock())
     ref.ask(Rebuild())
     yield ref
     for task in ref.ask(Shutdown()):
