@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,9 @@ import pytest
 from msgspec.structs import replace
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import TransientError
+from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A, B
 from tests.fakes.fake_target import StoredCollection
@@ -222,6 +225,22 @@ def test_a_partition_is_dropped_once_both_channels_say_so(
     assert target.rows("books") == {3: 1}
     assert target.asked.count("drop partition p") == 1
     assert pipeline.memory.used == 0
+
+
+def test_a_run_tells_how_new_the_ticks_are_that_it_reads(begun: Pipeline) -> None:
+    """By how much the newest was ahead of the monotonic clock when it was read."""
+    before = time.monotonic()
+    begun.source.create("books")
+    begun.source.catalog.tell()
+    begun.source.tick()
+
+    def leads() -> list[float]:
+        reports = [each for each in begun.task.told if isinstance(each, RunProgressed)]
+        return [each.tick_lead for each in reports if each.tick_lead is not None]
+
+    begun.wait_until(leads)
+    newest = physical_seconds(begun.source.next())
+    assert before - newest <= -leads()[-1] <= time.monotonic()
 
 
 def test_an_alias_is_moved_and_dropped(pipeline: Pipeline) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError, UnknownTaskError
+from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.service import current_run, rebuild, supervisor_actor, task_actor
 from cdc_actors.service.health import view_at
 from cdc_actors.service.messages import (
@@ -26,6 +27,7 @@ from cdc_actors.service.messages import (
     RebuildEnded,
     ResumeTask,
     TaskLoaded,
+    TaskReported,
 )
 from cdc_actors.service.service import Service
 from cdc_actors.service.snapshot import TaskSnapshot
@@ -314,6 +316,24 @@ def test_a_task_that_hangs_is_shown_at_once(
     assert view_at(seen, later).health.status == "stalled"
     stuck.set(None)
     pause.get(timeout=ANSWER)
+
+
+def test_ticks_of_all_tasks_tell_the_time_at_the_source(stores: Stores) -> None:
+    """The one that was ahead furthest counts; a task that is behind makes no difference."""
+    clock = SourceClock()
+    supervisor = Supervisor(CONFIG, stores, clock)
+    tasks = [new_task(), new_task()]
+    for task in tasks:
+        task.pause("for the test", [], who=CLIENT, why="no actor is needed")
+        supervisor.on_receive(TaskLoaded(TaskSnapshot(task=task)))
+    ahead = clock.moment()
+    lead = ahead.source - ahead.monotonic + 100
+    for task, each in zip(tasks, (lead, lead - 1000), strict=True):
+        progress = RunProgressed(1, {}, None, 0, False, {}, tick_lead=each)
+        snapshot = TaskSnapshot(task=task, progress=progress)
+        supervisor.on_receive(TaskReported(snapshot))
+    now = clock.moment()
+    assert now.source - now.monotonic == pytest.approx(lead, abs=0.1)
 
 
 def test_a_task_that_lived_long_starts_with_a_short_wait_again(
