@@ -145,7 +145,8 @@ class Claim:
             raise MarkedByOtherError(
                 f"{'.'.join(name)} at the target is written by {found}, and two tasks "
                 "would mix their rows: delete one of them. Where that service is gone "
-                f'for good, set the property {PROPERTY} of the collection to "" there'
+                f'for good, set the property {PROPERTY} of the collection to "" there, '
+                "then retry"
             )
         wanted = self._claimant.mark(entry)
         holds = found is not None and found.is_same(wanted)
@@ -170,7 +171,7 @@ class Claim:
             f"{wanted.source} is itself written by {origin}, which is {'.'.join(name)} at "
             "the target: rows would go round for ever. Delete one of the two tasks. Where "
             f"that service is gone for good, set the property {PROPERTY} of the source's "
-            'collection to ""'
+            'collection to "", then retry'
         )
 
     def _write(self, entry: CollectionEntry, name: FullName) -> bool:

@@ -287,3 +287,25 @@ def test_an_idle_collection_that_was_lost_is_set_aside(pipeline: Pipeline) -> No
     put_mark(pipeline, THEIRS)
     state = CollectionState.SET_ASIDE
     pipeline.wait_until(lambda: pipeline.task.entries["books"].state is state)
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_what_another_had_is_taken_up_again_once_its_mark_is_gone(
+    pipeline: Pipeline, *, was_there: bool
+) -> None:
+    """Also what the other has written meanwhile is there once, and nothing is missing."""
+    if was_there:
+        seed(pipeline, THEIRS)
+        books = begin(pipeline, 1)
+    else:
+        books = begin(pipeline, 1)
+        put_mark(pipeline, THEIRS)
+    write(pipeline, books, 2)
+    assert pipeline.task.entries["books"].state is CollectionState.SET_ASIDE
+    rows = pipeline.target.collections[BOOKS].partitions["_default"]
+    rows.update({1, 2} - rows.keys())
+    put_mark(pipeline, None)
+    pipeline.retry("books")
+    pipeline.settle()
+    write(pipeline, books, 3)
+    assert pipeline.target.rows("books") == dict.fromkeys([1, 2, 3], 1)
