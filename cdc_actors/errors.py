@@ -5,6 +5,7 @@
     |   +-- UnclearAnswerError    a collection try it again beside the others
     |-- OperatorError             the task     pause, with a reason that says what to do
     |   |-- AccessRefusedError    the task     retry for some minutes, then pause
+    |   |-- SourceChangedError    the task     pause, before anything is read or written
     |   +-- CollectionError       a collection set it aside; the others go on
     |       |-- RowsLostError     a collection the same: rows of it cannot be had
     |       |-- RowRefusedError   a collection the same, once it has come out repeatedly
@@ -98,6 +99,10 @@ class AccessRefusedError(OperatorError):
     patience = 180.0
 
 
+class SourceChangedError(OperatorError):
+    """What the configuration calls the source is not the Milvus that a task replicates."""
+
+
 class CollectionError(OperatorError):
     """One collection cannot be replicated as things are; nothing is wrong with others."""
 
@@ -163,7 +168,7 @@ class TargetRefusedError(RequestError):
 
 
 class SourceRefusedError(RequestError):
-    """The source is a Milvus that nothing can be replicated from."""
+    """Nothing can be replicated from the source, or as it is configured."""
 
     status = 422
 

@@ -96,6 +96,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
         service,
         tokens=config.auth.tokens,
         max_name_length=config.max_name_length,
+        requests_channel=config.source_config.replicate_chan,
     )
     tls = config.tls.cert_path and server_context(
         config.tls.cert_path, config.tls.key_path

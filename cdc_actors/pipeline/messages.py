@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint, FullName, Request
     from cdc_actors.errors import CdcError
-    from cdc_actors.tasks import CollectionEntry, Operation
+    from cdc_actors.tasks import CollectionEntry, Operation, SourceIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,14 @@ class RecordCollectionSetAside:
     entry: CollectionEntry
     error: CdcError
     stood: Mapping[str, Checkpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSource:
+    """To a task: write down which Milvus it replicates; answered when that is durable."""
+
+    run_number: int
+    identity: SourceIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.claims import Claimant
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.rbac_rules import RbacRule
-    from cdc_actors.tasks import CollectionEntry, Operation, TaskSpec
+    from cdc_actors.tasks import CollectionEntry, Operation, SourceIdentity, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class RunSpec:
     token: str = field(repr=False)
     claimant: Claimant
     reservations: TaskReservations
+    source_identity: SourceIdentity | None
     databases: Mapping[str, bool]
     entries: tuple[CollectionEntry, ...]
     aliases: Mapping[FullName, int]

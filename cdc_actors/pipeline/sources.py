@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdc_actors.pipeline.channels import Channels
+from cdc_actors.pipeline.messages import RecordSource
 from cdc_actors.pipeline.replay import Replay, plan_replay
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
+from cdc_actors.pipeline.source_identity import identify_source
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import Connection, connect
@@ -100,7 +102,8 @@ def open_sources(
 
     The clients' requests are read from the oldest on, for what they asked of a collection
     came after its beginning; the catalog is listed when it is known how many of them there
-    are, and watched from the revision that was listed.
+    are, and watched from the revision that was listed. Before that the source must turn
+    out to be the task's, which is written down by the first run.
 
     Raises:
         CdcError: One of them cannot be opened, or the run is to stop.
@@ -117,6 +120,7 @@ def open_sources(
         with _permit(run):
             wal = opened(servers.log(spec, run))
             catalog = opened(servers.catalog(spec))
+            identity = identify_source(spec, catalog)
         replay = plan_replay(spec, wal, catalog, target)
         channels = Channels(wal, run)
         requests = spec.source.replicate_chan
@@ -127,6 +131,8 @@ def open_sources(
             watch = opened(catalog.watch(snapshot.revision + 1))
         servers.refuse_source(target, spec, snapshot.collections)
         api = opened(SourceApi(lambda: servers.api(spec, run)))
+        if spec.source_identity is None:
+            run.record(RecordSource(run.run_number, identity))
         yield Sources(target, wal, channels, catalog, snapshot, watch, api, replay)
 
 

@@ -17,6 +17,7 @@ from cdc_actors.service.source_checks import (
     reach_version,
     tried,
 )
+from cdc_actors.service.source_settings import check_channel, check_uri, refuse_two
 from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader, queue_of
@@ -49,7 +50,7 @@ def check(config: Config) -> Iterator[Finding]:
     source = config.source_config
     parts: dict[str, Callable[[], str]] = {
         "store": partial(_store, config),
-        "source api": partial(reach_api, source),
+        "source api": partial(_api, source),
         "source version": partial(reach_version, source),
         "etcd": partial(_catalog, source),
         "message queue": partial(_queue, source),
@@ -64,6 +65,12 @@ def _store(config: Config) -> str:
     with closing(open_log(config)) as log:
         log.check()
         return f"{config.meta_store_config.store_type}, {len(log.alive_ids())} tasks"
+
+
+def _api(source: SourceConfig) -> str:
+    found = reach_api(source)
+    refuse_two(check_uri, source)
+    return found
 
 
 def _catalog(source: SourceConfig) -> str:
@@ -86,7 +93,9 @@ def _channels(source: SourceConfig) -> str:
     Raises:
         TransientError: A channel of the catalog is not in the queue.
         PositionLostError: The log does not reach back to a collection's beginning.
+        SettingsError: That of clients' requests is another Milvus's.
     """
+    refuse_two(check_channel, source)
     with closing(Catalog(source.etcd)) as catalog:
         found = [c for c in catalog.snapshot().collections.values() if c.available]
     channels = sorted({channel for meta in found for channel in meta.start_positions})

@@ -9,6 +9,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
+    RecordSource,
     RecordStarts,
 )
 from cdc_actors.tasks import SUPERVISOR
@@ -36,6 +37,9 @@ def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
             record.execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
         case RecordCollectionSetAside():
             _set_aside(message, record)
+        case RecordSource():
+            if run.numbered(message.run_number):
+                _record_source(message, record)
         case RecordStarts():
             if run.numbered(message.run_number):
                 _record_starts(message, record)
@@ -55,6 +59,14 @@ def _set_aside(message: RecordCollectionSetAside, record: TaskRecord) -> None:
             message.stood.values(),
             who=SUPERVISOR,
             why="it cannot be replicated",
+        )
+    )
+
+
+def _record_source(message: RecordSource, record: TaskRecord) -> None:
+    record.execute(
+        lambda task: task.identify_source(
+            message.identity, who=SUPERVISOR, why="the first run that reads it"
         )
     )
 

@@ -32,6 +32,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import past_view_of
+from cdc_actors.service.resume_checks import refuse_resume
 from cdc_actors.service.retry_checks import refuse_lost
 from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
@@ -40,7 +41,7 @@ from cdc_actors.service.views import PositionView, Readiness
 from cdc_actors.store.leases import lease_of
 from cdc_actors.target.connection import connect
 from cdc_actors.target.identity import SameMilvusError, refuse_source
-from cdc_actors.tasks import refuse_other_body
+from cdc_actors.tasks import TaskState, refuse_other_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -103,7 +104,8 @@ class Service:
         """Create a task, once its target has been connected to; return its id.
 
         Raises:
-            SourceRefusedError: The source is of a version that cannot be read.
+            SourceRefusedError: The source is of a version that cannot be read, or its
+                settings are those of two Milvus.
             TargetRefusedError: The target cannot be reached, refuses, or is the source.
             TaskConflictError: There is a task of that id that is another one, or one of
                 the same collections.
@@ -167,7 +169,12 @@ class Service:
         self._ask(PauseTask(task_id, who))
 
     def resume(self, task_id: str, who: Who) -> None:
-        """Let a paused task continue, with what was set aside as far as it can go on."""
+        """Let a paused task continue, with what was set aside as far as it can go on.
+
+        Raises:
+            TaskConflictError: It is running, or cannot go on where it stopped.
+        """
+        self._look_before_resume(task_id)
         self._ask(ResumeTask(task_id, who))
 
     def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
@@ -226,6 +233,16 @@ class Service:
             return False
         refuse_other_body(seen.snapshot.task, spec, self._tenure.stores.secrets.decrypt)
         return True
+
+    def _look_before_resume(self, task_id: str) -> None:
+        """Look whether the source still has what is next for a task that has paused."""
+        try:
+            task = self._ask(GetTask(task_id)).snapshot.task
+        except UnknownTaskError:
+            return
+        if task.state is TaskState.PAUSED:
+            checkpoints = self._tenure.stores.checkpoints.load(task.task_id)
+            refuse_resume(task, checkpoints.values(), self._config.source_config)
 
     @property
     def _tenure(self) -> Tenure:

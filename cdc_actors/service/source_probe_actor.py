@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import structlog
 
+from cdc_actors.errors import CdcError
 from cdc_actors.service import backoff
 from cdc_actors.service.source_checks import reach_api, reach_etcd, reach_queue, tried
+from cdc_actors.service.source_settings import SETTINGS, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,8 @@ PROBE_SECONDS = 5.0
 
 VERSION = "source version"
 ETCD = "source etcd"
+
+_REFUSALS = (VERSION, *SETTINGS)
 
 _log = structlog.get_logger()
 
@@ -40,7 +44,9 @@ class SourceState:
     @property
     def refusal(self) -> str:
         """Why nothing can ever be replicated from the source, if that is known."""
-        return self.missing.get(VERSION, "")
+        return next(
+            (self.missing[each] for each in _REFUSALS if each in self.missing), ""
+        )
 
 
 class SourceProbe(pykka.ThreadingActor):
@@ -54,6 +60,7 @@ class SourceProbe(pykka.ThreadingActor):
         super().__init__()
         self._source = source
         self._state = state
+        self._settled: set[str] = set()
         self._parts: dict[str, Callable[[SourceConfig], str | None]] = {
             "source api": reach_api,
             ETCD: partial(reach_etcd, clock=clock),
@@ -74,8 +81,24 @@ class SourceProbe(pykka.ThreadingActor):
         reached, refusal = tries[ETCD]
         if reached and refusal:
             found[VERSION] = refusal
+        found |= {} if found else self._wrong_settings()
         if found != self._state.missing:
             log = _log.warning if found else _log.info
             log("source_unreachable" if found else "source_reached", missing=found)
         self._state.missing = found
         backoff.send_after(self.actor_ref, message, PROBE_SECONDS)
+
+    def _wrong_settings(self) -> dict[str, str]:
+        """Return what is wrong with settings that were not found right before."""
+        wrong: dict[str, str] = {}
+        for name, check in SETTINGS.items():
+            if name in self._settled:
+                continue
+            try:
+                if check(self._source):
+                    self._settled.add(name)
+            except SettingsError as error:
+                wrong[name] = str(error)
+            except CdcError as error:
+                _log.debug("setting_not_checked", setting=name, error=str(error))
+        return wrong

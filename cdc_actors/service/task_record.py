@@ -150,6 +150,7 @@ class TaskRecord:
             token=self._stores.secrets.decrypt(task.secret),
             claimant=self._claimant(),
             reservations=reservations,
+            source_identity=task.source_identity,
             databases=task.databases,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,

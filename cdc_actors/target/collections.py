@@ -20,6 +20,7 @@ from cdc_actors.errors import (
     UnclearAnswerError,
 )
 from cdc_actors.target.aliases import drop_alias
+from cdc_actors.target.shards import create_limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +68,8 @@ def create_collection(
 
     ``begin`` is called before the target is asked to create anything by this name.
     Keys that the source generated are replicated as they are, so the target's field is
-    not auto-id: an ordinary Milvus refuses given values for one that is.
+    not auto-id: an ordinary Milvus refuses given values for one that is. The number of
+    shards is the target's own affair: it is made smaller where the target has a limit.
 
     Raises:
         CollectionError: It exists with another schema, field by field, an alias has its
@@ -80,9 +82,7 @@ def create_collection(
         return True
     begin()
     try:
-        target.call(
-            "CreateCollection", _create_request(definition, wanted), definition.database
-        )
+        create_limited(target, _create_request(definition, wanted))
     except (OperationRefusedError, UnclearAnswerError):
         if not _is_there(target, name, wanted):
             raise
@@ -357,6 +357,7 @@ def _field_shape(field: Any) -> str:
         words.append("of " + schema_pb2.DataType.Name(field.element_type))
     words += [f"{pair.key}={pair.value}" for pair in _limits(field)]
     words += ["primary"] * field.is_primary_key
+    words += ["auto-id"] * field.autoID
     words += ["partition key"] * field.is_partition_key
     words += ["nullable"] * field.nullable
     return " ".join(words)

@@ -9,6 +9,7 @@ from cdc_actors.tasks.events import (
     CollectionsRetried,
     OperationApplied,
     OperationStarted,
+    SourceIdentified,
     TaskCreated,
     TaskDeleted,
     TaskEvent,
@@ -45,7 +46,7 @@ from cdc_actors.tasks.model import (
 )
 from cdc_actors.tasks.names import ANY, NameMapping
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
-from cdc_actors.tasks.state import SUPERVISOR, Failure, TaskState, Who
+from cdc_actors.tasks.state import SUPERVISOR, Failure, SourceIdentity, TaskState, Who
 from cdc_actors.tasks.task import Task
 
 __all__ = [
@@ -80,6 +81,8 @@ __all__ = [
     "Operation",
     "OperationApplied",
     "OperationStarted",
+    "SourceIdentified",
+    "SourceIdentity",
     "Task",
     "TaskCreated",
     "TaskDeleted",

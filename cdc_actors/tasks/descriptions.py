@@ -11,6 +11,7 @@ from cdc_actors.tasks.events import (
     OperationApplied,
     OperationEvent,
     OperationStarted,
+    SourceIdentified,
     TaskCreated,
     TaskDeleted,
     TaskEvent,
@@ -43,6 +44,11 @@ def _created(event: TaskCreated) -> str:
 @describe.register
 def _started(event: TaskStarted) -> str:
     return f"reading started, channels: {len(event.start)}"
+
+
+@describe.register
+def _source_identified(event: SourceIdentified) -> str:
+    return f"the source is the {event.identity}"
 
 
 @describe.register

@@ -16,7 +16,7 @@ from cdc_actors.errors import FailureClass
 from cdc_actors.tasks import standing, transitions
 from cdc_actors.tasks.model import CollectionEntry, Operation
 from cdc_actors.tasks.spec import TaskSpec
-from cdc_actors.tasks.state import Failure, TaskState
+from cdc_actors.tasks.state import Failure, SourceIdentity, TaskState
 
 if TYPE_CHECKING:
     from cdc_actors.tasks.state import TaskAttributes
@@ -59,6 +59,24 @@ class TaskStarted(TaskEvent):
     def apply(self, aggregate: TaskAttributes) -> None:
         """Know that the channels of what is replayed have been set back."""
         transitions.set_back(aggregate)
+
+
+class SourceIdentified(TaskEvent):
+    """The task replicates this Milvus and no other; see ``SourceIdentity``."""
+
+    TOPIC = "task.source_identified"
+
+    created: int
+    address: str
+
+    @property
+    def identity(self) -> SourceIdentity:
+        """Which Milvus it is."""
+        return SourceIdentity(created=self.created, address=self.address)
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Know the source from now on."""
+        aggregate.source_identity = self.identity
 
 
 class TaskPaused(TaskEvent):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cdc_actors.changes import Checkpoint
     from cdc_actors.errors import FailureClass
     from cdc_actors.rbac_rules import RbacRule
@@ -51,8 +50,33 @@ class Who:
     token_name: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceIdentity:
+    """Which Milvus a task replicates.
+
+    ``created`` is when it was set up, as its catalog says: the creation time of its
+    database ``default``, in nanoseconds since 1970. It stays over restarts and upgrades
+    (seen from 2.2.16 and 2.3.0 to 2.3.5), and no two have the same but copies of one
+    etcd. ``address`` is where its API was when the task first read it, for people only.
+    """
+
+    created: int
+    address: str
+
+    def __str__(self) -> str:
+        """Return what tells it from others, for people."""
+        return (
+            f"Milvus set up at {set_up_at(self.created)}, which was at {self.address}"
+        )
+
+
 SUPERVISOR = Who(kind="supervisor")
 """The service itself, who asks for what no client asked for."""
+
+
+def set_up_at(created: int) -> str:
+    """Return a time in nanoseconds since 1970 as ISO 8601."""
+    return datetime.fromtimestamp(created / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
 class TaskAttributes:
@@ -61,11 +85,12 @@ class TaskAttributes:
     ``secret`` is the target's token, encrypted. ``databases`` says of each database by
     name whether its creation at the target is done. ``collections`` are by id and
     include dropped ones, ``aliases`` are the ids of collections by database and alias.
-    ``rbac_rules`` are rules of users, roles and grants at the target, ``passwords`` are
-    fingerprints by user. Of ``refused`` operations ``refusals`` are the newest, and
-    ``unresolved`` those that still matter. ``reached`` says by channel what every
-    collection has that was not itself replayed since: channels may have been set back for
-    one that was.
+    ``source_identity`` is None until a run has read the source, and for tasks of versions
+    that did not note it. ``rbac_rules`` are rules of users, roles and grants at the
+    target, ``passwords`` are fingerprints by user. Of ``refused`` operations ``refusals``
+    are the newest, and ``unresolved`` those that still matter. ``reached`` says by channel
+    what every collection has that was not itself replayed since: channels may have been
+    set back for one that was.
     """
 
     spec: TaskSpec
@@ -73,6 +98,7 @@ class TaskAttributes:
     state: TaskState
     deleted: bool
     reason: str | None
+    source_identity: SourceIdentity | None
     failure: Failure | None
     databases: dict[str, bool]
     collections: dict[int, CollectionEntry]

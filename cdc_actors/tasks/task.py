@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import FailureClass
     from cdc_actors.tasks.model import CollectionEntry, Operation
-    from cdc_actors.tasks.state import Who
+    from cdc_actors.tasks.state import SourceIdentity, Who
 
 
 class Task(TaskAttributes, Aggregate):
@@ -41,6 +41,7 @@ class Task(TaskAttributes, Aggregate):
     Event = events.TaskEvent
     Created = events.TaskCreated
     Started = events.TaskStarted
+    SourceIdentified = events.SourceIdentified
     Paused = events.TaskPaused
     Resumed = events.TaskResumed
     Failed = events.TaskFailed
@@ -56,6 +57,7 @@ class Task(TaskAttributes, Aggregate):
         self.deleted = False
         self.reason = None
         self.failure = None
+        self.source_identity = None
         self.databases = {}
         self.collections = {}
         self.aliases = {}
@@ -135,6 +137,10 @@ class Task(TaskAttributes, Aggregate):
             for c in start
         ]
         self._trigger(events.TaskStarted, start=positions, who=who, why=why)
+
+    def identify_source(self, identity: SourceIdentity, *, who: Who, why: str) -> None:
+        """Record which Milvus the task replicates."""
+        self._trigger(events.SourceIdentified, **asdict(identity), who=who, why=why)
 
     def pause(
         self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str

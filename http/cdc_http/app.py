@@ -34,17 +34,18 @@ def create_app(
     *,
     tokens: Iterable[Token] = (),
     max_name_length: int = 256,
+    requests_channel: str = "by-dev-replicate-msg",
     max_body_bytes: int = 1_048_576,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the API over ``service``, to be served by any WSGI server.
 
     With ``tokens`` every request must have one of them. ``max_name_length`` bounds the
     names of databases and collections in characters, ``max_body_bytes`` the body of a
-    request.
+    request. ``requests_channel`` is the one that a ``create`` may name.
     """
     app = falcon.App(middleware=_MethodCheck())
     app.add_middleware(AuthMiddleware(tokens))
-    handlers = RequestHandlers(service, max_name_length).by_type
+    handlers = RequestHandlers(service, max_name_length, requests_channel).by_type
     app.add_route("/cdc", CdcResource(handlers, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
     metrics = MetricsResource(service)

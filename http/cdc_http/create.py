@@ -16,7 +16,12 @@ from cdc_http.task_ids import check_name_length, is_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cdc_http.requests import BufferConfig, CollectionInfo, CreateRequest
+    from cdc_http.requests import (
+        BufferConfig,
+        ChannelInfo,
+        CollectionInfo,
+        CreateRequest,
+    )
 
 
 def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
@@ -50,6 +55,16 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     )
     check_mapping(spec)
     return spec
+
+
+def check_channel(asked: ChannelInfo, configured: str) -> None:
+    """Raise InvalidRequestError if the channel is not the one that is read."""
+    if asked.name not in ("", configured):
+        raise InvalidRequestError(
+            f"rpc_channel_info.name is `{asked.name}`, and the service reads "
+            f"`{configured}` (sourceConfig.replicateChan): leave it out, or change the "
+            "setting"
+        )
 
 
 def _task_name(task_id: str, limit: int) -> str:

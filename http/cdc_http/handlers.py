@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from cdc_actors.store.history import Page, moment_of
 from cdc_http import maintenance
-from cdc_http.create import spec_of, warnings
+from cdc_http.create import check_channel, spec_of, warnings
 from cdc_http.requests import (
     CreateRequest,
     DeleteRequest,
@@ -58,8 +58,11 @@ class RequestHandler(NamedTuple):
 class RequestHandlers:
     """The request types by name."""
 
-    def __init__(self, service: TaskService, max_name_length: int) -> None:
+    def __init__(
+        self, service: TaskService, max_name_length: int, requests_channel: str
+    ) -> None:
         self._service = service
+        self._requests_channel = requests_channel
         self._max_name_length = max_name_length
         self.by_type = {
             "create": RequestHandler(
@@ -90,6 +93,7 @@ class RequestHandlers:
 
     def _create(self, request: CreateRequest, who: Who) -> CreateResponse:
         spec = spec_of(request, self._max_name_length)
+        check_channel(request.rpc_channel_info, self._requests_channel)
         if request.task_id:
             with known_task_id(request.task_id) as known:
                 self._service.create(known, spec, who)

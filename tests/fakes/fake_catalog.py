@@ -24,17 +24,22 @@ if TYPE_CHECKING:
     from cdc_actors.source.versions import Version
 
 VERSION = (2, 3, 5)
+SET_UP = 1_795_903_000_000_000_000
 
 
 class FakeCatalog:
     """What the source's etcd holds. Stands for ``Catalog``; any thread may use it.
 
     Changes are seen at once by whoever asks, as etcd's reads are linearizable; the watches
-    tell of them only once ``tell`` is called. ``looks`` counts how often one was looked at.
+    tell of them only once ``tell`` is called. ``looks`` counts how often one was looked at;
+    ``set_up`` is when the source was set up.
     """
 
     def __init__(self) -> None:
         self.looks = 0
+        self.set_up = SET_UP
+        self.source_version: Version = VERSION
+        self.root = "127.0.0.1:53100"
         self._lock = threading.RLock()
         self._databases: dict[int, str] = {1: "default"}
         self._collections: dict[int, CollectionMeta] = {}
@@ -108,7 +113,15 @@ class FakeCatalog:
 
     def version(self) -> Version:
         """Return the source's version."""
-        return VERSION
+        return self.source_version
+
+    def root_coordinator(self) -> str:
+        """Return where the source's root coordinator is."""
+        return self.root
+
+    def created(self) -> int:
+        """Return when the source was set up."""
+        return self.set_up
 
     def snapshot(self) -> CatalogSnapshot:
         """Return everything."""

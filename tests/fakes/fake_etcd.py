@@ -56,10 +56,15 @@ class FakeEtcd:
         del self._pairs[ROOT + key]
         self._written.append(ROOT + key)
 
-    def create_database(self, number: int, name: str) -> None:
-        """Make a database."""
-        value = catalog_pb2.DatabaseInfo(id=number, name=name).SerializeToString()
-        self.put(f"{meta.DATABASES}{number}", value)
+    def wipe(self) -> None:
+        """Remove everything."""
+        for key in list(self._pairs):
+            self.delete(key.removeprefix(ROOT))
+
+    def create_database(self, number: int, name: str, created: int = 1) -> None:
+        """Make a database, at a time in nanoseconds since 1970."""
+        info = catalog_pb2.DatabaseInfo(id=number, name=name, created_time=created)
+        self.put(f"{meta.DATABASES}{number}", info.SerializeToString())
 
     def create(self, database: int, name: str) -> int:
         """Make a collection with a field and a partition; return its id."""

@@ -10,6 +10,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
+    RecordSource,
     RecordStarts,
     RunFailed,
 )
@@ -79,6 +80,8 @@ class FakeTask:
                 self.task.set_aside(
                     message.entry, str(error), error.failure_class, stood, **_SAYS
                 )
+            case RecordSource():
+                self.task.identify_source(message.identity, **_SAYS)
             case RecordStarts():
                 self.checkpoints |= message.starts
                 self.task.start(list(message.starts.values()), **_SAYS)

@@ -152,6 +152,7 @@ class Pipeline:
             token="",
             claimant=Claimant(STORE, task.task_id, lambda each: each in self.alive),
             reservations=self.reservations.of(task.task_id, "target"),
+            source_identity=task.source_identity,
             databases=task.databases,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,

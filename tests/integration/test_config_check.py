@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import grpc
@@ -128,6 +129,63 @@ def test_a_source_that_is_too_old(
             "create", milvus_connect_param=target, collection_infos=everything
         )
         assert (status, words in answer["message"]) == (422, True)
+
+
+def test_an_api_that_is_another_milvus(
+    source: EmbeddedMilvus, target_milvus: EmbeddedMilvus, emptied, file: Path
+) -> None:
+    """It is found out with and without collections; the setting is named."""
+    emptied(source).close()
+    with closing(emptied(target_milvus)) as client:
+        settings = {
+            "uri": target_milvus.uri,
+            "etcd": {"address": [source.etcd_address]},
+            **source.queue,
+        }
+        result = check(file, settings)
+        assert result.exit_code == 4, result.output
+        words = f"sourceConfig.uri {target_milvus.uri} is not the Milvus of"
+        assert words in result.output
+        assert "their root coordinators are" in result.output
+        Books(client).create(index=False)
+        assert words in check(file, settings).output
+
+
+def test_a_channel_of_requests_that_is_another_milvuss(
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The right one is proposed, wherever one asks; without a collection none is known."""
+    chosen = {
+        "uri": source.uri,
+        "etcd": {"address": [source.etcd_address]},
+        **source.queue,
+    }
+    Books(client).create()
+    for name in ("prod-replicate-msg", "by-dev-requests"):
+        result = check(file, chosen | {"replicateChan": name})
+        assert result.exit_code == 4, result.output
+        assert f"sourceConfig.replicateChan is {name}" in result.output
+        assert "set it to by-dev-replicate-msg" in result.output
+    variable = "CDC_ACTORS_SOURCE_CONFIG__REPLICATE_CHAN"
+    monkeypatch.setenv(variable, "prod-replicate-msg")
+    with Cdc(tmp_path / "cdc", source) as cdc:
+        name = "sourceConfig.replicateChan"
+        wait_until(
+            lambda: name in cdc.probe("/readyz")[1].get("missing", {}),
+            "the channel is known to be wrong",
+        )
+        status, answer = cdc.request(
+            "create",
+            milvus_connect_param={"uri": target_lite.uri},
+            collection_infos=[{"name": "*"}],
+        )
+        assert status == 422
+        assert "set it to by-dev-replicate-msg" in answer["message"]
 
 
 def test_another_queue_than_the_sources(

@@ -84,7 +84,7 @@ def test_log_that_lost_the_checkpoint(
     lite: MilvusClient,
     cdc: Cdc,
 ) -> None:
-    """Where the log no longer holds what comes next, the task pauses and says so."""
+    """Where the log no longer holds what comes next, the task pauses, and stays paused."""
     books = Books(client).create()
     books.insert(range(3))
     task = cdc.create(target_lite.uri)
@@ -100,6 +100,11 @@ def test_log_that_lost_the_checkpoint(
     assert "no longer" in shown["reason"]
     assert shown["health"]["status"] == "failed"
     assert shown["health"]["failure_class"] == "position_lost"
+    status, answer = cdc.request("resume", task_id=task)
+    assert status == 409
+    assert "the log no longer holds" in answer["message"]
+    assert "Delete the task, and create it anew" in answer["message"]
+    assert cdc.get(task)["reason"] == shown["reason"]
     assert keys(lite) == [0, 1, 2]
 
 

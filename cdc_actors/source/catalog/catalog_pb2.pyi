@@ -22,12 +22,14 @@ class KeyData(_message.Message):
     def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class DatabaseInfo(_message.Message):
-    __slots__ = ("name", "id")
+    __slots__ = ("name", "id", "created_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     id: int
-    def __init__(self, name: _Optional[str] = ..., id: _Optional[int] = ...) -> None: ...
+    created_time: int
+    def __init__(self, name: _Optional[str] = ..., id: _Optional[int] = ..., created_time: _Optional[int] = ...) -> None: ...
 
 class CollectionInfo(_message.Message):
     __slots__ = ("id", "schema", "create_time", "virtual_channel_names", "physical_channel_names", "shards_num", "start_positions", "consistency_level", "state", "properties")

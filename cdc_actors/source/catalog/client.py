@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cdc_actors.changes import LOGICAL_BITS
-from cdc_actors.errors import OperatorError
+from cdc_actors.errors import OperatorError, SourceChangedError
 from cdc_actors.source.catalog import bulk_imports, history, rbac
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.catalog.bulk_imports import ImportMeta
@@ -94,9 +94,10 @@ class Catalog:
     """
 
     def __init__(self, etcd: Etcd) -> None:
-        path = posixpath.normpath(f"{etcd.root_path}/{etcd.meta_sub_path}")
-        self._root = f"{path}/"
-        self._time_key = posixpath.normpath(f"{etcd.root_path}/{meta.TIME}").encode()
+        root = _join(etcd.root_path, etcd.meta_sub_path)
+        self._root = f"{root}/" if root else ""
+        self._time_key = _join(etcd.root_path, meta.TIME).encode()
+        self._created: int | None = None
         self._client = EtcdClient(_etcd_config(etcd))
         self._known = KnownPlaces()
         self._database_names: dict[int, str] = {}
@@ -157,6 +158,10 @@ class Catalog:
         refuse_unsupported(found)
         return found
 
+    def root_coordinator(self) -> str:
+        """Return where the source's root coordinator is, empty while it does not run."""
+        return meta.root_coordinator(self._read(meta.SESSIONS))
+
     def indexes_and_loads(
         self, found: Mapping[int, CollectionMeta]
     ) -> dict[int, IndexAndLoadState]:
@@ -190,6 +195,15 @@ class Catalog:
         ]
         return max(made, key=lambda index: index.created).field_name if made else ""
 
+    def created(self) -> int:
+        """Return when the source was set up, in nanoseconds since 1970.
+
+        No two sources have the same, unless the etcd of one is a copy of the other's.
+        Every other call raises SourceChangedError once it has become another.
+        """
+        self._databases()
+        return self._created or 0
+
     def databases(self) -> frozenset[str]:
         """Return the names of the databases that there are now."""
         return frozenset(self._databases()[1].values())
@@ -222,7 +236,9 @@ class Catalog:
 
     def rbac(self) -> RbacMeta:
         """Return which users and roles there are now, and what they may do."""
-        return rbac.parse([pair for kind in rbac.PREFIXES for pair in self._read(kind)])
+        pairs = [pair for kind in rbac.PREFIXES for pair in self._read(kind)]
+        self._databases()
+        return rbac.parse(pairs)
 
     def time(self) -> int:
         """Return a hybrid timestamp by the source's own clock that nothing has there yet.
@@ -250,15 +266,26 @@ class Catalog:
     def _databases(self) -> tuple[int, dict[int, str]]:
         """Return the databases now, and the revision that "now" is."""
         listing = self._client.read(self._key(meta.DATABASES))
-        found = meta.databases(self._present(listing.pairs))
+        pairs = self._present(listing.pairs)
+        found = meta.databases(pairs)
         if not found:
             raise OperatorError(
                 f"etcd holds no databases of a Milvus (2.2.9 or newer) below {self._root}; "
                 "check rootPath and metaSubPath in sourceConfig.etcd"
             )
+        self._refuse_another(meta.set_up(pairs))
         # Also of those that are gone: collections moved from there were called so.
         self._database_names |= found
         return listing.revision, found
+
+    def _refuse_another(self, created: int) -> None:
+        """What is not there any more was not dropped if all of it is another Milvus's."""
+        if self._created not in (None, created):
+            raise SourceChangedError(
+                f"the source was set up anew: what is below {self._root} in etcd is "
+                "another Milvus than a moment ago"
+            )
+        self._created = created
 
     def _look_up(self, wanted: Sequence[int]) -> dict[int, CollectionMeta]:
         """Return those of some collections that are where they were last seen."""
@@ -345,6 +372,12 @@ class Catalog:
 
     def _key(self, prefix: str) -> bytes:
         return f"{self._root}{prefix}".encode()
+
+
+def _join(*parts: str) -> str:
+    """Put a path together as Milvus does (Go's ``path.Join``): empty parts are none."""
+    given = [each for each in parts if each]
+    return posixpath.normpath("/".join(given)) if given else ""
 
 
 def _etcd_config(etcd: Etcd) -> EtcdConfig:

@@ -43,11 +43,13 @@ END_OF_TIME = (1 << 63) - 1
 # What Milvus writes in place of a value when it removes a key that has snapshots.
 TOMBSTONE = b"\xe2\x9b\xbc"
 _FIRST_USER_FIELD = 100
+_DEFAULT_ID = 1
 _CREATED, _DROPPING, _DROPPED = 0, 2, 3
 _SOME_PARTITIONS = 1
 # Milvus 2.6 has the latter.
 _ROOT_SESSIONS = (f"{SESSIONS}rootcoord", f"{SESSIONS}mixcoord")
 _VERSION = re.compile(rb'"Version": *"(\d+)\.(\d+)\.(\d+)')
+_ADDRESS = re.compile(rb'"Address": *"([^"]+)"')
 
 Pairs = Sequence[tuple[str, bytes]]
 
@@ -144,6 +146,15 @@ def databases(pairs: Pairs) -> dict[int, str]:
     """Return the databases' names by id."""
     infos = (parse(catalog_pb2.DatabaseInfo, pair) for pair in pairs)
     return {info.id: info.name for info in infos}
+
+
+def set_up(pairs: Pairs) -> int:
+    """Return when the database ``default`` was made: with the source itself.
+
+    In nanoseconds since 1970; 0 if it does not say.
+    """
+    infos = (parse(catalog_pb2.DatabaseInfo, pair) for pair in pairs)
+    return next((each.created_time for each in infos if each.id == _DEFAULT_ID), 0)
 
 
 def collection(
@@ -247,6 +258,12 @@ def version(pairs: Pairs) -> Version:
         if key in _ROOT_SESSIONS and (match := _VERSION.search(value)):
             return tuple(int(number) for number in match.groups())
     return ()
+
+
+def root_coordinator(pairs: Pairs) -> str:
+    """Return the address that the pairs below ``SESSIONS`` tell of; empty if none."""
+    found = (_ADDRESS.search(value) for key, value in pairs if key in _ROOT_SESSIONS)
+    return next((match[1].decode() for match in found if match), "")
 
 
 def field_names(schema: bytes) -> dict[int, str]:

@@ -337,6 +337,17 @@ def test_a_name_may_have_all_its_length():
     assert spec.collection_infos == ("nnnnn",)
 
 
+def test_another_channel_of_requests_is_refused():
+    """The service reads the configured one for all tasks; both are named."""
+    api = Api(requests_channel="prod-replicate-msg")
+    answer = api.create(rpc_channel_info={"name": "by-dev-replicate-msg"})
+    assert answer.status_code == 400
+    assert "rpc_channel_info.name is `by-dev-replicate-msg`" in answer.json["message"]
+    assert "`prod-replicate-msg` (sourceConfig.replicateChan)" in answer.json["message"]
+    for name in ("", "prod-replicate-msg"):
+        api.created(rpc_channel_info={"name": name})
+
+
 def test_what_changes_nothing_is_accepted():
     """A request of milvus-cdc with its other fields at rest creates the same task."""
     plain = Api().created()

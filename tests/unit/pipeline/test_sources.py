@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPEC: Any = SimpleNamespace(
-    source=SourceConfig(replicate_chan=REQUESTS), checkpoints={}, entries=()
+    source=SourceConfig(replicate_chan=REQUESTS),
+    source_identity=None,
+    entries=(),
+    checkpoints={},
 )
 OPENINGS = ["target", "log", "catalog", "watch"]
 

@@ -78,14 +78,18 @@ class TestEntries:
         assert told[0] == (
             "created, to replicate default.a, default.*, db.*, *.b to https://target:19530"
         )
-        assert told[1] == "reading started, channels: 1"
-        assert told[2] == "CreateCollection of default.c445 applied at the target"
-        assert told[3] == "DropCollection of default.c445 started at the target"
-        assert told[4] == "default.c445 set aside: schema differs"
-        assert told[5] == "taken up again from where they stood: default.c445"
-        assert told[6].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
-        assert told[6].endswith(": away")
-        assert told[7:] == [
+        assert told[1] == (
+            "the source is the Milvus set up at 2026-11-28T21:56:40.123+00:00, "
+            "which was at http://s:19530"
+        )
+        assert told[2] == "reading started, channels: 1"
+        assert told[3] == "CreateCollection of default.c445 applied at the target"
+        assert told[4] == "DropCollection of default.c445 started at the target"
+        assert told[5] == "default.c445 set aside: schema differs"
+        assert told[6] == "taken up again from where they stood: default.c445"
+        assert told[7].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
+        assert told[7].endswith(": away")
+        assert told[8:] == [
             "recovered",
             "paused: by hand",
             "resumed",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+from structlog.testing import capture_logs
 
 from cdc_actors.changes import Definition
 from cdc_actors.errors import (
@@ -126,6 +128,73 @@ def test_refused_creation_is_refused() -> None:
     """Nothing is there afterwards either."""
     with pytest.raises(OperationRefusedError, match="it is refused"):
         create(Target("DescribeCollection", None))
+
+
+def test_a_collection_whose_key_the_target_generates() -> None:
+    """It would refuse the source's keys: the difference is the reason."""
+    found = schema("books")
+    found.fields[0].autoID = True
+    with pytest.raises(CollectionError, match="target Int64 primary auto-id"):
+        create(Target("DescribeCollection", shown(found)))
+
+
+class FewShards:
+    """A Milvus that takes few shards, and says so as its proxy or its root coordinator."""
+
+    is_lite = False
+    version = "2.3.5"
+
+    def __init__(self, *limits: tuple[int, str]) -> None:
+        self._limits = limits
+        self.shards: list[int] = []
+
+    def call(self, method: str, request: Any, _database: str) -> Any:
+        """Create nothing that has too many shards."""
+        if method == "ListDatabases":
+            return milvus_pb2.ListDatabasesResponse(db_names=["default"])
+        if method == "DescribeCollection":
+            raise OperationRefusedError("collection not found", 100)
+        self.shards.append(request.shards_num)
+        for most, words in self._limits:
+            if request.shards_num > most:
+                raise UnclearAnswerError(words, 65535)
+        return None
+
+
+BY_PROXY = 16, "maximum shards's number should be limited to 16"
+BY_ROOT = 2, "shard num (16) exceeds max configuration (2)"
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked"),
+    [
+        ([BY_PROXY], [64, 16]),
+        ([BY_ROOT], [64, 2]),
+        ([BY_PROXY, BY_ROOT], [64, 16, 2]),
+        ([(4, "shard num (64) exceeds system limit (4)")], [64, 4]),
+    ],
+    ids=["proxy", "root coordinator", "both", "2.4"],
+)
+def test_a_target_that_takes_fewer_shards(
+    limits: list[tuple[int, str]], asked: list[int]
+) -> None:
+    """The collection is made with as many as it takes, and the log says so."""
+    target: Any = FewShards(*limits)
+    wanted = replace(definition(), shards=64)
+    with capture_logs() as logs:
+        assert create_collection(target, wanted, lambda: None) is False
+    assert target.shards == asked
+    assert [(each["event"], each["source"], each["target"]) for each in logs] == [
+        ("shards_limited", 64, asked[-1])
+    ]
+
+
+def test_a_target_that_takes_no_shards_at_all() -> None:
+    """It is asked once, and its words are the error's."""
+    target: Any = FewShards((0, "shard num (1) exceeds max configuration (0)"))
+    with pytest.raises(UnclearAnswerError, match=r"max configuration \(0\)"):
+        create_collection(target, definition(), lambda: None)
+    assert target.shards == [1]
 
 
 def names(*found: str) -> milvus_pb2.ShowPartitionsResponse:

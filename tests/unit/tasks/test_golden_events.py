@@ -17,7 +17,14 @@ from eventsourcing.persistence import StoredEvent
 
 from cdc_actors.errors import FailureClass
 from cdc_actors.store.event_log import event_mapper
-from cdc_actors.tasks import ConnectParam, Operation, Task, TaskEvent, TaskSpec
+from cdc_actors.tasks import (
+    ConnectParam,
+    Operation,
+    SourceIdentity,
+    Task,
+    TaskEvent,
+    TaskSpec,
+)
 from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,6 +58,8 @@ def every_event() -> dict[str, TaskEvent]:
         spec, secret="c2VjcmV0", who=CLIENT, why="POST /cdc", task_id=UUID(int=7)
     )
     says = {"who": SUPERVISOR, "why": "because"}
+    source = SourceIdentity(created=1_795_903_000_123_456_789, address="http://s:19530")
+    task.identify_source(source, **says)
     task.start([checkpoint("dml_0", 3)], **says)
     drop = Operation.drop_collection(entry(), 2000)
     task.apply_operation(Operation.create_collection(entry()), **says)

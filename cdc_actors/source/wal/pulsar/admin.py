@@ -26,6 +26,8 @@ _CACHE_SECONDS = 0.5
 
 _REFUSED_STATUSES = (401, 403)
 _NOT_FOUND = 404
+_SHOWN = 200
+"""Characters of an answer that an error shows."""
 
 
 class PulsarAdmin:
@@ -50,7 +52,7 @@ class PulsarAdmin:
         """Tell whether a topic exists.
 
         Raises:
-            TransientError: The web service cannot be reached.
+            TransientError: The web service cannot be reached, or something else answers.
             OperatorError: It refuses the login, or knows no such namespace.
         """
         with self._lock:
@@ -65,12 +67,14 @@ class PulsarAdmin:
             with urllib.request.urlopen(  # noqa: S310 - the operator's own address
                 request, timeout=_ANSWER_TIMEOUT, context=self._tls
             ) as answer:
-                return frozenset(json.load(answer))
+                return _topics(answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                body = error.read().decode(errors="replace").strip()[:200]
+                body = error.read().decode(errors="replace").strip()[:_SHOWN]
             raise self._refused(error.code, body or error.reason) from error
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            raise self._not_pulsar(f"its answer {error}") from error
+        except OSError as error:
             raise TransientError(
                 f"pulsar's web service {self._url}: {error}"
             ) from error
@@ -79,11 +83,32 @@ class PulsarAdmin:
         text = f"pulsar's web service {self._url} answers {status} ({body})"
         if status in _REFUSED_STATUSES:
             return OperatorError(f"{text}: set sourceConfig.pulsar.authParams")
+        if status == _NOT_FOUND and '"reason"' not in body:
+            return self._not_pulsar(text)
         if status == _NOT_FOUND:
             return OperatorError(
                 f"{text}: set sourceConfig.pulsar.tenant and namespace to Milvus's"
             )
         return TransientError(text)
+
+    def _not_pulsar(self, how: str) -> TransientError:
+        """A proxy on the way may answer for a while, so that it is tried again."""
+        return TransientError(
+            "sourceConfig.pulsar.webAddress is not, or not now, the web service of a "
+            f"Pulsar ({self._url}): {how}"
+        )
+
+
+def _topics(answer: bytes) -> frozenset[str]:
+    """Return the names in an answer; ValueError for one that Pulsar does not give."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        shown = answer.decode(errors="replace").strip()[:_SHOWN]
+        raise ValueError(f"is no list of topics: {shown!r}")
+    return frozenset(found)
 
 
 def token_of(config: Pulsar) -> str | None:

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from cdc_actors.config import Etcd
+from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.model import DATABASES as DATABASES_PREFIX
 from cdc_actors.source.catalog.model import END_OF_TIME
 from tests.fakes.fake_etcd import FakeEtcd
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
 DATABASES = pytest.mark.parametrize("databases", [1, 64])
+
+
+@pytest.mark.parametrize(
+    ("root_path", "meta_sub_path", "root"),
+    [
+        ("by-dev", "meta", "by-dev/meta/"),
+        ("", "meta", "meta/"),
+        ("by-dev", "", "by-dev/"),
+        ("", "", ""),
+        ("/a//b/", "/meta", "/a/b/meta/"),
+    ],
+)
+def test_keys_are_put_together_as_milvus_does(
+    root_path: str, meta_sub_path: str, root: str
+) -> None:
+    """An empty path is no prefix."""
+    catalog = Catalog(Etcd(root_path=root_path, meta_sub_path=meta_sub_path))
+    assert catalog._key(DATABASES_PREFIX).decode() == f"{root}{DATABASES_PREFIX}"
+    catalog.close()
 
 
 @DATABASES
@@ -113,3 +142,37 @@ def test_indexes_and_loads_of_some_take_few_requests(number: int) -> None:
 def test_without_its_time_whatever_the_source_does_may_have_been_before() -> None:
     """So that nothing is taken for new; every Milvus that can be read stores it."""
     assert FakeEtcd(1).catalog().time() == END_OF_TIME
+
+
+@pytest.mark.parametrize("anew", [True, False], ids=["set up anew", "wiped"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda catalog: catalog.collection(1000),
+        lambda catalog: catalog.collections([1000]),
+        lambda catalog: catalog.find("default", "c"),
+        lambda catalog: catalog.databases(),
+        lambda catalog: catalog.aliases(),
+        lambda catalog: catalog.rbac(),
+        lambda catalog: catalog.snapshot(),
+    ],
+)
+def test_what_a_wiped_source_no_longer_has_was_not_dropped(
+    ask: Callable[[Catalog], object], *, anew: bool
+) -> None:
+    """Nothing is said to be gone, be the source empty or another Milvus."""
+    etcd = FakeEtcd()
+    etcd.create_database(1, "default", created=7)
+    etcd.create(1, "c")
+    catalog = etcd.catalog()
+    assert catalog.created() == 7
+    ask(catalog)
+    etcd.wipe()
+    error: type[CdcError] = OperatorError
+    if anew:
+        etcd.create_database(1, "default", created=8)
+        error = SourceChangedError
+    with pytest.raises(
+        error, match="was set up anew" if anew else "holds no databases"
+    ):
+        ask(catalog)

@@ -1,0 +1,112 @@
+"""Whether a paused task can go on where it stopped, looked at before it is resumed."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import (
+    FailureClass,
+    SourceChangedError,
+    TaskConflictError,
+    UnavailableError,
+)
+from cdc_actors.pipeline.source_identity import identity_of, refuse_another
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.wal import open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.changes import Checkpoint, Position
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.tasks import SourceIdentity, Task
+
+LOOK_SECONDS = 3.0
+"""How long the source may take to answer."""
+
+
+def refuse_resume(
+    task: Task, checkpoints: Iterable[Checkpoint], source: SourceConfig
+) -> None:
+    """Raise if what comes next for a paused task is not at the source any more.
+
+    Any thread; returns within ``LOOK_SECONDS``. A source that does not answer is no reason
+    to refuse, as the run looks again, unless the task stands because its position was lost.
+
+    Raises:
+        TaskConflictError: The source is another Milvus, or the log does not hold where the
+            task would go on; the message says what to do.
+        UnavailableError: The position was lost, and whether it is back cannot be told.
+    """
+    failure = task.failure
+    lost = failure is not None and failure.failure_class is FailureClass.POSITION_LOST
+    sought = list(checkpoints) if lost else []
+    if not (sought or task.source_identity):
+        return
+    answer: Future[str] = Future()
+    threading.Thread(
+        target=_look,
+        args=(answer, task.source_identity, sought, source),
+        name="resume-check",
+        daemon=True,
+    ).start()
+    try:
+        reason = answer.result(LOOK_SECONDS)
+    except Exception as error:  # the source's, whatever it is, or a time-out
+        if lost:
+            raise UnavailableError(
+                "the task has paused because the log did not hold what is next; whether "
+                f"it does now cannot be told: {str(error) or 'the source does not answer'}"
+            ) from error
+        return
+    if reason:
+        raise TaskConflictError(reason)
+
+
+def _look(
+    answer: Future[str],
+    known: SourceIdentity | None,
+    sought: list[Checkpoint],
+    source: SourceConfig,
+) -> None:
+    """Set why the task cannot go on, empty if it can; or the error that hides it."""
+    try:
+        answer.set_result(_changed(known, source) or _gone(sought, source))
+    except Exception as error:  # noqa: BLE001 - who waits must hear of it
+        answer.set_exception(error)
+
+
+def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:
+    if known is None:
+        return ""
+    with closing(Catalog(source.etcd)) as catalog:
+        try:
+            refuse_another(known, identity_of(source, catalog))
+        except SourceChangedError as error:
+            return str(error)
+    return ""
+
+
+def _gone(sought: list[Checkpoint], source: SourceConfig) -> str:
+    if not sought:
+        return ""
+    with open_reader(source) as reader:
+        gone = [
+            each.position
+            for each in sought
+            if not reader.holds(each.position, inclusive=each.inclusive)
+        ]
+    return _words(gone) if gone else ""
+
+
+def _words(gone: list[Position]) -> str:
+    first = f"{gone[0].channel} at {gone[0].text}"
+    more = f" (and {len(gone) - 1} more channels)" if len(gone) > 1 else ""
+    return (
+        f"the log no longer holds {first}{more}, where the task would go on: what was "
+        "written since is lost to it. Delete the task, and create it anew into empty "
+        "collections"
+    )

@@ -1,0 +1,120 @@
+"""Whether the settings of a source belong together: its API, its etcd, its channels."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.masking import mask_urls
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.versions import REQUESTS_SINCE
+from cdc_actors.source.wal import open_reader
+from cdc_actors.target.connection import Connection
+from cdc_actors.target.identity import collection_ids, components
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cdc_actors.config import SourceConfig
+
+_ROWS_CHANNEL = re.compile(r"(.+)-rootcoord-dml_\d+")
+"""Milvus's names unless ``msgChannel.chanNamePrefix`` or ``preCreatedTopic`` says else."""
+
+
+class SettingsError(OperatorError):
+    """Two settings of the source are those of two Milvus."""
+
+
+def check_uri(source: SourceConfig) -> bool:
+    """Tell whether API and etcd are known to be of one Milvus; False if neither says.
+
+    They have collections in common, or else the same root coordinator: a standalone one
+    has the same address in every container network.
+
+    Raises:
+        SettingsError: They are of two.
+        CdcError: One of them does not answer, or refuses.
+    """
+    with closing(Catalog(source.etcd)) as catalog:
+        root = catalog.root_coordinator()
+        in_etcd = set(catalog.snapshot().collections)
+    api = Connection(source.uri, source.token, timeout=3, name="the source")
+    with closing(api):
+        roots = {address for kind, address, _ in components(api) if kind == "rootcoord"}
+        at_api = collection_ids(api)
+    if in_etcd & at_api:
+        return True
+    if in_etcd and at_api:
+        raise _two_milvus(source, "they have no collection in common")
+    if root and roots and root not in roots:
+        where = f"their root coordinators are {min(roots)} and {root}"
+        raise _two_milvus(source, where)
+    return bool(root and roots)
+
+
+def check_channel(source: SourceConfig) -> bool:
+    """Tell whether the channel of clients' requests fits; False while none shows it.
+
+    Raises:
+        SettingsError: It is of another Milvus; the message proposes the right one.
+        CdcError: Etcd or the queue does not answer, or refuses.
+    """
+    with closing(Catalog(source.etcd)) as catalog:
+        version = catalog.version()
+        if not version or version < REQUESTS_SINCE:
+            return bool(version)
+        channels = {
+            channel
+            for meta in catalog.snapshot().collections.values()
+            for channel in meta.channels
+        }
+    clusters = _clusters(channels)
+    fitting = [f"{each}-replicate-msg" for each in clusters]
+    chosen = source.replicate_chan
+    if fitting and chosen not in fitting:
+        own_name = any(chosen.startswith(f"{each}-") for each in clusters)
+        if not own_name or _is_used_instead(fitting[0], source):
+            raise SettingsError(
+                f"sourceConfig.replicateChan is {chosen}, and this Milvus's channels "
+                f"are {min(channels)} and the like: set it to {fitting[0]}, or nothing "
+                "that only the log of requests has will come (indexes, loads, flushes)"
+            )
+    return bool(channels)
+
+
+SETTINGS: dict[str, Callable[[SourceConfig], bool]] = {
+    "sourceConfig.uri": check_uri,
+    "sourceConfig.replicateChan": check_channel,
+}
+
+
+def refuse_two(check: Callable[[SourceConfig], bool], source: SourceConfig) -> None:
+    """Raise SettingsError if a check does; what does not answer is said elsewhere."""
+    try:
+        check(source)
+    except SettingsError:
+        raise
+    except (TransientError, OperatorError):
+        return
+
+
+def _two_milvus(source: SourceConfig, how: str) -> SettingsError:
+    return SettingsError(
+        f"sourceConfig.uri {mask_urls(source.uri)} is not the Milvus of "
+        f"sourceConfig.etcd: {how}"
+    )
+
+
+def _clusters(channels: Iterable[str]) -> list[str]:
+    """Return what the names of rows' channels begin with; none for names of their own."""
+    found = (_ROWS_CHANNEL.fullmatch(channel) for channel in channels)
+    return sorted({match[1] for match in found if match})
+
+
+def _is_used_instead(channel: str, source: SourceConfig) -> bool:
+    """Tell whether there are requests in a channel, and none in the configured one."""
+    with open_reader(source) as reader:
+        chosen = reader.newest(source.replicate_chan)
+        return chosen is None and reader.newest(channel) is not None
