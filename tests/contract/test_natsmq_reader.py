@@ -128,6 +128,20 @@ def test_a_stream_made_anew_is_lost(natsmq: NatsWal, channel: str) -> None:
             read_to_the_end(reader, [])
 
 
+def test_a_position_of_another_stream_is_lost(natsmq: NatsWal, channel: str) -> None:
+    """However long the present one has grown; only Milvus's own positions name none."""
+    *_, last = natsmq.append(channel, numbered(3))
+    natsmq.remove(channel)
+    natsmq.append(channel, numbered(5))
+    with natsmq.reader() as reader:
+        assert not reader.holds(last)
+        with pytest.raises(
+            PositionLostError, match="recreated, or is another Milvus's"
+        ):
+            reader.subscribe(channel, last, inclusive=False)
+        assert reader.holds(reader.position(channel, last.id))
+
+
 def test_a_deleted_consumer_is_made_again(natsmq: NatsWal, channel: str) -> None:
     """Reading goes on at the next record when somebody deletes the consumer."""
     natsmq.append(channel, numbered(3))

@@ -13,6 +13,7 @@ from cdc_actors.config import Natsmq, SourceConfig
 from cdc_actors.errors import TransientError
 from cdc_actors.source.wal import WalReader, open_reader
 from cdc_actors.source.wal.natsmq.positions import position_of, sequence_of
+from cdc_actors.source.wal.natsmq.puller import made_at
 from tests.fakes.memory_log import MemoryLog, MemoryReader
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ class NatsWal:
             await self._make(channel)
         async with self._jetstream() as jetstream:
             acks = [await jetstream.publish(channel, each) for each in payloads]
-        return [position_of(channel, ack.seq) for ack in acks]
+            stream = made_at(await jetstream.stream_info(channel))
+        return [position_of(channel, ack.seq, stream) for ack in acks]
 
     async def _purge(self, channel: str, sequence: int | None) -> None:
         async with self._jetstream() as jetstream:

@@ -74,6 +74,28 @@ def kept(info: StreamInfo | None) -> Kept | None:
     return Kept(max(1, info.state.first_seq), info.state.last_seq + 1)
 
 
+def made_at(info: StreamInfo | None) -> str:
+    """Return when a stream was made, empty if the server does not say."""
+    return info.created.isoformat() if info and info.created else ""
+
+
+def lost_record(
+    channel: str, wanted: int, stream: str, info: StreamInfo | None
+) -> PositionLostError | None:
+    """Return the error if a stream does not go on at record ``wanted``, None if it does.
+
+    ``stream`` is when the one was made that the record is of, empty if unknown; 0 stands
+    for the oldest record that there is.
+    """
+    made = made_at(info)
+    if stream and made and stream != made:
+        return PositionLostError(
+            f"{channel}: record {wanted} is of the stream made at {stream}, and there is "
+            f"one made at {made}: its stream was recreated, or is another Milvus's"
+        )
+    return lost(channel, wanted, kept(info), NATSMQ) if wanted else None
+
+
 def _sequence(reply: str) -> int:
     """Return the number of the record whose acknowledgement would go to ``reply``."""
     # PERF: nats-py's own ``Msg.metadata`` takes as long as all the rest.
@@ -88,6 +110,7 @@ class StreamPuller:
         control: The connection for questions; stays the reader's.
         channel: Name of the stream.
         start: The first record to read, the oldest one kept if 0.
+        stream: When the stream was made that it is of, empty if unknown.
         buffer: Where records go.
         failed: Called with what ends the reading, unless ``run`` raises it.
     """
@@ -97,6 +120,7 @@ class StreamPuller:
         control: JetStream,
         channel: str,
         start: int,
+        stream: str,
         buffer: RecordBuffer,
         failed: Callable[[CdcError], None],
     ) -> None:
@@ -104,11 +128,11 @@ class StreamPuller:
         self._link = control.another(failed)
         self._channel = channel
         self._next = start
+        self._stream = stream
         self._buffer = buffer
         self._failed = failed
         self._largest = control.max_payload + FRAME_BYTES
         self._pull_bytes = min(PULL_BYTES, self._largest)
-        self._created: dt.datetime | None = None
         self._consumer: str | None = None
         self._gone = False
         self._record_bytes = 0
@@ -153,14 +177,10 @@ class StreamPuller:
 
     def _check(self, info: StreamInfo | None) -> None:
         """Raise if the stream is not the one read so far, or has lost records."""
-        error = (
-            lost(self._channel, self._next, kept(info), NATSMQ) if self._next else None
-        )
-        if error is None and info and self._created not in (None, info.created):
-            error = PositionLostError(f"{self._channel}: its stream was recreated")
+        error = lost_record(self._channel, self._next, self._stream, info)
         if error is not None:
             raise error
-        self._created = info.created if info else None
+        self._stream = made_at(info) or self._stream
 
     async def _detach(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -256,7 +276,7 @@ class StreamPuller:
         self._buffer.put(
             self._channel,
             [
-                NumberedRecord(self._channel, each.data, number)
+                NumberedRecord(self._channel, each.data, number, self._stream)
                 for number, each in numbers
             ],
         )

@@ -22,14 +22,14 @@ from cdc_actors.source.wal.natsmq.positions import (
     next_sequence,
     position_of,
     sequence_of,
+    stream_of,
 )
-from cdc_actors.source.wal.natsmq.puller import NATSMQ, StreamPuller, kept
-from cdc_actors.source.wal.positions import lost
+from cdc_actors.source.wal.natsmq.puller import StreamPuller, lost_record, made_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
 
-    from nats.js.api import StreamState
+    from nats.js.api import StreamInfo
 
     from cdc_actors.changes import Record
     from cdc_actors.memory_budget import Quota
@@ -84,7 +84,8 @@ class NatsReader(WalReader):
             ValueError: The channel is already subscribed to.
         """
         first = 0 if start is None else next_sequence(start, inclusive=inclusive)
-        self._call(self._subscribe(channel, first))
+        stream = stream_of(start) if start else ""
+        self._call(self._subscribe(channel, first, stream))
 
     def poll(
         self, timeout: float, channels: Collection[str] | None = None
@@ -94,19 +95,23 @@ class NatsReader(WalReader):
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
-        state = self._call(self._state(channel))
-        return position_of(channel, state.first_seq) if state else None
+        info = self._call(self._with_records(channel))
+        return (
+            position_of(channel, info.state.first_seq, made_at(info)) if info else None
+        )
 
     def newest(self, channel: str) -> Position | None:
         """Return the position of the newest record, None if there is none."""
-        state = self._call(self._state(channel))
-        return position_of(channel, state.last_seq) if state else None
+        info = self._call(self._with_records(channel))
+        return (
+            position_of(channel, info.state.last_seq, made_at(info)) if info else None
+        )
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
         first = next_sequence(start, inclusive=inclusive)
         info = self._call(self._control.stream(start.channel))
-        return lost(start.channel, first, kept(info), NATSMQ) is None
+        return lost_record(start.channel, first, stream_of(start), info) is None
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
@@ -142,23 +147,24 @@ class NatsReader(WalReader):
         await asyncio.gather(*(puller.release() for puller, _ in pullers))
         await self._control.close()
 
-    async def _subscribe(self, channel: str, first: int) -> None:
+    async def _subscribe(self, channel: str, first: int, stream: str) -> None:
         if channel in self._pullers:
             raise ValueError(f"{channel} is already subscribed to")
         if first:
-            error = lost(
-                channel, first, kept(await self._control.stream(channel)), NATSMQ
-            )
+            info = await self._control.stream(channel)
+            error = lost_record(channel, first, stream, info)
             if error is not None:
                 raise error
-        puller = StreamPuller(self._control, channel, first, self._buffer, self._fail)
+        puller = StreamPuller(
+            self._control, channel, first, stream, self._buffer, self._fail
+        )
         task = asyncio.create_task(puller.run())
         task.add_done_callback(self._on_puller_ended)
         self._pullers[channel] = puller, task
 
-    async def _state(self, channel: str) -> StreamState | None:
+    async def _with_records(self, channel: str) -> StreamInfo | None:
         info = await self._control.stream(channel)
-        return info.state if info and info.state.messages else None
+        return info if info and info.state.messages else None
 
     def _call(self, work: Coroutine[None, None, T]) -> T:
         if self._closed:
