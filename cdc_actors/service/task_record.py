@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -96,7 +96,7 @@ class TaskRecord:
         self.refresh()
         draft = self.task.draft()
         command(draft)
-        touched = _collections_of(draft.pending_events)
+        touched = _touched(draft.pending_events, draft)
         self._outcome_unknown = True
         self._stores.log.save(draft)
         self._outcome_unknown = False
@@ -240,7 +240,12 @@ class TaskRecord:
             _log.warning("checkpoint_cleanup_failed", error=str(error))
 
 
-def _collections_of(events: Iterable[object]) -> set[int]:
-    """Return the ids of the collections that events are about."""
-    ids = (getattr(event, "collection_id", None) for event in events)
-    return {each for each in ids if each is not None}
+def _touched(events: Iterable[Any], task: Task) -> Iterable[int]:
+    """Return the ids of the collections that events may have changed.
+
+    Most events name one, or none; there may be thousands of collections.
+    """
+    events = list(events)
+    if all(hasattr(event, "collection_id") for event in events):
+        return {event.collection_id for event in events} - {None}
+    return task.collections

@@ -285,7 +285,10 @@ def test_each_change_of_state_of_a_collection_is_logged(harness: Harness) -> Non
         harness.progress(_7="code 500, again")
         harness.progress()
         error = CollectionError("the schema differs")
-        harness.receive(RecordCollectionSetAside(known, error, {}))
+        harness.set_aside(7, error)
+        again = (("default", "c7"),)
+        harness.ask(RetryCollections(harness.task.task_id, again, CLIENT, "asked"))
+        harness.set_aside(7, error)
         dropped = Operation.drop_collection(known, 9)
         harness.receive(RecordOperationApplied(dropped))
     assert {each["event"] for each in logs} == {"collection_state_changed"}
@@ -298,6 +301,8 @@ def test_each_change_of_state_of_a_collection_is_logged(harness: Harness) -> Non
         ("info", "creating", "live", None),
         ("warning", "live", "retrying", "code 500"),
         ("info", "retrying", "live", None),
+        ("warning", "live", "set_aside", "the schema differs"),
+        ("info", "set_aside", "live", None),
         ("warning", "live", "set_aside", "the schema differs"),
         ("info", "set_aside", "dropped", "the schema differs"),
     ]
