@@ -9,6 +9,7 @@
     |   +-- CollectionError       a collection set it aside; the others go on
     |       |-- RowsLostError     a collection the same: rows of it cannot be had
     |       |-- RowRefusedError   a collection the same, once it has come out repeatedly
+    |       |-- PassedOverError   a collection the same: it is to be read again
     |       +-- OperationRefusedError
     |                             a request    note it; if the collection cannot do
     |                                          without what was asked, set it aside
@@ -118,6 +119,10 @@ class RowRefusedError(CollectionError):
 
     The text names the row by its key, and has the target's words; never what is in it.
     """
+
+
+class PassedOverError(CollectionError):
+    """Rows of one collection were read before an update selected it."""
 
 
 class OperationRefusedError(CollectionError):

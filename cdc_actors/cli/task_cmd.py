@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import wraps
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -25,7 +26,7 @@ from cdc_actors.cli.output import (
 from cdc_actors.errors import CdcError, OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 SETTLE_SECONDS = 3.0
 """How long a task must have come to rest before ``watch --until`` gives up."""
@@ -39,6 +40,12 @@ Examples:
   cdc-actors task create --target http://localhost:19531 --collection '*'
   cdc-actors task list -o json
   cdc-actors task watch TASK --until ok
+"""
+_UPDATE_EXAMPLES = """\b
+Examples:
+  cdc-actors task update TASK --token-file new-token
+  cdc-actors task update TASK --target http://milvus.example:19530
+  cdc-actors task update TASK --add books --remove shop.carts
 """
 
 
@@ -67,66 +74,126 @@ def task() -> None:
     """Create and manage the tasks of a running service."""
 
 
+_REQUEST_OPTIONS = (
+    click.option(
+        "-f",
+        "--file",
+        type=click.File(encoding="utf-8"),
+        help="YAML or JSON file with the request_data; - is standard input.",
+    ),
+    click.option(
+        "--target", metavar="URI", help="Address of the Milvus to replicate to."
+    ),
+    click.option(
+        "--token-file",
+        type=click.File(encoding="utf-8"),
+        help="File with the target's token or user:password; - is standard input.",
+    ),
+    click.option(
+        "--connect-timeout",
+        type=click.IntRange(1),
+        metavar="SECONDS",
+        help="How long connecting to the target may take.",
+    ),
+    click.option(
+        "--collection",
+        "collections",
+        multiple=True,
+        metavar="[DATABASE.]NAME",
+        help="Collection to replicate, * for all. May be repeated.",
+    ),
+)
+
+
+def _request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that make a request, and it as ``request``."""
+
+    @wraps(command)
+    def with_request(
+        *,
+        file: IO[str] | None,
+        target: str | None,
+        token_file: IO[str] | None,
+        connect_timeout: int | None,
+        collections: Sequence[str],
+        **given: Any,
+    ) -> None:
+        request = _read(file) if file else {}
+        connect = {
+            "uri": target,
+            "token": token_file.read().strip() if token_file else None,
+            "connect_timeout": connect_timeout,
+        }
+        changes = {key: value for key, value in connect.items() if value is not None}
+        if changes:
+            param = request.get("milvus_connect_param") or {}
+            request["milvus_connect_param"] = {**param, **changes}
+        if collections:
+            request |= _selection(collections)
+        command(request=request, **given)
+
+    with_options: Callable[..., None] = with_request
+    for option in reversed(_REQUEST_OPTIONS):
+        with_options = option(with_options)
+    return with_options
+
+
 @task.command()
 @api_options
-@click.option(
-    "-f",
-    "--file",
-    type=click.File(encoding="utf-8"),
-    help="YAML or JSON file with the request_data of a create; - is standard input.",
-)
-@click.option("--target", metavar="URI", help="Address of the Milvus to replicate to.")
-@click.option(
-    "--token-file",
-    type=click.File(encoding="utf-8"),
-    help="File with the target's token or user:password; - is standard input.",
-)
-@click.option(
-    "--connect-timeout",
-    type=click.IntRange(1),
-    metavar="SECONDS",
-    help="How long connecting to the target may take.",
-)
-@click.option(
-    "--collection",
-    "collections",
-    multiple=True,
-    metavar="[DATABASE.]NAME",
-    help="Collection to replicate, * for all. May be repeated.",
-)
+@_request_options
 @click.option(
     "--task-id", help="Id of the task, so that the command can be repeated safely."
 )
-def create(
-    *,
-    api: Api,
-    file: IO[str] | None,
-    target: str | None,
-    token_file: IO[str] | None,
-    connect_timeout: int | None,
-    collections: Sequence[str],
-    task_id: str | None,
-) -> None:
+def create(*, api: Api, request: dict[str, Any], task_id: str | None) -> None:
     """Create a task and print its id. Options take precedence over the file."""
-    request = _read(file) if file else {}
-    connect = {
-        "uri": target,
-        "token": token_file.read().strip() if token_file else None,
-        "connect_timeout": connect_timeout,
-    }
-    if given := {key: value for key, value in connect.items() if value is not None}:
-        request["milvus_connect_param"] = {
-            **(request.get("milvus_connect_param") or {}),
-            **given,
-        }
-    if collections:
-        request |= _selection(collections)
     if task_id:
         request["task_id"] = task_id
     created = api.ask("create", **request)
-    for warning in created.get("warnings", ()):
-        click.echo(f"Warning: {warning}.", err=True)
+    _warn(created)
     click.echo(created["task_id"])
+
+
+@task.command(epilog=_UPDATE_EXAMPLES)
+@task_argument
+@api_options
+@_request_options
+@click.option(
+    "--add",
+    multiple=True,
+    metavar="[DATABASE.]NAME",
+    help="Collection to replicate beside the present ones. May be repeated.",
+)
+@click.option(
+    "--remove",
+    multiple=True,
+    metavar="[DATABASE.]NAME",
+    help="Collection to replicate no more, as the task names it. May be repeated.",
+)
+def update(
+    task_id: str,
+    api: Api,
+    request: dict[str, Any],
+    add: Sequence[str],
+    remove: Sequence[str],
+) -> None:
+    """Change what a task replicates, or how it comes to its target.
+
+    What is not given stays. --collection names all that is to be replicated from now on.
+    A new address must lead to the same Milvus. Options take precedence over the file.
+    """
+    if add or remove:
+        if {"collection_infos", "db_collections"} & request.keys():
+            raise click.UsageError("--add and --remove change the present selection.")
+        request |= _changed_selection(api.task(task_id), add, remove)
+    updated = api.ask("update", **request | {"task_id": task_id})
+    _warn(updated)
+    changed = ", ".join(updated["changed"]) or "nothing, it was like this already"
+    say(f"Updated {task_id}: {changed}.")
+
+
+def _warn(answer: dict[str, Any]) -> None:
+    for warning in answer.get("warnings", ()):
+        click.echo(f"Warning: {warning}.", err=True)
 
 
 def _read(file: IO[str]) -> dict[str, Any]:
@@ -136,7 +203,7 @@ def _read(file: IO[str]) -> dict[str, Any]:
         words = " ".join(str(error).split())
         raise OperatorError(f"{file.name} is neither YAML nor JSON: {words}") from error
     if not isinstance(request, dict):
-        raise OperatorError(f"{file.name} must hold the fields of a create")
+        raise OperatorError(f"{file.name} must hold the fields of a request")
     return request
 
 
@@ -148,6 +215,22 @@ def _selection(collections: Sequence[str]) -> dict[str, Any]:
         chosen = by_database.setdefault(database, []) if dot else infos
         chosen.append({"name": name})
     return {"collection_infos": infos, "db_collections": by_database}
+
+
+def _changed_selection(
+    shown: dict[str, Any], add: Iterable[str], remove: Iterable[str]
+) -> dict[str, Any]:
+    """Return the selection of a task with some more, and without some."""
+    names = [each["name"] for each in shown["collection_infos"]]
+    for database, infos in shown.get("db_collections", {}).items():
+        names += [f"{database}.{each['name']}" for each in infos]
+    for name in remove:
+        if name not in names:
+            raise OperatorError(
+                f"the task does not name {name}, it has {', '.join(names)}"
+            )
+    left = set(remove)
+    return _selection([*(name for name in names if name not in left), *add])
 
 
 @task.command("list")

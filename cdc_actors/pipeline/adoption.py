@@ -14,9 +14,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.errors import CollectionError, RowsLostError, TransientError
+from cdc_actors.errors import (
+    CollectionError,
+    PassedOverError,
+    RowsLostError,
+    TransientError,
+)
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
+from cdc_actors.pipeline.replay import beginning
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
@@ -56,9 +62,12 @@ class Adoption:
     ) -> None:
         self._context = context
         self._spec = spec.task
+        self._past_selections = spec.past_selections
         self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels
+        self._wal = sources.wal
+        self._requests = spec.source.replicate_chan
         self._stood = {e.collection_id: e.stood for e in spec.entries}
         self._collections = collections
         self._target_names = target_names
@@ -94,7 +103,9 @@ class Adoption:
         """
         new: dict[int, CollectionMeta] = {}
         for meta in filter(self._is_selected, found):
-            if self._has_missed(meta):
+            if self._passed_over(meta):
+                self._exclude_passed_over(meta)
+            elif self._has_missed(meta):
                 name = f"{meta.database}.{meta.name}"
                 error = RowsLostError(
                     f"rows of {name} under names that are not selected are not "
@@ -127,6 +138,9 @@ class Adoption:
             self._collections.skip(collection_id)
             return None
         why = f"collection {meta.name} is new"
+        if self._passed_over(meta):
+            self._exclude_passed_over(meta)
+            return None
         if lost := self._subscriptions.add([meta], why):
             self._collections.exclude(excluded_entry_of(meta), lost[meta.id])
             return None
@@ -189,6 +203,28 @@ class Adoption:
             for each in read
         ]
         return bool(passed) and all(passed)
+
+    def _passed_over(self, meta: CollectionMeta) -> bool:
+        """Tell whether a collection is new to the selection, and older than what was read.
+
+        What clients asked for it is in a channel that all collections share.
+        """
+        if self._stood.get(meta.id) or self._collections.status(meta.id) is not None:
+            return False
+        channels = {*meta.channels, self._requests}
+        return any(
+            past.passed_over((meta.database, meta.name), meta.created, channels)
+            for past in self._past_selections
+        )
+
+    def _exclude_passed_over(self, meta: CollectionMeta) -> None:
+        """Exclude a collection that can still be read from its beginning."""
+        error = PassedOverError(
+            f"rows of {meta.database}.{meta.name} were read before an update selected it: "
+            "`retry` has it read from its beginning"
+        )
+        stood = beginning(meta, self._wal, self._requests)
+        self._collections.exclude(excluded_entry_of(meta), error, stood)
 
     def _holder_of_name(self, entry: CollectionEntry) -> str | None:
         """Return what keeps the name at the target that a collection is to have.

@@ -43,11 +43,14 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """The task that writes. ``is_alive`` tells whether its store has a task of some id."""
+    """The task that writes. ``is_written`` tells whether one of its store writes, too.
+
+    Namely the one that a mark names, the collection that it names.
+    """
 
     store: str
     task_id: str
-    is_alive: Callable[[str], bool]
+    is_written: Callable[[Mark], bool]
 
     def mark(self, entry: CollectionEntry) -> Mark:
         """Return what says that a collection is this task's."""
@@ -63,10 +66,10 @@ class Claimant:
         return (found.store, found.task) == (self.store, self.task_id)
 
     def is_others(self, found: Mark | None) -> bool:
-        """Tell whether a mark is of another task, one that is not known to be gone."""
+        """Tell whether a mark is of another task that is not known to have let go."""
         if found is None or self.is_own(found):
             return False
-        return found.store != self.store or self.is_alive(found.task)
+        return found.store != self.store or self.is_written(found)
 
 
 class MarkedByOtherError(CollectionError):

@@ -31,7 +31,7 @@ from cdc_actors.tasks import CollectionState, Operation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cdc_actors.changes import FullName
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
@@ -158,9 +158,17 @@ class CollectionTable:
         if collection := self.get(collection_id):
             collection.status = Status.SUSPENDED
 
-    def exclude(self, entry: CollectionEntry, error: CdcError) -> None:
-        """Take nothing of a collection that cannot be replicated, and say why."""
-        stood = self._context.where_stands(entry)
+    def exclude(
+        self,
+        entry: CollectionEntry,
+        error: CdcError,
+        stood: Mapping[str, Checkpoint] | None = None,
+    ) -> None:
+        """Take nothing of a collection that cannot be replicated, and say why.
+
+        ``stood`` is where it stands if not where its channels do.
+        """
+        stood = stood or self._context.where_stands(entry)
         self._context.record(RecordCollectionSetAside(entry, error, stood))
         self._rows[entry.collection_id] = _Ignored(Status.EXCLUDED, entry)
 

@@ -195,6 +195,8 @@ class CollectionOperations:
         if existed:
             until = self._context.source_time()
             self.entry = replace(self.entry, adopted_until=until)
+        target_id = collections.id_of(self._target, *self._target_name)
+        self.entry = replace(self.entry, target_id=target_id)
         self._record_applied(Operation.create_collection(self.entry))
         self._exists = True
 

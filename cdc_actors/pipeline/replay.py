@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdc_actors.pipeline.run_spec import RunSpec
-    from cdc_actors.source.catalog.client import Catalog
+    from cdc_actors.source.catalog.client import Catalog, CollectionMeta
     from cdc_actors.source.wal.base import WalReader
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry
@@ -52,6 +52,19 @@ def plan_replay(
     if not any(entry.replay for entry in spec.entries):
         return Replay(spec, ())
     return _Planning(spec, wal, catalog, target).plan()
+
+
+def beginning(
+    meta: CollectionMeta, wal: WalReader, requests: str
+) -> dict[str, Checkpoint]:
+    """Return where a collection stands of which nothing was taken yet.
+
+    ``requests`` is the channel of clients' requests, which is read from the oldest on.
+    """
+    starts = [wal.position(*each) for each in meta.start_positions.items()]
+    oldest = wal.oldest(requests)
+    starts += [oldest] if oldest else []
+    return {start.channel: Checkpoint(start, True, 0) for start in starts}
 
 
 def earliest(
@@ -127,15 +140,12 @@ class _Planning:
         meta = self._catalog.collection(entry.collection_id)
         if meta is None or meta.dropping:
             return entry
-        starts = [self._wal.position(*each) for each in meta.start_positions.items()]
-        requests = self._wal.oldest(self._spec.source.replicate_chan)
-        starts += [requests] if requests else []
         return replace(
             entry_of(meta),
             database=entry.database,
             name=entry.name,
             state=CollectionState.CREATING,
-            stood={start.channel: Checkpoint(start, True, 0) for start in starts},
+            stood=beginning(meta, self._wal, self._spec.source.replicate_chan),
             replay=True,
         )
 

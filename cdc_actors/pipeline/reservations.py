@@ -11,6 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdc_actors.changes import FullName
 
     Key = tuple[str, FullName]
@@ -42,6 +44,13 @@ class NameReservations:
             if self._held.get(key) == task_id:
                 del self._held[key]
 
+    def hold_only(self, keys: Iterable[Key], task_id: str) -> None:
+        """Let go of all names of a task but these, and hold these unless they are held."""
+        with self._lock:
+            self._held = {k: who for k, who in self._held.items() if who != task_id}
+            for key in keys:
+                self._held.setdefault(key, task_id)
+
     def release_all(self, task_id: str) -> None:
         """Let go of all names of a task."""
         with self._lock:
@@ -62,6 +71,12 @@ class TaskReservations:
         """Hold a name; return the id of another task that has it, None if there is none."""
         holder = self._reservations.reserve((self._target, name), self._task_id)
         return None if holder == self._task_id else holder
+
+    def moved(self, target: str, names: Iterable[FullName]) -> TaskReservations:
+        """Hold just these names, at a target of that address; what was held is free."""
+        keys = [(target, name) for name in names]
+        self._reservations.hold_only(keys, self._task_id)
+        return self._reservations.of(self._task_id, target)
 
     def held_by_another(self, name: FullName) -> str | None:
         """Return the id of another task that has a name, None if there is none."""

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.claims import Claimant
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.rbac_rules import RbacRule
-    from cdc_actors.tasks import CollectionEntry, Operation, SourceIdentity, TaskSpec
+    from cdc_actors.tasks import (
+        CollectionEntry,
+        Operation,
+        PastSelection,
+        SourceIdentity,
+        TaskSpec,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,5 +44,6 @@ class RunSpec:
     passwords: Mapping[str, str]
     unresolved: tuple[Operation, ...]
     reached: Mapping[str, Checkpoint]
+    past_selections: tuple[PastSelection, ...]
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]

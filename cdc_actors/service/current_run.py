@@ -12,6 +12,8 @@ from cdc_actors.pipeline.run import Run
 from cdc_actors.service.peers import peers_of
 from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.service.state_changes import log_retried
+from cdc_actors.target.connection import address
+from cdc_actors.tasks.updates import names_of
 
 if TYPE_CHECKING:
     from pykka import ActorRef
@@ -47,6 +49,7 @@ class CurrentRun:
         self._source = source
         self._reservations = reservations
         self._memory = memory
+        self._names_of = record.task.spec
         self._run: Run | None = None
         self._rows_before = 0
         self._confirmed: int | None = None
@@ -68,8 +71,18 @@ class CurrentRun:
             CdcError: A store or the key of the secrets refuses; there is no run then.
         """
         self.number += 1
+        self._record.refresh()
+        self.renew_names()
         spec = self._record.run_spec(self._source, self._reservations)
         self._run = Run(self.number, task, spec, self._memory)
+
+    def renew_names(self) -> None:
+        """Hold the names of the task's collections at the target that it has now."""
+        task = self._record.task
+        if task.spec != self._names_of:
+            target = address(task.spec.target.uri)
+            self._reservations = self._reservations.moved(target, names_of(task))
+            self._names_of = task.spec
 
     def end(self) -> list[Checkpoint]:
         """End the run, if there is one; keep, and return, how far the target has come."""

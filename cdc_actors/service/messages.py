@@ -87,6 +87,34 @@ class RetryCollections:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadSelected:
+    """To a task, from itself: have collections that an update selected read anew."""
+
+    collections: tuple[FullName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTask:
+    """Make ``spec`` of a task that is ``before``; a token in ``spec`` is a new one.
+
+    Answered with a future that is set once that is in the event log. The supervisor
+    passes on what is left of ``spec`` beside other tasks.
+    """
+
+    task_id: str
+    before: TaskSpec
+    spec: TaskSpec
+    who: Who
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateEnded:
+    """From a task: an update was done, or refused; a ``TaskReported`` came first."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteTask:
     """Answered with a future that is set once the task is gone."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdc_actors.errors import PassedOverError
 from cdc_actors.pipeline.messages import (
     AdvanceSendHorizons,
     RecordCollectionSetAside,
@@ -15,10 +16,32 @@ from cdc_actors.pipeline.messages import (
 from cdc_actors.tasks import SUPERVISOR
 
 if TYPE_CHECKING:
+    from cdc_actors.changes import FullName
     from cdc_actors.service.current_run import CurrentRun
     from cdc_actors.service.task_record import TaskRecord
 
 _BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
+
+
+class PassedOver:
+    """What a run had read past before an update selected it, until the run has opened.
+
+    All of it is read again in one go. Meanwhile it is set aside, so that whatever happens,
+    a client may ask for it.
+    """
+
+    def __init__(self) -> None:
+        self._names: tuple[FullName, ...] = ()
+
+    def note(self, message: object) -> tuple[FullName, ...]:
+        """Take down what a run has written down; return what is to be read again now."""
+        match message:
+            case RecordCollectionSetAside(entry, PassedOverError()):
+                self._names += ((entry.database, entry.name),)
+            case RecordStarts():
+                names, self._names = self._names, ()
+                return names
+        return ()
 
 
 def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:

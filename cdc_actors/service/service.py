@@ -29,6 +29,7 @@ from cdc_actors.service.messages import (
     PauseTask,
     ResumeTask,
     RetryCollections,
+    UpdateTask,
 )
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import past_view_of
@@ -40,8 +41,13 @@ from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import PositionView, Readiness
 from cdc_actors.store.leases import lease_of
 from cdc_actors.target.connection import connect
-from cdc_actors.target.identity import SameMilvusError, refuse_source
-from cdc_actors.tasks import TaskState, refuse_other_body
+from cdc_actors.target.identity import (
+    OtherMilvusError,
+    SameMilvusError,
+    refuse_other,
+    refuse_source,
+)
+from cdc_actors.tasks import TOKEN, TaskState, known_token, refuse_other_body, updates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,7 +60,8 @@ if TYPE_CHECKING:
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, TaskView
     from cdc_actors.store.history import Moment, Page
-    from cdc_actors.tasks import TaskSpec, Who
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import Task, TaskSpec, Who
 
 ANSWER_SECONDS = 5.0
 """How long a request waits for the supervisor, and then for the task."""
@@ -189,6 +196,35 @@ class Service:
         why = "asked by a client"
         self._ask(RetryCollections(task_id, tuple(collections), who, why))
 
+    def update(
+        self, task_id: str, before: TaskSpec, spec: TaskSpec, who: Who
+    ) -> Sequence[str]:
+        """Make ``spec`` of a task that is ``before``; return the members that differ.
+
+        A token in ``spec`` is a new one, none keeps the present one. The target is
+        connected to as for ``create``. Where nothing differs, nothing is done.
+
+        Raises:
+            UnknownTaskError: There is no such task.
+            TargetRefusedError: The target cannot be reached, refuses, is the source, or
+                at another address is not known to be the Milvus that it was.
+            TaskConflictError: The task is another one by now, another task has some of
+                the collections, or what the target has would get another name.
+        """
+        seen: Observation = self._ask(GetTask(task_id))
+        task = seen.snapshot.task
+        decrypt = self._tenure.stores.secrets.decrypt
+        differ = before.differing_members(spec)
+        if spec.token and spec.token != known_token(task, decrypt):
+            differ.append(TOKEN)
+        if not differ:
+            return []
+        token = spec.token or known_token(task, decrypt) or ""
+        asked = msgspec.structs.replace(spec, token=token)
+        self._try_target(asked, lambda target: _refuse_move(target, task, token))
+        self._ask(UpdateTask(task_id, before, spec, who))
+        return differ
+
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:
         """End a task for good; the target keeps what it has."""
         try:
@@ -250,15 +286,19 @@ class Service:
             raise UnavailableError(STARTING)
         return self._ownership.tenure
 
-    def _try_target(self, spec: TaskSpec) -> None:
+    def _try_target(
+        self, spec: TaskSpec, check: Callable[[Connection], None] = lambda _: None
+    ) -> None:
+        """Connect to a target and ask it; ``check`` raises what else is wrong with it."""
         if not self._probes.acquire(timeout=ANSWER_SECONDS):
-            raise UnavailableError("too many creates wait for their targets, try later")
+            raise UnavailableError("too many requests wait for targets, try later")
         try:
             seconds = min(spec.target.connect_timeout, PROBE_SECONDS)
             param = msgspec.structs.replace(spec.target, connect_timeout=seconds)
             with closing(connect(param, spec.token)) as target:
                 refuse_source(target, self._config.source_config)
-        except SameMilvusError as error:
+                check(target)
+        except (SameMilvusError, OtherMilvusError) as error:
             raise TargetRefusedError(str(error)) from error
         except CdcError as error:
             raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
@@ -288,3 +328,11 @@ class Service:
                 "will be seen: ask again"
             ) from error
         return answer
+
+
+def _refuse_move(target: Connection, task: Task, token: str) -> None:
+    """Refuse another address, unless the target is known or nothing was written to it."""
+    if target.uri == task.spec.target.uri or not updates.has_written(task):
+        return
+    earlier = task.spec.target
+    refuse_other(target, updates.target_ids(task), lambda: connect(earlier, token))

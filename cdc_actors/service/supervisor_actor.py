@@ -18,6 +18,7 @@ import structlog
 
 from cdc_actors.errors import (
     FailureClass,
+    TaskConflictError,
     TaskLimitError,
     UnavailableError,
     UnknownTaskError,
@@ -44,6 +45,8 @@ from cdc_actors.service.messages import (
     TaskEnded,
     TaskLoaded,
     TaskReported,
+    UpdateEnded,
+    UpdateTask,
 )
 from cdc_actors.service.peers import PeerWatch
 from cdc_actors.service.projection import status_of
@@ -63,6 +66,8 @@ from cdc_actors.tasks import (
     TaskState,
     refuse_other_body,
     resolve_conflicts,
+    resolve_update,
+    updates,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +97,7 @@ class _Known:
     nothing has been asked since: it needs no thread. So it is for an unreadable one.
     ``exists`` is False until a new task is in the event log. ``restart_at`` is when a
     dead task is to be started again, None for a living one. ``deaths`` are those in a
-    row, ``restarts`` all.
+    row, ``restarts`` all. ``asked_spec`` is what an update under way makes of it.
     """
 
     snapshot: TaskSnapshot
@@ -103,6 +108,7 @@ class _Known:
     deaths: int = 0
     restarts: int = 0
     restart_at: float | None = None
+    asked_spec: TaskSpec | None = None
 
 
 class Supervisor(pykka.ThreadingActor):
@@ -127,9 +133,8 @@ class Supervisor(pykka.ThreadingActor):
         match message:
             case TaskReported():
                 self._on_report(message.snapshot)
-            case TaskEnded():
-                self._tasks.pop(message.task_id, None)
-                self._reservations.release_all(message.task_id)
+            case TaskEnded() | UpdateEnded():
+                self._on_ended(message)
             case Rebuild():
                 rebuild.start(self.actor_ref, self._stores)
                 self._check_later()
@@ -161,6 +166,8 @@ class Supervisor(pykka.ThreadingActor):
             case GetTask():
                 text = f"not found: [{message.task_id}]"
                 return _seen(self._find(message.task_id, text))
+            case UpdateTask():
+                return self._update(message)
             case PauseTask() | ResumeTask() | RetryCollections() | DeleteTask():
                 text = f"not found the task, task_id: {message.task_id}"
                 known = self._find(message.task_id, text)
@@ -205,11 +212,36 @@ class Supervisor(pykka.ThreadingActor):
 
     def _resolve_conflicts(self, spec: TaskSpec) -> TaskSpec:
         """Return the specification without what other tasks of its target name."""
+        return resolve_conflicts(spec, *self._beside(spec))
+
+    def _beside(
+        self, spec: TaskSpec, own: _Known | None = None
+    ) -> tuple[list[TaskSpec], list[FullName]]:
+        """Return what other tasks have of a target, and the names of theirs there."""
         target = address(spec.target.uri)
-        tasks = [known.snapshot.task for known in self._tasks.values()]
-        same = [each for each in tasks if address(each.spec.target.uri) == target]
-        taken_names = [name for task in same for name in _target_names(task)]
-        return resolve_conflicts(spec, [each.spec for each in same], taken_names)
+        specs: list[TaskSpec] = []
+        names: list[FullName] = []
+        for known in self._tasks.values():
+            task = known.snapshot.task
+            both = [each for each in (task.spec, known.asked_spec) if each is not None]
+            same = [each for each in both if address(each.target.uri) == target]
+            if known is not own and same:
+                specs += same
+                names += _target_names(task)
+        return specs, names
+
+    def _update(self, message: UpdateTask) -> pykka.Future[None]:
+        unknown = f"not found the task, task_id: {message.task_id}"
+        known = self._find(message.task_id, unknown)
+        ref = self._actor_of(known)
+        if known.asked_spec is not None:
+            raise TaskConflictError("the task is just being changed, ask again")
+        spec = message.spec
+        if updates.may_conflict(message.before, spec):
+            others, taken_names = self._beside(spec, known)
+            spec = resolve_update(message.before, spec, others, taken_names)
+        known.asked_spec = spec
+        return ref.ask(replace(message, spec=spec), block=False)
 
     def _on_loaded(self, snapshot: TaskSnapshot) -> None:
         if self._closed != _READING:
@@ -259,7 +291,7 @@ class Supervisor(pykka.ThreadingActor):
             self.actor_ref,
         )
         known.started_at = time.monotonic()
-        known.restart_at = None
+        known.restart_at = known.asked_spec = None
         return known.ref
 
     def _reservations_of(self, task: Task) -> TaskReservations:
@@ -286,6 +318,13 @@ class Supervisor(pykka.ThreadingActor):
             known.monitor.update(mark, time.monotonic())
             if snapshot.progress and snapshot.progress.tick_lead is not None:
                 self._clock.note_tick(snapshot.progress.tick_lead)
+
+    def _on_ended(self, message: TaskEnded | UpdateEnded) -> None:
+        if isinstance(message, TaskEnded):
+            self._tasks.pop(message.task_id, None)
+            self._reservations.release_all(message.task_id)
+        elif known := self._tasks.get(message.task_id):
+            known.asked_spec = None
 
     def _check_later(self) -> None:
         backoff.send_after(self.actor_ref, CheckTasks(), CHECK_SECONDS)

@@ -30,6 +30,7 @@ from cdc_actors.service.messages import (
     Launch,
     PauseTask,
     PeerReturned,
+    ReadSelected,
     ResumeTask,
     RetryCollections,
     RetryRun,
@@ -37,10 +38,12 @@ from cdc_actors.service.messages import (
     Shutdown,
     TaskEnded,
     TaskReported,
+    UpdateEnded,
+    UpdateTask,
 )
-from cdc_actors.service.run_records import write_down
+from cdc_actors.service.run_records import PassedOver, write_down
 from cdc_actors.service.take_ups import TakeUps
-from cdc_actors.tasks import SUPERVISOR, TaskState
+from cdc_actors.tasks import SUPERVISOR, TaskState, updates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +91,7 @@ class TaskActor(pykka.ThreadingActor):
         self._retries = backoff.Retries()
         self._peers = peers
         self._take_ups = TakeUps()
+        self._passed_over = PassedOver()
 
     def on_receive(self, message: Any) -> str | None:
         """Do what a message says. Runs in the actor's own thread.
@@ -103,14 +107,25 @@ class TaskActor(pykka.ThreadingActor):
                 self._resume(message.who)
             case RetryCollections():
                 self._retry_collections(message)
+            case UpdateTask():
+                self._update(message)
             case DeleteTask():
                 self._delete(message.who)
             case Shutdown():
                 self._end_run()
-            case Launch() | RetryRun() | PeerReturned() | RunProgressed() | RunFailed():
+            case (
+                Launch()
+                | RetryRun()
+                | PeerReturned()
+                | RunProgressed()
+                | RunFailed()
+                | ReadSelected()
+            ):
                 self._on_notification(message)
             case _:
                 write_down(message, self._record, self._run)
+                if selected := self._passed_over.note(message):
+                    self.actor_ref.tell(ReadSelected(selected))
                 self._report()
         return None
 
@@ -136,6 +151,10 @@ class TaskActor(pykka.ThreadingActor):
                     self._retry_run(run_number)
                 case PeerReturned(run_number):
                     self._on_peer_returned(run_number)
+                case ReadSelected(names):
+                    why = "an update selected it"
+                    retry = RetryCollections(self._id, names, SUPERVISOR, why)
+                    self._retry_collections(retry)
         except CdcError as error:
             _log.warning("event_log_error", error=str(error))
 
@@ -216,6 +235,21 @@ class TaskActor(pykka.ThreadingActor):
             )
         finally:
             self._launch()
+
+    def _update(self, message: UpdateTask) -> None:
+        """Change what the task is to do, and have it begin again if it is to run."""
+        try:
+            self._refresh()
+            updates.refuse(self._record.task, message.before, message.spec)
+            self._end_run()
+            try:
+                self._record.update(message.spec, message.who)
+            finally:
+                self._retries.reset()
+                self._run.renew_names()
+                self._launch()
+        finally:
+            self._supervisor.tell(UpdateEnded(self._id))
 
     def _delete(self, who: Who) -> None:
         checkpoints = self._end_run()
@@ -304,24 +338,8 @@ class TaskActor(pykka.ThreadingActor):
 
     def _pause_on_error(self, error: CdcError) -> None:
         """Wait for the operator; a failure that cannot be written down is tried again."""
-        checkpoints = list(self._record.checkpoints.values())
-
-        def fail_and_pause(task: Task) -> None:
-            task.fail(
-                str(error),
-                error.failure_class,
-                next_try=None,
-                who=SUPERVISOR,
-                why="the run failed",
-            )
-            task.pause(
-                str(error), checkpoints, who=SUPERVISOR, why="waiting does not help"
-            )
-
         wait = self._retries.delay()
-        if not self._try_to_persist(
-            error, wait, lambda: self._record.execute(fail_and_pause)
-        ):
+        if not self._try_to_persist(error, wait, lambda: self._record.give_up(error)):
             backoff.send_after(self.actor_ref, RetryRun(self._run.number), wait)
 
     def _on_peer_returned(self, run_number: int) -> None:

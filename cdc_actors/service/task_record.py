@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec.structs import replace as replace_struct
 
 from cdc_actors.errors import CdcError, FailureClass, UnavailableError
 from cdc_actors.pipeline.claims import Claimant
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
+    from cdc_actors.marks import Mark
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.service.stores import Stores
-    from cdc_actors.tasks import CollectionEntry, Task
+    from cdc_actors.tasks import CollectionEntry, Task, TaskSpec, Who
 
 MAX_FAILURE_KINDS = 10
 """How many different failures of one outage the log is told of, at most."""
@@ -105,6 +107,19 @@ class TaskRecord:
         log_changes(self.task, draft, touched)
         self.task = draft
 
+    def update(self, spec: TaskSpec, who: Who) -> None:
+        """Make another specification true; a token in it is a new one."""
+        token, checkpoints, before = spec.token, self.load_checkpoints(), self.task
+        secret = self._stores.secrets.encrypt(token) if token else None
+        self.execute(
+            lambda task: task.update(
+                spec, checkpoints, secret=secret, who=who, why="asked by a client"
+            )
+        )
+        stays, names = self.task.collections, before.spec.name_mapping
+        left = [each for i, each in before.collections.items() if i not in stays]
+        self._release_marks(replace_struct(spec, name_mapping=names), left)
+
     def fail(self, error: CdcError, wait: float) -> None:
         """Record that the task fails and is tried again in ``wait`` seconds.
 
@@ -135,6 +150,24 @@ class TaskRecord:
             attempt = before.attempt + 1
             self.unpersisted_failure = replace(self.task.failure, attempt=attempt)
 
+    def give_up(self, error: CdcError) -> None:
+        """Record that the task fails, and is paused until somebody resumes it."""
+        checkpoints = list(self.checkpoints.values())
+
+        def fail_and_pause(task: Task) -> None:
+            task.fail(
+                str(error),
+                error.failure_class,
+                next_try=None,
+                who=SUPERVISOR,
+                why="the run failed",
+            )
+            task.pause(
+                str(error), checkpoints, who=SUPERVISOR, why="waiting does not help"
+            )
+
+        self.execute(fail_and_pause)
+
     def run_spec(self, source: SourceConfig, reservations: TaskReservations) -> RunSpec:
         """Return what the next run begins with, the checkpoints of earlier ones read.
 
@@ -158,21 +191,30 @@ class TaskRecord:
             passwords=task.passwords,
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
             reached=task.reached,
+            past_selections=task.past_selections,
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
         )
 
     def release_marks(self, left: Iterable[CollectionEntry]) -> None:
         """Remove the marks of what is replicated no more, if the target answers."""
+        self._release_marks(self.task.spec, left)
+
+    def _release_marks(self, spec: TaskSpec, left: Iterable[CollectionEntry]) -> None:
         try:
             token = self._stores.secrets.decrypt(self.task.secret)
-            release_marks(self.task.spec, left, token, self._claimant())
+            release_marks(spec, left, token, self._claimant())
         except CdcError as error:
             _log.warning("marks_not_removed", error=str(error))
 
     def _claimant(self) -> Claimant:
         log = self._stores.log
-        return Claimant(log.store_id, self._id, lambda id_: id_ in log.alive_ids())
+
+        def is_written(mark: Mark) -> bool:
+            task = log.load_readable(mark.task)
+            return not task.deleted and mark.collection_id in task.collections
+
+        return Claimant(log.store_id, self._id, is_written)
 
     def load_checkpoints(self) -> list[Checkpoint]:
         """Return how far the task has come, as saved, also before its first run."""

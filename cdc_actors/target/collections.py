@@ -140,6 +140,12 @@ def describe(target: Connection, database: str, name: str) -> Any | None:
     return found if found is not None and found.schema.name == name else None
 
 
+def id_of(target: Connection, database: str, name: str) -> int:
+    """Return the target's id of a collection; 0 from Milvus Lite, which has none."""
+    found = describe(target, database, name)
+    return int(found.collectionID) if found is not None else 0
+
+
 def _described(target: Connection, database: str, name: str) -> Any | None:
     request = milvus_pb2.DescribeCollectionRequest(
         db_name=database, collection_name=name

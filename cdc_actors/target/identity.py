@@ -27,7 +27,7 @@ from cdc_actors.target.collections import databases
 from cdc_actors.target.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from cdc_actors.config import SourceConfig
 
@@ -40,6 +40,43 @@ _SYSTEM_INFO = json.dumps({"metric_type": "system_info"})
 
 class SameMilvusError(OperatorError):
     """Source and target are one Milvus."""
+
+
+class OtherMilvusError(OperatorError):
+    """Another address leads to another Milvus, or nothing tells that it does not."""
+
+
+def refuse_other(
+    target: Connection, known: Collection[int], earlier: Callable[[], Connection]
+) -> None:
+    """Raise OtherMilvusError unless a target is the Milvus that a task wrote to.
+
+    ``known`` are ids that collections of the task have there: one of them is proof. So is
+    a component of the Milvus at ``earlier``, the address until now, if that answers.
+    Nothing tells one Milvus Lite (3.2) from another.
+
+    Raises:
+        CdcError: The target does not answer.
+    """
+    if not collection_ids(target).isdisjoint(known):
+        return
+    ours, theirs, why = components(target), frozenset[Component](), "it does not say"
+    try:
+        with closing(earlier()) as before:
+            theirs = components(before)
+    except CdcError as error:
+        why = f"the address until now does not answer ({error})"
+    if ours & theirs:
+        return
+    if known or (ours and theirs):
+        raise OtherMilvusError(
+            f"the target {target.uri} is another Milvus than before: it has none of the "
+            "collections that the task has created; create another task for it"
+        )
+    raise OtherMilvusError(
+        f"nothing tells whether the target {target.uri} is the Milvus that the task has "
+        f"written to: {why}; give that one its old address back, or create another task"
+    )
 
 
 def refuse_source(

@@ -3,7 +3,12 @@
 Imports nothing of the rest but the change model and the errors.
 """
 
-from cdc_actors.tasks.conflicts import refuse_other_body, resolve_conflicts
+from cdc_actors.tasks.conflicts import (
+    known_token,
+    refuse_other_body,
+    resolve_conflicts,
+    resolve_update,
+)
 from cdc_actors.tasks.events import (
     CollectionSetAside,
     CollectionsRetried,
@@ -19,6 +24,7 @@ from cdc_actors.tasks.events import (
     TaskRekeyed,
     TaskResumed,
     TaskStarted,
+    TaskUpdated,
 )
 from cdc_actors.tasks.model import (
     ALTER_ALIAS,
@@ -45,7 +51,7 @@ from cdc_actors.tasks.model import (
     Operation,
 )
 from cdc_actors.tasks.names import ANY, NameMapping
-from cdc_actors.tasks.spec import ConnectParam, TaskSpec
+from cdc_actors.tasks.spec import TOKEN, ConnectParam, PastSelection, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, Failure, SourceIdentity, TaskState, Who
 from cdc_actors.tasks.task import Task
 
@@ -69,6 +75,7 @@ __all__ = [
     "RELEASE_PARTITIONS",
     "RENAME_COLLECTION",
     "SUPERVISOR",
+    "TOKEN",
     "UPDATE_CREDENTIAL",
     "CollectionEntry",
     "CollectionSetAside",
@@ -81,6 +88,7 @@ __all__ = [
     "Operation",
     "OperationApplied",
     "OperationStarted",
+    "PastSelection",
     "SourceIdentified",
     "SourceIdentity",
     "Task",
@@ -95,7 +103,10 @@ __all__ = [
     "TaskSpec",
     "TaskStarted",
     "TaskState",
+    "TaskUpdated",
     "Who",
+    "known_token",
     "refuse_other_body",
     "resolve_conflicts",
+    "resolve_update",
 ]

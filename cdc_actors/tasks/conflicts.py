@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cdc_actors.errors import OperatorError, TaskConflictError
-from cdc_actors.tasks.names import contains, intersect
+from cdc_actors.tasks.names import contains, intersect, listed
+from cdc_actors.tasks.spec import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,28 +68,46 @@ def refuse_other_body(
         TaskConflictError: The task of that id is another one; the text names the members
             of the request that differ.
     """
-    stored = task.spec
-    differ = {
-        "milvus_connect_param": stored.target != spec.target,
-        "collection_infos, db_collections": (
-            set(stored.selectors) != set(spec.selectors)
-        ),
-        "name_mapping": stored.name_mapping != spec.name_mapping,
-        "extra_info": stored.enable_user_role != spec.enable_user_role,
-        "disable_auto_start": stored.disable_auto_start != spec.disable_auto_start,
-    }
-    with suppress(OperatorError):
-        differ["milvus_connect_param.token"] = decrypt(task.secret) != spec.token
-    if any(differ.values()):
-        names = ", ".join(name for name, differs in differ.items() if differs)
+    differ = task.spec.differing_members(spec)
+    if known_token(task, decrypt) not in (None, spec.token):
+        differ.append(TOKEN)
+    if differ:
         raise TaskConflictError(
-            f"there is a task of that id with another {names}, task_id: {task.task_id}"
+            f"there is a task of that id with another {', '.join(differ)}, task_id: "
+            f"{task.task_id}"
         )
 
 
-def listed(names: Iterable[FullName]) -> str:
-    """Return names as milvus-cdc prints a list of them, each once."""
-    return " ".join(dict.fromkeys(".".join(name) for name in names))
+def known_token(task: Task, decrypt: Callable[[str], str]) -> str | None:
+    """Return the target's token, None if the key that it was encrypted with is lost."""
+    with suppress(OperatorError):
+        return decrypt(task.secret)
+    return None
+
+
+def resolve_update(
+    before: TaskSpec,
+    spec: TaskSpec,
+    others: Sequence[TaskSpec],
+    taken_names: Iterable[FullName] = (),
+) -> TaskSpec:
+    """Return the new specification of a task that was ``before``, as at a creation.
+
+    What the task left to others stays so, unless the new selection names it, or some of
+    it: the other tasks are those of the new target, without this one.
+
+    Raises:
+        TaskConflictError: As for a creation.
+    """
+    resolved = resolve_conflicts(spec, others, taken_names)
+    kept = (
+        each
+        for each in before.excludes
+        if any(contains(mine, each) for mine in spec.selectors)
+        and not any(contains(each, mine) for mine in spec.selectors)
+    )
+    excludes = tuple(dict.fromkeys([*kept, *resolved.excludes]))
+    return msgspec.structs.replace(resolved, excludes=excludes)
 
 
 def _overlap(mine: FullName, theirs: FullName, other: TaskSpec) -> bool:

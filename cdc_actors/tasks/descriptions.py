@@ -21,6 +21,7 @@ from cdc_actors.tasks.events import (
     TaskRekeyed,
     TaskResumed,
     TaskStarted,
+    TaskUpdated,
 )
 from cdc_actors.tasks.spec import TaskSpec
 
@@ -100,6 +101,13 @@ def _retried(event: CollectionsRetried) -> str:
 @describe.register
 def _rekeyed(_event: TaskRekeyed) -> str:
     return "the target's token is encrypted with a newer key"
+
+
+@describe.register
+def _updated(event: TaskUpdated) -> str:
+    left = [f"{each['database']}.{each['name']}" for each in event.deselected]
+    then = f"; not replicated any more: {', '.join(left)}" if left else ""
+    return f"updated, another {', '.join(event.changed)}{then}"
 
 
 @describe.register

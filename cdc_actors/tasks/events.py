@@ -252,6 +252,35 @@ class TaskRekeyed(TaskEvent):
         aggregate.secret = self.secret
 
 
+class TaskUpdated(TaskEvent):
+    """A client changed what the task is to do; ``changed`` names it as requests do.
+
+    ``spec`` is all of the new specification, ``secret`` the target's new token, encrypted,
+    None if it stays. ``deselected`` lists ``collection_id``, ``database`` and ``name`` of
+    the collections that leave the task. ``checkpoints``, in the form of
+    ``CollectionSetAside.stood``, say from where on the new selection counts.
+    """
+
+    TOPIC = "task.updated"
+
+    spec: dict[str, Any]
+    secret: str | None
+    changed: list[str]
+    deselected: list[dict[str, Any]]
+    checkpoints: dict[str, dict[str, Any]]
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Be another task, with the collections that stay."""
+        if self.secret is not None:
+            aggregate.secret = self.secret
+        transitions.updated(
+            aggregate,
+            TaskSpec.from_json(self.spec),
+            {each["collection_id"] for each in self.deselected},
+            standing.from_json(self.checkpoints),
+        )
+
+
 class TaskDeleted(TaskEvent):
     """The task is over for good; its history stays.
 

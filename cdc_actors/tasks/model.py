@@ -71,6 +71,7 @@ class CollectionEntry:
     channels; both are empty if the collection was set aside before it was created.
     ``created`` and ``dropped`` are hybrid timestamps. ``adopted_until`` is one, too: the
     target had the collection before the task did, and may have rows up to then.
+    ``target_id`` is the target's own id of it, 0 where that gives none or it is not known.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
@@ -86,6 +87,7 @@ class CollectionEntry:
     created: int = 0
     dropped: int | None = None
     adopted_until: int = 0
+    target_id: int = 0
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
     imports: tuple[int, ...] = ()
@@ -125,6 +127,8 @@ class Operation:
         }
         if entry.adopted_until:
             detail["adopted_until"] = entry.adopted_until
+        if entry.target_id:
+            detail["target_id"] = entry.target_id
         if entry.properties:
             detail["properties"] = entry.properties
         if entry.stood:
@@ -187,6 +191,7 @@ class Operation:
             shards=tuple(self.detail["shards"]),
             created=self.timestamp,
             adopted_until=self.detail.get("adopted_until", 0),
+            target_id=self.detail.get("target_id", 0),
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),
         )

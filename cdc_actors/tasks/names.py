@@ -72,3 +72,8 @@ def intersect(one: FullName, other: FullName) -> FullName | None:
             return None
         both.append(theirs if mine == ANY else mine)
     return both[0], both[1]
+
+
+def listed(names: Iterable[FullName]) -> str:
+    """Return names as milvus-cdc prints a list of them, each once."""
+    return " ".join(dict.fromkeys(".".join(name) for name in names))

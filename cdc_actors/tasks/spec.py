@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from cdc_actors.changes import DEFAULT_DATABASE, FullName
 from cdc_actors.tasks import names
 from cdc_actors.tasks.names import ANY, NameMapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+TOKEN = "milvus_connect_param.token"  # noqa: S105 - the name of a member
+"""What answers call the login, however it was given."""
 
 
 class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +77,11 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(found))
 
     @property
+    def selection(self) -> tuple[frozenset[FullName], frozenset[FullName]]:
+        """What is selected, and what of it is left to other tasks; to be compared."""
+        return frozenset(self.selectors), frozenset(self.excludes)
+
+    @property
     def named(self) -> dict[FullName, FullName]:
         """The collections that are selected by name or mapped by name, with the targets'.
 
@@ -101,6 +114,23 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         return names.target_name(
             self.name_mapping, database or DEFAULT_DATABASE, collection
         )
+
+    def differing_members(self, other: TaskSpec) -> list[str]:
+        """Return the members of a request that make the difference to ``other``.
+
+        Which of equal selections were asked for in which order makes none, nor do the
+        token and what is left to other tasks.
+        """
+        differ = {
+            "milvus_connect_param": self.target != other.target,
+            "collection_infos, db_collections": (
+                set(self.selectors) != set(other.selectors)
+            ),
+            "name_mapping": self.name_mapping != other.name_mapping,
+            "extra_info": self.enable_user_role != other.enable_user_role,
+            "disable_auto_start": self.disable_auto_start != other.disable_auto_start,
+        }
+        return [name for name, differs in differ.items() if differs]
 
     def target_database(self, database: str) -> str:
         """Return what a database as such is called at the target."""
@@ -165,6 +195,28 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r}, "
             f"disable_auto_start={self.disable_auto_start!r})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PastSelection:
+    """What a task selected until an update, and up to where it had read each channel.
+
+    ``ticks`` are hybrid timestamps by channel: what is older was read with the selection
+    of ``spec``, or an older one.
+    """
+
+    spec: TaskSpec
+    ticks: Mapping[str, int]
+
+    def passed_over(
+        self, name: FullName, created: int, channels: Iterable[str]
+    ) -> bool:
+        """Tell whether rows of a collection were read when it was not selected.
+
+        ``created`` is its first moment, a hybrid timestamp.
+        """
+        read = any(self.ticks.get(channel, 0) > created for channel in channels)
+        return read and not self.spec.selects(*name)
 
 
 def _mapping_json(mapping: NameMapping) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cdc_actors.errors import FailureClass
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks.model import CollectionEntry, Operation
-    from cdc_actors.tasks.spec import TaskSpec
+    from cdc_actors.tasks.spec import PastSelection, TaskSpec
     from cdc_actors.tasks.unresolved import Unresolved
 
 
@@ -91,6 +91,7 @@ class TaskAttributes:
     are the newest, and ``unresolved`` those that still matter. ``reached`` says by channel
     what every collection has that was not itself replayed since: channels may have been
     set back for one that was.
+    ``past_selections`` are those before updates, oldest first.
     """
 
     spec: TaskSpec
@@ -109,3 +110,4 @@ class TaskAttributes:
     refused: int
     unresolved: Unresolved
     reached: dict[str, Checkpoint]
+    past_selections: tuple[PastSelection, ...]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
-from cdc_actors.tasks import events, retries, standing
-from cdc_actors.tasks.spec import ConnectParam, TaskSpec
+from cdc_actors.tasks import events, retries, standing, updates
+from cdc_actors.tasks.spec import TOKEN, ConnectParam, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, TaskAttributes, TaskState
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Task(TaskAttributes, Aggregate):
     CollectionSetAside = events.CollectionSetAside
     CollectionsRetried = events.CollectionsRetried
     Rekeyed = events.TaskRekeyed
+    Updated = events.TaskUpdated
     Deleted = events.TaskDeleted
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ class Task(TaskAttributes, Aggregate):
         self.refused = 0
         self.unresolved = {}
         self.reached = {}
+        self.past_selections = ()
 
     @classmethod
     def create(
@@ -299,6 +301,36 @@ class Task(TaskAttributes, Aggregate):
     def rekey(self, secret: str, *, who: Who, why: str) -> None:
         """Keep the target's token as ``secret`` from now on, encrypted with another key."""
         self._trigger(events.TaskRekeyed, secret=secret, who=who, why=why)
+
+    def update(
+        self,
+        spec: TaskSpec,
+        checkpoints: Iterable[Checkpoint],
+        *,
+        secret: str | None,
+        who: Who,
+        why: str,
+    ) -> None:
+        """Change what the task is to do, in whatever state it is.
+
+        ``secret`` is the target's new token, encrypted; None keeps the present one.
+
+        Raises:
+            TaskConflictError: What the target has already would have another name.
+        """
+        self._refuse_deleted()
+        updates.refuse_renames(self, spec)
+        token = [TOKEN] if secret is not None else []
+        self._trigger(
+            events.TaskUpdated,
+            spec=spec.to_json(),
+            secret=secret,
+            changed=[*self.spec.differing_members(spec), *token],
+            deselected=updates.deselected(self, spec),
+            checkpoints=standing.to_json(checkpoints),
+            who=who,
+            why=why,
+        )
 
     def delete(
         self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str

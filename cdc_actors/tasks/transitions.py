@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.rbac_rules import rule_from_json
 from cdc_actors.tasks import model, standing
 from cdc_actors.tasks.model import CollectionEntry, CollectionState
-from cdc_actors.tasks.unresolved import unresolved_after
+from cdc_actors.tasks.spec import PastSelection
+from cdc_actors.tasks.unresolved import unresolved_after, without_collections
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Container, Mapping
 
     from cdc_actors.changes import Checkpoint
     from cdc_actors.tasks.model import Operation
+    from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import TaskAttributes
 
 SHOWN_REFUSALS = 10
@@ -58,14 +60,17 @@ def set_aside(task: TaskAttributes, noted: CollectionEntry) -> None:
     """Note that a collection, known or not, does not go on from where it stood.
 
     Its channels may be further back for the sake of another that is replayed. One that is
-    set aside already has nothing of what came since.
+    set aside already has nothing of what came since, nor one that is not known.
     """
     known = task.collections.get(noted.collection_id)
     entry, stood = known or replace(noted, stood={}), noted.stood
+    if _has_left(task, entry):
+        return
     before = entry.state if known else None
     if before is CollectionState.SET_ASIDE:
         before, stood = entry.state_before, entry.stood
-    applied = {c: task.reached[c] for c in stood if c in task.reached}
+    reached = task.reached if known else {}
+    applied = {c: reached[c] for c in stood if c in reached}
     applied.update(entry.stood)
     task.collections[noted.collection_id] = replace(
         entry,
@@ -104,6 +109,40 @@ def set_back(task: TaskAttributes) -> None:
     for entry in tuple(task.collections.values()):
         if entry.replay:
             task.collections[entry.collection_id] = replace(entry, replay=False)
+
+
+def updated(
+    task: TaskAttributes,
+    spec: TaskSpec,
+    deselected: Container[int | None],
+    checkpoints: Mapping[str, Checkpoint],
+) -> None:
+    """Take another specification; nothing more is known of what it does not select.
+
+    A database of which not everything is selected any more is no longer the task's to drop.
+    """
+    if task.spec.selection != spec.selection:
+        read = standing.latest(task.reached, checkpoints)
+        ticks = {channel: each.tick for channel, each in read.items()}
+        past = PastSelection(spec=task.spec, ticks=ticks)
+        task.past_selections = (*task.past_selections, past)
+    task.spec = spec
+    collections, aliases = task.collections.items(), task.aliases.items()
+    task.collections = {i: each for i, each in collections if i not in deselected}
+    task.aliases = {each: to for each, to in aliases if to not in deselected}
+    task.unresolved = without_collections(task.unresolved, deselected)
+    databases = task.databases.items()
+    task.databases = {n: made for n, made in databases if spec.selects_database(n)}
+
+
+def _has_left(task: TaskAttributes, entry: CollectionEntry) -> bool:
+    """Tell whether a run that ended for an update had begun something with a collection.
+
+    It is not the task's any more.
+    """
+    if entry.collection_id in task.collections or not task.past_selections:
+        return False
+    return not task.spec.selects(entry.database, entry.name)
 
 
 def _refuse(task: TaskAttributes, operation: Operation) -> None:
@@ -152,6 +191,8 @@ def _create(
     entry = operation.created_entry()
     known = task.collections.get(entry.collection_id)
     replay = known is not None and known.replay
+    if _has_left(task, entry):
+        return
     task.collections[entry.collection_id] = replace(entry, state=state, replay=replay)
     _forget_aliases(task, entry.collection_id)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.tasks import model
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Container, Hashable, Mapping
 
     from cdc_actors.tasks.model import Operation
 
@@ -49,7 +49,7 @@ def unresolved_after(
     ``lives`` tells that its collection, if it is of one, is still there.
     """
     if not lives:
-        return _without_collection(unresolved, operation.collection_id)
+        return without_collections(unresolved, {operation.collection_id})
     thing = _thing_of(operation)
     before = unresolved.get(thing, ())
     left = tuple(each for each in before if not _settles(operation, each))
@@ -61,13 +61,14 @@ def unresolved_after(
     return others | {thing: left} if left else others
 
 
-def _without_collection(
-    unresolved: Unresolved, collection_id: int | None
+def without_collections(
+    unresolved: Unresolved, collections: Container[int | None]
 ) -> Unresolved:
+    """Return what matters once some collections, by their ids, do not any more."""
     if not unresolved:
         return unresolved
     kept = {
-        thing: tuple(each for each in some if each.collection_id != collection_id)
+        thing: tuple(each for each in some if each.collection_id not in collections)
         for thing, some in unresolved.items()
     }
     return {thing: some for thing, some in kept.items() if some}

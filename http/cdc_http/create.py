@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_http.mapping import check_mapping, mapping_of
-from cdc_http.names import check_name
 from cdc_http.requests import MilvusConnectParam
+from cdc_http.selection import positions_given, selection_of
 from cdc_http.target_address import target_of
 from cdc_http.task_ids import check_name_length, is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from cdc_http.requests import (
-        BufferConfig,
-        ChannelInfo,
-        CollectionInfo,
-        CreateRequest,
-    )
+    from cdc_http.requests import BufferConfig, ChannelInfo, CreateRequest
+
+
+IGNORE_PARTITION = (
+    "milvus_connect_param.ignore_partition has no effect: partitions are replicated"
+)
 
 
 def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
@@ -34,8 +33,8 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     _check_downstream(request)
     target, token = target_of(request.milvus_connect_param)
     _check_buffer(request.buffer_config)
-    _check_selection(request, max_name_length)
-    _check_names(request)
+    infos, by_database = request.collection_infos, request.db_collections
+    selected = selection_of(infos, by_database, max_name_length)
     for name in _unsupported(request):
         raise InvalidRequestError(
             f"this version does not support `{name}`, leave it out"
@@ -45,11 +44,8 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
         token=token,
         enable_user_role=request.extra_info.enable_user_role,
         disable_auto_start=request.disable_auto_start,
-        collection_infos=_names(request.collection_infos),
-        db_collections={
-            database: _names(infos)
-            for database, infos in request.db_collections.items()
-        },
+        collection_infos=selected[0],
+        db_collections=selected[1],
         name_mapping=mapping_of(request.name_mapping, max_name_length),
         task_name=_task_name(request.task_id, max_name_length),
     )
@@ -77,10 +73,7 @@ def _task_name(task_id: str, limit: int) -> str:
 def warnings(request: CreateRequest) -> Iterator[str]:
     """Yield what is said of fields that have no effect, or another than their name says."""
     if request.milvus_connect_param.ignore_partition:
-        yield (
-            "milvus_connect_param.ignore_partition has no effect: partitions are "
-            "replicated"
-        )
+        yield IGNORE_PARTITION
     if request.disable_auto_start:
         yield (
             "disable_auto_start is as in milvus-cdc: the task runs now, and is paused "
@@ -110,66 +103,11 @@ def _check_buffer(buffer: BufferConfig) -> None:
         raise InvalidRequestError("the cache size is less zero")
 
 
-def _check_selection(request: CreateRequest, limit: int) -> None:
-    if not request.collection_infos and not request.db_collections:
-        raise InvalidRequestError("the collection info is empty")
-    for database in request.db_collections:
-        if not database:
-            raise InvalidRequestError(
-                "db_collections: there is a db name that is empty"
-            )
-        if len(database) > limit:
-            raise InvalidRequestError(
-                f"the db name length exceeds {limit} characters, {database}"
-            )
-    for infos in _selectors(request):
-        _check_collections(infos, limit)
-
-
-def _check_collections(infos: Sequence[CollectionInfo], limit: int) -> None:
-    if not infos:
-        raise InvalidRequestError("empty collection info")
-    if not all(info.name for info in infos):
-        raise InvalidRequestError("there is a collection name that is empty. ")
-    long = [info.name for info in infos if len(info.name) > limit]
-    if long:
-        raise InvalidRequestError(
-            f"there are some collection names whose length exceeds {limit} "
-            f"characters, [{' '.join(long)}]"
-        )
-    if any(info.name == "*" and info.positions for info in infos):
-        raise InvalidRequestError(
-            "the collection name is `*`, the positions should be empty"
-        )
-
-
-def _check_names(request: CreateRequest) -> None:
-    for info in request.collection_infos:
-        check_name("collection_infos", info.name)
-    for database, infos in request.db_collections.items():
-        check_name("db_collections", database)
-        for info in infos:
-            check_name(f"db_collections.{database}", info.name)
-
-
 def _unsupported(request: CreateRequest) -> Iterator[str]:
     """Yield the fields that ask for something and would be ignored."""
-    infos = request.collection_infos
-    db_infos = chain.from_iterable(request.db_collections.values())
     wishes = {
         "positions": request.positions,
         "rpc_channel_info.position": request.rpc_channel_info.position,
-        "collection_infos.positions": any(info.positions for info in infos),
-        "db_collections.positions": any(info.positions for info in db_infos),
     }
     yield from (name for name, wish in wishes.items() if wish)
-
-
-def _selectors(request: CreateRequest) -> Iterator[Sequence[CollectionInfo]]:
-    if request.collection_infos:
-        yield request.collection_infos
-    yield from request.db_collections.values()
-
-
-def _names(infos: Iterable[CollectionInfo]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(info.name for info in infos))
+    yield from positions_given(request.collection_infos, request.db_collections)

@@ -21,6 +21,7 @@ from cdc_http.requests import (
     RequestObject,
     RetryRequest,
     TaskRequest,
+    UpdateRequest,
 )
 from cdc_http.responses import (
     CreateResponse,
@@ -29,10 +30,12 @@ from cdc_http.responses import (
     ListResponse,
     MaintenanceResponse,
     PositionResponse,
+    UpdateResponse,
     task_object,
 )
 from cdc_http.retry import collections_of
 from cdc_http.task_ids import known_task_id, shown_task_id
+from cdc_http.update import remarks, updated_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +91,9 @@ class RequestHandlers:
             ),
             "retry": RequestHandler(
                 "operator", RetryRequest, EmptyResponse, self._retry
+            ),
+            "update": RequestHandler(
+                "operator", UpdateRequest, UpdateResponse, self._update
             ),
         }
 
@@ -150,6 +156,18 @@ class RequestHandlers:
         with known_task_id(request.task_id) as known:
             self._service.retry(known, collections, who)
         return EmptyResponse()
+
+    def _update(self, request: UpdateRequest, who: Who) -> UpdateResponse:
+        with known_task_id(request.task_id) as known:
+            view = self._service.get(known)
+            spec = updated_spec(request, view.spec, self._max_name_length)
+            changed = self._service.update(known, view.spec, spec, who)
+        said = list(remarks(request, view, changed))
+        return UpdateResponse(
+            task_id=shown_task_id(request.task_id),
+            changed=list(changed),
+            warnings=said or UNSET,
+        )
 
     def _delete(self, request: DeleteRequest, who: Who) -> EmptyResponse:
         with known_task_id(request.task_id) as known:

@@ -7,8 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import InvalidRequestError
-from cdc_actors.tasks.conflicts import listed
-from cdc_actors.tasks.names import ANY, NameMapping, intersect
+from cdc_actors.tasks.names import ANY, NameMapping, intersect, listed
 from cdc_http.names import check_name
 
 if TYPE_CHECKING:

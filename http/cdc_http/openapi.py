@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from cdc_actors.store.history import Entry, Page
+from cdc_http.examples import EXAMPLES
 from cdc_http.requests import EventsQuery
 from cdc_http.responses import Error, LivezResponse, ReadyzResponse, write_json
 
@@ -125,7 +126,7 @@ def _cdc(
         "summary": "Creates, shows and changes tasks; request_type says what to do.",
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": {"oneOf": bodies}}},
+            "content": {_JSON: {"schema": {"oneOf": bodies}, "examples": EXAMPLES}},
         },
         "responses": {
             "200": _answer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Port = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}\Z")]
@@ -131,6 +132,25 @@ class MilvusConnectParam(RequestObject, frozen=True):
     connect_timeout: int = 0
 
 
+class ConnectChanges(RequestObject, frozen=True):
+    """What changes of the target's address and login; what is left out or empty stays.
+
+    Another address must lead to the same Milvus. ``dial_config`` replaces all TLS settings.
+    """
+
+    uri: str = ""
+    token: str = ""
+    host: str = ""
+    port: Port = 0
+    enable_tls: bool = False
+    username: str = ""
+    password: str = ""
+    dial_config: DialConfig | UnsetType = UNSET
+    channel_num: int = 0
+    ignore_partition: bool = False
+    connect_timeout: int = 0
+
+
 class Sasl(RequestObject, frozen=True):
     """The login of a Kafka target."""
 
@@ -199,3 +219,20 @@ class CreateRequest(RequestObject, frozen=True):
     name_mapping: list[NameMapping] = []
     disable_auto_start: bool = False
     positions: dict[str, Any] = {}
+
+
+class UpdateRequest(RequestObject, frozen=True):
+    """The data of ``update``: the task, and what changes of it; what is left out stays.
+
+    With ``collection_infos``, ``db_collections`` or both, these are all that is selected
+    from now on. What is not selected any more stays as it is at the target, and nothing
+    more comes. What is new comes from its creation on, or is set aside with the reason
+    if the log has lost that. ``name_mapping`` replaces the whole mapping; names of what
+    the target has already cannot change.
+    """
+
+    task_id: str = ""
+    milvus_connect_param: ConnectChanges = ConnectChanges()
+    collection_infos: list[CollectionInfo] | UnsetType = UNSET
+    db_collections: dict[str, list[CollectionInfo]] | UnsetType = UNSET
+    name_mapping: list[NameMapping] | UnsetType = UNSET

@@ -123,6 +123,18 @@ class CreateResponse(ResponseObject, frozen=True):
     warnings: list[str] | UnsetType = UNSET
 
 
+class UpdateResponse(ResponseObject, frozen=True):
+    """The members that made a difference; none if the task was like this already.
+
+    ``milvus_connect_param.token`` stands for the login, however it was given. ``warnings``
+    are sentences on what the update does not do.
+    """
+
+    task_id: str
+    changed: list[str]
+    warnings: list[str] | UnsetType = UNSET
+
+
 class ListResponse(ResponseObject, frozen=True):
     """All tasks, the oldest first."""
 

@@ -69,6 +69,15 @@ class TaskService(Protocol):
         """
         ...
 
+    def update(
+        self, task_id: str, before: TaskSpec, spec: TaskSpec, who: Who
+    ) -> Sequence[str]:
+        """Make ``spec`` of a task that is ``before``; return the members that differ.
+
+        A token in ``spec`` is a new one, an empty one keeps the present.
+        """
+        ...
+
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:
         """Delete a task in any state; once it returns the task is unknown."""
         ...

@@ -150,7 +150,9 @@ class Pipeline:
             source=SourceConfig(replicate_chan=REQUESTS),
             task=task.spec,
             token="",
-            claimant=Claimant(STORE, task.task_id, lambda each: each in self.alive),
+            claimant=Claimant(
+                STORE, task.task_id, lambda mark: mark.task in self.alive
+            ),
             reservations=self.reservations.of(task.task_id, "target"),
             source_identity=task.source_identity,
             databases=task.databases,
@@ -160,6 +162,7 @@ class Pipeline:
             passwords=task.passwords,
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
             reached=task.reached,
+            past_selections=task.past_selections,
             checkpoints=dict(self.task.checkpoints),
             send_horizons=dict(self.task.horizons),
         )

@@ -7,30 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.embedded.milvus import EmbeddedMilvus
-from cdc_actors.embedded.server import body_at
 from tests.support.accounts import ROOT, as_root
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
+from tests.support.guarded import GuardedMilvus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
     from tests.support.cdc import Cdc
 
 OTHER = "Another123"
-WANTED = {"common": {"security": {"authorizationEnabled": True}}}
-
-
-class GuardedMilvus(EmbeddedMilvus):
-    """A Milvus that asks for a login."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, wanted=WANTED)
-
-    def _is_ready(self) -> bool:
-        return b"OK" in body_at(self.ports["metrics"], "/healthz", 2.0)
 
 
 @pytest.fixture

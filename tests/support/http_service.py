@@ -14,6 +14,7 @@ from cdc_actors.service.metrics import families
 from cdc_actors.service.snapshot import Statistics
 from cdc_actors.service.views import Health, PositionView, Readiness, TaskView
 from cdc_actors.store.history import Entry, Page
+from cdc_actors.tasks import TOKEN
 from cdc_http import create_app
 from tests.support.tasks import checkpoint
 
@@ -111,6 +112,16 @@ class FakeService:
         self._ask("retry", task_id, collections, who)
         if task_id not in self.tasks:
             raise UnknownTaskError(f"not found the task, task_id: {task_id}")
+
+    def update(
+        self, task_id: str, before: TaskSpec, spec: TaskSpec, who: Who
+    ) -> Sequence[str]:
+        """Change a task; a token is always a new one."""
+        self._ask("update", task_id, before, spec, who)
+        with self._lock:
+            self.tasks[task_id] = replace(self.tasks[task_id], spec=spec)
+        token = [TOKEN] if spec.token else []
+        return [*before.differing_members(spec), *token]
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:
         """Delete a task."""

@@ -156,6 +156,47 @@ class TestTask:
             "PROBLEMS",
         ]
 
+    def test_update_by_options(self, run, task, service, tmp_path):
+        """A token comes from a file; what is not given stays."""
+        token = tmp_path / "token"
+        token.write_text("root:pl4nted\n")
+        file = ("--token-file", str(token), "--connect-timeout", "7")
+        told = run("task", "update", task, *file)
+        assert told == ""
+        spec = service.asked[-1][3]
+        assert (spec.target.uri, spec.target.connect_timeout) == ("http://h:1", 7)
+        assert (spec.token, spec.collection_infos) == ("root:pl4nted", ("*",))
+
+    def test_update_by_file(self, run, task, service):
+        """The request comes from standard input, and an option goes before it."""
+        request = {"milvus_connect_param": {"uri": "http://h:2", "token": "root:new"}}
+        arguments = ("task", "update", task, "-f", "-", "--target", "http://h:3")
+        run(*arguments, stdin=json.dumps(request))
+        spec = service.asked[-1][3]
+        assert (spec.target.uri, spec.token) == ("http://h:3", "root:new")
+
+    def test_update_of_the_selection(self, run, task, service):
+        """All of it is named, or what is added and what is removed."""
+        run("task", "update", task, "--collection", "a", "--collection", "d.b")
+        spec = service.tasks[task].spec
+        assert (spec.collection_infos, spec.db_collections) == (("a",), {"d": ("b",)})
+        run("task", "update", task, "--add", "d.c", "--add", "x", "--remove", "d.b")
+        spec = service.tasks[task].spec
+        assert spec.collection_infos == ("a", "x")
+        assert spec.db_collections == {"d": ("c",)}
+        told = run("task", "update", task, "--remove", "y", status=1)
+        assert "does not name y, it has a, x, d.c" in told
+        both = ("--add", "y", "--collection", "z")
+        assert "--add and --remove" in run("task", "update", task, *both, status=2)
+
+    def test_update_of_a_paused_task(self, url, run, task):
+        """On standard error stands that it stays paused."""
+        run("task", "pause", task)
+        arguments = ["task", "update", task, "--connect-timeout", "9", "--url", url]
+        result = CliRunner().invoke(main, arguments)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert "Warning: the task is paused, and stays so" in result.stderr
+
     def test_tables(self, run, task):
         """People get a line for each task, and for each field of one."""
         head, line = run("task", "list").splitlines()

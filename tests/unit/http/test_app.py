@@ -196,7 +196,7 @@ def test_unknown_request_types_are_400(kind):
     assert error_of(Api().ask(kind), 400) == (
         "invalid 'request_type' param, can be set "
         "[create, delete, get, history, list, maintenance, pause, position, "
-        "resume, retry]"
+        "resume, retry, update]"
     )
 
 

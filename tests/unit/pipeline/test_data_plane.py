@@ -17,7 +17,7 @@ from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A, B
 from tests.fakes.fake_target import StoredCollection
 from tests.fakes.pipeline import Pipeline
-from tests.support.tasks import SPEC
+from tests.support.tasks import CLIENT, SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -377,6 +377,185 @@ def test_rows_under_a_name_that_is_not_selected_are_missed_visibly(
         entry = pipeline.task.task.collections[hidden.id]
         assert entry.state is CollectionState.SET_ASIDE
         assert "not selected" in entry.reason
+
+
+def update(pipeline: Pipeline, *names: str, stop: bool = True) -> None:
+    """Give the task another selection, as its actor does between two runs."""
+    if stop:
+        pipeline.stop()
+    task, checkpoints = pipeline.task.task, pipeline.task.checkpoints.values()
+    spec = replace(task.spec, collection_infos=names)
+    task.update(spec, checkpoints, secret=None, who=CLIENT, why="test")
+    pipeline.start()
+
+
+def test_an_update_of_the_selection() -> None:
+    """What leaves stays as it is at the target, what stays goes on, what is new comes.
+
+    All of it comes of a collection on a channel that was not read yet, and of one that is
+    made after the update.
+    """
+    with Pipeline(replace(SPEC, collection_infos=("books", "maps"))) as pipeline:
+        source = pipeline.start().source
+        books, maps = source.create("books", A), source.create("maps", A)
+        charts = source.create("charts", B)
+        source.catalog.tell()
+        source.insert(books, [1], A)
+        source.insert(maps, [1], A)
+        source.insert(charts, [1], B)
+        source.tick()
+        pipeline.settle()
+        update(pipeline, "books", "charts", "novels")
+        novels = source.create("novels", A, B)
+        source.catalog.tell()
+        for each in (books, maps, novels):
+            source.insert(each, [2], A)
+        source.insert(charts, [2], B)
+        source.drop(maps)
+        source.tick()
+        pipeline.settle()
+        rows = {name: pipeline.target.rows(name) for name in ("books", "maps")}
+        assert rows == {"books": {1: 1, 2: 1}, "maps": {1: 1}}
+        assert pipeline.target.rows("charts") == {1: 1, 2: 1}
+        assert pipeline.target.rows("novels") == {2: 1}
+        entries = pipeline.task.entries
+        assert entries.keys() == {"books", "charts", "novels"}
+        assert {each.state for each in entries.values()} == {CollectionState.LIVE}
+
+
+@pytest.mark.parametrize("reads", [(A,), (A, B)], ids=["one of two", "both"])
+@pytest.mark.parametrize("restart", [None, Pipeline.stop, Pipeline.kill])
+def test_rows_that_were_read_before_an_update_selected_them(
+    reads: tuple[str, ...], restart
+) -> None:
+    """Such a collection is set aside with the reason, also after a restart."""
+    with Pipeline(replace(SPEC, collection_infos=("other",))) as pipeline:
+        source = pipeline.start().source
+        other = source.create("other", *reads)
+        source.catalog.tell()
+        late = source.create("late", A, B)
+        source.insert(late, [1], A)
+        source.tick(*reads)
+        pipeline.settle()
+        update(pipeline, "other", "late")
+        if restart:
+            restart(pipeline)
+            pipeline.start()
+        source.insert(late, [2], A)
+        source.insert(other, [2], A)
+        source.tick()
+        pipeline.settle()
+        entry = pipeline.task.task.collections[late.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "before an update selected it" in entry.reason
+        assert pipeline.target.rows("late") is None
+        assert pipeline.target.rows("other") == {2: 1}
+
+
+@pytest.mark.parametrize("restart", [None, Pipeline.stop, Pipeline.kill])
+def test_rows_that_were_read_before_are_read_again_for_what_an_update_selected(
+    restart,
+) -> None:
+    """All of it comes, with its partition; the others have every row once."""
+    with Pipeline(replace(SPEC, collection_infos=("other",))) as pipeline:
+        source = pipeline.start().source
+        other = source.create("other", A, B)
+        source.catalog.tell()
+        late = source.create("late", A, B)
+        for each in (other, late):
+            source.insert(each, [1], A)
+            source.insert(each, [2], B)
+        source.delete(late, [1], A)
+        source.tick()
+        pipeline.settle()
+        update(pipeline, "other", "late")
+        source.insert(late, [3], A)
+        source.tick()
+        pipeline.settle()
+        pipeline.retry("late")
+        if restart:
+            restart(pipeline)
+            pipeline.start()
+        source.insert(late, [4], B)
+        source.insert(other, [4], B)
+        source.tick()
+        pipeline.settle()
+        assert pipeline.target.rows("late") == {2: 1, 3: 1, 4: 1}
+        assert pipeline.target.rows("other") == {1: 1, 2: 1, 4: 1}
+        states = {each.state for each in pipeline.task.entries.values()}
+        assert states == {CollectionState.LIVE}
+
+
+def test_a_second_update_while_channels_are_set_back() -> None:
+    """What the first replays is no reason to take the second for complete."""
+    with Pipeline(replace(SPEC, collection_infos=("other",))) as pipeline:
+        source = pipeline.start().source
+        source.create("other", A)
+        source.catalog.tell()
+        late, later = source.create("late", A), source.create("later", A)
+        for each in (late, later):
+            source.insert(each, [1], A)
+        source.tick()
+        pipeline.settle()
+        update(pipeline, "other", "late")
+        pipeline.target.silence("Insert")
+        pipeline.retry("late")
+        pipeline.wait_until(lambda: pipeline.target.waiting)
+        pipeline.stop()
+        pipeline.target.speak()
+        update(pipeline, "other", "late", "later", stop=False)
+        source.insert(later, [2], A)
+        source.tick()
+        pipeline.settle()
+        entry = pipeline.task.entries["later"]
+        assert entry.state is CollectionState.SET_ASIDE
+        pipeline.retry("later")
+        pipeline.settle()
+        assert pipeline.target.rows("later") == {1: 1, 2: 1}
+        assert pipeline.target.rows("late") == {1: 1}
+
+
+def test_a_collection_that_one_of_two_channels_has_passed_by() -> None:
+    """It does not come in part: the other channel's rows are not taken either."""
+    with Pipeline(replace(SPEC, collection_infos=("other",))) as pipeline:
+        source = pipeline.start().source
+        source.create("other", A, B)
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+        late = source.create("late", A, B)
+        source.insert(late, [1], A)
+        source.insert(late, [2], B)
+        source.tick(A)
+        pipeline.settle()
+        update(pipeline, "other", "late")
+        source.tick()
+        pipeline.settle()
+        entry = pipeline.task.task.collections[late.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert pipeline.target.rows("late") is None
+
+
+def test_a_collection_that_leaves_and_comes_back() -> None:
+    """Rows passed by meanwhile: it is set aside, and its rows are not touched."""
+    with Pipeline(replace(SPEC, collection_infos=("books", "maps"))) as pipeline:
+        source = pipeline.start().source
+        source.create("maps", A)
+        books = source.create("books", A)
+        source.catalog.tell()
+        source.insert(books, [1], A)
+        source.tick()
+        pipeline.settle()
+        update(pipeline, "maps")
+        source.insert(books, [2], A)
+        source.tick()
+        pipeline.settle()
+        update(pipeline, "maps", "books")
+        source.insert(books, [3], A)
+        source.tick()
+        pipeline.settle()
+        assert pipeline.task.entries["books"].state is CollectionState.SET_ASIDE
+        assert pipeline.target.rows("books") == {1: 1}
 
 
 @pytest.mark.parametrize("blocker", ["target", "barrier"])

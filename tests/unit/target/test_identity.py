@@ -11,7 +11,12 @@ from pymilvus.grpc_gen import milvus_pb2
 from cdc_actors.config import SourceConfig
 from cdc_actors.errors import OperationRefusedError, TransientError
 from cdc_actors.target import identity
-from cdc_actors.target.identity import SameMilvusError, refuse_source
+from cdc_actors.target.identity import (
+    OtherMilvusError,
+    SameMilvusError,
+    refuse_other,
+    refuse_source,
+)
 
 STARTED = "2026-11-28 19:13:44.668545488 +0000 UTC"
 KNOWN = 453_000_000_000_000_001
@@ -111,3 +116,40 @@ def test_milvus_lite_is_never_a_source() -> None:
     lite = Server()
     lite.is_lite = True
     check(lite, None, KNOWN)
+
+
+def away() -> Any:
+    """Stand for an address where nobody answers."""
+    raise TransientError("connection refused")
+
+
+@pytest.mark.parametrize(
+    ("target", "earlier"),
+    [
+        (Server(collections=(KNOWN, 5)), away),
+        (Server(component()), lambda: Server(component(), component("later"))),
+        (Server(component(), collections=(5,)), lambda: Server(component())),
+    ],
+    ids=["a collection of ours", "a component", "a component, the collection is gone"],
+)
+def test_another_address_of_the_same_milvus(target: Any, earlier: Any) -> None:
+    """A collection of the task, or a component of the old address, is proof."""
+    refuse_other(target, {KNOWN}, earlier)
+
+
+@pytest.mark.parametrize(
+    ("target", "known", "earlier", "words"),
+    [
+        (Server(collections=(5,)), {KNOWN}, away, "is another Milvus"),
+        (Server(component("a")), set(), lambda: Server(component("b")), "is another"),
+        (Server(component()), set(), away, "connection refused"),
+        (Server(), set(), Server, "nothing tells whether"),
+    ],
+    ids=["other collections", "other components", "the old is away", "neither tells"],
+)
+def test_an_address_of_another_milvus(
+    target: Any, known: set[int], earlier: Any, words: str
+) -> None:
+    """It is refused, and so is one of which nothing tells that it is the same."""
+    with pytest.raises(OtherMilvusError, match=words):
+        refuse_other(target, known, earlier)

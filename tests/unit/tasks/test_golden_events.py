@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from eventsourcing.persistence import StoredEvent
+from msgspec.structs import replace
 
 from cdc_actors.errors import FailureClass
 from cdc_actors.store.event_log import event_mapper
@@ -73,6 +74,9 @@ def every_event() -> dict[str, TaskEvent]:
     task.pause("by hand", [checkpoint("dml_0", 4)], **says)
     task.resume(**says)
     task.rekey("bmV3IHNlY3JldA==", **says)
+    fewer = replace(spec, collection_infos=("a", "c"), db_collections={"db": ("*",)})
+    asked = {"secret": "dG9rZW4=", "who": CLIENT, "why": "POST /cdc"}
+    task.update(fewer, [checkpoint("dml_0", 6)], **asked)
     task.delete("over", [checkpoint("dml_0", 5)], who=CLIENT, why="POST /cdc")
     return {event.TOPIC: event for event in task.collect_events()}
 
