@@ -192,17 +192,22 @@ class Adoption:
     def _has_missed(self, meta: CollectionMeta) -> bool:
         """Tell whether rows of a collection were skipped when they were read.
 
-        It was not selected then, under an earlier name.
+        It was not selected then, under an earlier name. A channel may also be beyond the
+        creation because another one held it back: see ``create``.
         """
         status = self._collections.status(meta.id)
         if status is not None:
             return status is Status.SKIPPED
         read = [channel for channel in meta.channels if channel in self._channels]
-        passed = [
-            self._collections.floors.applied(meta.id, each) > meta.created
-            for each in read
-        ]
-        return bool(passed) and all(passed)
+        applied = [self._collections.floors.applied(meta.id, each) for each in read]
+        passed = [until for until in applied if until > meta.created]
+        everywhere = len(passed) == len(read)
+        return bool(passed) and (everywhere or self._was_hidden(meta, max(passed)))
+
+    def _was_hidden(self, meta: CollectionMeta, until: int) -> bool:
+        """Tell whether a collection had a name that is not selected."""
+        names = [each for each in meta.names if each.since <= until]
+        return not all(self._spec.selects(each.database, each.name) for each in names)
 
     def _passed_over(self, meta: CollectionMeta) -> bool:
         """Tell whether a collection is new to the selection, and older than what was read.

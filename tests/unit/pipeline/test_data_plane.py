@@ -379,6 +379,26 @@ def test_rows_under_a_name_that_is_not_selected_are_missed_visibly(
         assert "not selected" in entry.reason
 
 
+def test_rows_are_missed_visibly_though_one_channel_is_not_as_far() -> None:
+    """One channel has passed the creation under the other name, the other one has not."""
+    with Pipeline(replace(SPEC, collection_infos=("books", "other"))) as pipeline:
+        source = pipeline.start().source
+        source.create("other", A, B)
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+        hidden = source.create("hidden", A, B)
+        source.insert(hidden, [1], A)
+        source.tick(A)
+        pipeline.wait_for_steps()
+        pipeline.stop()
+        source.rename(hidden, "books")
+        pipeline.start()
+        entry = pipeline.task.task.collections[hidden.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "not selected" in entry.reason
+
+
 def update(pipeline: Pipeline, *names: str, stop: bool = True) -> None:
     """Give the task another selection, as its actor does between two runs."""
     if stop:
