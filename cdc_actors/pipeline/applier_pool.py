@@ -19,13 +19,18 @@ OPERATIONS_AT_ONCE = 4
 """How many collections are created, dropped, loaded and so on at once: a Milvus does one
 after the other, and of a thousand asked at once most would wait beyond their deadline."""
 
+LINGER_SECONDS = 2.0
+"""How long a thread waits for more to do. An allocator keeps memory for each thread that
+is new: where one goes on, the rows of a busy collection take it once."""
+
 
 class ApplierPool:
     """Gives appliers that have work a thread, first come, first served.
 
     Any thread may use it. An applier that has more to do stands in line again, so that
     none waits for ever. Operations have threads of their own, so that rows never wait
-    behind those of other collections. A thread ends when nobody stands in line.
+    behind those of other collections. A thread ends when nobody has stood in line for a
+    while.
     """
 
     def __init__(self) -> None:
@@ -45,6 +50,8 @@ class ApplierPool:
     def join(self, seconds: float) -> None:
         """Wait for the threads to end, so long at most; who pauses goes on no more."""
         self._paused.close()
+        self._rows.close()
+        self._operations.close()
         deadline = time.monotonic() + seconds
         for thread in (*self._rows.threads, *self._operations.threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -59,12 +66,22 @@ class _Lane:
         self._name = name
         self._limit = limit
         self._line: deque[Applier] = deque()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._idle = 0  # Threads that take, or are about to take, the next in line.
+        self._is_closed = False
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
     def add(self, applier: Applier) -> None:
-        with self._lock:
+        with self._changed:
             self._line.append(applier)
-            if len(self.threads) < self._limit:
+            if self._idle >= len(self._line):
+                self._changed.notify()
+            elif len(self.threads) < self._limit:
+                self._idle += 1
                 thread = threading.Thread(
                     target=self._serve, name=f"applier-{self._name}", daemon=True
                 )
@@ -73,7 +90,10 @@ class _Lane:
 
     def _serve(self) -> None:
         while (applier := self._next()) is not None:
-            if not applier.step():
+            has_more = applier.step()
+            with self._changed:
+                self._idle += 1
+            if not has_more:
                 continue
             if pause := applier.pause:
                 self._pool.submit_later(applier, pause)
@@ -81,7 +101,11 @@ class _Lane:
                 self._pool.submit(applier)
 
     def _next(self) -> Applier | None:
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._line or self._is_closed, LINGER_SECONDS
+            )
+            self._idle -= 1
             if self._line:
                 return self._line.popleft()
             ended = threading.current_thread()

@@ -51,8 +51,10 @@ class Reader(pykka.ThreadingActor):
     def on_stop(self) -> None:
         """Let the appliers finish what is under way, then close every connection."""
         self._context.stop()
-        if self._loop is not None:
-            self._loop.router.join(STOP_SECONDS)
+        # Whoever still refers to this actor must not keep the rows that it had.
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.router.join(STOP_SECONDS)
         with suppress(Exception):
             self._open.close()
 
