@@ -39,5 +39,8 @@ class Floors:
         return not floor.inclusive or not self._wal.reached(at, floor.position)
 
     def _floor(self, collection_id: int, channel: str) -> Checkpoint | None:
-        own = self._stood.get(collection_id, {}).get(channel)
-        return own or self._reached.get(channel)
+        """One that stood somewhere before any request was read has had none of them."""
+        own = self._stood.get(collection_id, {})
+        if channel in own or (own and channel == self._requests):
+            return own.get(channel)
+        return self._reached.get(channel)

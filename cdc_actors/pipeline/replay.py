@@ -172,11 +172,19 @@ class _Planning:
         return self._held[start]
 
     def _starts(self, entries: Iterable[CollectionEntry]) -> dict[str, Checkpoint]:
-        """The channel of requests is read from the oldest on if it has no checkpoint."""
+        """The channel of requests is read from the oldest on if it has no checkpoint.
+
+        So it is for one that is replayed, and stood where none had been read.
+        """
         starts = dict(self._spec.checkpoints)
-        for entry in entries:
-            for channel, stood in entry.stood.items() if entry.replay else ():
+        requests = self._spec.source.replicate_chan
+        replayed = [entry for entry in entries if entry.replay]
+        for entry in replayed:
+            for channel, stood in entry.stood.items():
                 known = starts.get(channel)
-                if known is not None or channel != self._spec.source.replicate_chan:
+                if known is not None or channel != requests:
                     starts[channel] = earliest(self._wal, known, stood)
+        if not all(requests in entry.stood for entry in replayed):
+            oldest = self._wal.oldest(requests)
+            starts |= {requests: Checkpoint(oldest, True, 0)} if oldest else {}
         return starts

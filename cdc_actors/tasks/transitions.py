@@ -69,7 +69,7 @@ def set_aside(task: TaskAttributes, noted: CollectionEntry) -> None:
     before = entry.state if known else None
     if before is CollectionState.SET_ASIDE:
         before, stood = entry.state_before, entry.stood
-    reached = task.reached if known else {}
+    reached = task.reached if known and not entry.stood else {}
     applied = {c: reached[c] for c in stood if c in reached}
     applied.update(entry.stood)
     task.collections[noted.collection_id] = replace(

@@ -230,6 +230,44 @@ def test_a_collection_whose_creation_was_refused(
     equal(pipeline, "maps", 1, 2, 3)
 
 
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_set_aside_before_any_request_was_read(
+    pipeline: Pipeline, *, again: bool, killed: bool
+) -> None:
+    """What clients asked of it since is asked of the target once it is taken up."""
+    source, target = pipeline.source, pipeline.target
+    target.refuse("CreateCollection")
+    maps = source.create("maps")
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: "maps" in pipeline.task.entries)
+    pipeline.settle()
+    assert state(pipeline, "maps") is CollectionState.SET_ASIDE
+    source.load("maps")
+    source.load("books")
+    source.insert(maps, [1], A)
+    source.tick()
+    pipeline.wait_until(lambda: "load books" in target.asked)
+    pipeline.settle()
+    if again:
+        target.refuse("CreateCollection")
+        pipeline.retry("maps")
+        pipeline.settle()
+        assert state(pipeline, "maps") is CollectionState.SET_ASIDE
+    if killed:
+        target.silence("LoadCollection")
+    pipeline.retry("maps")
+    if killed:
+        pipeline.wait_until(lambda: target.waiting)
+        pipeline.kill()
+        target.speak()
+        pipeline.start()
+    equal(pipeline, "maps", 1)
+    pipeline.wait_until(lambda: "load maps" in target.asked)
+    assert target.asked.count("load books") == 1
+
+
 def test_a_collection_whose_name_was_taken(pipeline: Pipeline) -> None:
     """Once the target has the name free, the collection comes from its beginning."""
     source, target = pipeline.source, pipeline.target
