@@ -8,7 +8,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from eventsourcing.persistence import ConnectionUnavailableError
+from eventsourcing.persistence import (
+    ConnectionPoolClosedError,
+    ConnectionUnavailableError,
+)
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnectionPool,
@@ -54,6 +57,18 @@ class _Pool(SQLiteConnectionPool):
         cursor.execute("PRAGMA fullfsync=ON")
         return connection
 
+    def close(self) -> None:
+        """Close the connections, those in use once they are given back.
+
+        SQLite crashes the process if a connection is closed while another thread reads
+        by it, which the library's own way of closing does.
+        """
+        with self._put_condition:
+            for connection in self._in_use.values():
+                connection._sqlite_conn.interrupt()  # noqa: SLF001
+            self._in_use.clear()
+            super().close()
+
 
 class _Datastore(SQLiteDatastore):
     """Lends connections, one writer at a time.
@@ -63,12 +78,12 @@ class _Datastore(SQLiteDatastore):
     """
 
     def __init__(self, path: str) -> None:
+        self._writing = Lock()
         self._path = Path(path).absolute()
         super().__init__(self._path.as_uri())
         self.pool = _Pool(
             db_name=self._path.as_uri(), lock_timeout=LOCK_TIMEOUT_SECONDS
         )
-        self._writing = Lock()
         self._file: os.stat_result | None = None
 
     @contextmanager
@@ -97,7 +112,23 @@ class _Datastore(SQLiteDatastore):
             connection.close()
             raise
         finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: SQLiteConnection) -> None:
+        try:
             self.pool.put_connection(connection)
+        except ConnectionPoolClosedError:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close every connection; whoever is writing comes to the end of it first."""
+        waited = self._writing.acquire(timeout=LOCK_TIMEOUT_SECONDS)
+        try:
+            super().close()
+        finally:
+            if waited:
+                self._writing.release()
 
     def remember_file(self) -> None:
         """From now on refuse to work when the file at the path is not this one."""
