@@ -23,6 +23,10 @@ _ROWS_CHANNEL = re.compile(r"(.+)-rootcoord-dml_\d+")
 """Milvus's names unless ``msgChannel.chanNamePrefix`` or ``preCreatedTopic`` says else."""
 
 
+_LOOKS = 3
+"""How often it must look as if there were two Milvus: collections come and go."""
+
+
 class SettingsError(OperatorError):
     """Two settings of the source are those of two Milvus."""
 
@@ -37,21 +41,34 @@ def check_uri(source: SourceConfig) -> bool:
         SettingsError: They are of two.
         CdcError: One of them does not answer, or refuses.
     """
-    with closing(Catalog(source.etcd)) as catalog:
-        root = catalog.root_coordinator()
-        in_etcd = set(catalog.snapshot().collections)
     api = Connection(source.uri, source.token, timeout=3, name="the source")
-    with closing(api):
+    with closing(api), closing(Catalog(source.etcd)) as catalog:
+        root = catalog.root_coordinator()
         roots = {address for kind, address, _ in components(api) if kind == "rootcoord"}
-        at_api = collection_ids(api)
-    if in_etcd & at_api:
+        shared = _share_collections(api, catalog)
+    if shared:
         return True
-    if in_etcd and at_api:
+    if shared is not None:
         raise _two_milvus(source, "they have no collection in common")
     if root and roots and root not in roots:
         where = f"their root coordinators are {min(roots)} and {root}"
         raise _two_milvus(source, where)
     return bool(root and roots)
+
+
+def _share_collections(api: Connection, catalog: Catalog) -> bool | None:
+    """Tell whether both have one collection at least; None if one of them has none.
+
+    The API is asked first: what it shows is in etcd then, unless it was just dropped.
+    """
+    for _ in range(_LOOKS):
+        at_api = collection_ids(api)
+        in_etcd = set(catalog.snapshot().collections)
+        if not at_api or not in_etcd:
+            return None
+        if at_api & in_etcd:
+            return True
+    return False
 
 
 def check_channel(source: SourceConfig) -> bool:

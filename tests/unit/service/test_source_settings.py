@@ -71,6 +71,28 @@ def test_no_collection_in_common(
         uri_fits(monkeypatch, source, [7], HERE)
 
 
+def test_collections_that_come_and_go_meanwhile_are_no_difference(
+    source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the API shows first may be gone from etcd; it is looked at once more."""
+    gone = source.create("gone")
+    shown: list[set[int]] = []
+
+    def collection_ids(_: object) -> set[int]:
+        """Show what there is, and have it dropped and another one made behind it."""
+        seen = set(source.catalog.snapshot().collections)
+        if not shown:
+            source.drop(gone)
+            source.create("books")
+        shown.append(seen)
+        return seen
+
+    uri_fits(monkeypatch, source, [gone.id], HERE)
+    monkeypatch.setattr(source_settings, "collection_ids", collection_ids)
+    assert check_uri(SourceConfig())
+    assert len(shown) == 2
+
+
 def test_addresses_tell_where_there_are_no_collections(
     source: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

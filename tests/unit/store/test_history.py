@@ -94,8 +94,10 @@ class TestEntries:
             "paused: by hand",
             "resumed",
             "the target's token is encrypted with a newer key",
-            "updated, another collection_infos, db_collections, "
-            "milvus_connect_param.token; not replicated any more: default.c445",
+            (
+                "updated, another collection_infos, db_collections, "
+                "milvus_connect_param.token; not replicated any more: default.c445"
+            ),
             "deleted: over",
         ]
 
