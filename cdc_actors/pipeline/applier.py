@@ -116,12 +116,20 @@ class Applier:
             if behind_rows or self._must_drain:
                 self._operations.writer.drain()
                 self._attempts.end()
-        except UnclearAnswerError as error:
-            self._try_again(error)
-        except RowRefusedError as error:
-            self._blame(error)
-        except CollectionError as error:
-            self._suspend(error)
+        except (UnclearAnswerError, CollectionError) as error:
+            self._failed(error)
+
+    def _failed(self, error: CdcError) -> None:
+        """Try again what may pass; otherwise set the collection aside."""
+        if not self._suspended:
+            error = self._operations.cause_of(error)
+        match error:
+            case UnclearAnswerError():
+                self._try_again(error)
+            case RowRefusedError():
+                self._blame(error)
+            case _:
+                self._suspend(error)
 
     @property
     def _must_drain(self) -> bool:

@@ -13,6 +13,7 @@ import structlog
 
 from cdc_actors.changes import DropCollection, DropPartition
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
+from cdc_actors.pipeline import losses
 from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.messages import (
     AliasMoved,
@@ -109,7 +110,7 @@ class CollectionOperations:
             case CreateCollectionWork():
                 self._create(work)
             case CheckMark():
-                self.check_mark()
+                self._look()
             case ForwardRequest():
                 self._forward(work)
             case CreatePartitionWork():
@@ -160,6 +161,19 @@ class CollectionOperations:
         self._claim.check(self.entry, self._target_name)
         if self._claim.rival is not None:
             self._report_rival(self._claim.rival)
+
+    def _look(self) -> None:
+        """See that the target has the collection, and that it is this task's."""
+        if self._exists:
+            losses.refuse_lost(self._target, self._target_name)
+        self.check_mark()
+
+    def cause_of(self, error: CdcError) -> CdcError:
+        """Return why the target does not do something to the collection."""
+        name, schema = self._target_name, self.entry.schema
+        if not self._exists:
+            return error
+        return losses.cause_of(error, self._target, name, schema)
 
     def _report_rival(self, rival: Mark) -> None:
         reason = f"{rival} wanted to write it, too, and was refused"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log2
+from math import ceil, log2
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,7 +83,8 @@ def test_the_row_is_found_and_the_others_are_written(
     with pytest.raises((RowRefusedError, UnclearAnswerError), match=f"the key {key}:"):
         write_apart(writer, inserts(sizes))  # type: ignore[arg-type]
     assert sorted(writer.rows) == [each for each in range(count) if each != key]
-    assert writer.requests <= 2 * (log2(count) + 2) + 4
+    halvings = ceil(log2(len(sizes))) + ceil(log2(max(sizes)))
+    assert writer.requests <= 2 * (halvings + 1) + 2
 
 
 @given(sizes.filter(lambda sizes: sum(sizes) > 1))

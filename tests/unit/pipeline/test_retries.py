@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from cdc_actors.errors import FailureClass, TaskConflictError
+from cdc_actors.pipeline import mark_rounds
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
@@ -343,6 +344,42 @@ def test_a_collection_that_was_made_anew_with_another_schema(
     pipeline.retry("books")
     equal(pipeline, "books", 1, 2, 3)
     equal(pipeline, "papers", 1, 2)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_collection_that_was_dropped_at_the_target_is_shown(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, *, written: bool
+) -> None:
+    """Whether or not anything is written to it, with words that say what to do."""
+    monkeypatch.setattr(mark_rounds, "ROUND_SECONDS", 0)
+    pipeline.stop()
+    pipeline.start()
+    with pipeline.target.changed:
+        del pipeline.target.collections["default", "books"]
+    if written:
+        pipeline.source.insert(meta_of(pipeline, "books"), [3], A)
+        pipeline.source.tick()
+    pipeline.wait_until(lambda: state(pipeline, "books") is CollectionState.SET_ASIDE)
+    assert (
+        "does not have default.books any more" in pipeline.task.entries["books"].reason
+    )
+    pipeline.retry("books")
+    equal(pipeline, "books", 1, 2, *([3] if written else []))
+    equal(pipeline, "papers", 1, 2)
+
+
+def test_another_schema_hidden_by_an_unclear_answer(pipeline: Pipeline) -> None:
+    """The collection is set aside at once, with what differs."""
+    target = pipeline.target
+    with target.changed:
+        target.collections["default", "books"].schema.fields.add(fieldID=200, name="z")
+    target.answer_unclearly("Insert", "books")
+    pipeline.source.insert(meta_of(pipeline, "books"), [3], A)
+    pipeline.source.tick()
+    pipeline.wait_until(lambda: state(pipeline, "books") is CollectionState.SET_ASIDE)
+    assert "field z: source has none" in pipeline.task.entries["books"].reason
+    insert(pipeline, "papers", 5)
+    equal(pipeline, "papers", 1, 2, 5)
 
 
 def test_a_collection_that_the_target_says_nothing_clear_of(pipeline: Pipeline) -> None:
