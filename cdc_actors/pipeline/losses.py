@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.errors import CdcError, CollectionError
+from cdc_actors.errors import CdcError, CollectionError, OperationRefusedError
 from cdc_actors.target import collections
 
 if TYPE_CHECKING:
@@ -16,6 +16,17 @@ def refuse_lost(target: Connection, name: FullName) -> None:
     """Raise CollectionError if the target has no collection of that name any more."""
     if collections.describe(target, *name) is None:
         raise _lost(name)
+
+
+def is_another(target: Connection, name: FullName, schema: bytes) -> bool:
+    """Tell whether what the target has by that name cannot be the source's collection."""
+    try:
+        collections.is_there(target, name, schema)
+    except OperationRefusedError:
+        raise
+    except CollectionError:
+        return True
+    return False
 
 
 def cause_of(

@@ -189,7 +189,10 @@ class CollectionOperations:
         return timestamp <= max(self.entry.adopted_until, self._claim.taken)
 
     def _is_ours(self) -> bool:
-        return self._exists and not self._claim.is_lost(self.entry, self._target_name)
+        """Neither of another task nor made by hand in the place of what the task made."""
+        if not self._exists or self._claim.is_lost(self.entry, self._target_name):
+            return False
+        return not losses.is_another(self._target, self._target_name, self.entry.schema)
 
     def _open_writer(self) -> None:
         entry = self.entry

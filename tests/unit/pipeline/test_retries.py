@@ -382,6 +382,33 @@ def test_another_schema_hidden_by_an_unclear_answer(pipeline: Pipeline) -> None:
     equal(pipeline, "papers", 1, 2, 5)
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_what_was_made_by_hand_in_its_place_stays(
+    pipeline: Pipeline, *, written: bool
+) -> None:
+    """Neither a rename nor the drop at the source touches what is not the task's."""
+    source, target = pipeline.source, pipeline.target
+    books = meta_of(pipeline, "books")
+    with target.changed:
+        target.collections["default", "books"].schema.fields.add(fieldID=200, name="z")
+    if written:
+        target.answer_unclearly("Insert", "books")
+        source.insert(books, [3], A)
+        source.tick()
+        pipeline.wait_until(
+            lambda: state(pipeline, "books") is CollectionState.SET_ASIDE
+        )
+    source.rename(books, "tomes")
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: "tomes" in pipeline.task.entries)
+    source.drop(meta_of(pipeline, "tomes"))
+    source.catalog.tell()
+    source.tick()
+    pipeline.wait_until(lambda: state(pipeline, "tomes") is CollectionState.DROPPED)
+    assert target.rows("books") == {1: 1, 2: 1}
+
+
 def test_a_collection_that_the_target_says_nothing_clear_of(pipeline: Pipeline) -> None:
     """It is set aside again, and can be retried again; the others go on."""
     set_aside(pipeline, "books", [3])
