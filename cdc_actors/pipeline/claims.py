@@ -154,7 +154,9 @@ class Claim:
         wanted = self._claimant.mark(entry)
         holds = found is not None and found.is_same(wanted)
         if found is not None and holds:
-            self.taken, self.rival = found.taken, _mark_in(shown, name, RIVAL)
+            rival = _mark_in(shown, name, RIVAL)
+            is_known = rival is None or self._claimant.is_own(rival)
+            self.taken, self.rival = found.taken, None if is_known else rival
         origin = self._source_marks.get(entry.collection_id)
         if origin is not None and origin.collection_id == shown.collectionID:
             self._refuse_circle(name, origin, wanted, holds=holds)
@@ -199,14 +201,21 @@ class Claim:
 def release(target: Connection, claimant: Claimant, name: FullName) -> None:
     """Remove the task's mark from a collection of the target, if it is there.
 
+    And that of the last one who wanted the collection: it may take it now.
+
     Raises:
         CdcError: The target does not answer, or refuses.
     """
     with suppress(CollectionError):
         shown = collections.describe(target, *name)
+        marks = [
+            key for key in (PROPERTY, RIVAL) if shown and _mark_in(shown, name, key)
+        ]
         found = _mark_in(shown, name) if shown else None
         if found is not None and claimant.is_own(found):
-            alter_properties(target, *name, {PROPERTY: ""})
+            given = {pair.key for pair in shown.properties if pair.value}
+            marks = given & {PROPERTY, RIVAL}
+            alter_properties(target, *name, dict.fromkeys(marks, ""))
 
 
 def _mark_in(shown: Any, name: FullName, key: str = PROPERTY) -> Mark | None:

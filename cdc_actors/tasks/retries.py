@@ -55,7 +55,8 @@ def obstacle(entry: CollectionEntry) -> str:
     if not entry.stood:
         return (
             f"{name} was set aside by an earlier version, which did not note where it "
-            "stood: delete the task and create it anew, into empty collections"
+            "stood: `update` the task so that it is not selected, and then so that it is "
+            "again, or delete the task and create it anew, into empty collections"
         )
     return ""
 

@@ -281,6 +281,21 @@ def test_who_writes_says_that_another_wanted_to(pipeline: Pipeline) -> None:
     assert pipeline.target.rows("books") == {1: 1, 2: 1}
 
 
+def test_who_wanted_it_and_has_it_now_was_not_refused_by_itself(
+    pipeline: Pipeline,
+) -> None:
+    """What it left when another had the collection says nothing any more."""
+    seed(pipeline, THEIRS)
+    begin(pipeline, 1)
+    put_mark(pipeline, None)
+    pipeline.retry("books")
+    pipeline.settle()
+    pipeline.wait_until(lambda: pipeline.target.rows("books") == {1: 1})
+    pipeline.source.tick()
+    pipeline.settle()
+    assert not pipeline.task.task.refusals
+
+
 def test_an_idle_collection_that_was_lost_is_set_aside(pipeline: Pipeline) -> None:
     """Its mark is looked at in turn, also when there is nothing to write."""
     begin(pipeline, 1)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from pymilvus.grpc_gen import schema_pb2
 
-from cdc_actors.marks import PROPERTY, Mark
+from cdc_actors.marks import PROPERTY, RIVAL, Mark
 from cdc_actors.service import mark_release
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_target import FakeTarget, StoredCollection
@@ -50,6 +50,15 @@ def test_only_its_own_marks_are_removed(target: FakeTarget) -> None:
     theirs = Mark.of(target.collections["default", "theirs"].properties)
     assert theirs is not None
     assert theirs.store == "0e1d"
+
+
+def test_who_wanted_it_is_forgotten_with_the_mark(target: FakeTarget) -> None:
+    """The next task would report it as refused, long after."""
+    ours = target.collections["default", "ours"].properties
+    wanted = replace(CLAIMANT.mark(known("ours")), store="0e1d")
+    ours.update(wanted.to_properties(RIVAL))
+    mark_release.release_marks(SPEC, [known("ours")], "", CLAIMANT)
+    assert ours == {PROPERTY: "", RIVAL: ""}
 
 
 def test_a_target_that_is_away_keeps_them(target: FakeTarget) -> None:
