@@ -208,10 +208,9 @@ def release(target: Connection, claimant: Claimant, name: FullName) -> None:
     """
     with suppress(CollectionError):
         shown = collections.describe(target, *name)
-        marks = [
-            key for key in (PROPERTY, RIVAL) if shown and _mark_in(shown, name, key)
-        ]
-        found = _mark_in(shown, name) if shown else None
+        if shown is None:
+            return
+        found = _mark_in(shown, name)
         if found is not None and claimant.is_own(found):
             given = {pair.key for pair in shown.properties if pair.value}
             marks = given & {PROPERTY, RIVAL}

@@ -56,7 +56,7 @@ def refuse_resume(
     try:
         reason = answer.result(LOOK_SECONDS)
     except Exception as error:  # the source's, whatever it is, or a time-out
-        if lost:
+        if sought:
             raise UnavailableError(
                 "the task has paused because the log did not hold what is next; whether "
                 f"it does now cannot be told: {str(error) or 'the source does not answer'}"

@@ -1,35 +1,40 @@
-"""Whether the source's log still has what a retry is to bring."""
+"""Whether the source is the task's, and its log still has what a retry is to bring."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError, TaskConflictError
+from cdc_actors.service.resume_checks import refuse_resume
 from cdc_actors.source.wal import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
-    from cdc_actors.tasks import CollectionEntry
+    from cdc_actors.tasks import CollectionEntry, Task
 
 
-def refuse_lost(
-    source: SourceConfig, chosen: Sequence[CollectionEntry], *, named: bool
+def refuse_retry(
+    task: Task, collections: Sequence[FullName], source: SourceConfig
 ) -> None:
-    """Refuse if the log no longer holds where one stood, or, unless ``named``, any.
+    """Refuse if the log no longer holds where one of ``collections`` stood.
 
-    A log that does not answer is asked again by the run.
+    Where none is named, it is refused if the log holds none of them. A source that does
+    not answer is asked again by the run.
 
     Raises:
-        TaskConflictError: It does not; the text says what to do.
+        TaskConflictError: One is not set aside, the source is another Milvus, or its log
+            does not hold them; the text says what to do.
     """
+    chosen = task.retriable(collections)
+    refuse_resume(task, (), source)
     try:
         lost = _lost(source, chosen)
     except CdcError:
         return
-    if lost and (named or len(lost) == len(chosen)):
+    if lost and (collections or len(lost) == len(chosen)):
         name = f"{lost[0].database}.{lost[0].name}"
         raise TaskConflictError(
             f"the log no longer holds where {name} stood: the log cannot bring it any "

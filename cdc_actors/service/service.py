@@ -34,7 +34,7 @@ from cdc_actors.service.messages import (
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.resume_checks import refuse_resume
-from cdc_actors.service.retry_checks import refuse_lost
+from cdc_actors.service.retry_checks import refuse_retry
 from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
@@ -188,11 +188,11 @@ class Service:
         """Take up again what was set aside, or of it ``collections``, from where it stood.
 
         Raises:
-            TaskConflictError: One is not set aside, or cannot go on; the text says why.
+            TaskConflictError: One is not set aside, or cannot go on, or the source is
+                another Milvus; the text says why.
         """
         seen: Observation = self._ask(GetTask(task_id))
-        chosen = seen.snapshot.task.retriable(collections)
-        refuse_lost(self._config.source_config, chosen, named=bool(collections))
+        refuse_retry(seen.snapshot.task, collections, self._config.source_config)
         why = "asked by a client"
         self._ask(RetryCollections(task_id, tuple(collections), who, why))
 

@@ -155,8 +155,6 @@ class TaskActor(pykka.ThreadingActor):
                     why = "an update selected it"
                     retry = RetryCollections(self._id, names, SUPERVISOR, why)
                     self._retry_collections(retry)
-        except UnknownTaskError:
-            _log.info("task_ended")
         except CdcError as error:
             _log.warning("event_log_error", error=str(error))
 

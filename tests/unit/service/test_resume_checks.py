@@ -18,6 +18,7 @@ from cdc_actors.errors import (
 )
 from cdc_actors.service import resume_checks
 from cdc_actors.service.resume_checks import refuse_resume
+from cdc_actors.service.retry_checks import refuse_retry
 from cdc_actors.tasks import SourceIdentity, Task
 from tests.fakes.fake_catalog import SET_UP, FakeCatalog
 from tests.fakes.fake_source import A, B, FakeSource
@@ -96,6 +97,17 @@ def test_another_source(source: FakeSource, *, lost: bool) -> None:
     source.catalog.set_up += 1
     with pytest.raises(TaskConflictError, match="point sourceConfig back"):
         refuse_resume(paused(lost=lost), where(source), SourceConfig())
+
+
+def test_a_retry_at_another_source(
+    source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its log does not hold what is to come is not the reason."""
+    source.catalog.set_up += 1
+    task = paused(lost=False)
+    monkeypatch.setattr(Task, "retriable", lambda *_: [])
+    with pytest.raises(TaskConflictError, match="point sourceConfig back"):
+        refuse_retry(task, (), SourceConfig())
 
 
 @pytest.mark.parametrize("identity", [SET_UP, None])
