@@ -89,19 +89,28 @@ def retried(
     collections: Collection[int],
     checkpoints: Mapping[str, Checkpoint],
 ) -> None:
-    """Have collections replayed; all others have what is up to ``checkpoints``."""
+    """Have collections replayed; all others have what is up to ``checkpoints``.
+
+    But for those that are still to be replayed: their channels were not set back yet.
+    """
     for entry in tuple(task.collections.values()):
         changes: dict[str, Any] = {}
         if entry.collection_id in collections:
             state = entry.state_before or CollectionState.CREATING
             changes = {"state": state, "reason": None, "replay": True}
             changes |= dict.fromkeys(("failure_class", "set_aside_at", "state_before"))
-        elif entry.stood and entry.state is not CollectionState.SET_ASIDE:
+        elif _goes_on(entry):
             here = {c: at for c, at in checkpoints.items() if c in entry.stood}
             changes = {"stood": standing.latest(entry.stood, here)}
         if changes:
             task.collections[entry.collection_id] = replace(entry, **changes)
     task.reached = standing.latest(task.reached, checkpoints)
+
+
+def _goes_on(entry: CollectionEntry) -> bool:
+    """Tell whether a collection that stood apart has what its channels have brought."""
+    is_behind = entry.replay or entry.state is CollectionState.SET_ASIDE
+    return bool(entry.stood) and not is_behind
 
 
 def set_back(task: TaskAttributes) -> None:

@@ -136,6 +136,20 @@ def test_a_retry_while_another_replays(pipeline: Pipeline) -> None:
     assert sorted(set(inserted)) == ["insert books", "insert papers"]
 
 
+def test_two_retries_before_a_run_begins(pipeline: Pipeline) -> None:
+    """The second one does not take the first one's place from it."""
+    set_aside(pipeline, "books", [3])
+    set_aside(pipeline, "papers", [6])
+    insert(pipeline, "books", 4)
+    insert(pipeline, "papers", 7)
+    pipeline.stop()
+    pipeline.retry_ended("books")
+    pipeline.retry_ended("papers")
+    pipeline.start()
+    equal(pipeline, "books", 1, 2, 3, 4)
+    equal(pipeline, "papers", 1, 2, 6, 7)
+
+
 def test_a_collection_that_is_set_aside_once_more(pipeline: Pipeline) -> None:
     """What is refused while it is replayed it goes on from later."""
     set_aside(pipeline, "books", [3])
