@@ -307,8 +307,9 @@ def resume(task_id: str, api: Api) -> None:
 )
 def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
     """Take collections that were set aside up again, from where each stood."""
-    api.ask("retry", task_id=task_id, **_selection(collections))
+    answer = api.ask("retry", task_id=task_id, **_selection(collections))
     say(f"Retried {task_id}.")
+    _warn(answer)
 
 
 @task.command()

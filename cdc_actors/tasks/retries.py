@@ -31,7 +31,10 @@ def chosen(
     for name in wanted or [(ANY, ANY)]:
         matching = [each for each in aside if _is_named(each, name)]
         if not matching:
-            raise TaskConflictError(f"no collection {_shown(name)} is set aside")
+            raise TaskConflictError(
+                f"no collection {_shown(name)} is set aside; what is retrying is tried "
+                "again by itself"
+            )
         possible = [each for each in matching if not obstacle(each)]
         if not possible or (ANY not in name and len(possible) < len(matching)):
             raise TaskConflictError(next(filter(None, map(obstacle, matching))))

@@ -15,6 +15,8 @@ from cdc_actors.tasks.names import ANY, NameMapping
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+SELECTION = "collection_infos, db_collections"
+"""The members of requests that say what is selected, where they are named together."""
 
 TOKEN = "milvus_connect_param.token"  # noqa: S105 - the name of a member
 """What answers call the login, however it was given."""
@@ -123,9 +125,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         """
         differ = {
             "milvus_connect_param": self.target != other.target,
-            "collection_infos, db_collections": (
-                set(self.selectors) != set(other.selectors)
-            ),
+            SELECTION: set(self.selectors) != set(other.selectors),
             "name_mapping": self.name_mapping != other.name_mapping,
             "extra_info": self.enable_user_role != other.enable_user_role,
             "disable_auto_start": self.disable_auto_start != other.disable_auto_start,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import UNSET
 
 from cdc_actors.store.history import Page, moment_of
+from cdc_actors.tasks.state import TaskState
 from cdc_http import maintenance
 from cdc_http.create import check_channel, spec_of, warnings
 from cdc_http.requests import (
@@ -30,12 +31,13 @@ from cdc_http.responses import (
     ListResponse,
     MaintenanceResponse,
     PositionResponse,
+    RetryResponse,
     UpdateResponse,
     task_object,
 )
 from cdc_http.retry import collections_of
 from cdc_http.task_ids import known_task_id, shown_task_id
-from cdc_http.update import remarks, updated_spec
+from cdc_http.update import STAYS_PAUSED, remarks, updated_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +92,7 @@ class RequestHandlers:
                 "operator", TaskRequest, EmptyResponse, self._resume
             ),
             "retry": RequestHandler(
-                "operator", RetryRequest, EmptyResponse, self._retry
+                "operator", RetryRequest, RetryResponse, self._retry
             ),
             "update": RequestHandler(
                 "operator", UpdateRequest, UpdateResponse, self._update
@@ -151,11 +153,12 @@ class RequestHandlers:
             self._service.resume(known, who)
         return EmptyResponse()
 
-    def _retry(self, request: RetryRequest, who: Who) -> EmptyResponse:
+    def _retry(self, request: RetryRequest, who: Who) -> RetryResponse:
         collections = collections_of(request)
         with known_task_id(request.task_id) as known:
+            paused = self._service.get(known).state == TaskState.PAUSED
             self._service.retry(known, collections, who)
-        return EmptyResponse()
+        return RetryResponse(warnings=[STAYS_PAUSED] if paused else UNSET)
 
     def _update(self, request: UpdateRequest, who: Who) -> UpdateResponse:
         with known_task_id(request.task_id) as known:

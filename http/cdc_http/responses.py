@@ -135,6 +135,12 @@ class UpdateResponse(ResponseObject, frozen=True):
     warnings: list[str] | UnsetType = UNSET
 
 
+class RetryResponse(ResponseObject, frozen=True):
+    """The collections are to be taken up again. ``warnings`` say what that waits for."""
+
+    warnings: list[str] | UnsetType = UNSET
+
+
 class ListResponse(ResponseObject, frozen=True):
     """All tasks, the oldest first."""
 

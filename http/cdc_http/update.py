@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from cdc_actors.errors import InvalidRequestError
+from cdc_actors.tasks.spec import SELECTION
 from cdc_actors.tasks.state import TaskState
 from cdc_http.create import IGNORE_PARTITION
 from cdc_http.mapping import check_mapping, mapping_of
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from cdc_actors.service.views import TaskView
     from cdc_actors.tasks.spec import ConnectParam, TaskSpec
     from cdc_http.requests import ConnectChanges, UpdateRequest
+
+
+STAYS_PAUSED = "the task is paused, and stays so until it is resumed"
 
 
 def updated_spec(request: UpdateRequest, now: TaskSpec, limit: int) -> TaskSpec:
@@ -44,7 +48,12 @@ def remarks(
 ) -> Iterator[str]:
     """Yield what is said of an update that was done; ``view`` is the task before."""
     if view.state == TaskState.PAUSED and changed:
-        yield "the task is paused, and stays so until it is resumed"
+        yield STAYS_PAUSED
+    if SELECTION in changed:
+        yield (
+            "a collection that is new to the selection takes over the rows that the "
+            "target has under its name: drop there what is not to stay, before it comes"
+        )
     if request.milvus_connect_param.ignore_partition:
         yield IGNORE_PARTITION
 

@@ -269,7 +269,15 @@ def test_retry(data, collections):
     api = api_with_task()
     answer = api.ask("retry", {"task_id": UUID} | data)
     assert answer.json == {"code": 200, "data": {}}
-    assert api.service.asked == [("retry", ID, collections, CLIENT)]
+    assert api.service.asked[-1] == ("retry", ID, collections, CLIENT)
+
+
+def test_retry_of_a_paused_task():
+    """It is done once the task is resumed, and the answer says so."""
+    api = api_with_task()
+    api.ask("pause", {"task_id": ID})
+    (warning,) = api.ask("retry", {"task_id": ID}).json["data"]["warnings"]
+    assert "stays so until it is resumed" in warning
 
 
 @pytest.mark.parametrize(

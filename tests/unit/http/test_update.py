@@ -163,6 +163,14 @@ def test_the_answer():
     assert nothing.json["data"] == {"task_id": ID, "changed": []}
 
 
+def test_another_selection_takes_over_what_is_there():
+    """Rows that the target has under a name that is new are not taken for others."""
+    api = api_with_task()
+    data = api.ask("update", {"task_id": ID, "collection_infos": [{"name": "b"}]})
+    (warning,) = data.json["data"]["warnings"]
+    assert "takes over the rows that the target has" in warning
+
+
 def test_the_services_refusals():
     """They keep their status, and say the task as the client does."""
     api = api_with_task()
