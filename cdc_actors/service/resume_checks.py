@@ -90,15 +90,22 @@ def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:
     return ""
 
 
-def _gone(sought: list[Checkpoint], source: SourceConfig) -> str:
-    if not sought:
-        return ""
+def not_held(sought: Iterable[Checkpoint], source: SourceConfig) -> list[Checkpoint]:
+    """Return those checkpoints from which the log can be read no longer.
+
+    Raises:
+        CdcError: The queue does not answer, or refuses.
+    """
     with open_reader(source) as reader:
-        gone = [
-            each.position
+        return [
+            each
             for each in sought
             if not reader.holds(each.position, inclusive=each.inclusive)
         ]
+
+
+def _gone(sought: list[Checkpoint], source: SourceConfig) -> str:
+    gone = [each.position for each in not_held(sought, source)] if sought else []
     return _words(gone) if gone else ""
 
 

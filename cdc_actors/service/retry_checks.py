@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError, TaskConflictError
-from cdc_actors.service.resume_checks import refuse_resume
-from cdc_actors.source.wal import open_reader
+from cdc_actors.service.resume_checks import not_held, refuse_resume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdc_actors.changes import Checkpoint, FullName
+    from cdc_actors.changes import FullName
     from cdc_actors.config import SourceConfig
     from cdc_actors.tasks import CollectionEntry, Task
 
@@ -46,10 +45,5 @@ def _lost(
     source: SourceConfig, chosen: Sequence[CollectionEntry]
 ) -> list[CollectionEntry]:
     starts = {start for each in chosen for start in each.stood.values()}
-    with open_reader(source) as reader:
-        gone: set[Checkpoint] = {
-            start
-            for start in starts
-            if not reader.holds(start.position, inclusive=start.inclusive)
-        }
+    gone = set(not_held(starts, source))
     return [each for each in chosen if gone.intersection(each.stood.values())]

@@ -235,26 +235,20 @@ class Service:
 
     def readiness(self) -> Readiness:
         """Tell whether the service can do its work, and what is missing."""
-        missing = dict(self._source.missing)
+        seen, missing = self._ask_readily(ListTasks())
         tasks: Counter[HealthStatus] | None = None
-        try:
-            seen = self._ask(ListTasks())
+        if seen is not None:
             moment = self._clock.moment()
             tasks = Counter(health_at(each, moment).status for each in seen)
-            self._tenure.stores.log.check()
-        except RequestError as error:
-            missing["tasks"] = str(error)
         return Readiness(ready=not missing, missing=missing, tasks=tasks)
 
     def metrics(self) -> Iterable[Metric]:
         """Return the metric families of service and tasks."""
-        readiness = self.readiness()
-        try:
-            statistics = self._ask(GetStatistics())
-        except UnavailableError:
-            return families((), None, readiness)
+        statistics, missing = self._ask_readily(GetStatistics())
         moment = self._clock.moment()
-        views = [view_at(each, moment) for each in statistics.observations]
+        seen = statistics.observations if statistics is not None else ()
+        views = [view_at(each, moment) for each in seen]
+        readiness = Readiness(ready=not missing, missing=missing)
         return families(views, statistics, readiness)
 
     def alive(self) -> bool:
@@ -304,6 +298,17 @@ class Service:
             raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
         finally:
             self._probes.release()
+
+    def _ask_readily(self, message: object) -> tuple[Any | None, dict[str, str]]:
+        """Ask the supervisor; return its answer, if any, and what is missing by name."""
+        missing = dict(self._source.missing)
+        answer = None
+        try:
+            answer = self._ask(message)
+            self._tenure.stores.log.check()
+        except RequestError as error:
+            missing["tasks"] = str(error)
+        return answer, missing
 
     def _ask(self, message: object) -> Any:
         """Ask the supervisor, and the task behind it if it passes the message on.
