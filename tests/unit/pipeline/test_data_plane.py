@@ -22,6 +22,8 @@ from tests.support.tasks import CLIENT, SPEC
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdc_actors.source.catalog.client import CollectionMeta
+
 
 @pytest.fixture
 def begun() -> Iterator[Pipeline]:
@@ -355,6 +357,16 @@ def test_a_refused_collection_is_set_aside_alone(pipeline: Pipeline) -> None:
     assert pipeline.memory.used == 0
 
 
+def assert_missed_visibly(pipeline: Pipeline, hidden: CollectionMeta) -> None:
+    """Rename a collection into the selection during a restart: it is set aside."""
+    pipeline.stop()
+    pipeline.source.rename(hidden, "books")
+    pipeline.start()
+    entry = pipeline.task.task.collections[hidden.id]
+    assert entry.state is CollectionState.SET_ASIDE
+    assert "not selected" in entry.reason
+
+
 @pytest.mark.parametrize("both_read", [False, True])
 def test_rows_under_a_name_that_is_not_selected_are_missed_visibly(
     *, both_read: bool
@@ -371,12 +383,7 @@ def test_rows_under_a_name_that_is_not_selected_are_missed_visibly(
         source.insert(hidden, [1], A)
         source.tick()
         pipeline.settle()
-        pipeline.stop()
-        source.rename(hidden, "books")
-        pipeline.start()
-        entry = pipeline.task.task.collections[hidden.id]
-        assert entry.state is CollectionState.SET_ASIDE
-        assert "not selected" in entry.reason
+        assert_missed_visibly(pipeline, hidden)
 
 
 def test_rows_are_missed_visibly_though_one_channel_is_not_as_far() -> None:
@@ -391,12 +398,7 @@ def test_rows_are_missed_visibly_though_one_channel_is_not_as_far() -> None:
         source.insert(hidden, [1], A)
         source.tick(A)
         pipeline.wait_for_steps()
-        pipeline.stop()
-        source.rename(hidden, "books")
-        pipeline.start()
-        entry = pipeline.task.task.collections[hidden.id]
-        assert entry.state is CollectionState.SET_ASIDE
-        assert "not selected" in entry.reason
+        assert_missed_visibly(pipeline, hidden)
 
 
 def update(pipeline: Pipeline, *names: str, stop: bool = True) -> None:
