@@ -217,6 +217,19 @@ def release(target: Connection, claimant: Claimant, name: FullName) -> None:
             alter_properties(target, *name, dict.fromkeys(marks, ""))
 
 
+def is_marked(target: Connection, mark: Mark, name: FullName) -> bool:
+    """Tell whether the target has a collection of that name with a mark like this one.
+
+    Raises:
+        CdcError: The target does not answer.
+    """
+    with suppress(CollectionError):
+        shown = collections.describe(target, *name)
+        found = shown and _mark_in(shown, name)
+        return found is not None and found.is_same(mark)
+    return False
+
+
 def _mark_in(shown: Any, name: FullName, key: str = PROPERTY) -> Mark | None:
     """Return a mark that a described collection has, None if it has none.
 

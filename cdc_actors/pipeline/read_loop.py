@@ -69,7 +69,9 @@ class ReadLoop:
         self._metadata = MetadataSync(
             context, spec, sources, self.router, adoption, self._expiry
         )
-        self._horizon = SendHorizon(context, self._channels, spec.send_horizons)
+        self._horizon = SendHorizon(
+            context, self._channels, spec.send_horizons, spec.owner_start
+        )
         self._marks = MarkRounds(self.router)
         self._reported = 0.0
         self._tick_lead: float | None = None

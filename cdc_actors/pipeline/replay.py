@@ -16,6 +16,7 @@ from cdc_actors.errors import CollectionError, RowsLostError, UnclearAnswerError
 from cdc_actors.pipeline.definitions import entry_of
 from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
+    RecordOperationApplied,
     RecordOperationStarted,
 )
 from cdc_actors.target.collections import is_there
@@ -36,7 +37,9 @@ class Replay:
     """What a run begins with, and what is to be written down before."""
 
     spec: RunSpec
-    records: tuple[RecordOperationStarted | RecordCollectionSetAside, ...]
+    records: tuple[
+        RecordOperationStarted | RecordCollectionSetAside | RecordOperationApplied, ...
+    ]
 
 
 def plan_replay(

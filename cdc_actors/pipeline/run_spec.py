@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
     from cdc_actors.pipeline.claims import Claimant
+    from cdc_actors.pipeline.owner_start import OwnerStart
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks import (
@@ -29,6 +30,7 @@ class RunSpec:
     What follows the reservations comes from earlier runs. Between a channel's checkpoint
     and its send horizon, changes may be at the target or not. ``unresolved`` are refused
     operations that still matter. What ``reached`` means is said in ``TaskAttributes``.
+    ``owner_start`` is None for a task that this owner of the store has created.
     """
 
     source: SourceConfig
@@ -47,3 +49,4 @@ class RunSpec:
     past_selections: tuple[PastSelection, ...]
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]
+    owner_start: OwnerStart | None

@@ -1,7 +1,8 @@
 """Up to where changes may have been sent to the target: written down before they are.
 
 A checkpoint says what has arrived for certain. After a kill, what lies between it and the
-send horizon may be at the target or not, and is applied again by key.
+send horizon may be at the target or not, and is applied again by key. So is what an earlier
+owner of the store may have sent without that this store knows; see ``OwnerStart``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.pipeline.channels import Channels
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.owner_start import OwnerStart
 
 HORIZON_STEP = 5_000 << LOGICAL_BITS
 """How far a horizon is moved ahead, as a hybrid timestamp: five seconds."""
@@ -25,19 +27,30 @@ class SendHorizon:
     """Keeps every channel's send horizon ahead of what is sent. The reader's thread."""
 
     def __init__(
-        self, context: RunContext, channels: Channels, earlier: Mapping[str, int]
+        self,
+        context: RunContext,
+        channels: Channels,
+        earlier: Mapping[str, int],
+        owner_start: OwnerStart | None = None,
     ) -> None:
-        """``earlier`` are the horizons that earlier runs left, by channel."""
+        """``earlier`` are the horizons that earlier runs left, by channel.
+
+        Raises:
+            CdcError: The source does not say what time it is.
+        """
         self._context = context
         self._channels = channels
         self._earlier = earlier
+        self._inherited = (
+            owner_start.timestamp(context.source_time) if owner_start else 0
+        )
         self._horizons = dict(earlier)
         for channel, horizon in earlier.items():
             context.note_sent(channel, horizon)
 
     def may_exist(self, channel: str, timestamp: int) -> bool:
         """Tell whether an earlier run may have sent the channel's change of a time."""
-        return timestamp <= self._earlier.get(channel, 0)
+        return timestamp <= max(self._inherited, self._earlier.get(channel, 0))
 
     def reach(self, channel: str, timestamp: int) -> None:
         """Return once the channel's changes up to a time may be sent.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import RecordSource
+from cdc_actors.pipeline.renames_done import take_over_renames
 from cdc_actors.pipeline.replay import Replay, plan_replay
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.pipeline.source_identity import identify_source
@@ -130,6 +131,7 @@ def open_sources(
             snapshot = catalog.snapshot()
             watch = opened(catalog.watch(snapshot.revision + 1))
         servers.refuse_source(target, spec, snapshot.collections)
+        replay = take_over_renames(replay, snapshot.collections, target)
         api = opened(SourceApi(lambda: servers.api(spec, run)))
         if spec.source_identity is None:
             run.record(RecordSource(run.run_number, identity))

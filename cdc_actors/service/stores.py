@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 class Stores:
     """Event log, checkpoints and send horizons, and the key to the log's secrets.
 
-    Any thread may use it. ``log.close`` closes the database, which is one for all.
+    Opened by an owner when it begins to be one. Any thread may use it. ``log.close`` closes
+    the database, which is one for all.
     """
 
     log: TaskLog
     checkpoints: Checkpoints
     send_horizons: SendHorizons
     secrets: SecretBox
+    owner_start: OwnerStart = field(default_factory=OwnerStart)
 
     @classmethod
     def open(cls, config: Config) -> Self:

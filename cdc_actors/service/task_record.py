@@ -57,6 +57,7 @@ class TaskRecord:
         self._stores = stores
         self.unpersisted_failure: Failure | None = None
         self.exists = not task.pending_events
+        self._owner_start = stores.owner_start if self.exists else None
         self._outcome_unknown = outcome_unknown
         self._outage: set[str] = set()
         self._store_fails = False
@@ -194,6 +195,7 @@ class TaskRecord:
             past_selections=task.past_selections,
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
+            owner_start=self._owner_start,
         )
 
     def release_marks(self, left: Iterable[CollectionEntry]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from cdc_actors.pipeline.messages import (
     AdvanceSendHorizons,
@@ -41,6 +42,15 @@ class FakeTask:
         self.asked: list[object] = []
         self.told: list[object] = []
         self._lock = threading.Lock()
+
+    def backup(self) -> Self:
+        """Return what is written down just now, as a task of its own."""
+        with self._lock:
+            backup = type(self)(self.task.spec)
+            backup.task = copy.deepcopy(self.task)
+            backup.checkpoints = dict(self.checkpoints)
+            backup.horizons = dict(self.horizons)
+        return backup
 
     def ask(self, message: object, *, block: bool = True) -> _Answer:
         """Write down what a run has done; it is durable at once."""

@@ -10,6 +10,7 @@ from cdc_actors.config import SourceConfig
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.messages import RecordStarts
+from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.run import Run
 from cdc_actors.pipeline.run_spec import RunSpec
@@ -47,6 +48,7 @@ class Pipeline:
         self.reservations = NameReservations()
         self.alive: set[str] = set()
         self.run: Run | None = None
+        self.owner_start: OwnerStart | None = None
         self.servers = Servers(
             target=lambda _spec, run: self.target.connect(run.cancelled),
             log=lambda _spec, _run: MemoryReader(self.source.log, POLL_SECONDS),
@@ -81,6 +83,14 @@ class Pipeline:
         """End the run and lose whatever was not written down when it happened."""
         run, self.run = self.run, None
         run.end()
+
+    def restore(self, backup: FakeTask) -> None:
+        """Let a new process own the store, which is what it was at a backup."""
+        if self.run is not None:
+            self.kill()
+        self.task = backup
+        self.owner_start = OwnerStart()
+        self.start()
 
     def retry(self, *names: str) -> None:
         """Have collections taken up again, or all that can be, and begin another run."""
@@ -165,6 +175,7 @@ class Pipeline:
             past_selections=task.past_selections,
             checkpoints=dict(self.task.checkpoints),
             send_horizons=dict(self.task.horizons),
+            owner_start=self.owner_start,
         )
 
     def __enter__(self) -> Self:

@@ -28,6 +28,7 @@ SPEC: Any = SimpleNamespace(
     source_identity=None,
     entries=(),
     checkpoints={},
+    owner_start=None,
 )
 OPENINGS = ["target", "log", "catalog", "watch"]
 
