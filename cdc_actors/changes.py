@@ -188,10 +188,11 @@ REPLICATED_FROM_CATALOG = frozenset(
         "DropPrivilegeGroup",
         "OperatePrivilegeGroup",
         "OperatePrivilegeV2",
+        "Replicate",
     }
 )
 """What is in the log as well, databases from 2.3.2 on, the rest in 2.4 and 2.5; the
-catalog has what comes of it."""
+catalog has what comes of it. ``Replicate`` (2.5) is the end of ``REPLICATE_ID``."""
 
 Change = (
     Insert
@@ -248,6 +249,10 @@ _OWN_PROPERTIES = frozenset(
         "max_field_id",
     }
 )
+REPLICATE_ID = "replicate.id"
+"""The property (2.5) of a collection that takes its rows from another Milvus through
+milvus-cdc: they have that one's timestamps, which no tick of this one covers in time."""
+
 _OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.")
 """Properties that are about the source itself: its query nodes, its part in another
 replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),

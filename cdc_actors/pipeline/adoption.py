@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import REPLICATE_ID
 from cdc_actors.errors import (
     CollectionError,
     PassedOverError,
@@ -112,7 +113,11 @@ class Adoption:
                     "replicated"
                 )
                 self._collections.exclude(excluded_entry_of(meta), error)
-            elif self._collections.status(meta.id) is None:
+            elif self._collections.status(meta.id) is not None:
+                continue
+            elif refusal := _refusal(meta):
+                self._collections.exclude(excluded_entry_of(meta), refusal)
+            else:
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             entry = excluded_entry_of(new[collection_id])
@@ -141,8 +146,9 @@ class Adoption:
         if self._passed_over(meta):
             self._exclude_passed_over(meta)
             return None
-        if lost := self._subscriptions.add([meta], why):
-            self._collections.exclude(excluded_entry_of(meta), lost[meta.id])
+        refusal = _refusal(meta) or self._subscriptions.add([meta], why).get(meta.id)
+        if refusal:
+            self._collections.exclude(excluded_entry_of(meta), refusal)
             return None
         stood = self._stood.get(meta.id, {})
         entry = replace(entry_of(meta), stood=stood)
@@ -247,3 +253,14 @@ class Adoption:
                     return f"{other.database}.{other.name}"
         task_id = self._reservations.reserve(name)
         return f"a collection of task {task_id}" if task_id else None
+
+
+def _refusal(meta: CollectionMeta) -> CollectionError | None:
+    """Return why nobody can follow a collection by its log, None if one can."""
+    origin = meta.properties.get(REPLICATE_ID)
+    if not origin:
+        return None
+    return CollectionError(
+        f"{meta.database}.{meta.name} is written by a replication itself "
+        f"({REPLICATE_ID} is {origin}): replicate it from where that one reads"
+    )

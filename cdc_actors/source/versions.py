@@ -18,10 +18,21 @@ class UnsupportedVersionError(OperatorError):
     """The source is a Milvus that cannot be read."""
 
 
-def refuse_unsupported(version: Version) -> None:
-    """Raise UnsupportedVersionError if a source of this version cannot be read."""
-    if version and not _FIRST <= version < _TOO_NEW:
+def refuse_unsupported(version: Version, *, streams: bool = False) -> None:
+    """Raise UnsupportedVersionError if a source of this version cannot be read.
+
+    One of 2.5 that ``streams`` has the log of 2.6, which is an experiment there.
+    """
+    if not version:
+        return
+    shown = ".".join(map(str, version))
+    if not _FIRST <= version < _TOO_NEW:
         raise UnsupportedVersionError(
-            f"the source is Milvus {'.'.join(map(str, version))}; what can be "
-            "replicated from are the versions 2.2.16 to 2.5"
+            f"the source is Milvus {shown}; what can be replicated from are the versions "
+            "2.2.16 to 2.5"
+        )
+    if streams:
+        raise UnsupportedVersionError(
+            f"the source is Milvus {shown} with the streaming service of 2.6 "
+            "(MILVUS_STREAMING_SERVICE_ENABLED), whose log cannot be read"
         )

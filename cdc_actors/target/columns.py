@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.target import insert_pb2
+from cdc_actors.target.geometry import to_wkt
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -63,8 +64,19 @@ def named_columns(
         elif head.field_name in defaulted:
             count = rows.insert.rows if rows.keep is None else len(rows.keep)
             column = all_valid(column, count)
+        if head.type == schema_pb2.Geometry:
+            column = as_text(column)
         named[head.field_name] = column
     return named
+
+
+def as_text(column: bytes) -> bytes:
+    """Return a column of geometries as an insert must have it; ``geometry`` says why."""
+    field = schema_pb2.FieldData.FromString(column)
+    texts = [to_wkt(each) for each in field.scalars.geometry_data.data]
+    field.scalars.geometry_wkt_data.SetInParent()
+    field.scalars.geometry_wkt_data.data.extend(texts)
+    return bytes(field.SerializeToString())
 
 
 def all_valid(column: bytes, rows: int) -> bytes:

@@ -154,8 +154,9 @@ class Catalog:
         Raises:
             UnsupportedVersionError: It is one that cannot be read.
         """
-        found = meta.version(self._read(meta.SESSIONS))
-        refuse_unsupported(found)
+        sessions = self._read(meta.SESSIONS)
+        found = meta.version(sessions)
+        refuse_unsupported(found, streams=meta.has_streaming_node(sessions))
         return found
 
     def root_coordinator(self) -> str:

@@ -48,6 +48,7 @@ _CREATED, _DROPPING, _DROPPED = 0, 2, 3
 _SOME_PARTITIONS = 1
 # Milvus 2.6 has the latter.
 _ROOT_SESSIONS = (f"{SESSIONS}rootcoord", f"{SESSIONS}mixcoord")
+_STREAMING_NODES = f"{SESSIONS}streamingnode-"
 _VERSION = re.compile(rb'"Version": *"(\d+)\.(\d+)\.(\d+)')
 _ADDRESS = re.compile(rb'"Address": *"([^"]+)"')
 
@@ -258,6 +259,11 @@ def version(pairs: Pairs) -> Version:
         if key in _ROOT_SESSIONS and (match := _VERSION.search(value)):
             return tuple(int(number) for number in match.groups())
     return ()
+
+
+def has_streaming_node(pairs: Pairs) -> bool:
+    """Tell whether the pairs below ``SESSIONS`` have a node that writes the log of 2.6."""
+    return any(key.startswith(_STREAMING_NODES) for key, _ in pairs)
 
 
 def root_coordinator(pairs: Pairs) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
-from pymilvus.grpc_gen import schema_pb2
+from pymilvus.grpc_gen import msg_pb2, schema_pb2
 
 from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import TransientError
@@ -654,3 +654,31 @@ def test_rows_that_a_target_was_seeded_with_are_known_by_the_sources_time(
     begun.settle()
     assert target.rows("books") == {1: 1, 2: 1, 3: 1}
     assert target.asked.count("delete books") == 1
+
+
+def test_what_another_replication_writes_is_set_aside(pipeline: Pipeline) -> None:
+    """Its rows have another Milvus's timestamps; the end of that needs nothing done.
+
+    Whether log or watch tells first, and after a restart.
+    """
+    source = pipeline.source
+    first = source.declare("first_told", properties={"replicate.id": "a"})
+    source.catalog.tell()
+    pipeline.wait_for_steps()
+    source.say_create(first, A)
+    second = source.create("second_told", properties={"replicate.id": "a"})
+    source.insert(second, [1], A)
+    source.write(A, "Replicate", msg_pb2.ReplicateMsg(), source.next())
+    source.create("ordinary", properties={"replicate.id": ""})
+    source.tick()
+    pipeline.settle()
+    for _ in range(2):
+        entries = {e.name: e for e in pipeline.task.task.collections.values()}
+        for name in ("first_told", "second_told"):
+            assert entries[name].state is CollectionState.SET_ASIDE
+            assert "written by a replication itself" in entries[name].reason
+            assert pipeline.target.rows(name) is None
+        assert entries["ordinary"].state is CollectionState.LIVE
+        assert pipeline.task.task.refused == 0
+        pipeline.stop()
+        pipeline.start()

@@ -11,6 +11,7 @@ from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.catalog.model import DATABASES as DATABASES_PREFIX
 from cdc_actors.source.catalog.model import END_OF_TIME
+from cdc_actors.source.versions import UnsupportedVersionError
 from tests.fakes.fake_etcd import FakeEtcd
 
 if TYPE_CHECKING:
@@ -176,3 +177,15 @@ def test_what_a_wiped_source_no_longer_has_was_not_dropped(
         error, match="was set up anew" if anew else "holds no databases"
     ):
         ask(catalog)
+
+
+def test_a_source_whose_log_is_that_of_a_newer_one_is_refused() -> None:
+    """Whoever asks the catalog for its version, or for everything, is told."""
+    etcd = FakeEtcd()
+    etcd.put("session/rootcoord", b'{"Version":"2.5.27"}')
+    assert etcd.catalog().version() == (2, 5, 27)
+    etcd.put("session/streamingnode-5", b"{}")
+    catalog = etcd.catalog()
+    for ask in (catalog.version, catalog.snapshot):
+        with pytest.raises(UnsupportedVersionError, match="streaming service"):
+            ask()

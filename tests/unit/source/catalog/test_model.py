@@ -175,6 +175,15 @@ def test_other_versions_are_refused(version: tuple[int, ...]) -> None:
         refuse_unsupported(version)
 
 
+def test_one_that_writes_the_log_of_a_newer_version_is_refused() -> None:
+    """Milvus 2.5 with its streaming service on: its nodes say so."""
+    sessions = [("session/rootcoord", b"{}"), ("session/datanode-1", b"{}")]
+    assert not meta.has_streaming_node(sessions)
+    assert meta.has_streaming_node([*sessions, ("session/streamingnode-2", b"{}")])
+    with pytest.raises(OperatorError, match=r"2\.5\.27 with the streaming service"):
+        refuse_unsupported((2, 5, 27), streams=True)
+
+
 @pytest.mark.parametrize("version", [(), (2, 2, 16), (2, 3, 0), (2, 5, 27)])
 def test_versions_that_can_be_a_source(version: tuple[int, ...]) -> None:
     """So can one that does not run just now."""
