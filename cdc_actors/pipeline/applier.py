@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from cdc_actors.changes import Batch, Insert
+from cdc_actors.changes import Batch
 from cdc_actors.errors import (
     CollectionError,
     RowRefusedError,
@@ -19,6 +19,7 @@ from cdc_actors.pipeline.attempts import Attempts
 from cdc_actors.pipeline.messages import CollectionSuspended, RecordCollectionSetAside
 from cdc_actors.pipeline.operations import CollectionOperations
 from cdc_actors.pipeline.refused_row import write_apart
+from cdc_actors.pipeline.work import NO_ROWS, AppliedRows
 from cdc_actors.replication.barriers import RowChunk
 from cdc_actors.replication.fold import fold
 from cdc_actors.tasks import CollectionState
@@ -185,9 +186,9 @@ class Applier:
 
     def _close_rows(self, chunks: Iterable[RowChunk]) -> None:
         for chunk in chunks:
-            self._close(chunk, rows_of(chunk))
+            self._close(chunk, AppliedRows.of(chunk.changes))
 
-    def _close(self, work: Work, rows: int = 0) -> None:
+    def _close(self, work: Work, rows: AppliedRows = NO_ROWS) -> None:
         """Let go of work that is done, or that is not to be done."""
         del self._open[id(work)]
         self._context.budget.work_done()
@@ -266,11 +267,3 @@ class Applier:
 def _uncertain(work: Work) -> Work:
     """Return work of which the target may have a part."""
     return replace(work, may_exist=True) if isinstance(work, RowChunk) else work
-
-
-def rows_of(chunk: RowChunk) -> int:
-    """Return how many rows a chunk inserts or deletes."""
-    return sum(
-        change.rows if isinstance(change, Insert) else len(change.keys)
-        for change in chunk.changes
-    )

@@ -59,13 +59,13 @@ class Attempts:
     @property
     def others_moved(self) -> bool:
         """Whether the target has taken rows of other collections since the first one."""
-        return self._context.rows > self._rows
+        return self._context.applied.count > self._rows
 
     def failed(self, error: CdcError) -> None:
         """Count a failure, and begin to wait."""
         if self.count == 0:
             self._begun, self._since = time.monotonic(), datetime.now(UTC)
-            self._rows = self._context.rows
+            self._rows = self._context.applied.count
         self.count += 1
         self.error, self.is_waiting = error, True
         starting = isinstance(error, UnclearAnswerError) and error.is_starting

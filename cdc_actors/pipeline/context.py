@@ -21,6 +21,7 @@ from cdc_actors.marks import Mark
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.messages import RecordOperationApplied, RunFailed
 from cdc_actors.pipeline.retried import RetriedCollections
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.pipeline.work_queue import RunBudget
 from cdc_actors.replication.progress import PendingCheckpoint, Progress
 from cdc_actors.tasks import Operation
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, Unknown
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.claims import Claimant
+    from cdc_actors.pipeline.work import AppliedRows
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.tasks import CollectionEntry
 
@@ -75,7 +77,7 @@ class RunContext:
         self._progress = Progress()
         self._lock = threading.Lock()
         self._stop_at: float | None = None
-        self._rows = 0
+        self._applied = NO_ROWS
         self._sent: dict[str, int] = {}
         self._unknown_kinds: set[str] = set()
         self.retried = RetriedCollections()
@@ -110,11 +112,13 @@ class RunContext:
             self._progress.acquire(checkpoint)
         return checkpoint
 
-    def release(self, parts: Iterable[PendingCheckpoint], rows: int = 0) -> None:
-        """Give up one reference to each: a part is applied, with so many rows."""
+    def release(
+        self, parts: Iterable[PendingCheckpoint], rows: AppliedRows = NO_ROWS
+    ) -> None:
+        """Give up one reference to each: a part is applied, with these rows."""
         with self._lock:
             self._progress.release(parts)
-            self._rows += rows
+            self._applied += rows
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Return up to where each channel is applied."""
@@ -141,9 +145,9 @@ class RunContext:
         return dict(self._sent)
 
     @property
-    def rows(self) -> int:
-        """How many rows the target confirmed in this run."""
-        return self._rows
+    def applied(self) -> AppliedRows:
+        """The rows that the target confirmed in this run."""
+        return self._applied
 
     def stop(self) -> None:
         """Ask every thread of the run to end; what waits is cancelled after a grace."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint, FullName, Request
     from cdc_actors.errors import CdcError
+    from cdc_actors.pipeline.work import AppliedRows
     from cdc_actors.tasks import CollectionEntry, Operation, SourceIdentity
 
 
@@ -143,17 +144,19 @@ class RunProgressed:
     ``waits`` says by collection id why what the source did to some is not done yet,
     ``retried`` which are tried again beside the others. ``tick_lead`` is by how many
     seconds at most a tick was ahead of ``time.monotonic`` when it was read, of those read
-    since the last report; None if none was.
+    since the last report; None if none was. ``head`` is the newest tick that was read,
+    a hybrid timestamp; 0 if none was.
     """
 
     run_number: int
     checkpoints: Mapping[str, Checkpoint]
     confirmed: int | None
-    rows: int
+    applied: AppliedRows
     behind: bool
     waits: Mapping[int, str]
     retried: Mapping[int, Retried] = field(default_factory=dict)
     tick_lead: float | None = None
+    head: int = 0
 
 
 @dataclass(frozen=True, slots=True)

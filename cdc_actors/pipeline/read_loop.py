@@ -75,6 +75,7 @@ class ReadLoop:
         self._marks = MarkRounds(self.router)
         self._reported = 0.0
         self._tick_lead: float | None = None
+        self._head = 0
         self._newest_request = 0
 
     def begin(self) -> None:
@@ -154,6 +155,7 @@ class ReadLoop:
         self._context.release([checkpoint])
 
     def _note_tick(self, tick: Tick) -> None:
+        self._head = max(self._head, tick.timestamp)
         lead = physical_seconds(tick.timestamp) - time.monotonic()
         if self._tick_lead is None or lead > self._tick_lead:
             self._tick_lead = lead
@@ -176,11 +178,12 @@ class ReadLoop:
                 self._context.run_number,
                 checkpoints,
                 min(ticks) if ticks and all(ticks) else None,
-                self._context.rows,
+                self._context.applied,
                 self._channels.behind,
                 self._metadata.waits(),
                 self._context.retried.shown(),
                 tick_lead=self._tick_lead,
+                head=self._head,
             )
         )
         self._tick_lead = None

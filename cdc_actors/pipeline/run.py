@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.sources import Servers
+    from cdc_actors.pipeline.work import AppliedRows
 
 STOP_SECONDS = 1.0
 """How long a run may take to end before it is left behind, its requests cancelled."""
@@ -59,9 +60,9 @@ class Run:
         return time.monotonic() - self._begun_at
 
     @property
-    def rows(self) -> int:
-        """How many rows the target has confirmed."""
-        return self._context.rows
+    def applied(self) -> AppliedRows:
+        """The rows that the target has confirmed."""
+        return self._context.applied
 
     def end(self) -> bool:
         """Stop reading and applying; tell whether everything has come to its end."""

@@ -5,12 +5,61 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import Insert
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 
 if TYPE_CHECKING:
-    from cdc_actors.changes import Definition, Request
+    from collections.abc import Iterable
+
+    from cdc_actors.changes import Definition, Delete, Key, Request
     from cdc_actors.replication.progress import PendingCheckpoint
     from cdc_actors.tasks.details import Detail
+
+
+_NUMBER_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRows:
+    """How many rows were inserted and deleted, and the bytes of columns and of keys."""
+
+    inserted: int = 0
+    deleted: int = 0
+    inserted_bytes: int = 0
+    deleted_bytes: int = 0
+
+    @classmethod
+    def of(cls, changes: Iterable[Insert | Delete]) -> AppliedRows:
+        """Return what comes of changes once all of them are applied."""
+        inserted = deleted = inserted_bytes = deleted_bytes = 0
+        for change in changes:
+            if isinstance(change, Insert):
+                inserted += change.rows
+                inserted_bytes += change.size
+            else:
+                deleted += len(change.keys)
+                deleted_bytes += sum(map(_size, change.keys))
+        return cls(inserted, deleted, inserted_bytes, deleted_bytes)
+
+    def __add__(self, other: AppliedRows) -> AppliedRows:
+        return AppliedRows(
+            self.inserted + other.inserted,
+            self.deleted + other.deleted,
+            self.inserted_bytes + other.inserted_bytes,
+            self.deleted_bytes + other.deleted_bytes,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many rows, of both kinds."""
+        return self.inserted + self.deleted
+
+
+NO_ROWS = AppliedRows()
+
+
+def _size(key: Key) -> int:
+    return _NUMBER_BYTES if isinstance(key, int) else len(key.encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import structlog
 
 from cdc_actors.errors import UnavailableError
 from cdc_actors.pipeline.run import Run
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.peers import peers_of
 from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.service.state_changes import log_retried
@@ -51,7 +52,7 @@ class CurrentRun:
         self._memory = memory
         self._names_of = record.task.spec
         self._run: Run | None = None
-        self._rows_before = 0
+        self._applied_before = NO_ROWS
         self._confirmed: int | None = None
         self._failures: Counter[str] = Counter()
 
@@ -89,7 +90,7 @@ class CurrentRun:
         run, self._run = self._run, None
         if run is not None:
             ended = run.end()
-            self._rows_before += run.rows
+            self._applied_before += run.applied
             try:
                 self._record.save(run.checkpoints().values())
                 if ended:
@@ -125,7 +126,7 @@ class CurrentRun:
         return TaskSnapshot(
             task=self._record.task,
             progress=progress,
-            rows=self._rows_before + (progress.rows if progress else 0),
+            applied=self._applied_before + (progress.applied if progress else NO_ROWS),
             confirmed=self._confirmed,
             unpersisted_failure=self._record.unpersisted_failure,
             failures=dict(self._failures),

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from cdc_actors.service.snapshot import Statistics
+    from cdc_actors.pipeline.work import AppliedRows
+    from cdc_actors.service.snapshot import Statistics, TaskSnapshot
     from cdc_actors.service.views import CollectionView, Readiness, TaskView
 
 MAX_COLLECTIONS = 1000
@@ -38,13 +39,19 @@ _Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
 
 
 def families(
-    views: Sequence[TaskView], statistics: Statistics | None, readiness: Readiness
+    views: Sequence[TaskView],
+    statistics: Statistics | None,
+    readiness: Readiness,
+    *,
+    store_takes_writes: bool | None,
 ) -> Iterator[Metric]:
     """Return everything that is known.
 
-    ``statistics`` is None while this process owns no store, and there are no views.
+    ``statistics`` is None while this process owns no store, and there are no views;
+    then ``store_takes_writes`` is None, too.
     """
     yield from _service(readiness)
+    yield from _store(store_takes_writes)
     if statistics is not None:
         yield from _tasks(views)
         yield from _collections(views)
@@ -63,6 +70,20 @@ def _service(readiness: Readiness) -> Iterator[Metric]:
         (((name,), 1) for name in readiness.missing),
     )
     yield _gauge("cdc_threads", "Threads of the process.", threading.active_count())
+
+
+def _store(takes_writes: bool | None) -> Iterator[Metric]:  # noqa: FBT001
+    yield _gauge(
+        "cdc_store_owned",
+        "1 if this process owns the store; of several on one store one does.",
+        takes_writes is not None,
+    )
+    yield _gauges(
+        "cdc_store_up",
+        "1 if the store took the last write, tried every few seconds.",
+        [],
+        [] if takes_writes is None else [((), takes_writes)],
+    )
 
 
 def _tasks(views: Sequence[TaskView]) -> Iterator[Metric]:
@@ -89,12 +110,6 @@ def _tasks(views: Sequence[TaskView]) -> Iterator[Metric]:
         "Operations of the source that were not done.",
         ["task_id"],
         (((view.task_id,), view.refused) for view in views),
-    )
-    yield _counters(
-        "cdc_rows_applied",
-        "Rows inserted and deleted at the target since the service started.",
-        ["task_id"],
-        _known((view.task_id, view.rows_applied) for view in views),
     )
 
 
@@ -125,12 +140,7 @@ def _collections(views: Sequence[TaskView]) -> Iterator[Metric]:
 
 def _statistics(statistics: Statistics) -> Iterator[Metric]:
     observed = [each.snapshot for each in statistics.observations]
-    yield _gauges(
-        "cdc_last_confirmed_timestamp_seconds",
-        "Up to which moment of the source's clock the target has confirmed everything.",
-        ["task_id"],
-        _known((each.task.task_id, each.confirmed_at) for each in observed),
-    )
+    yield from _progress(observed)
     yield _counters(
         "cdc_run_failures",
         "Runs of the task that failed since the service started, by class.",
@@ -159,6 +169,33 @@ def _statistics(statistics: Statistics) -> Iterator[Metric]:
     yield _gauge("cdc_memory_limit_bytes", "Their ceiling.", statistics.memory_limit)
 
 
+def _progress(observed: Sequence[TaskSnapshot]) -> Iterator[Metric]:
+    yield _gauges(
+        "cdc_last_confirmed_timestamp_seconds",
+        "Up to which moment of the source's clock the target has confirmed everything.",
+        ["task_id"],
+        _known((each.task.task_id, each.confirmed_at) for each in observed),
+    )
+    yield _gauges(
+        "cdc_source_head_timestamp_seconds",
+        "Of when the newest tick of the source is that was read, by the source's clock.",
+        ["task_id"],
+        _known((each.task.task_id, each.head_at) for each in observed),
+    )
+    yield _counters(
+        "cdc_rows_applied",
+        "Rows that the target has confirmed since the service started.",
+        ["task_id", "kind"],
+        _by_kind(observed, lambda rows: (rows.inserted, rows.deleted)),
+    )
+    yield _counters(
+        "cdc_applied_bytes",
+        "Bytes of their columns, or of the keys of those deleted.",
+        ["task_id", "kind"],
+        _by_kind(observed, lambda rows: (rows.inserted_bytes, rows.deleted_bytes)),
+    )
+
+
 def _not_live(view: TaskView) -> Iterator[_Row]:
     return (
         ((view.task_id, each.database, each.name, each.state), 1)
@@ -184,6 +221,16 @@ def _one_of(
 ) -> Iterator[_Row]:
     return (
         ((view.task_id, value), of(view) == value) for view in views for value in values
+    )
+
+
+def _by_kind(
+    observed: Iterable[TaskSnapshot], of: Callable[[AppliedRows], tuple[int, int]]
+) -> Iterator[_Row]:
+    return (
+        ((each.task.task_id, kind), value)
+        for each in observed
+        for kind, value in zip(("insert", "delete"), of(each.applied), strict=True)
     )
 
 

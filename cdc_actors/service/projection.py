@@ -47,7 +47,7 @@ def view_of(snapshot: TaskSnapshot) -> TaskView:
         created_at=task.created_at,
         health=health_of(snapshot),
         lag_seconds=None,
-        rows_applied=snapshot.rows,
+        rows_applied=snapshot.applied.count,
         databases=_databases(task),
         collections=tuple(
             _collection(task, entry, waits, retried) for entry in _present(task)

@@ -235,7 +235,9 @@ class Service:
 
     def readiness(self) -> Readiness:
         """Tell whether the service can do its work, and what is missing."""
-        seen, missing = self._ask_readily(ListTasks())
+        seen, missing = self._ask_readily(
+            ListTasks(), lambda tenure: tenure.stores.log.check()
+        )
         tasks: Counter[HealthStatus] | None = None
         if seen is not None:
             moment = self._clock.moment()
@@ -243,13 +245,17 @@ class Service:
         return Readiness(ready=not missing, missing=missing, tasks=tasks)
 
     def metrics(self) -> Iterable[Metric]:
-        """Return the metric families of service and tasks."""
-        statistics, missing = self._ask_readily(GetStatistics())
+        """Return the metric families of service and tasks; writes nothing."""
+        statistics, missing = self._ask_readily(
+            GetStatistics(), lambda tenure: tenure.store_check.refuse_failing()
+        )
         moment = self._clock.moment()
         seen = statistics.observations if statistics is not None else ()
         views = [view_at(each, moment) for each in seen]
         readiness = Readiness(ready=not missing, missing=missing)
-        return families(views, statistics, readiness)
+        ownership = self._ownership
+        takes_writes = ownership.store_takes_writes if ownership else None
+        return families(views, statistics, readiness, store_takes_writes=takes_writes)
 
     def alive(self) -> bool:
         """Tell whether the supervisor is there, or this service waits for the store."""
@@ -299,13 +305,18 @@ class Service:
         finally:
             self._probes.release()
 
-    def _ask_readily(self, message: object) -> tuple[Any | None, dict[str, str]]:
-        """Ask the supervisor; return its answer, if any, and what is missing by name."""
+    def _ask_readily(
+        self, message: object, check_store: Callable[[Tenure], None]
+    ) -> tuple[Any | None, dict[str, str]]:
+        """Ask the supervisor; return its answer, if any, and what is missing by name.
+
+        ``check_store`` raises ``UnavailableError`` if the store does not take writes.
+        """
         missing = dict(self._source.missing)
         answer = None
         try:
             answer = self._ask(message)
-            self._tenure.stores.log.check()
+            check_store(self._tenure)
         except RequestError as error:
             missing["tasks"] = str(error)
         return answer, missing

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import physical_seconds
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.tasks import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cdc_actors.pipeline.messages import Retried, RunProgressed
+    from cdc_actors.pipeline.work import AppliedRows
     from cdc_actors.tasks import Failure, Task
 
 
@@ -22,13 +24,14 @@ class TaskSnapshot:
 
     ``task`` is never changed once it is here: its actor replaces it. ``confirmed`` is a
     hybrid timestamp, ``unpersisted_failure`` one newer than the log's: see ``TaskRecord``.
-    ``failures`` counts failed runs since the service started, by failure class.
+    ``applied`` and ``failures`` count since the service started, the latter failed
+    runs by failure class.
     ``unreadable`` says why the log's events stop making sense after those in ``task``.
     """
 
     task: Task
     progress: RunProgressed | None = None
-    rows: int = 0
+    applied: AppliedRows = NO_ROWS
     confirmed: int | None = None
     unpersisted_failure: Failure | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -48,6 +51,12 @@ class TaskSnapshot:
     def confirmed_at(self) -> float | None:
         """Up to when the target has confirmed, in seconds since 1970; None for unknown."""
         return physical_seconds(self.confirmed) if self.confirmed else None
+
+    @property
+    def head_at(self) -> float | None:
+        """Of when the newest tick is that the run has read, as ``confirmed_at``."""
+        head = self.progress.head if self.progress else 0
+        return physical_seconds(head) if head else None
 
 
 @dataclass(slots=True)

@@ -314,7 +314,7 @@ class Supervisor(pykka.ThreadingActor):
         known = self._tasks.get(snapshot.task.task_id)
         if known is not None and not self._store_lost:
             known.snapshot, known.exists = snapshot, True
-            mark = (snapshot.confirmed, snapshot.rows, status_of(snapshot))
+            mark = (snapshot.confirmed, snapshot.applied, status_of(snapshot))
             known.monitor.update(mark, time.monotonic())
             if snapshot.progress and snapshot.progress.tick_lead is not None:
                 self._clock.note_tick(snapshot.progress.tick_lead)

@@ -17,6 +17,7 @@ import structlog
 
 from cdc_actors.errors import CdcError, UnavailableError
 from cdc_actors.service.messages import Rebuild, Shutdown, StoreLost
+from cdc_actors.service.store_check import StoreCheck
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
@@ -39,6 +40,7 @@ END_SECONDS = 5.0
 """How long the work of a lost tenure may take to end before another one begins."""
 
 STARTING = "the service is starting, try again in a moment"
+ENDING = "the service is stopping, try again in a moment"
 
 _log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class Tenure:
         """
         self.stores = Stores.open(config)
         self.history = History(self.stores.log)
+        self.store_check = StoreCheck(self.stores.log)
         self.supervisor = Supervisor.start(config, self.stores, clock)
         self.supervisor.tell(Rebuild())
         if config.meta_store_config.verify_at_start:
@@ -65,12 +68,14 @@ class Tenure:
 
     def suspend(self, reason: str) -> None:
         """Write nothing any more, at once; show the tasks as they were, and the reason."""
+        self.store_check.end(reason)
         self.stores.log.close()
         with suppress(pykka.ActorDeadError):
             self.supervisor.tell(StoreLost(reason))
 
     def end(self, deadline: float) -> None:
         """End all work and keep the checkpoints, until a time of the monotonic clock."""
+        self.store_check.end(ENDING)
         # Who has died has nothing to end. Who waits for a server that hangs is left
         # behind: its thread is a daemon.
         try:
@@ -132,6 +137,12 @@ class Ownership:
         if tenure is None:
             raise UnavailableError(self._reason)
         return tenure
+
+    @property
+    def store_takes_writes(self) -> bool | None:
+        """Whether the store took the last write; None while it is not ours."""
+        tenure = self._tenure
+        return tenure.store_check.is_well if self._held and tenure else None
 
     @property
     def alive(self) -> bool:

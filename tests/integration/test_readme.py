@@ -49,7 +49,7 @@ def served_metrics() -> list[str]:
     return sorted(
         f"{name}{{{','.join(labels)}}}" if labels else name
         for name, labels in [
-            *map(_family, families((), nothing, ready)),
+            *map(_family, families((), nothing, ready, store_takes_writes=True)),
             *((each._name, each._labelnames) for each in TIMERS),
         ]
     )

@@ -15,6 +15,7 @@ from cdc_actors.store.audit.verify import verify
 from cdc_actors.store.event_log import TaskLog
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
+from tests.support.scraping import scrape, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,12 +157,15 @@ def survive(
         # More than the first retry, which finds the store as it was.
         wait_until(lambda: cdc.get(task)["health"]["attempt"] > 2, "it tries again", 60)
         books.insert(range(6, 9))
+        wait_until(lambda: value(scrape(cdc), "cdc_store_up") == 0, "it is seen", 60)
+        assert value(scrape(cdc), "cdc_not_ready", "tasks") == 1
     wait_until(lambda: cdc.get(task)["health"]["status"] == "ok", "it is well", 90)
     wait_equal(source, target)
     listed = {each["task_id"] for each in cdc.ask("list")["tasks"]}
     cdc.kill()
     cdc.start()
     assert {each["task_id"] for each in cdc.ask("list")["tasks"]} == listed
+    assert value(scrape(cdc), "cdc_store_up") == 1
     books.insert(range(9, 12))
     wait_equal(source, target)
 

@@ -141,7 +141,9 @@ class FakeService:
         nothing = Statistics(
             observations=(), mailboxes={}, restarts={}, memory_held=0, memory_limit=1
         )
-        return families(list(self.tasks.values()), nothing, self.ready)
+        return families(
+            list(self.tasks.values()), nothing, self.ready, store_takes_writes=True
+        )
 
     def alive(self) -> bool:
         """Return what the test set."""

@@ -12,6 +12,7 @@ from cdc_actors.errors import TransientError, UnclearAnswerError
 from cdc_actors.pipeline import attempts, retried
 from cdc_actors.pipeline.attempts import Attempts
 from cdc_actors.pipeline.retried import RetriedCollections
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A
 from tests.fakes.pipeline import Pipeline
@@ -210,7 +211,7 @@ def test_the_others_are_read_on_while_one_waits(
 def context(free: int = 1000) -> SimpleNamespace:
     """Return what attempts need of a run."""
     budget = SimpleNamespace(free=free, work_done=lambda _count: None)
-    return SimpleNamespace(rows=0, retried=RetriedCollections(), budget=budget)
+    return SimpleNamespace(applied=NO_ROWS, retried=RetriedCollections(), budget=budget)
 
 
 def test_delays_grow(monkeypatch: pytest.MonkeyPatch) -> None:

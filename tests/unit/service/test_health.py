@@ -10,6 +10,7 @@ import pytest
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import FailureClass
 from cdc_actors.pipeline.messages import Retried, RunProgressed
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
 from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_needed
 from cdc_actors.service.projection import past_view_of
@@ -60,7 +61,7 @@ def seen(
     """Return a view as of NOW by the source's clock; times are seconds before it."""
     hybrid = to_hybrid_ts(confirmed) if confirmed else None
     progress = RunProgressed(
-        1, {}, hybrid, 0, behind, {}, dict.fromkeys(retried, AGAIN)
+        1, {}, hybrid, NO_ROWS, behind, {}, dict.fromkeys(retried, AGAIN)
     )
     snapshot = TaskSnapshot(
         task=task or running(445),

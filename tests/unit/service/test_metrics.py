@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.service import metrics
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import view_of
@@ -18,8 +22,9 @@ from cdc_actors.service.views import CollectionView, Readiness
 from tests.support.tasks import new_task
 
 if TYPE_CHECKING:
-    import pytest
     from prometheus_client.core import Metric
+
+    from cdc_actors.service.views import TaskView
 
 TASK = new_task()
 ID = TASK.task_id
@@ -37,6 +42,14 @@ def statistics(**changed: object) -> Statistics:
         memory_held=4,
         memory_limit=5,
     )
+
+
+def scraped(
+    view: TaskView = VIEW, known: Statistics | None = None, *, store: bool | None = True
+) -> list[Metric]:
+    """Return the families of a service with one task."""
+    known = known or statistics()
+    return list(families([view], known, READY, store_takes_writes=store))
 
 
 def collection(name: str, state: str, resync: str | None = None) -> CollectionView:
@@ -59,18 +72,19 @@ def values(found: list[Metric], name: str) -> dict[tuple[str, ...], float]:
 
 def test_what_is_unknown_is_left_out() -> None:
     """No lag is not a lag of 0, and nothing confirmed is not 1970."""
-    found = list(families([VIEW], statistics(), READY))
+    found = scraped()
     assert values(found, "cdc_lag_seconds") == {}
     assert values(found, "cdc_last_confirmed_timestamp_seconds") == {}
+    assert values(found, "cdc_source_head_timestamp_seconds") == {}
     known = replace(VIEW, lag_seconds=0.5)
-    found = list(families([known], statistics(confirmed=1000 << 18), READY))
+    found = scraped(known, statistics(confirmed=1000 << 18))
     assert values(found, "cdc_lag_seconds") == {(ID,): 0.5}
     assert values(found, "cdc_last_confirmed_timestamp_seconds") == {(ID,): 1.0}
 
 
 def test_one_state_and_one_health_is_1() -> None:
     """All others are there and 0, so that a rule need not guess what is missing."""
-    found = list(families([VIEW], statistics(), READY))
+    found = scraped()
     assert values(found, "cdc_task_state") == {(ID, "Running"): 1, (ID, "Paused"): 0}
     healths = values(found, "cdc_task_health")
     assert healths.pop((ID, "starting")) == 1
@@ -88,7 +102,7 @@ def test_collections_are_counted_and_those_in_trouble_named(
         collection("b", "live", resync="an import"),
         *(collection(f"c{number}", "set_aside") for number in range(3)),
     ]
-    found = list(families([replace(VIEW, collections=shown)], statistics(), READY))
+    found = scraped(replace(VIEW, collections=shown))
     assert values(found, "cdc_collections") == {(ID, "live"): 2, (ID, "set_aside"): 3}
     assert values(found, "cdc_collection_resync_needed") == {(ID, "default", "b"): 1}
     assert values(found, "cdc_collection_state") == {
@@ -99,7 +113,7 @@ def test_collections_are_counted_and_those_in_trouble_named(
 
 def test_what_the_supervisor_counts_is_there() -> None:
     """Failures of runs, deaths of actors, mailboxes and memory."""
-    found = list(families([VIEW], statistics(failures={"transient": 6}), READY))
+    found = scraped(known=statistics(failures={"transient": 6}))
     assert values(found, "cdc_run_failures") == {(ID, "transient"): 6}
     assert values(found, "cdc_task_restarts") == {(ID,): 3}
     assert values(found, "cdc_mailbox_messages") == {("supervisor",): 1, (ID,): 2}
@@ -107,10 +121,33 @@ def test_what_the_supervisor_counts_is_there() -> None:
     assert values(found, "cdc_memory_limit_bytes") == {(): 5}
 
 
+def test_rows_and_bytes_are_counted_by_kind() -> None:
+    """What was inserted and what was deleted; a run says how far it has read, too."""
+    progress = RunProgressed(1, {}, None, AppliedRows(), False, {}, head=5000 << 18)
+    applied = AppliedRows(1, 2, inserted_bytes=30, deleted_bytes=40)
+    found = scraped(known=statistics(progress=progress, applied=applied))
+    assert values(found, "cdc_rows_applied") == {(ID, "insert"): 1, (ID, "delete"): 2}
+    assert values(found, "cdc_applied_bytes") == {
+        (ID, "insert"): 30,
+        (ID, "delete"): 40,
+    }
+    assert values(found, "cdc_source_head_timestamp_seconds") == {(ID,): 5.0}
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_the_store_is_ours_and_well_or_not(well) -> None:
+    """A store that takes no writes is no store that another process owns."""
+    found = scraped(store=well)
+    assert values(found, "cdc_store_owned") == {(): 1}
+    assert values(found, "cdc_store_up") == {(): int(well)}
+
+
 def test_without_the_store_there_is_only_what_is_missing() -> None:
     """Who waits for another owner has no tasks, and says so."""
     waiting = Readiness(ready=False, missing={"tasks": "the store belongs to another"})
-    found = list(families((), None, waiting))
+    found = list(families((), None, waiting, store_takes_writes=None))
     assert values(found, "cdc_ready") == {(): 0}
     assert values(found, "cdc_not_ready") == {("tasks",): 1}
+    assert values(found, "cdc_store_owned") == {(): 0}
+    assert values(found, "cdc_store_up") == {}
     assert not [each for each in found if each.name.startswith("cdc_task")]

@@ -14,6 +14,7 @@ import pytest
 from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError, UnknownTaskError
 from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service import current_run, rebuild, supervisor_actor, task_actor
 from cdc_actors.service.health import view_at
 from cdc_actors.service.messages import (
@@ -59,7 +60,7 @@ class IdleRun:
     """A run that does nothing."""
 
     age = 0.0
-    rows = 0
+    applied = NO_ROWS
     progress = None
 
     def __init__(self, number: int, *_args: object) -> None:
@@ -329,7 +330,7 @@ def test_ticks_of_all_tasks_tell_the_time_at_the_source(stores: Stores) -> None:
     ahead = clock.moment()
     lead = ahead.source - ahead.monotonic + 100
     for task, each in zip(tasks, (lead, lead - 1000), strict=True):
-        progress = RunProgressed(1, {}, None, 0, False, {}, tick_lead=each)
+        progress = RunProgressed(1, {}, None, NO_ROWS, False, {}, tick_lead=each)
         snapshot = TaskSnapshot(task=task, progress=progress)
         supervisor.on_receive(TaskReported(snapshot))
     now = clock.moment()

@@ -27,6 +27,7 @@ from cdc_actors.pipeline.messages import (
     RunFailed,
     RunProgressed,
 )
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service import current_run, task_actor
 from cdc_actors.service.messages import (
     Launch,
@@ -73,7 +74,7 @@ class IdleRun:
     """A run that does nothing: it has come to one checkpoint."""
 
     age = 0.0
-    rows = 0
+    applied = NO_ROWS
     progress = None
 
     def __init__(self, number: int, *_args: object) -> None:
@@ -175,7 +176,7 @@ class Harness:
             int(key.strip("_")): Retried(why, attempt=1, since=now, next_try=now)
             for key, why in retried.items()
         }
-        self.receive(RunProgressed(number, {}, None, 0, False, {}, by_id))
+        self.receive(RunProgressed(number, {}, None, NO_ROWS, False, {}, by_id))
 
     def fail(self, error: CdcError, after: float = 0.0) -> None:
         """Have the run fail after some seconds, and the next one begin."""

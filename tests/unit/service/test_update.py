@@ -24,6 +24,7 @@ from cdc_actors.pipeline.messages import (
     RunFailed,
 )
 from cdc_actors.pipeline.reservations import NameReservations
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service import current_run, supervisor_actor, task_actor
 from cdc_actors.service import service as service_module
 from cdc_actors.service.messages import (
@@ -72,7 +73,7 @@ class RecordingRun:
     """A run that does nothing, and says what it was begun with."""
 
     age = 0.0
-    rows = 0
+    applied = NO_ROWS
     progress = None
     begun: list[RunSpec]
 
