@@ -22,6 +22,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
 )
 from cdc_actors.marks import PROPERTY, RIVAL, Mark
+from cdc_actors.pipeline import losses
 from cdc_actors.target import collections
 from cdc_actors.target.properties import alter_properties
 
@@ -79,8 +80,8 @@ class MarkedByOtherError(CollectionError):
 class Claim:
     """What one task has of one collection at the target. Its applier's thread uses it.
 
-    Once ``check`` has been called, ``taken`` is as in ``Mark``, and ``rival`` another task
-    that wanted the collection meanwhile.
+    Once ``check`` has been called, ``taken`` is as in ``Mark``, ``rival`` another task
+    that wanted the collection meanwhile, and ``marked`` tells that it has the task's mark.
 
     Methods raise ``TransientError`` and ``AccessRefusedError`` where the target does not
     answer.
@@ -98,6 +99,7 @@ class Claim:
         ``source_time`` is that of ``RunContext``.
         """
         self.taken = 0
+        self.marked = False
         self.rival: Mark | None = None
         self._claimant = claimant
         self._target = target
@@ -111,7 +113,8 @@ class Claim:
         Does nothing if that was looked at a while ago. One without a mark is free.
 
         Raises:
-            CollectionError: It is another task's, or the source's collection comes from it.
+            CollectionError: It is another task's, it is not the one that this task has
+                made, or the source's collection comes from it.
         """
         if time.monotonic() < self._due:
             return
@@ -151,8 +154,9 @@ class Claim:
                 f'for good, set the property {PROPERTY} of the collection to "" there, '
                 "then retry"
             )
+        losses.refuse_replaced(shown, entry, name)
         wanted = self._claimant.mark(entry)
-        holds = found is not None and found.is_same(wanted)
+        self.marked = holds = found is not None and found.is_same(wanted)
         if found is not None and holds:
             rival = _mark_in(shown, name, RIVAL)
             is_known = rival is None or self._claimant.is_own(rival)

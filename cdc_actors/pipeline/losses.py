@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdc_actors.errors import CdcError, CollectionError, OperationRefusedError
+from cdc_actors.marks import PROPERTY
 from cdc_actors.target import collections
 
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry
 
 
 def refuse_lost(target: Connection, name: FullName) -> None:
@@ -27,6 +29,39 @@ def is_another(target: Connection, name: FullName, schema: bytes) -> bool:
     except CollectionError:
         return True
     return False
+
+
+def refuse_replaced(shown: Any, entry: CollectionEntry, name: FullName) -> None:
+    """Raise CollectionError if what the target has is not what the task has made.
+
+    ``shown`` is the target's description. A Milvus tells by its id. Milvus Lite (3.2) has
+    none: there the task's mark is missing, which cannot be told from another equal
+    collection whose properties were copied along.
+    """
+    if _is_replaced(shown, entry):
+        raise CollectionError(
+            f"{'.'.join(name)} at the target is not the one that the task has made: that "
+            "was dropped or renamed there, and this one lacks the rows from before. "
+            "`retry` brings all rows into it, if the log still holds their beginning; what "
+            "it has besides stays"
+        )
+
+
+def is_kept(target: Connection, name: FullName, entry: CollectionEntry) -> bool:
+    """Tell whether the target has, by that name, the collection that the task has made.
+
+    Raises:
+        CollectionError: It has one with another schema, or an alias of that name.
+    """
+    shown = collections.describe(target, *name)
+    is_there = collections.is_there(target, name, entry.schema)
+    return is_there and shown is not None and not _is_replaced(shown, entry)
+
+
+def _is_replaced(shown: Any, entry: CollectionEntry) -> bool:
+    if entry.target_id:
+        return bool(shown.collectionID != entry.target_id)
+    return entry.marked and PROPERTY not in {each.key for each in shown.properties}
 
 
 def cause_of(

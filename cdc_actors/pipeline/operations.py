@@ -159,6 +159,8 @@ class CollectionOperations:
         if not self._exists:
             return
         self._claim.check(self.entry, self._target_name)
+        if self._claim.marked and not self.entry.marked:
+            self.entry = replace(self.entry, marked=True)
         if self._claim.rival is not None:
             self._report_rival(self._claim.rival)
 
@@ -213,7 +215,8 @@ class CollectionOperations:
             until = self._context.source_time()
             self.entry = replace(self.entry, adopted_until=until)
         target_id = collections.id_of(self._target, *self._target_name)
-        self.entry = replace(self.entry, target_id=target_id)
+        marked = self._claim.marked
+        self.entry = replace(self.entry, target_id=target_id, marked=marked)
         self._record_applied(Operation.create_collection(self.entry))
         self._exists = True
 

@@ -1,9 +1,9 @@
 """Taking set-aside collections up again: where a run begins so that they lack nothing.
 
 One goes on from where it stood. One that the target lost meanwhile is created again, and
-comes from its beginning. What the log no longer holds, and what the target has otherwise,
-is set aside again. That an equal collection was made by hand in its place is not seen: it
-has what comes from where the first one stood.
+comes from its beginning; so does one in whose place an equal one was made by hand, which is
+taken over. What the log no longer holds, and what the target has otherwise, is set aside
+again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import Checkpoint
 from cdc_actors.errors import CollectionError, RowsLostError, UnclearAnswerError
 from cdc_actors.pipeline.definitions import entry_of
+from cdc_actors.pipeline.losses import is_kept
 from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
 )
-from cdc_actors.target.collections import is_there
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Planning:
         return decided
 
     def _is_lost(self, entry: CollectionEntry) -> bool:
-        """Tell whether the target does not have a collection that it had.
+        """Tell whether the target does not have the collection that it had.
 
         A rename may be half done: then it has one of two names.
         """
@@ -131,8 +131,7 @@ class _Planning:
             names.append(entry.renaming.new_name)
         task = self._spec.task
         return not any(
-            is_there(self._target, task.target_name(*name), entry.schema)
-            for name in names
+            is_kept(self._target, task.target_name(*name), entry) for name in names
         )
 
     def _from_beginning(self, entry: CollectionEntry) -> CollectionEntry:
@@ -159,8 +158,8 @@ class _Planning:
             where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
             begins = entry.state is CollectionState.CREATING
             raise RowsLostError(
-                f"the target does not have {name}, and the log no longer holds its "
-                f"beginning ({where})"
+                f"the target does not have what it had of {name}, and the log no longer "
+                f"holds its beginning ({where})"
                 if begins
                 else f"the log no longer holds where {name} stood ({where})"
             )

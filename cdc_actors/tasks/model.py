@@ -72,6 +72,7 @@ class CollectionEntry:
     ``created`` and ``dropped`` are hybrid timestamps. ``adopted_until`` is one, too: the
     target had the collection before the task did, and may have rows up to then.
     ``target_id`` is the target's own id of it, 0 where that gives none or it is not known.
+    ``marked`` tells that it had the task's mark there once it was created.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
@@ -88,6 +89,7 @@ class CollectionEntry:
     dropped: int | None = None
     adopted_until: int = 0
     target_id: int = 0
+    marked: bool = False
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
     imports: tuple[int, ...] = ()
@@ -129,6 +131,8 @@ class Operation:
             detail["adopted_until"] = entry.adopted_until
         if entry.target_id:
             detail["target_id"] = entry.target_id
+        if entry.marked:
+            detail["marked"] = True
         if entry.properties:
             detail["properties"] = entry.properties
         if entry.stood:
@@ -192,6 +196,7 @@ class Operation:
             created=self.timestamp,
             adopted_until=self.detail.get("adopted_until", 0),
             target_id=self.detail.get("target_id", 0),
+            marked=self.detail.get("marked", False),
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),
         )

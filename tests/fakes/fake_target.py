@@ -6,6 +6,7 @@ import re
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count, repeat
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +70,24 @@ class FakeTarget:
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
         self._refused_key: int | None = None
+        self._ids: Iterator[int] = repeat(0)
 
     def connect(self, cancelled: Callable[[], bool]) -> FakeConnection:
         """Return what one run uses."""
         return FakeConnection(self, cancelled)
 
     # What a test does.
+
+    def give_ids(self) -> None:
+        """Be a Milvus, not Lite: give each collection from now on an id."""
+        self._ids = count(9000)
+
+    def make_anew(self, name: str) -> None:
+        """Drop a collection and make an equal one, as an operator does."""
+        with self.changed:
+            schema = self.collections["default", name].schema
+            made = StoredCollection(schema, collection_id=next(self._ids))
+            self.collections["default", name] = made
 
     def refuse(self, method: str) -> None:
         """Say no to the next request of a method."""
@@ -209,7 +222,8 @@ class FakeTarget:
             raise OperationRefusedError(f"{name} exists")
         schema = schema_pb2.CollectionSchema.FromString(request.schema)
         properties = {pair.key: pair.value for pair in request.properties}
-        self.collections[name] = StoredCollection(schema, properties)
+        made = StoredCollection(schema, properties, next(self._ids))
+        self.collections[name] = made
         self.asked.append(f"create {request.collection_name}")
 
     def _alter_collection(self, request: Any) -> None:

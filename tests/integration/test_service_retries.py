@@ -56,13 +56,19 @@ def replicate(cdc: Cdc, target: EmbeddedMilvus | EmbeddedLite) -> str:
     return task
 
 
+def make_anew(there: MilvusClient, key: int) -> None:
+    """Drop the books of the target and make an equal collection, with one row."""
+    there.drop_collection("books")
+    Books(there).create(shards=2).insert([key])
+
+
 def count(client: MilvusClient, name: str) -> int:
     """Return what a server counts."""
     found = client.query(name, output_fields=["count(*)"], consistency_level="Strong")
     return int(found[0]["count(*)"])
 
 
-def test_what_was_dropped_or_made_anew_at_the_target(
+def test_what_was_dropped_renamed_or_made_anew_at_the_target(
     client: MilvusClient,
     emptied,
     source: EmbeddedMilvus,
@@ -92,9 +98,10 @@ def test_what_was_dropped_or_made_anew_at_the_target(
     cdc.kill()
     cdc.start()
     wait_keys(there, range(5, 30))
-    there.drop_collection("books")
+    there.rename_collection("books", "moved")
     books.insert(range(30, 40))
-    wait_state(cdc, task, "books", "set_aside")
+    wait_state(cdc, task, "books", "set_aside", "it was dropped or renamed there")
+    there.drop_collection("moved")
     there.create_collection("books", schema=small_schema())
     cdc.ask("retry", task_id=task)
     wait_state(cdc, task, "books", "set_aside", "with another schema")
@@ -103,12 +110,21 @@ def test_what_was_dropped_or_made_anew_at_the_target(
     books.upsert(range(30, 35))
     cdc.ask("resume", task_id=task)
     wait_keys(there, range(5, 40))
+    cdc.kill()
+    make_anew(there, 99)
+    cdc.start()
+    words = "is not the one that the task has made"
+    wait_state(cdc, task, "books", "set_aside", words)
+    wait_until(lambda: words in str(cdc.get(task)["health"]["error"]), "it is degraded")
+    cdc.ask("retry", task_id=task)
+    wait_keys(there, [*range(5, 40), 99])
+    Books(there).delete([99])
     wait_equal(source, target)
     assert [count(there, name) for name in ("books", "papers")] == [35, 15]
     assert shown(cdc, task, "books")["state"] == "live"
     events = cdc.ask("history", task_id=task)["events"]
     retried = [each for each in events if each["event"] == "collections_retried"]
-    assert [each["who"]["kind"] for each in retried] == ["client"] * 3
+    assert [each["who"]["kind"] for each in retried] == ["client"] * 4
     assert retried[0]["text"] == "taken up again from where they stood: default.books"
     there.close()
 

@@ -90,7 +90,11 @@ def test_a_created_collection_has_the_mark_from_the_beginning(
 def test_a_collection_without_a_mark_is_taken(pipeline: Pipeline) -> None:
     """One of an earlier version gets its mark with its next rows, once."""
     books = begin(pipeline, 1)
+    pipeline.stop()
+    collections = pipeline.task.task.collections
+    collections[books.id] = dataclasses.replace(collections[books.id], marked=False)
     del pipeline.target.collections[BOOKS].properties[PROPERTY]
+    pipeline.start()
     for key in (2, 3):
         write(pipeline, books, key)
     assert pipeline.target.rows("books") == dict.fromkeys([1, 2, 3], 1)
