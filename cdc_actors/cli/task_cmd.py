@@ -169,12 +169,15 @@ def create(*, api: Api, request: dict[str, Any], task_id: str | None) -> None:
     metavar="[DATABASE.]NAME",
     help="Collection to replicate no more, as the task names it. May be repeated.",
 )
+@click.option("--same-milvus", is_flag=True, help="Say so where nothing else tells.")
 def update(
     task_id: str,
     api: Api,
     request: dict[str, Any],
     add: Sequence[str],
     remove: Sequence[str],
+    *,
+    same_milvus: bool,
 ) -> None:
     """Change what a task replicates, or how it comes to its target.
 
@@ -185,6 +188,8 @@ def update(
         if {"collection_infos", "db_collections"} & request.keys():
             raise click.UsageError("--add and --remove change the present selection.")
         request |= _changed_selection(api.task(task_id), add, remove)
+    if same_milvus:
+        request["same_milvus"] = True
     updated = api.ask("update", **request | {"task_id": task_id})
     _warn(updated)
     changed = ", ".join(updated["changed"]) or "nothing, it was like this already"

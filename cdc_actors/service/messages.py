@@ -98,13 +98,14 @@ class UpdateTask:
     """Make ``spec`` of a task that is ``before``; a token in ``spec`` is a new one.
 
     Answered with a future that is set once that is in the event log. The supervisor
-    passes on what is left of ``spec`` beside other tasks.
+    passes on what is left of ``spec`` beside other tasks. ``why`` is what the event says.
     """
 
     task_id: str
     before: TaskSpec
     spec: TaskSpec
     who: Who
+    why: str = "asked by a client"
 
 
 @dataclass(frozen=True, slots=True)

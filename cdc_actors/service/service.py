@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,11 +33,12 @@ from cdc_actors.service.messages import (
     UpdateTask,
 )
 from cdc_actors.service.metrics import families
+from cdc_actors.service.misfits import misfits
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.resume_checks import refuse_resume
 from cdc_actors.service.retry_checks import refuse_retry
 from cdc_actors.service.source_clock import SourceClock
-from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
+from cdc_actors.service.source_probe_actor import ETCD, SourceProbe, SourceState
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import PositionView, Readiness
 from cdc_actors.store.leases import lease_of
@@ -68,6 +70,9 @@ ANSWER_SECONDS = 5.0
 
 PROBE_SECONDS = 60
 """How long at most a create waits for its target, whatever the task's own time-out."""
+
+SAME_MILVUS = "asked by a client, who says that the target is the same Milvus"
+"""Why an update is done that relies on the client's word."""
 
 PROBES_AT_ONCE = 8
 """How many creates may wait for their targets at a time; the API has more threads."""
@@ -124,6 +129,20 @@ class Service:
             raise SourceRefusedError(self._source.refusal)
         self._try_target(spec)
         return str(self._ask(CreateTask(task_id, spec, who)))
+
+    def misfits(self, task_id: str) -> Sequence[str]:
+        """Return a sentence for each collection of a task that its target has otherwise.
+
+        Takes a few seconds at most, and raises nothing: what was asked is done.
+        """
+        if ETCD in self._source.missing:
+            return []
+        with suppress(RequestError):
+            seen: Observation = self._ask(GetTask(task_id))
+            task = seen.snapshot.task
+            token = known_token(task, self._tenure.stores.secrets.decrypt) or ""
+            return misfits(task.spec, token, self._config.source_config)
+        return []
 
     def list(self) -> list[TaskView]:
         """Return every task, the oldest first."""
@@ -197,12 +216,20 @@ class Service:
         self._ask(RetryCollections(task_id, tuple(collections), who, why))
 
     def update(
-        self, task_id: str, before: TaskSpec, spec: TaskSpec, who: Who
+        self,
+        task_id: str,
+        before: TaskSpec,
+        spec: TaskSpec,
+        who: Who,
+        *,
+        same_milvus: bool = False,
     ) -> Sequence[str]:
         """Make ``spec`` of a task that is ``before``; return the members that differ.
 
         A token in ``spec`` is a new one, none keeps the present one. The target is
-        connected to as for ``create``. Where nothing differs, nothing is done.
+        connected to as for ``create``; ``same_milvus`` is the client's word, where nothing
+        else tells, that another address leads to the Milvus that it was. Where nothing
+        differs, nothing is done.
 
         Raises:
             UnknownTaskError: There is no such task.
@@ -221,8 +248,11 @@ class Service:
             return []
         token = spec.token or known_token(task, decrypt) or ""
         asked = msgspec.structs.replace(spec, token=token)
-        self._try_target(asked, lambda target: _refuse_move(target, task, token))
-        self._ask(UpdateTask(task_id, before, spec, who))
+        self._try_target(
+            asked, lambda target: _refuse_move(target, task, token, told=same_milvus)
+        )
+        message = UpdateTask(task_id, before, spec, who)
+        self._ask(replace(message, why=SAME_MILVUS) if same_milvus else message)
         return differ
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:
@@ -346,9 +376,10 @@ class Service:
         return answer
 
 
-def _refuse_move(target: Connection, task: Task, token: str) -> None:
+def _refuse_move(target: Connection, task: Task, token: str, *, told: bool) -> None:
     """Refuse another address, unless the target is known or nothing was written to it."""
     if target.uri == task.spec.target.uri or not updates.has_written(task):
         return
     earlier = task.spec.target
-    refuse_other(target, updates.target_ids(task), lambda: connect(earlier, token))
+    known = updates.target_ids(task)
+    refuse_other(target, known, lambda: connect(earlier, token), told=told)

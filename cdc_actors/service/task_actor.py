@@ -243,7 +243,7 @@ class TaskActor(pykka.ThreadingActor):
             updates.refuse(self._record.task, message.before, message.spec)
             self._end_run()
             try:
-                self._record.update(message.spec, message.who)
+                self._record.update(message.spec, message.who, message.why)
             finally:
                 self._retries.reset()
                 self._run.renew_names()

@@ -108,14 +108,12 @@ class TaskRecord:
         log_changes(self.task, draft, touched)
         self.task = draft
 
-    def update(self, spec: TaskSpec, who: Who) -> None:
+    def update(self, spec: TaskSpec, who: Who, why: str) -> None:
         """Make another specification true; a token in it is a new one."""
         token, checkpoints, before = spec.token, self.load_checkpoints(), self.task
         secret = self._stores.secrets.encrypt(token) if token else None
         self.execute(
-            lambda task: task.update(
-                spec, checkpoints, secret=secret, who=who, why="asked by a client"
-            )
+            lambda task: task.update(spec, checkpoints, secret=secret, who=who, why=why)
         )
         stays, names = self.task.collections, before.spec.name_mapping
         left = [each for i, each in before.collections.items() if i not in stays]

@@ -61,6 +61,12 @@ def databases(target: Connection) -> set[str]:
     return set(target.call("ListDatabases", request, DEFAULT_DATABASE).db_names)
 
 
+def collection_names(target: Connection, database: str) -> set[str]:
+    """Return the names of a database's collections."""
+    request = milvus_pb2.ShowCollectionsRequest(db_name=database)
+    return set(target.call("ShowCollections", request, database).collection_names)
+
+
 def create_collection(
     target: Connection, definition: Definition, begin: Callable[[], None]
 ) -> bool:

@@ -47,13 +47,18 @@ class OtherMilvusError(OperatorError):
 
 
 def refuse_other(
-    target: Connection, known: Collection[int], earlier: Callable[[], Connection]
+    target: Connection,
+    known: Collection[int],
+    earlier: Callable[[], Connection],
+    *,
+    told: bool = False,
 ) -> None:
     """Raise OtherMilvusError unless a target is the Milvus that a task wrote to.
 
     ``known`` are ids that collections of the task have there: one of them is proof. So is
     a component of the Milvus at ``earlier``, the address until now, if that answers.
-    Nothing tells one Milvus Lite (3.2) from another.
+    Nothing tells one Milvus Lite (3.2) from another: there it counts whether the operator
+    has ``told`` that it is the same.
 
     Raises:
         CdcError: The target does not answer.
@@ -73,9 +78,12 @@ def refuse_other(
             f"the target {target.uri} is another Milvus than before: it has none of the "
             "collections that the task has created; create another task for it"
         )
+    if told:
+        return
     raise OtherMilvusError(
         f"nothing tells whether the target {target.uri} is the Milvus that the task has "
-        f"written to: {why}; give that one its old address back, or create another task"
+        f"written to: {why}; if you know that it is, say so with same_milvus "
+        "(--same-milvus); if not, create another task"
     )
 
 

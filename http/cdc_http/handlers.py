@@ -104,12 +104,12 @@ class RequestHandlers:
         check_channel(request.rpc_channel_info, self._requests_channel)
         if request.task_id:
             with known_task_id(request.task_id) as known:
-                self._service.create(known, spec, who)
-            task_id = shown_task_id(request.task_id)
+                task_id = self._service.create(known, spec, who)
         else:
             task_id = self._service.create(None, spec, who)
-        ignored = list(warnings(request))
-        return CreateResponse(task_id=task_id, warnings=ignored or UNSET)
+        said = [*warnings(request), *self._service.misfits(task_id)]
+        shown = shown_task_id(request.task_id or task_id)
+        return CreateResponse(task_id=shown, warnings=said or UNSET)
 
     def _list(self, _request: ListRequest, _who: Who) -> ListResponse:
         return ListResponse(tasks=[task_object(v) for v in self._service.list()])
@@ -164,8 +164,11 @@ class RequestHandlers:
         with known_task_id(request.task_id) as known:
             view = self._service.get(known)
             spec = updated_spec(request, view.spec, self._max_name_length)
-            changed = self._service.update(known, view.spec, spec, who)
-        said = list(remarks(request, view, changed))
+            changed = self._service.update(
+                known, view.spec, spec, who, same_milvus=request.same_milvus
+            )
+            said = list(remarks(request, view, changed))
+            said += self._service.misfits(known) if changed else ()
         return UpdateResponse(
             task_id=shown_task_id(request.task_id),
             changed=list(changed),

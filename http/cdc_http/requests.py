@@ -228,10 +228,13 @@ class UpdateRequest(RequestObject, frozen=True):
     from now on. What is not selected any more stays as it is at the target, and nothing
     more comes. What is new comes from its creation on, or is set aside with the reason
     if the log has lost that. ``name_mapping`` replaces the whole mapping; names of what
-    the target has already cannot change.
+    the target has already cannot change. ``same_milvus`` says of another address, where
+    nothing else tells (Milvus Lite), that it leads to the Milvus that it was; the task's
+    history keeps that.
     """
 
     task_id: str = ""
+    same_milvus: bool = False
     milvus_connect_param: ConnectChanges = ConnectChanges()
     collection_infos: list[CollectionInfo] | UnsetType = UNSET
     db_collections: dict[str, list[CollectionInfo]] | UnsetType = UNSET

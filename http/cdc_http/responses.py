@@ -116,7 +116,7 @@ class CreateResponse(ResponseObject, frozen=True):
     """The task that was created, or that existed already.
 
     ``warnings`` are sentences on members of the request that have no effect, or another
-    than their name says.
+    than their name says, and on collections that the target has otherwise.
     """
 
     task_id: str
@@ -127,7 +127,7 @@ class UpdateResponse(ResponseObject, frozen=True):
     """The members that made a difference; none if the task was like this already.
 
     ``milvus_connect_param.token`` stands for the login, however it was given. ``warnings``
-    are sentences on what the update does not do.
+    are sentences on what the update does not do, and as those of ``create``.
     """
 
     task_id: str

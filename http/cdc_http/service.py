@@ -33,6 +33,13 @@ class TaskService(Protocol):
         """
         ...
 
+    def misfits(self, task_id: str) -> Sequence[str]:
+        """Return a sentence for each collection of a task that its target has otherwise.
+
+        Or cannot be told yet not to have; empty where all that is known fits.
+        """
+        ...
+
     def list(self) -> list[TaskView]:
         """Return every task, the oldest first."""
         ...
@@ -70,11 +77,18 @@ class TaskService(Protocol):
         ...
 
     def update(
-        self, task_id: str, before: TaskSpec, spec: TaskSpec, who: Who
+        self,
+        task_id: str,
+        before: TaskSpec,
+        spec: TaskSpec,
+        who: Who,
+        *,
+        same_milvus: bool,
     ) -> Sequence[str]:
         """Make ``spec`` of a task that is ``before``; return the members that differ.
 
-        A token in ``spec`` is a new one, an empty one keeps the present.
+        A token in ``spec`` is a new one, an empty one keeps the present. ``same_milvus``
+        is the client's word that another address leads to the Milvus that it was.
         """
         ...
 

@@ -195,6 +195,12 @@ class FakeTarget:
     def _list_databases(self, _request: Any) -> Any:
         return milvus_pb2.ListDatabasesResponse(db_names=sorted(self.databases))
 
+    def _show_collections(self, request: Any) -> Any:
+        names = [
+            name for database, name in self.collections if database == request.db_name
+        ]
+        return milvus_pb2.ShowCollectionsResponse(collection_names=names)
+
     def _create_database(self, request: Any) -> None:
         self.databases.add(request.db_name)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_a_collection_whose_keys_the_target_generates(
     client: MilvusClient, target_milvus: EmbeddedMilvus, milvus: MilvusClient, cdc: Cdc
 ) -> None:
-    """It would refuse the source's keys: it is set aside, and the reason says so."""
+    """It would refuse the source's keys: the creation says so, and it is set aside."""
     Books(client).create(index=False).insert(range(3))
     Books(client, "papers").create().insert(range(3))
     schema = MilvusClient.create_schema(auto_id=True)
@@ -26,7 +26,15 @@ def test_a_collection_whose_keys_the_target_generates(
     schema.add_field("title", DataType.VARCHAR, max_length=64)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM * 2)
     milvus.create_collection("books", schema=schema)
-    task = cdc.create(target_milvus.uri)
+    made = cdc.ask(
+        "create",
+        milvus_connect_param={"uri": target_milvus.uri},
+        collection_infos=[{"name": "*"}],
+    )
+    (warning,) = made["warnings"]
+    assert "the target has a collection default.books with another schema" in warning
+    assert "target Int64 primary auto-id" in warning
+    task = made["task_id"]
     wait_keys(milvus, range(3), "papers")
     wait_until(
         lambda: any(

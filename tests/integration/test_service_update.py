@@ -12,7 +12,7 @@ from pymilvus import MilvusClient
 
 from cdc_actors.compare import compare
 from tests.support.accounts import ROOT, as_root
-from tests.support.books import Books
+from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
 from tests.support.guarded import GuardedMilvus
 from tests.support.proxy import TcpProxy
@@ -181,6 +181,28 @@ def test_update(
     assert texts[0] == "updated, another milvus_connect_param.token"
     assert texts[2].endswith("not replicated any more: default.maps")
     assert PASSWORD not in str(history)
+
+
+def test_milvus_lite_by_another_address(
+    client: MilvusClient, lite: MilvusClient, target_lite: EmbeddedLite, cdc: Cdc
+) -> None:
+    """Nothing tells that it is the same; the operator's word does, and is kept."""
+    books = Books(client).create()
+    books.insert(range(5))
+    task = cdc.create(target_lite.uri)
+    wait_keys(lite, range(5))
+    with TcpProxy(target_lite.ports["api"]) as proxy:
+        param = {"uri": f"http://127.0.0.1:{proxy.port}"}
+        asked = {"task_id": task, "milvus_connect_param": param}
+        status, answer = cdc.request("update", **asked)
+        assert (status, "nothing tells whether" in answer["message"]) == (422, True)
+        cdc.ask("update", **asked, same_milvus=True)
+        books.insert([5])
+        wait_keys(lite, range(6))
+        assert counted(lite, "books") == 6
+    history = cdc.ask("history", task_id=task)["events"]
+    (updated,) = [each for each in history if each["event"] == "updated"]
+    assert updated["why"].endswith("says that the target is the same Milvus")
 
 
 def counted(client: MilvusClient, name: str) -> int:

@@ -38,12 +38,14 @@ ALL = [{"name": "*"}]
 class FakeService:
     """Keeps tasks as the real service promises to, and what it was asked.
 
-    ``failure`` is raised by every method if set; requests wait for ``gate``.
+    ``failure`` is raised by every method if set; requests wait for ``gate``. ``unfit`` is
+    what it says of the targets of all tasks.
     """
 
     tasks: dict[str, TaskView] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
+    unfit: list[str] = field(default_factory=list)
     failure: Exception | None = None
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
@@ -61,6 +63,11 @@ class FakeService:
             new = task_id or f"{len(self.tasks):032x}"
             self.tasks.setdefault(new, task_view(new, spec))
         return new
+
+    def misfits(self, task_id: str) -> Sequence[str]:
+        """Return what the test set; of a task, as ``tasks`` must know it."""
+        assert task_id in self.tasks
+        return self.unfit
 
     def list(self) -> list[TaskView]:
         """Return every task."""
@@ -114,10 +121,17 @@ class FakeService:
             raise UnknownTaskError(f"not found the task, task_id: {task_id}")
 
     def update(
-        self, task_id: str, before: TaskSpec, spec: TaskSpec, who: Who
+        self,
+        task_id: str,
+        before: TaskSpec,
+        spec: TaskSpec,
+        who: Who,
+        *,
+        same_milvus: bool,
     ) -> Sequence[str]:
         """Change a task; a token is always a new one."""
-        self._ask("update", task_id, before, spec, who)
+        told = [same_milvus] if same_milvus else []
+        self._ask("update", task_id, before, spec, who, *told)
         with self._lock:
             self.tasks[task_id] = replace(self.tasks[task_id], spec=spec)
         token = [TOKEN] if spec.token else []

@@ -189,6 +189,12 @@ class TestTask:
         both = ("--add", "y", "--collection", "z")
         assert "--add and --remove" in run("task", "update", task, *both, status=2)
 
+    def test_update_to_another_address_of_the_same_milvus(self, run, task, service):
+        """That it is the same is the operator's word."""
+        run("task", "update", task, "--target", "http://h:3", "--same-milvus")
+        assert service.asked[-1][3].target.uri == "http://h:3"
+        assert service.asked[-1][-1] is True
+
     def test_update_of_a_paused_task(self, url, run, task):
         """On standard error stands that it stays paused."""
         run("task", "pause", task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdc_actors.tasks.spec import ConnectParam
-from tests.support.http_service import TARGET, Api, error_of
+from tests.support.http_service import TARGET, Api, FakeService, error_of
 
 URI = "http://localhost:19530"
 TLS_URI = "https://localhost:19530"
@@ -77,6 +77,14 @@ def test_what_has_no_effect_is_told():
     (warning,) = api.create(milvus_connect_param=param).json["data"]["warnings"]
     assert warning.startswith("milvus_connect_param.ignore_partition has no effect")
     assert "warnings" not in api.create().json["data"]
+
+
+@pytest.mark.parametrize("task_id", [None, "mine"])
+def test_what_does_not_fit_at_the_target_is_told(task_id):
+    """The task is created nonetheless: its other collections are replicated."""
+    api = Api(FakeService(unfit=["the target has another"]))
+    answer = api.create(**({"task_id": task_id} if task_id else {}))
+    assert answer.json["data"]["warnings"] == ["the target has another"]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,15 @@ def test_another_address():
     assert target_after(host="other", port=1) == plain
 
 
+def test_the_clients_word_that_it_is_the_same_milvus():
+    """It is passed on to the service."""
+    api = api_with_task()
+    param = {"uri": "http://other:19530"}
+    request = {"task_id": ID, "milvus_connect_param": param, "same_milvus": True}
+    assert api.ask("update", request).status_code == 200
+    assert api.service.asked[-1][-1] is True
+
+
 def test_other_tls_files():
     """They replace all that there were; an empty object has none."""
     files = {"ca_pem_path": "/c", "client_pem_path": "/p", "client_key_path": "/k"}
@@ -169,6 +178,16 @@ def test_another_selection_takes_over_what_is_there():
     data = api.ask("update", {"task_id": ID, "collection_infos": [{"name": "b"}]})
     (warning,) = data.json["data"]["warnings"]
     assert "takes over the rows that the target has" in warning
+
+
+def test_what_does_not_fit_at_the_target_is_told():
+    """After a change alone: what is as it was has been told."""
+    api = api_with_task()
+    api.service.unfit = ["the target has another"]
+    mapping = [{"source_db": "d", "target_db": "e"}]
+    data = api.ask("update", {"task_id": ID, "name_mapping": mapping}).json["data"]
+    assert data["warnings"] == ["the target has another"]
+    assert "warnings" not in api.ask("update", {"task_id": ID}).json["data"]
 
 
 def test_the_services_refusals():

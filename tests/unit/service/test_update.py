@@ -57,7 +57,7 @@ from tests.support.cdc import wait_until
 from tests.support.tasks import CLIENT, SPEC, checkpoint, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -442,13 +442,17 @@ def test_another_address_is_checked_once_something_was_written(
     again = World(world.stores)
     asked: list[str] = []
 
-    def check(target: Target, _known: object, _earlier: Callable[[], Target]) -> None:
+    def check(target: Target, *_: object, told: bool) -> None:
+        assert told
         asked.append(target.uri)
 
     monkeypatch.setattr(service_module, "refuse_other", check)
     tenure = type("Tenure", (), {"stores": world.stores, "supervisor": again.ref})
     monkeypatch.setattr(Service, "_tenure", tenure)
     spec = again.task(task_id).spec
-    told = service.update(task_id, spec, replace(spec, target=OTHER), CLIENT)
+    other = replace(spec, target=OTHER)
+    told = service.update(task_id, spec, other, CLIENT, same_milvus=True)
     assert told == ["milvus_connect_param"]
     assert asked == [OTHER.uri] * written
+    event = list(world.stores.log.history(task_id))[-1]
+    assert event.why.endswith("who says that the target is the same Milvus")

@@ -1,0 +1,92 @@
+"""What the target has otherwise than the source, under the names of a task's collections.
+
+A run sets such a collection aside once it comes to it. Who creates or updates the task
+hears of it at once: of an existing collection with generated keys, of another schema, or
+of an alias in its place.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cdc_actors.errors import CdcError, CollectionError
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.target.collections import collection_names, databases, is_there
+from cdc_actors.target.connection import Connection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from cdc_actors.changes import FullName
+    from cdc_actors.config import SourceConfig
+    from cdc_actors.tasks import TaskSpec
+
+LOOK_SECONDS = 3
+"""How long at most a request waits for its target to be looked at."""
+
+
+def misfits(spec: TaskSpec, token: str, source: SourceConfig) -> list[str]:
+    """Return a sentence for each collection of the source that the target has otherwise.
+
+    And one if there was no time for all of them. A source that does not answer has no
+    collections here: the run says what it meets.
+    """
+    said: list[str] = []
+    left: dict[FullName, bytes] = {}
+    with suppress(CdcError):
+        left |= _selected(spec, source)
+        with closing(_look_at(spec, token)) as target:
+            for name in _likely_first(target, left):
+                said += _misfit(target, name, left[name])
+                del left[name]
+            left.clear()
+    if left:
+        said.append(
+            f"{len(left)} collections were not looked for at the target, which had "
+            f"{LOOK_SECONDS} seconds: health says if one of them cannot be replicated"
+        )
+    return said
+
+
+def _selected(spec: TaskSpec, source: SourceConfig) -> dict[FullName, bytes]:
+    """Return the schemas of the source's collections by their names at the target."""
+    with closing(Catalog(source.etcd)) as catalog:
+        found = catalog.snapshot().collections.values()
+    return {
+        spec.target_name(meta.database, meta.name): meta.schema
+        for meta in found
+        if meta.available and spec.selects(meta.database, meta.name)
+    }
+
+
+def _look_at(spec: TaskSpec, token: str) -> Connection:
+    """Return a connection on which every call fails after a while."""
+    end = time.monotonic() + LOOK_SECONDS
+    param = msgspec.structs.replace(spec.target, connect_timeout=LOOK_SECONDS)
+    return connect(param, token, lambda: time.monotonic() > end)
+
+
+def _likely_first(
+    target: Connection, names: Collection[FullName]
+) -> Iterable[FullName]:
+    """Return the names of existing databases, first those that collections have.
+
+    Others may be those of aliases.
+    """
+    used = {database for database, _ in names} & databases(target)
+    there = {(each, name) for each in used for name in collection_names(target, each)}
+    return sorted(
+        (name for name in names if name[0] in used), key=lambda name: name not in there
+    )
+
+
+def _misfit(target: Connection, name: FullName, schema: bytes) -> list[str]:
+    try:
+        is_there(target, name, schema)
+    except CollectionError as error:
+        return [f"{error}; the source's is set aside until then"]
+    return []
