@@ -9,6 +9,7 @@ from cdc_actors.compare.report import (
     Report,
     RowFinding,
     Tally,
+    Verdict,
 )
 from cdc_actors.compare.run import compare
 
@@ -19,5 +20,6 @@ __all__ = [
     "Report",
     "RowFinding",
     "Tally",
+    "Verdict",
     "compare",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
@@ -35,6 +36,17 @@ def differences(
     for name in sorted(left.keys() | right.keys()):
         if _json(left.get(name)) != _json(right.get(name)):
             yield _changed(name, left.get(name), right.get(name))
+
+
+def digest(table: Table, row: Mapping[str, Any] | None) -> bytes:
+    """Return a hash of a row: two are the same where ``differences`` is empty."""
+    if row is None:
+        return b""
+    fixed = [_exact(kind, row.get(name)) for name, kind in table.types.items()]
+    dynamic = [
+        (n, _json(v)) for n, v in sorted(_dynamic(table, row).items()) if v is not None
+    ]
+    return hashlib.sha256(repr((fixed, dynamic)).encode("utf-8", "replace")).digest()
 
 
 def _dynamic(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.key_literals import SMALLEST, literal
+from cdc_actors.key_literals import SMALLEST, literal, members
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdc_actors.changes import Key
+
+
+LARGEST = 2**63 - 1
+"""Rows of this key Milvus 2.3 counts, and never returns."""
 
 
 def any_key(field: str, *, text: bool) -> str:
@@ -48,3 +54,8 @@ def between(field: str, low: Key | None, high: Key) -> str:
     """Return the condition for keys greater than ``low``, up to ``high`` inclusive."""
     upper = up_to(field, high)
     return upper if low is None else f"{above(field, low)} and {upper}"
+
+
+def among(field: str, keys: Iterable[Key], *, lite: bool) -> str:
+    """Return the condition for these keys."""
+    return f"{field} in {members(keys, lite=lite)}"

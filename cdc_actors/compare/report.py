@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -25,7 +26,19 @@ class Kind(StrEnum):
     UNREAD = "unread"
 
 
-_CONTENT = frozenset(Kind) - {Kind.INDEX, Kind.LOAD}
+class Verdict(StrEnum):
+    """What a comparison comes to.
+
+    ``UNDECIDED``: nothing is known to differ, but not all could be read, or changed all the
+    while. The worst is last.
+    """
+
+    EQUAL = "equal"
+    UNDECIDED = "undecided"
+    DIFFERENT = "different"
+
+
+_CONTENT = frozenset(Kind) - {Kind.INDEX, Kind.LOAD, Kind.UNREAD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +91,7 @@ class CollectionReport:
             shows one row of such a key and hides the others, so only their number is
             compared.
         uneven: How many of the doubled keys occur more often at one side.
+        unsettled: Rows that differed, but may have been on their way.
         findings: Differences between the collections themselves.
         notes: What is not as at the source, and rightly so.
     """
@@ -91,19 +105,33 @@ class CollectionReport:
     different: Tally = field(default_factory=Tally)
     doubled: Tally = field(default_factory=Tally)
     uneven: int = 0
+    unsettled: Tally = field(default_factory=Tally)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def equal(self) -> bool:
-        """Whether both sides hold the same. Indexes and load state do not count."""
-        rows = self.missing.count + self.extra.count + self.different.count
-        return self.alike and rows + self.uneven == 0
+    def verdict(self) -> Verdict:
+        """What it comes to. Indexes and load state do not count."""
+        if self.differences or any(each.kind in _CONTENT for each in self.findings):
+            return Verdict.DIFFERENT
+        if self.unsettled.count or self.findings_of(Kind.UNREAD):
+            return Verdict.UNDECIDED
+        return Verdict.EQUAL
 
     @property
-    def alike(self) -> bool:
-        """Whether the collections can hold the same, whatever their rows."""
-        return not any(finding.kind in _CONTENT for finding in self.findings)
+    def equal(self) -> bool:
+        """Whether both sides are known to hold the same."""
+        return self.verdict is Verdict.EQUAL
+
+    @property
+    def differences(self) -> int:
+        """How many rows differ."""
+        rows = self.missing.count + self.extra.count + self.different.count
+        return rows + self.uneven
+
+    def findings_of(self, kind: Kind) -> list[Finding]:
+        """Return the differences of one kind."""
+        return [finding for finding in self.findings if finding.kind is kind]
 
     def find(self, kind: Kind, text: str) -> None:
         """Add a difference between the collections themselves."""
@@ -111,8 +139,7 @@ class CollectionReport:
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people."""
-        verdict = "equal" if self.equal else "DIFFERENT"
-        yield f"{self.database}.{self.name}: {verdict}, {self._rows()}"
+        yield f"{self.database}.{self.name}: {_WORDS[self.verdict]}, {self._rows()}"
         for finding in self.findings:
             yield f"  {finding.kind}: {finding.text}"
         for title, tally in self._tallies():
@@ -132,6 +159,7 @@ class CollectionReport:
         yield "only at the target", self.extra
         yield "other content", self.different
         yield "key occurs more than once", self.doubled
+        yield "not settled, may be on their way", self.unsettled
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,28 +169,43 @@ class Report:
     collections: list[CollectionReport] = field(default_factory=list)
 
     @property
+    def verdict(self) -> Verdict:
+        """That of the worst collection."""
+        verdicts = [collection.verdict for collection in self.collections]
+        return max(verdicts, key=list(Verdict).index, default=Verdict.EQUAL)
+
+    @property
     def equal(self) -> bool:
         """Whether every collection is equal. Indexes and load state do not count."""
-        return all(collection.equal for collection in self.collections)
+        return self.verdict is Verdict.EQUAL
 
     def of(self, kind: Kind) -> list[Finding]:
         """Return the differences of one kind, of all collections."""
-        return [f for each in self.collections for f in each.findings if f.kind is kind]
+        return [f for each in self.collections for f in each.findings_of(kind)]
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people, the verdict last."""
         for collection in self.collections:
             yield from collection.lines()
+        counts = Counter(collection.verdict for collection in self.collections)
         total = len(self.collections)
         rows = sum(collection.source_rows or 0 for collection in self.collections)
-        unequal = sum(not collection.equal for collection in self.collections)
-        if unequal:
-            yield f"{unequal} of {total} collections differ."
-        else:
+        if counts[Verdict.DIFFERENT]:
+            yield f"{counts[Verdict.DIFFERENT]} of {total} collections differ."
+        if counts[Verdict.UNDECIDED]:
+            yield f"{counts[Verdict.UNDECIDED]} of {total} collections are undecided."
+        if self.equal:
             yield f"Equal: {total} collections, {rows:,} rows."
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+_WORDS = {
+    Verdict.EQUAL: "equal",
+    Verdict.UNDECIDED: "UNDECIDED",
+    Verdict.DIFFERENT: "DIFFERENT",
+}
 
 
 def _number(rows: int | None) -> str:

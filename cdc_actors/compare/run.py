@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
 
-from cdc_actors.compare import schema
+from cdc_actors.compare.collection import CollectionComparison, Cursor, Pair
 from cdc_actors.compare.report import CollectionReport, Kind, Report
-from cdc_actors.compare.rows import RowComparison
-from cdc_actors.compare.scan import Scan
 from cdc_actors.compare.server import Endpoint, Server
-from cdc_actors.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from cdc_actors.changes import FullName
+    from cdc_actors.compare.collection import Conduct
 
     Selection = Callable[[str, str], bool]
     Progress = Callable[[str, int], None]
@@ -43,118 +45,132 @@ def compare(
     """
     source = Endpoint("source", source_uri, source_token)
     target = Endpoint("target", target_uri, target_token)
-    left, right = set(source.databases()), set(target.databases())
     report = Report()
-    for database in sorted(left | right):
-        if database in left & right:
-            with Server(source, database) as a, Server(target, database) as b:
-                pair = _Pair(database, a, b, load=load, progress=progress)
-                report.collections.extend(pair.compare(databases_selected))
-        else:
-            only = source if database in left else target
-            report.collections.extend(_alone(only, database, databases_selected))
+    with Comparison(source, target, _Standstill(load, progress)) as comparison:
+        for each in sorted(comparison.names()):
+            if databases_selected(*each):
+                cursor = begin(each)
+                report.collections.append(comparison.run(Pair(each, each), cursor))
     return report
 
 
-def _alone(
-    endpoint: Endpoint, database: str, selected: Selection
-) -> Iterator[CollectionReport]:
-    """Report the collections of a database that one side lacks."""
-    with Server(endpoint, database) as server:
-        names = server.collections()
-    for name in sorted(names):
-        if selected(database, name):
-            yield _only(endpoint.side, database, name)
+def begin(name: FullName) -> Cursor:
+    """Return the cursor before anything of a collection has been compared."""
+    return Cursor(report=CollectionReport(database=name[0], name=name[1]))
 
 
-def _only(side: str, database: str, name: str) -> CollectionReport:
-    report = CollectionReport(database=database, name=name)
-    report.find(Kind.COLLECTION, f"is only at the {side}")
-    return report
+class _Standstill:
+    """Compares while nobody writes."""
 
+    looks = 1
 
-class _Pair:
-    """One database at both sides."""
-
-    def __init__(
-        self,
-        database: str,
-        source: Server,
-        target: Server,
-        *,
-        load: bool,
-        progress: Progress,
-    ) -> None:
-        self._database = database
-        self._source, self._target = source, target
-        self._load = load
+    def __init__(self, load: bool, progress: Progress) -> None:  # noqa: FBT001
+        self.load = load
         self._progress = progress
-        self._lite = source.is_lite or target.is_lite
 
-    def compare(self, selected: Selection) -> Iterator[CollectionReport]:
-        left = set(self._source.collections())
-        right = set(self._target.collections())
-        for name in sorted(left | right):
-            if not selected(self._database, name):
-                continue
-            if name in left & right:
-                yield self._collection(name)
-            else:
-                side = "source" if name in left else "target"
-                yield _only(side, self._database, name)
+    def reach(self) -> bool:
+        return True
 
-    def _collection(self, name: str) -> CollectionReport:
-        report = CollectionReport(database=self._database, name=name)
-        left, right = self._source.describe(name), self._target.describe(name)
-        schema.compare_schemas(left, right, report, lite=self._lite)
-        self._settings(name, report)
-        source, target = schema.table(name, left), schema.table(name, right)
-        if source.key != target.key or source.types != target.types:
-            report.find(Kind.UNREAD, "rows of different fields cannot be compared")
+    def advanced(self, cursor: Cursor) -> None:
+        report = cursor.report
+        self._progress(f"{report.database}.{report.name}", cursor.rows)
+
+
+class Comparison:
+    """Two Milvus that are compared collection by collection. One thread uses it."""
+
+    def __init__(self, source: Endpoint, target: Endpoint, conduct: Conduct) -> None:
+        """Connect to nothing yet."""
+        self._ends = (_End(source), _End(target))
+        self._conduct = conduct
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for end in self._ends:
+            end.close()
+
+    def names(self) -> set[FullName]:
+        """Return the collections that are at either side."""
+        return self.source_names() | set(self._ends[1].names())
+
+    def source_names(self) -> set[FullName]:
+        """Return the collections that the source has."""
+        return set(self._ends[0].names())
+
+    def run(self, pair: Pair, cursor: Cursor) -> CollectionReport:
+        """Compare one collection from the cursor on, and report on it.
+
+        Raises:
+            TransientError: A side is away or does not answer in time.
+            OperatorError: A side refuses the login.
+        """
+        missing = self._missing(pair)
+        report = cursor.report
+        if not missing:
+            source, target = (
+                end.server(name[0]) for end, name in zip(self._ends, pair, strict=True)
+            )
+            return CollectionComparison(pair, source, target, self._conduct).run(cursor)
+        report.findings.clear()
+        if len(missing) == 1:
+            side = "source" if missing == ["target"] else "target"
+            report.find(Kind.COLLECTION, f"is only at the {side}")
         else:
-            self._rows(source, report)
+            report.notes.append("is at neither side any more")
         return report
 
-    def _settings(self, name: str, report: CollectionReport) -> None:
-        """Compare what may change in a collection's life, beside its rows."""
-        schema.compare_partitions(
-            self._source.partitions(name), self._target.partitions(name), report
-        )
-        schema.compare_aliases(
-            self._source.aliases(name), self._target.aliases(name), report
-        )
-        schema.compare_indexes(
-            self._source.indexes(name),
-            self._target.indexes(name),
-            report,
-            lite=self._lite,
-        )
-        left, right = self._source.loaded(name), self._target.loaded(name)
-        if left != right:
-            side = "source" if left else "target"
-            report.find(Kind.LOAD, f"is loaded at the {side} only")
+    def _missing(self, pair: Pair) -> list[str]:
+        """Return the sides that lack the collection, looked at more than once."""
+        missing: list[str] = []
+        for look in range(self._conduct.looks):
+            missing = [
+                end.side
+                for end, name in zip(self._ends, pair, strict=True)
+                if not end.has(name, anew=look > 0)
+            ]
+            is_last = look + 1 == self._conduct.looks
+            if not missing or is_last or not self._conduct.reach():
+                break
+        return missing
 
-    def _rows(self, table: schema.Table, report: CollectionReport) -> None:
-        name = f"{self._database}.{table.name}"
-        rows = RowComparison(
-            self._scan(self._source, table),
-            self._scan(self._target, table),
-            table,
-            report,
-            lambda count: self._progress(name, count),
-        )
-        try:
-            with (
-                self._source.readable(table.name, load=self._load),
-                self._target.readable(table.name, load=self._load),
-            ):
-                rows.run()
-        except OperatorError as error:
-            report.source_rows = report.target_rows = None
-            report.find(Kind.UNREAD, str(error))
 
-    def _scan(self, server: Server, table: schema.Table) -> Scan:
-        """Milvus refuses to read by partition where a partition key rules."""
-        if table.has_partition_key:
-            return Scan(server, table, [""])
-        return Scan(server, table, server.partitions(table.name))
+class _End:
+    """One side: its databases with a connection to each, and its collections' names."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.side = endpoint.side
+        self._endpoint = endpoint
+        self._stack = ExitStack()
+        self._servers: dict[str, Server] = {}
+        self._names: dict[str, list[str]] | None = None
+
+    def names(self) -> Iterator[FullName]:
+        for database, names in self._listed().items():
+            yield from ((database, name) for name in names)
+
+    def has(self, name: FullName, *, anew: bool) -> bool:
+        if anew:
+            self._names = None
+        return name[1] in self._listed().get(name[0], ())
+
+    def server(self, database: str) -> Server:
+        if database not in self._servers:
+            server = Server(self._endpoint, database)
+            self._servers[database] = self._stack.enter_context(server)
+        return self._servers[database]
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _listed(self) -> dict[str, list[str]]:
+        if self._names is None:
+            databases: Iterable[str] = self._endpoint.databases()
+            self._names = {each: self.server(each).collections() for each in databases}
+        return self._names

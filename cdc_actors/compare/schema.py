@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.compare.report import CollectionReport
 
-_PAGE_ROWS = 1_000
-_PAGE_BYTES = 32 << 20
-_JSON_BYTES = 64 << 10
+_PAGE_ROWS = 10_000
+_PAGE_BYTES = 4 << 20
+_TEXT_BYTES = 256
 _LITE_SETTINGS = ("enable_dynamic_field",)
 _SETTINGS = (*_LITE_SETTINGS, "num_shards", "consistency_level_name", "description")
 _INDEX_STATE = frozenset({"total_rows", "indexed_rows", "pending_index_rows", "state"})
@@ -28,6 +28,7 @@ class Table:
     """What reading the rows of a collection takes.
 
     ``types`` has each field's data type, for an array the element's behind it.
+    ``page_rows`` is how many to ask for while nobody knows how large they are.
     """
 
     name: str
@@ -40,13 +41,13 @@ class Table:
 def table(name: str, description: Mapping[str, Any]) -> Table:
     """Return how to read a collection, from what its server says of it."""
     fields = description["fields"]
-    widest = sum(_worst_bytes(field) for field in fields) or 1
+    row_bytes = sum(map(_usual_bytes, fields)) or 1
     return Table(
         name=name,
         key=next(field["name"] for field in fields if field.get("is_primary")),
         types={field["name"]: _type(field) for field in fields},
         has_partition_key=any(field.get("is_partition_key") for field in fields),
-        page_rows=max(1, min(_PAGE_ROWS, _PAGE_BYTES // widest)),
+        page_rows=max(1, min(_PAGE_ROWS, _PAGE_BYTES // row_bytes)),
     )
 
 
@@ -185,12 +186,12 @@ def _names(field: Mapping[str, Any]) -> str:
     return " of ".join(part.name for part in _type(field))
 
 
-def _worst_bytes(field: Mapping[str, Any]) -> int:
-    """Return the bytes that one value may take."""
+def _usual_bytes(field: Mapping[str, Any]) -> int:
+    """Return about how many bytes a value takes; texts are mostly short."""
     params = field["params"]
     if "dim" in params:
         return int(params["dim"]) * 4
     longest = int(params.get("max_length", 8))
     if field["type"] == DataType.JSON:
-        longest = _JSON_BYTES
-    return longest * int(params.get("max_capacity", 1))
+        longest = _TEXT_BYTES
+    return min(longest, _TEXT_BYTES) * int(params.get("max_capacity", 1))

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 from pymilvus import MilvusClient
 from pymilvus.client.types import LoadState
+from pymilvus.client.utils import check_status
 from pymilvus.exceptions import ConnectError, MilvusException
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from cdc_actors.changes import DEFAULT_DATABASE
+from cdc_actors.compare.page import Page
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from cdc_actors.compare.schema import Table
@@ -25,16 +28,28 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 CALL_TIMEOUT = 60.0
 LOAD_TIMEOUT = 300.0
+
+MAX_ANSWER_BYTES = 64 << 20
+"""What one answer may hold; where more is asked for, fewer rows are asked for again."""
+
+_EMPTY = 26
+"""The code of some older Milvus for a collection without rows."""
+
 _REFUSED = ACCESS_REFUSED.keys() | REFUSED.keys()
+
+
+class AnswerTooLargeError(OperatorError):
+    """An answer has more than ``MAX_ANSWER_BYTES``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a side is; ``side`` names it in messages."""
+    """Where a side is; ``side`` names it in messages, ``tls`` are pymilvus's arguments."""
 
     side: str
     uri: str
     token: str = field(repr=False)
+    tls: Mapping[str, str] = field(default_factory=dict)
 
     def databases(self) -> list[str]:
         """Return the names of its databases."""
@@ -45,8 +60,10 @@ class Endpoint:
 class Server:
     """A connection to one database of an endpoint, used by one thread.
 
-    Every call reads at strong consistency and within ``CALL_TIMEOUT`` seconds.
-    ``is_lite`` tells Milvus Lite, which keeps less of a collection's settings.
+    Calls answer within ``CALL_TIMEOUT`` seconds. ``is_lite`` tells Milvus Lite, which
+    keeps less of a collection's settings, and no copies of a key. ``connected_at`` is the
+    server's time when the connection was made: queries that ask for no more than what there
+    was then wait for one time tick, all together.
 
     Raises:
         TransientError: The server is away or does not answer in time.
@@ -65,10 +82,14 @@ class Server:
                 db_name=database,
                 timeout=CONNECT_TIMEOUT,
                 dedicated=True,
-                grpc_options=NO_KEEPALIVE,
+                grpc_options=NO_KEEPALIVE
+                | {"grpc.max_receive_message_length": MAX_ANSWER_BYTES},
+                **endpoint.tls,
             )
+        self._stub = self.client._handler._stub  # noqa: SLF001 - rows come as columns
         try:
             self.is_lite = self._version().startswith("milvus_lite")
+            self.connected_at = self.now()
         except BaseException:
             self.client.close()
             raise
@@ -151,47 +172,100 @@ class Server:
             with self.errors():
                 self.client.release_collection(name, timeout=CALL_TIMEOUT)
 
-    def count(self, table: Table, partition: str, condition: str) -> int:
-        """Return how many rows there are, every row of a doubled key counted."""
-        rows = self._query(table, partition, condition, output_fields=["count(*)"])
-        return int(rows[0]["count(*)"])
+    def now(self) -> int:
+        """Return the server's time, a hybrid timestamp; 0 at Milvus Lite without one."""
+        if self.is_lite:
+            return 0
+        request = milvus_pb2.AllocTimestampRequest()
+        with self.errors():
+            answer = self._stub.AllocTimestamp(request, timeout=CALL_TIMEOUT)
+            check_status(answer.status)
+        return int(answer.timestamp)
 
-    def page(
-        self, table: Table, partition: str, condition: str, columns: list[str]
-    ) -> list[dict[str, Any]]:
-        """Return the rows with the smallest keys that meet ``condition``, in order.
+    def begin_count(
+        self, table: Table, partition: str, condition: str, at: int
+    ) -> Callable[[], int]:
+        """Ask how many rows there are, every copy of a key counted.
 
-        Of a doubled key there is one row (Milvus 2.3: the oldest). Milvus 2.3 goes by key
-        always, Milvus Lite only in a query that says it is an iterator's, for which
-        pymilvus 3.0 then drops the consistency level: Milvus would answer with what it
-        had some time ago. pymilvus's own iterators never come to the largest INT64 and
-        the empty VARCHAR.
+        The function that is returned waits for the answer. ``at`` is a time of the server
+        (``now``): it answers with what it had then, or has since. Each query at strong
+        consistency would wait for a time tick of its own.
+        """
+        answer = self._begin(table, partition, condition, ["count(*)"], at)
+
+        def count() -> int:
+            fields = answer().fields_data
+            return int(fields[0].scalars.long_data.data[0]) if fields else 0
+
+        return count
+
+    def begin_page(
+        self, table: Table, partition: str, condition: str, limit: int, at: int
+    ) -> Callable[[], Page]:
+        """Ask for the rows with the smallest keys that meet ``condition``, in order.
+
+        Of several copies of a key there is one row (Milvus 2.3: the oldest). Milvus 2.3
+        goes by key always, Milvus Lite only in a query that says it is an iterator's.
+        pymilvus's own iterators never come to the largest INT64 and the empty VARCHAR. For
+        ``at`` and what is returned see ``begin_count``.
 
         Raises:
+            AnswerTooLargeError: As many rows are too much; ask for fewer.
             OperatorError: The server answers out of order, so paging would miss rows.
         """
-        options: dict[str, Any] = {"iterator": "True"} if self.is_lite else {}
-        options |= {"limit": table.page_rows, "output_fields": columns}
-        rows = self._query(table, partition, condition, **options)
-        keys = [row[table.key] for row in rows]
-        if any(left >= right for left, right in pairwise(keys)):
-            raise OperatorError(f"the {self.side} does not return rows in key order")
-        return rows
+        order = {"iterator": "True"} if self.is_lite else {}
+        params = {"limit": str(limit), **order}
+        answer = self._begin(table, partition, condition, ["*"], at, **params)
 
-    def _query(
-        self, table: Table, partition: str, condition: str, **options: Any
-    ) -> list[dict[str, Any]]:
-        with self.errors():
-            return list(
-                self.client.query(
-                    table.name,
-                    condition,
-                    partition_names=[partition] if partition else None,
-                    consistency_level="Strong",
-                    timeout=CALL_TIMEOUT,
-                    **options,
+        def page() -> Page:
+            found = self._page(table, answer())
+            if any(left >= right for left, right in pairwise(found.keys)):
+                raise OperatorError(
+                    f"the {self.side} does not return rows in key order"
                 )
-            )
+            return found
+
+        return page
+
+    def rows_of(self, table: Table, partition: str, condition: str, at: int) -> Page:
+        """Return the rows that meet ``condition``, in any order."""
+        return self._page(table, self._begin(table, partition, condition, ["*"], at)())
+
+    def _page(self, table: Table, answer: Any) -> Page:
+        return Page(table.key, answer.fields_data, answer.ByteSize())
+
+    def _begin(
+        self,
+        table: Table,
+        partition: str,
+        condition: str,
+        output: list[str],
+        at: int,
+        **params: str,
+    ) -> Callable[[], Any]:
+        request = milvus_pb2.QueryRequest(
+            db_name=self._database,
+            collection_name=table.name,
+            partition_names=[partition] if partition else [],
+            expr=condition,
+            output_fields=output,
+            consistency_level=common_pb2.Customized,
+            guarantee_timestamp=at,
+        )
+        for key, value in params.items():
+            request.query_params.add(key=key, value=value)
+        future = self._stub.Query.future(
+            request, timeout=CALL_TIMEOUT, metadata=(("dbname", self._database),)
+        )
+
+        def answer() -> Any:
+            with self.errors():
+                result = future.result()
+                if _EMPTY not in {result.status.code, result.status.error_code}:
+                    check_status(result.status)
+            return result
+
+        return answer
 
     def _version(self) -> str:
         with self.errors():
@@ -199,10 +273,12 @@ class Server:
 
     def _translated(self, error: MilvusException | grpc.RpcError) -> CdcError:
         cause = error if isinstance(error, grpc.RpcError) else error.__cause__
+        code = cause.code() if isinstance(cause, grpc.Call) else None
         text = getattr(error, "message", "") or str(error)
-        refused = isinstance(cause, grpc.Call) and cause.code() in _REFUSED
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in text:
+            return AnswerTooLargeError(f"the {self.side} answers with too much: {text}")
         away = isinstance(error, ConnectError) or isinstance(cause, grpc.RpcError)
-        if away and not refused:
+        if away and code not in _REFUSED:
             return TransientError(
                 f"the {self.side} {self._uri} does not answer: {text}"
             )

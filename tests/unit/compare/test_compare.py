@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus import DataType
+from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.compare import CollectionReport, Kind, Report, RowFinding
 from cdc_actors.compare.content import differences
 from cdc_actors.compare.keys import above, between, exactly
+from cdc_actors.compare.page import Page
 from cdc_actors.compare.report import EXAMPLES
-from cdc_actors.compare.rows import side_by_side
 from cdc_actors.compare.schema import (
     compare_aliases,
     compare_indexes,
@@ -48,16 +49,29 @@ def found(**changes: Any) -> list[str]:
     return list(differences(table("t", SCHEMA), ROW, ROW | changes))
 
 
-@given(left=st.sets(st.integers()), right=st.sets(st.integers()))
-def test_rows_are_paired_by_key(left: set[int], right: set[int]) -> None:
-    """Each key comes once, in order, with the row of every side that has it."""
-    sides = (iter([{"id": key} for key in sorted(keys)]) for keys in (left, right))
-    pairs = [[row and row["id"] for row in pair] for pair in side_by_side(*sides, "id")]
-    expected = [
-        [key if key in left else None, key if key in right else None]
-        for key in sorted(left | right)
-    ]
-    assert pairs == expected
+def page(rows: dict[int, float]) -> Page:
+    """Return rows with an INT64 key, and one DOUBLE beside it."""
+    keys = schema_pb2.FieldData(field_name="id", type=DataType.INT64)
+    keys.scalars.long_data.data.extend(sorted(rows))
+    values = schema_pb2.FieldData(field_name="f", type=DataType.DOUBLE)
+    values.scalars.double_data.data.extend(rows[key] for key in sorted(rows))
+    return Page("id", [keys, values], 0)
+
+
+_ROWS = st.dictionaries(st.integers(-5, 5), st.sampled_from([0.0, -0.0, 1.0]))
+
+
+@given(left=_ROWS, right=_ROWS, high=st.integers(-5, 5))
+def test_every_row_that_differs_is_suspected(
+    left: dict[int, float], right: dict[int, float], high: int
+) -> None:
+    """Of two pages those keys are suspects that one lacks, or has with other bits."""
+    found = set(page(left).suspects(page(right), high))
+    assert found == {
+        key
+        for key in left.keys() | right.keys()
+        if key <= high and repr(left.get(key)) != repr(right.get(key))
+    }
 
 
 @pytest.mark.parametrize(
@@ -105,10 +119,11 @@ def test_conditions_escape_what_ends_a_literal() -> None:
 
 
 def test_pages_are_small_where_rows_are_large() -> None:
-    """A page's rows go down with the most that a row can hold."""
-    wide = {"fields": [ID, *[field(f"j{n}", DataType.JSON) for n in range(64)]]}
-    assert table("t", SCHEMA).page_rows == 511
-    assert table("t", wide).page_rows == 7
+    """A first page has fewer rows the more a row usually takes; never none."""
+    wide = field("v", DataType.FLOAT_VECTOR, params={"dim": 32_768})
+    assert table("t", SCHEMA).page_rows == 10_000
+    assert table("t", {"fields": [ID, wide]}).page_rows == 31
+    assert table("t", {"fields": [ID, *[wide] * 64]}).page_rows == 1
 
 
 def schema_report(target: dict[str, Any], *, lite: bool = False) -> CollectionReport:

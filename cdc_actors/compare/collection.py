@@ -1,0 +1,183 @@
+"""The comparison of one collection: its settings, then its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pymilvus import DataType
+
+from cdc_actors.compare.keys import LARGEST, any_key, exactly
+from cdc_actors.compare.report import CollectionReport, Kind
+from cdc_actors.compare.settings import compare_settings
+from cdc_actors.compare.settle import Settler, Suspect
+from cdc_actors.compare.sweep import Side, Sweep
+from cdc_actors.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdc_actors.changes import FullName, Key
+    from cdc_actors.compare.schema import Table
+    from cdc_actors.compare.server import Server
+
+MAX_SUSPECTS = 5_000
+"""How many rows may wait to be settled together."""
+
+
+class Pair(NamedTuple):
+    """The names of one collection: at the source, and at the target."""
+
+    source: FullName
+    target: FullName
+
+
+@dataclass(slots=True, kw_only=True)
+class Cursor:
+    """How far one collection has been compared; who has it may go on from there.
+
+    ``report`` is as far. In ``partition`` all keys up to ``low`` have been looked at,
+    except the ``suspects``, of all partitions; those sorted before it have been, too.
+    ``rows`` counts the source's rows looked at, ``expected`` those it had at the start,
+    None if that is not known.
+    """
+
+    report: CollectionReport
+    partition: str = ""
+    low: Key | None = None
+    suspects: list[Suspect] = field(default_factory=list)
+    rows: int = 0
+    expected: int | None = None
+
+
+class Conduct(Protocol):
+    """How a comparison is conducted.
+
+    ``looks`` is how often a difference must be seen before it is believed: more than once
+    where changes are on their way. ``load`` says that what is not loaded is, for a while.
+    """
+
+    looks: int
+    load: bool
+
+    def reach(self) -> bool:
+        """Return once the target has all that the source has at the call.
+
+        False if that cannot be waited for.
+        """
+
+    def advanced(self, cursor: Cursor) -> None:
+        """Hear that a range has been compared; wait, or raise to end the comparison."""
+
+
+class CollectionComparison:
+    """Compares one collection that both sides have. One thread uses it."""
+
+    def __init__(
+        self, pair: Pair, source: Server, target: Server, conduct: Conduct
+    ) -> None:
+        self._source = (source, pair.source[1])
+        self._target = (target, pair.target[1])
+        self._conduct = conduct
+
+    def run(self, cursor: Cursor) -> CollectionReport:
+        """Compare from the cursor on; what cannot be read is reported as unread.
+
+        Raises:
+            TransientError: A side is away or does not answer in time.
+        """
+        report = cursor.report
+        try:
+            if tables := self._settings(report):
+                self._rows(tables, cursor)
+        except OperatorError as error:
+            report.source_rows = report.target_rows = None
+            report.find(Kind.UNREAD, str(error))
+        return report
+
+    def _settings(self, report: CollectionReport) -> tuple[Table, Table] | None:
+        """Compare what is not rows, again where it differs: it may be on its way."""
+        for look in range(self._conduct.looks):
+            report.findings.clear()
+            report.notes.clear()
+            tables = compare_settings(self._source, self._target, report)
+            is_last = look + 1 == self._conduct.looks
+            if not report.findings or is_last or not self._conduct.reach():
+                break
+        return tables
+
+    def _rows(self, tables: tuple[Table, Table], cursor: Cursor) -> None:
+        (source, source_name), (target, target_name) = self._source, self._target
+        with (
+            source.readable(source_name, load=self._conduct.load),
+            target.readable(target_name, load=self._conduct.load),
+        ):
+            sides = [
+                Side(server, table, _partitions(server, table), server.connected_at)
+                for server, table in zip((source, target), tables, strict=True)
+            ]
+            self._sweep(sides[0], sides[1], cursor)
+
+    def _sweep(self, source: Side, target: Side, cursor: Cursor) -> None:
+        report, conduct = cursor.report, self._conduct
+        settler = Settler(source, target, report, conduct.reach, conduct.looks)
+        if report.source_rows is None:
+            report.source_rows = report.target_rows = 0
+            cursor.expected = _expected(source)
+        sweep = Sweep(source, target)
+        for partition in sorted({*source.partitions, *target.partitions}):
+            for _ in _new_ranges(sweep, partition, cursor):
+                if len(cursor.suspects) >= MAX_SUSPECTS:
+                    _settle(settler, cursor)
+                conduct.advanced(cursor)
+        _settle(settler, cursor)
+        conduct.advanced(cursor)
+        for side in (source, target):
+            _report_unread(side, report)
+
+
+def _new_ranges(sweep: Sweep, partition: str, cursor: Cursor) -> Iterator[None]:
+    """Move the cursor over a partition, as far as it has not been there."""
+    if partition < cursor.partition:
+        return
+    if partition > cursor.partition:
+        cursor.partition, cursor.low = partition, None
+    report = cursor.report
+    for each in sweep.ranges(partition, cursor.low):
+        cursor.low = each.high
+        cursor.suspects += [Suspect(partition, key) for key in each.suspects]
+        cursor.rows += each.source_rows
+        report.source_rows = (report.source_rows or 0) + each.source_rows
+        report.target_rows = (report.target_rows or 0) + each.target_rows
+        yield
+
+
+def _settle(settler: Settler, cursor: Cursor) -> None:
+    settler.settle(cursor.suspects)
+    cursor.suspects = []
+
+
+def _partitions(server: Server, table: Table) -> list[str]:
+    """Milvus refuses to read by partition where a partition key rules."""
+    return [""] if table.has_partition_key else server.partitions(table.name)
+
+
+def _is_text(table: Table) -> bool:
+    return bool(table.types[table.key][0] == DataType.VARCHAR)
+
+
+def _expected(side: Side) -> int | None:
+    if side.server.is_lite:
+        return None
+    condition = any_key(side.table.key, text=_is_text(side.table))
+    return side.server.begin_count(side.table, "", condition, side.at)()
+
+
+def _report_unread(side: Side, report: CollectionReport) -> None:
+    """Say that there are rows of the one key that Milvus 2.3 counts and never returns."""
+    if side.server.is_lite or _is_text(side.table):
+        return
+    condition = exactly(side.table.key, LARGEST)
+    if rows := side.server.begin_count(side.table, "", condition, side.at)():
+        text = f"{rows} rows of the key {LARGEST} counted but not returned"
+        report.find(Kind.UNREAD, f"{text} at the {side.server.side}")

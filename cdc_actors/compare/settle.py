@@ -1,0 +1,196 @@
+"""Which of the suspected rows differ, however much is written meanwhile.
+
+A row may differ because its change is on the way. So the source's row is noted, then time
+passes until the target is confirmed to have all that the source had (a ``Moment``), then
+the target's row is read, and then the source's once more. Where the source's is what it was
+all the while, the target's should be the same. It is seen to differ twice before that is
+believed: a source that writes the same row once more has it deleted and inserted at the
+target, and between the two it is missing there. A row that never stands still is unsettled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cdc_actors.compare.content import differences, digest
+from cdc_actors.compare.report import RowFinding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from cdc_actors.changes import Key
+    from cdc_actors.compare.report import CollectionReport
+    from cdc_actors.compare.sweep import Side
+
+    Moment = Callable[[], bool]
+    """Returns once the target has all that the source had at the call; False if that
+    cannot be waited for."""
+
+GROUP_ROWS = 500
+"""How many rows are looked at in one request, if they are not large."""
+
+GROUP_SHARE = 8
+"""By how much fewer these are than the rows of a page: they are looked at one by one."""
+
+GROUP_BYTES = 128 << 10
+"""How much text their keys may have."""
+
+MOST_LOOKS = 10
+"""How often a row is looked at that never stands still."""
+
+
+class Suspect(NamedTuple):
+    """A row that may differ."""
+
+    partition: str
+    key: Key
+
+
+@dataclass(slots=True)
+class _Open:
+    """A suspect: the source's row when last seen, and how often they differed since."""
+
+    source: object = None
+    seen: int = 0
+    words: RowFinding | None = None
+
+
+class Settler:
+    """Settles the suspects of one collection and counts them in ``report``.
+
+    One thread uses it. ``looks`` is how often a difference must be seen; where nobody
+    writes, once is enough.
+    """
+
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        report: CollectionReport,
+        moment: Moment,
+        looks: int,
+    ) -> None:
+        self._source, self._target = source, target
+        self._report = report
+        self._moment = moment
+        self._looks = looks
+        rows = source.table.page_rows // GROUP_SHARE
+        self._group_rows = max(1, min(GROUP_ROWS, rows))
+
+    def settle(self, suspects: Iterable[Suspect]) -> None:
+        """Look at the suspects until each is known to be the same, or to differ."""
+        pending = {suspect: _Open() for suspect in suspects}
+        if self._looks > 1:
+            self._note_source(pending)
+        for _ in range(MOST_LOOKS):
+            if not pending:
+                return
+            is_reached = self._moment()
+            self._look(pending)
+            if not is_reached:
+                break
+        for suspect, each in pending.items():
+            self._report.unsettled.add(each.words or _found(suspect))
+
+    def _note_source(self, pending: dict[Suspect, _Open]) -> None:
+        for partition, keys in _groups(pending, self._group_rows):
+            for key, (row, times) in self._rows(self._source, partition, keys).items():
+                pending[Suspect(partition, key)].source = self._print(row, times)
+
+    def _look(self, pending: dict[Suspect, _Open]) -> None:
+        """Take those from ``pending`` that are settled."""
+        for side in (self._source, self._target):
+            side.at = side.server.now()
+        for partition, keys in _groups(pending, self._group_rows):
+            target = self._rows(self._target, partition, keys)
+            source = self._rows(self._source, partition, keys)
+            for key in keys:
+                suspect = Suspect(partition, key)
+                if self._is_settled(
+                    suspect, pending[suspect], source[key], target[key]
+                ):
+                    del pending[suspect]
+
+    def _is_settled(
+        self, suspect: Suspect, each: _Open, source: _Seen, target: _Seen
+    ) -> bool:
+        now = self._print(*source)
+        if now == self._print(*target):
+            if source.times > 1:
+                self._report.doubled.add(_found(suspect, _times(source, target)))
+            return True
+        if self._looks > 1 and each.source != now:
+            each.source, each.seen = now, 0
+        else:
+            each.seen += 1
+        each.words = self._words(suspect, source, target)
+        if each.seen < self._looks:
+            return False
+        self._count(each.words, source, target)
+        return True
+
+    def _count(self, words: RowFinding, source: _Seen, target: _Seen) -> None:
+        if not target.times:
+            self._report.missing.add(words)
+        elif not source.times:
+            self._report.extra.add(words)
+        elif self._print(*source)[0] != self._print(*target)[0]:
+            self._report.different.add(words)
+        if max(source.times, target.times) > 1:
+            words = RowFinding(
+                partition=words.partition, key=words.key, text=_times(source, target)
+            )
+            self._report.doubled.add(words)
+            is_counted = not source.times or not target.times
+            self._report.uneven += source.times != target.times and not is_counted
+
+    def _words(self, suspect: Suspect, source: _Seen, target: _Seen) -> RowFinding:
+        if source.row is None or target.row is None:
+            return _found(suspect)
+        table = self._source.table
+        changes = differences(table, source.row, target.row)
+        return _found(suspect, "; ".join(changes) or _times(source, target))
+
+    def _print(self, row: dict[str, Any] | None, times: int) -> tuple[bytes, int]:
+        return digest(self._source.table, row), times
+
+    def _rows(
+        self, side: Side, partition: str, keys: Sequence[Key]
+    ) -> dict[Key, _Seen]:
+        rows = side.rows_of(partition, keys)
+        times = side.times_of(partition, list(rows))
+        return {key: _Seen(rows.get(key), times.get(key, 0)) for key in keys}
+
+
+class _Seen(NamedTuple):
+    """The row of a key at one side, and how often the key occurs there."""
+
+    row: dict[str, Any] | None
+    times: int
+
+
+def _groups(suspects: Iterable[Suspect], rows: int) -> Iterator[tuple[str, list[Key]]]:
+    """Yield the keys of each partition, as many together as one request may name."""
+    by_partition = sorted(suspects, key=lambda each: each.partition)
+    for partition, group in groupby(by_partition, lambda each: each.partition):
+        keys: list[Key] = []
+        size = 0
+        for suspect in group:
+            own = len(suspect.key) if isinstance(suspect.key, str) else 0
+            if keys and (len(keys) == rows or size + own > GROUP_BYTES):
+                yield partition, keys
+                keys, size = [], 0
+            keys.append(suspect.key)
+            size += own
+        if keys:
+            yield partition, keys
+
+
+def _found(suspect: Suspect, text: str = "") -> RowFinding:
+    return RowFinding(partition=suspect.partition, key=suspect.key, text=text)
+
+
+def _times(source: _Seen, target: _Seen) -> str:
+    return f"{source.times} times at the source, {target.times} at the target"

@@ -1,0 +1,216 @@
+"""The rows of two collections by ranges of keys: which are surely the same.
+
+Ranges follow each other by key, so that memory does not grow with the collection, and who
+stops may go on behind the last one. Each ends where both sides have been read. Of a key
+that was inserted twice Milvus returns one row, but counts both: where more is counted than
+returned, the keys to blame are found by counting ever smaller ranges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.compare.keys import above, among, between
+from cdc_actors.compare.server import AnswerTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from cdc_actors.changes import Key
+    from cdc_actors.compare.page import Page
+    from cdc_actors.compare.schema import Table
+    from cdc_actors.compare.server import Server
+
+PAGE_BYTES = 4 << 20
+"""About how large an answer is; as rows are of any size, the last one tells the next."""
+
+MAX_PAGE_ROWS = 10_000
+"""Milvus returns 16,384 at most."""
+
+
+@dataclass(slots=True)
+class Side:
+    """One side of a collection.
+
+    ``partitions`` is what it has; others are empty. The empty name stands for all. ``at``
+    is a time of the server up to which it answers with everything.
+    """
+
+    server: Server
+    table: Table
+    partitions: Collection[str]
+    at: int
+
+    def begin_page(
+        self, partition: str, low: Key | None, rows: int
+    ) -> Callable[[], Page] | None:
+        """Ask for the first rows with keys greater than ``low``; None if there are none."""
+        if partition not in self.partitions:
+            return None
+        condition = above(self.table.key, low)
+        return self.server.begin_page(self.table, partition, condition, rows, self.at)
+
+    def begin_count(self, partition: str, condition: str) -> Callable[[], int]:
+        """Ask how many rows meet a condition, copies of a key included."""
+        if partition not in self.partitions:
+            return lambda: 0
+        return self.server.begin_count(self.table, partition, condition, self.at)
+
+    def copies(
+        self, partition: str, low: Key | None, keys: Sequence[Key], counted: int
+    ) -> Iterator[Key]:
+        """Yield which of the keys behind ``low`` occur more than once.
+
+        ``keys`` are all there are up to the last one, with so many rows ``counted``.
+        """
+        if counted <= len(keys):
+            return
+        if len(keys) == 1:
+            yield keys[0]
+            return
+        middle = len(keys) // 2
+        for start, part in ((low, keys[:middle]), (keys[middle - 1], keys[middle:])):
+            condition = between(self.table.key, start, part[-1])
+            rows = self.begin_count(partition, condition)()
+            yield from self.copies(partition, start, part, rows)
+
+    def rows_of(
+        self, partition: str, keys: Collection[Key]
+    ) -> dict[Key, dict[str, Any]]:
+        """Return the rows of some keys."""
+        if partition not in self.partitions:
+            return {}
+        condition = among(self.table.key, keys, lite=self.server.is_lite)
+        page = self.server.rows_of(self.table, partition, condition, self.at)
+        return dict(zip(page.keys, page.rows(), strict=True))
+
+    def times_of(self, partition: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """Return how often each of these keys occurs; all of them do at least once.
+
+        Milvus Lite has one row of a key, and counts slowly.
+        """
+        if self.server.is_lite or not keys:
+            return dict.fromkeys(keys, 1)
+        condition = among(self.table.key, keys, lite=False)
+        rows = self.begin_count(partition, condition)()
+        if len(keys) == 1 or rows == len(keys):
+            return dict.fromkeys(keys, max(1, rows // len(keys)))
+        middle = len(keys) // 2
+        parts = (keys[:middle], keys[middle:])
+        return self.times_of(partition, parts[0]) | self.times_of(partition, parts[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The rows of a partition with keys behind the range before, up to ``high``.
+
+    ``suspects`` are the keys that may differ; every other is the same at both sides.
+    Rows are counted with all copies of a key.
+    """
+
+    high: Key
+    suspects: list[Key]
+    source_rows: int
+    target_rows: int
+
+
+class Sweep:
+    """Reads both sides of a collection, range by range. One thread uses it."""
+
+    def __init__(self, source: Side, target: Side) -> None:
+        self._sides = (source, target)
+        self._rows = self._asked = source.table.page_rows
+
+    def ranges(self, partition: str, low: Key | None) -> Iterator[Range]:
+        """Yield the ranges of a partition whose keys are greater than ``low``."""
+        ended = [False, False]
+        while True:
+            pages = self._pages(partition, low, ended)
+            ends = [page.keys[-1] for page in pages if page is not None and page.keys]
+            if not ends:
+                return
+            high = min(ends)
+            yield self._range(partition, low, high, pages)
+            ended = [
+                end or self._is_last(side, page, high)
+                for end, side, page in zip(ended, self._sides, pages, strict=True)
+            ]
+            low = high
+
+    def _pages(
+        self, partition: str, low: Key | None, ended: list[bool]
+    ) -> list[Page | None]:
+        """Read the next rows of both sides at once; None stands for none."""
+        while True:
+            self._asked = self._rows
+            answers = [
+                None if end else side.begin_page(partition, low, self._asked)
+                for side, end in zip(self._sides, ended, strict=True)
+            ]
+            try:
+                pages = [None if answer is None else answer() for answer in answers]
+            except AnswerTooLargeError:
+                if self._asked == 1:
+                    raise
+                self._rows = self._asked // 2
+                continue
+            self._fit(pages)
+            return pages
+
+    def _is_last(self, side: Side, page: Page | None, high: Key) -> bool:
+        """Tell whether a side has no rows behind ``high``.
+
+        Only an empty answer of a Milvus says so: a copy takes a place of the limit. At
+        Milvus Lite each answer takes as long as reading everything, so that one with fewer
+        rows than were asked for does.
+        """
+        if page is None or not page.keys:
+            return True
+        is_short = side.server.is_lite and len(page.keys) < self._asked
+        return is_short and page.rows_up_to(high) == len(page.keys)
+
+    def _fit(self, pages: list[Page | None]) -> None:
+        """Ask next for as many rows as make a page of the size that is meant."""
+        read = [page for page in pages if page is not None and page.keys]
+        if read:
+            row = max(page.size // len(page.keys) for page in read)
+            wanted = PAGE_BYTES // max(1, row)
+            self._rows = max(1, min(wanted, 2 * self._rows, MAX_PAGE_ROWS))
+
+    def _range(
+        self, partition: str, low: Key | None, high: Key, pages: list[Page | None]
+    ) -> Range:
+        keys = [_up_to(page, high) for page in pages]
+        sides = list(zip(self._sides, keys, strict=True))
+        condition = between(self._sides[0].table.key, low, high)
+        counts = [
+            None if side.server.is_lite else side.begin_count(partition, condition)
+            for side, _ in sides
+        ]
+        suspects = dict.fromkeys(_suspects(pages, high))
+        rows = [
+            len(own) if count is None else count()
+            for count, own in zip(counts, keys, strict=True)
+        ]
+        for (side, own), counted in zip(sides, rows, strict=True):
+            suspects |= dict.fromkeys(side.copies(partition, low, own, counted))
+        return Range(
+            high=high,
+            suspects=list(suspects),
+            source_rows=rows[0],
+            target_rows=rows[1],
+        )
+
+
+def _up_to(page: Page | None, high: Key) -> list[Key]:
+    return [] if page is None else page.keys[: page.rows_up_to(high)]
+
+
+def _suspects(pages: list[Page | None], high: Key) -> Iterator[Key]:
+    source, target = pages
+    if source is None or target is None:
+        for page in pages:
+            yield from _up_to(page, high)
+    else:
+        yield from source.suspects(target, high)
