@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from cdc_actors.cli.config_cmd import config_option
+from cdc_actors.cli.service_manager import ServiceManager, Watched
 from cdc_actors.config import load
 from cdc_actors.errors import OperatorError
 
@@ -43,6 +44,10 @@ class Startable(Protocol):
         """Stop in good order within ``timeout`` seconds, also if it never started."""
 
 
+class Runnable(Startable, Watched, Protocol):
+    """The service."""
+
+
 class Listener(Startable, Protocol):
     """A server."""
 
@@ -67,7 +72,8 @@ def serve(path: Path | None, address: str | None, log_level: str | None) -> None
     """Run the service until SIGTERM or Ctrl-C.
 
     The first signal stops requests and tasks in an orderly way; a second one ends the
-    process at once.
+    process at once. A service manager that set NOTIFY_SOCKET is told when requests are
+    answered, how the tasks are, and, if it has a watchdog, that the supervisor answers.
     """
     flags = {"address": address, "logLevel": log_level}
     given = {key: value for key, value in flags.items() if value is not None}
@@ -105,7 +111,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
 
 
 def run(
-    service: Startable,
+    service: Runnable,
     server: Listener,
     wait: Callable[[], int],
     log: BoundLogger,
@@ -125,7 +131,9 @@ def run(
         stack.callback(server.stop, DRAIN_SECONDS)
         service.start()
         log.info("listening", url=f"{server.scheme}://{_authority(*server.address)}")
+        stopping = stack.enter_context(ServiceManager(log).informed(service))
         number = wait()
+        stopping()
         log.info("stopping", signal=signal.Signals(number).name)
     log.info("stopped")
 

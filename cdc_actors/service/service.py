@@ -291,6 +291,16 @@ class Service:
         """Tell whether the supervisor is there, or this service waits for the store."""
         return self._ownership is not None and self._ownership.alive
 
+    def responds(self) -> bool:
+        """Tell whether the supervisor answers now, or this service waits for the store."""
+        try:
+            self._tenure.supervisor.ask(ListTasks(), timeout=ANSWER_SECONDS)
+        except pykka.Timeout:
+            return False
+        except (RequestError, pykka.ActorDeadError):
+            return self.alive()
+        return True
+
     def _is_repeated(self, task_id: str, spec: TaskSpec) -> bool:
         """Tell whether there is a task of that id; it must be the one that is asked for."""
         try:

@@ -38,6 +38,12 @@ class Double:
         assert timeout > 0
         self.done.append(f"stop {self.name}")
 
+    def responds(self) -> bool:
+        """Nobody asks it: there is no service manager."""
+        raise NotImplementedError
+
+    readiness = responds
+
 
 def serve(done: list[str], *, service=None, server=None) -> list[str]:
     """Run with doubles until a signal that comes at once; return the log's events."""
