@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _PREFIX = "cdc_actors."
 PROPERTY = f"{_PREFIX}mark"
@@ -27,7 +27,9 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
     ``source`` is the collection's database and name when the mark was written. The target
     had the collection before, and may have rows, up to ``taken``, a hybrid timestamp of the
-    source; 0 for one that the task has made.
+    source; 0 for one that the task has made. ``origin`` is the mark that the source's
+    collection has, where it is a copy itself, so that each mark tells all the way that
+    rows have come.
     """
 
     store: str
@@ -35,6 +37,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     collection_id: int
     source: str
     taken: int = 0
+    origin: Mark | None = None
 
     @classmethod
     def of(cls, properties: Mapping[str, str], key: str = PROPERTY) -> Self | None:
@@ -54,6 +57,20 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     def rank(self) -> tuple[str, str]:
         """Which of two tasks comes first where neither was."""
         return self.store, self.task
+
+    def way(self) -> Iterator[Mark]:
+        """Yield this mark, that of its source's collection, and so on."""
+        mark: Mark | None = self
+        while mark is not None:
+            yield mark
+            mark = mark.origin
+
+    def until(self, collection_id: int) -> Mark | None:
+        """Return the mark with its way cut off before a collection; None if it is that."""
+        if self.collection_id == collection_id:
+            return None
+        origin = self.origin and self.origin.until(collection_id)
+        return msgspec.structs.replace(self, origin=origin)
 
     def is_same(self, other: Mark) -> bool:
         """Tell whether both are of one task, for one collection."""

@@ -2,8 +2,9 @@
 
 Another service may have a task for the same collection, with a store of its own or with
 the target's other address. Who finds the mark of a living task does not write. Nor does
-who finds that the source's collection is marked as a copy of the target's: such rows would
-go round for ever.
+who finds that the source's collection is marked as a copy of the target's, or as a copy of
+a copy: such rows would go round for ever. Each mark has those of the way its rows come, and
+is written anew when that changes.
 """
 
 from __future__ import annotations
@@ -106,23 +107,35 @@ class Claim:
         self._source_marks = source_marks
         self._source_time = source_time
         self._due = 0.0
+        self._origin: Mark | None = None
+        self._renewed: Mark | None = None
+
+    def mark(self, entry: CollectionEntry) -> Mark:
+        """Return what the collection is to be marked with."""
+        origin = self._source_marks.get(entry.collection_id)
+        return msgspec.structs.replace(self._claimant.mark(entry), origin=origin)
 
     def check(self, entry: CollectionEntry, name: FullName) -> None:
         """See that nobody else writes the collection called ``name``, and mark it.
 
-        Does nothing if that was looked at a while ago. One without a mark is free.
+        Does nothing if that was looked at a while ago, and the source's own mark is what it
+        was. One without a mark is free.
 
         Raises:
             CollectionError: It is another task's, it is not the one that this task has
                 made, or the source's collection comes from it.
         """
-        if time.monotonic() < self._due:
+        origin = self._source_marks.get(entry.collection_id)
+        if time.monotonic() < self._due and origin == self._origin:
             return
+        self._origin = origin
         wait = CHECK_SECONDS
         try:
             if not self._holds(entry, name) and self._write(entry, name):
                 self._holds(entry, name)
                 wait = SETTLE_SECONDS
+            if self._renewed is not None:
+                self._alter(name, self._renewed.to_properties())
         except MarkedByOtherError:
             self._alter(name, self._claimant.mark(entry).to_properties(RIVAL))
             raise
@@ -142,7 +155,11 @@ class Claim:
         return False
 
     def _holds(self, entry: CollectionEntry, name: FullName) -> bool:
-        """Tell whether the task's mark is where it can be; raises as ``check`` does."""
+        """Tell whether the task's mark is where it can be; raises as ``check`` does.
+
+        One that does not tell the whole way of the rows is to be ``_renewed``.
+        """
+        self._renewed = None
         shown = collections.describe(self._target, *name)
         if shown is None:
             return True
@@ -155,32 +172,37 @@ class Claim:
                 "then retry"
             )
         losses.refuse_replaced(shown, entry, name)
-        wanted = self._claimant.mark(entry)
+        wanted = self.mark(entry)
         self.marked = holds = found is not None and found.is_same(wanted)
         if found is not None and holds:
             rival = _mark_in(shown, name, RIVAL)
             is_known = rival is None or self._claimant.is_own(rival)
             self.taken, self.rival = found.taken, None if is_known else rival
-        origin = self._source_marks.get(entry.collection_id)
-        if origin is not None and origin.collection_id == shown.collectionID:
-            self._refuse_circle(name, origin, wanted, holds=holds)
+            if (now := wanted.until(shown.collectionID)) and now.origin != found.origin:
+                self._renewed = msgspec.structs.replace(now, taken=found.taken)
+        way = list(wanted.way())
+        for number, mark in enumerate(way[1:], 2):
+            if mark.collection_id == shown.collectionID:
+                self._refuse_circle(name, way[:number], holds=holds)
+                break
         return holds
 
-    def _refuse_circle(
-        self, name: FullName, origin: Mark, wanted: Mark, *, holds: bool
-    ) -> None:
+    def _refuse_circle(self, name: FullName, way: list[Mark], *, holds: bool) -> None:
         """The source's collection is a copy of the very one that is to be its copy.
 
-        Of two tasks that began at once and have marked both, one goes on.
+        ``way`` are the marks of all tasks of the circle, this one's first. Of those that
+        began at once and have marked all, each sees the same, and the last by rank ends it.
         """
-        if holds and wanted.rank < origin.rank:
+        wanted, *others = way
+        if holds and any(wanted.rank < each.rank for each in others):
             return
         release(self._target, self._claimant, name)
         raise CollectionError(
-            f"{wanted.source} is itself written by {origin}, which is {'.'.join(name)} at "
-            "the target: rows would go round for ever. Delete one of the two tasks. Where "
-            f"that service is gone for good, set the property {PROPERTY} of the source's "
-            'collection to "", then retry'
+            f"{wanted.source} is itself written by "
+            f"{', and that by '.join(map(str, others))}, which is {'.'.join(name)} at the "
+            "target: rows would go round for ever. Delete one of these tasks. Where such a "
+            f"service is gone for good, set the property {PROPERTY} of the collection that "
+            'it wrote to "", then retry'
         )
 
     def _write(self, entry: CollectionEntry, name: FullName) -> bool:
@@ -189,7 +211,7 @@ class Claim:
         Nobody knows what others wrote there before: all that the source has may be there.
         """
         self.taken = self._source_time()
-        mark = msgspec.structs.replace(self._claimant.mark(entry), taken=self.taken)
+        mark = msgspec.structs.replace(self.mark(entry), taken=self.taken)
         return self._alter(name, mark.to_properties())
 
     def _alter(self, name: FullName, properties: dict[str, str]) -> bool:

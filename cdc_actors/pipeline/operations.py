@@ -203,7 +203,7 @@ class CollectionOperations:
 
     def _create(self, work: CreateCollectionWork) -> None:
         """A collection that is there already may have any of the rows written so far."""
-        mark = self._context.claimant.mark(self.entry).to_properties()
+        mark = self._claim.mark(self.entry).to_properties()
         properties = {**work.definition.properties, **mark}
         existed = collections.create_collection(
             self._target,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,11 +59,9 @@ def set_aside(cdc: Cdc, task: str) -> str:
     return found()[0]
 
 
-def count(client: MilvusClient) -> int:
+def count(client: MilvusClient, name: str = "books") -> int:
     """Return how many rows a collection has, copies of one key included."""
-    (row,) = client.query(
-        "books", output_fields=["count(*)"], consistency_level="Strong"
-    )
+    (row,) = client.query(name, output_fields=["count(*)"], consistency_level="Strong")
     return int(row["count(*)"])
 
 
@@ -143,3 +142,62 @@ def test_two_services_that_are_each_others_source_and_target(
     assert [count(each) for each in (client, milvus)] == [ROWS + 10] * 2
     applied = cdc.get(there)["rows_applied"], backward.get(back)["rows_applied"]
     assert applied == (ROWS + 10, 3)
+
+
+@pytest.mark.thorough
+def test_three_services_in_a_ring(
+    source: EmbeddedMilvus,
+    target_milvus: EmbeddedMilvus,
+    client: MilvusClient,
+    milvus: MilvusClient,
+    emptied,
+    tmp_path: Path,
+) -> None:
+    """No row comes back to where it was written, in whatever order the tasks began.
+
+    The books are made by a client of the first Milvus and go on to the third; the maps are
+    at all three before there is a task, so that each task marks its own at once.
+    """
+    with EmbeddedMilvus(tmp_path / "third") as third, ExitStack() as stack:
+        last = emptied(third)
+        servers, clients = [source, target_milvus, third], [client, milvus, last]
+        for each in clients:
+            Books(each, "maps").create()
+        services = [
+            stack.enter_context(Cdc(tmp_path / name, each, program=("-c", WATCHFUL)))
+            for name, each in zip("abc", servers, strict=True)
+        ]
+        tasks = [
+            service.create(to.uri)
+            for service, to in zip(
+                services, [target_milvus, third, source], strict=True
+            )
+        ]
+        books = Books(client).create()
+        books.insert(range(ROWS))
+        wait_keys(last, range(ROWS))
+        wait_until(lambda: len(reasons(services, tasks)) == 2, "two are set aside")
+        for name, reason in reasons(services, tasks).items():
+            assert f"default.{name} is itself written by task " in reason
+            assert reason.count(" from its default.") == 2
+            assert f", which is default.{name} at the target" in reason
+        assert [count(each) for each in clients] == [ROWS] * 3
+        Books(client, "maps").insert(range(ROWS))
+        wait_until(lambda: max(count(each, "maps") for each in clients) == ROWS, "")
+        for service, task in zip(services, tasks, strict=True):
+            service.wait_caught_up(task)
+        assert count(client, "maps") == ROWS
+        assert {count(each, "maps") for each in clients} <= {0, ROWS}
+        last.close()
+
+
+def reasons(services: list[Cdc], tasks: list[str]) -> dict[str, str]:
+    """Return why collections are set aside, by their names; no two have one."""
+    found = [
+        (each["name"], each["reason"])
+        for service, task in zip(services, tasks, strict=True)
+        for each in service.get(task)["collections"]
+        if each["state"] == "set_aside"
+    ]
+    assert len(dict(found)) == len(found)
+    return dict(found)

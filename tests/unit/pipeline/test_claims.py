@@ -199,13 +199,17 @@ def test_a_mark_that_cannot_be_read_is_nobodys(pipeline: Pipeline) -> None:
 def test_the_mark_of_the_source_is_not_replicated(
     pipeline: Pipeline, *, ours: bool
 ) -> None:
-    """A source that is a target itself has marks of its own; other properties come."""
+    """A source that is a target itself has marks of its own; other properties come.
+
+    What it was marked with is told as where the rows come from.
+    """
     properties = {"ttl": "1", **(THEIRS.to_properties() if ours else {})}
     books = pipeline.source.create("books", properties=properties)
     pipeline.source.catalog.tell()
     write(pipeline, books, 1)
     at_target = pipeline.target.collections[BOOKS].properties
-    assert at_target == {"ttl": "1", **own_mark(pipeline, books).to_properties()}
+    mark = replace(own_mark(pipeline, books), origin=THEIRS if ours else None)
+    assert at_target == {"ttl": "1", **mark.to_properties()}
 
 
 HERE = 77
@@ -259,6 +263,85 @@ def test_of_two_that_began_at_once_one_goes_on(pipeline: Pipeline, store: str) -
     goes_on = store > STORE
     assert pipeline.target.rows("books") == ({1: 1, 2: 1} if goes_on else {1: 1})
     assert mark_of(pipeline) == (own_mark(pipeline, books) if goes_on else None)
+
+
+def chained(*ids: int) -> Mark:
+    """Return the mark of a copy whose rows have come through collections of these ids.
+
+    The last one is where clients write.
+    """
+    mark = None
+    for each in reversed(ids):
+        task = f"t{each}"
+        mark = replace(THEIRS, task=task, collection_id=each, origin=mark)
+    return mark
+
+
+def put_origin(pipeline: Pipeline, books: CollectionMeta, mark: Mark | None) -> None:
+    """Have another service mark the source's collection, or give it up."""
+    properties = mark.to_properties() if mark else {PROPERTY: ""}
+    pipeline.source.catalog.put(dataclasses.replace(books, properties=properties))
+    pipeline.source.catalog.tell()
+    pipeline.wait_for_steps()
+
+
+def test_a_copy_of_a_copy_is_not_brought_back_to_where_it_comes_from(
+    pipeline: Pipeline,
+) -> None:
+    """From A to B to C, and from C to A: the way of the rows is in the mark at C."""
+    seed(pipeline)
+    pipeline.target.collections[BOOKS].collection_id = HERE
+    copied(pipeline, chained(5, HERE, 6))
+    reason = pipeline.task.entries["books"].reason
+    assert (
+        "is itself written by task t5 of store 0e1d from its shop.books, and" in reason
+    )
+    assert "and that by task t77 of store 0e1d from its shop.books, which is" in reason
+    assert "t6" not in reason
+    assert pipeline.target.rows("books") == {}
+    assert mark_of(pipeline) is None
+
+
+def test_the_mark_tells_the_whole_way_of_the_rows(pipeline: Pipeline) -> None:
+    """From the creation on, and whenever a part of the way has come to be another."""
+    books = copied(pipeline, chained(5, 6))
+    mark = own_mark(pipeline, books)
+    assert mark_of(pipeline) == replace(mark, origin=chained(5, 6))
+    assert "alter books" not in pipeline.target.asked
+    for origin in (chained(5, 7), None):
+        put_origin(pipeline, books, origin)
+        wanted = replace(mark, origin=origin)
+        pipeline.wait_until(lambda wanted=wanted: mark_of(pipeline) == wanted)
+    write(pipeline, books, 2)
+    assert pipeline.target.rows("books") == {1: 1, 2: 1}
+
+
+def test_a_way_that_has_become_another_is_told_at_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next rows, though its own mark was looked at a moment ago."""
+    monkeypatch.setattr(claims, "CHECK_SECONDS", 1000)
+    books = begin(pipeline, 1)
+    put_origin(pipeline, books, chained(5))
+    write(pipeline, books, 2)
+    assert mark_of(pipeline).origin == chained(5)
+
+
+@pytest.mark.parametrize("store", ["0000", "ffff"])
+def test_of_three_that_began_at_once_two_go_on(pipeline: Pipeline, store: str) -> None:
+    """All three know the whole circle, and alike which task ends it.
+
+    What a mark tells of the way ends before the collection that has the mark.
+    """
+    books = begin(pipeline, 1)
+    pipeline.target.collections[BOOKS].collection_id = HERE
+    circle = replace(chained(5, HERE, 6), store=store)
+    put_origin(pipeline, books, replace(circle, origin=chained(HERE, 6)))
+    write(pipeline, books, 2)
+    goes_on = store > STORE
+    assert pipeline.target.rows("books") == ({1: 1, 2: 1} if goes_on else {1: 1})
+    mark = replace(own_mark(pipeline, books), origin=replace(circle, origin=None))
+    assert mark_of(pipeline) == (mark if goes_on else None)
 
 
 def test_who_is_refused_leaves_word_for_who_writes(pipeline: Pipeline) -> None:
