@@ -17,6 +17,7 @@ from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.identity import refuse_source
+from cdc_actors.target.standby import refuse_standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -68,9 +69,15 @@ class Servers:
     target: Callable[[RunSpec, RunContext], Connection]
     log: Callable[[RunSpec, RunContext], WalReader]
     catalog: Callable[[RunSpec], Catalog]
-    refuse_source: Callable[[Connection, RunSpec, Collection[int]], None]
+    refuse_target: Callable[[Connection, RunSpec, Collection[int]], None]
     api: Callable[[RunSpec, RunContext], Connection]
     source_time: Callable[[RunSpec], int]
+
+
+def _refuse_target(target: Connection, spec: RunSpec, known: Collection[int]) -> None:
+    """Refuse what must not be written: ``known`` are ids of the source's collections."""
+    refuse_source(target, spec.source, known)
+    refuse_standby(target)
 
 
 def _source_time(spec: RunSpec) -> int:
@@ -83,7 +90,7 @@ SERVERS = Servers(
     target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
     log=lambda spec, run: open_reader(spec.source, run.prefetch),
     catalog=lambda spec: Catalog(spec.source.etcd),
-    refuse_source=lambda target, spec, known: refuse_source(target, spec.source, known),
+    refuse_target=_refuse_target,
     api=lambda spec, run: Connection(
         spec.source.uri,
         spec.source.token,
@@ -130,7 +137,7 @@ def open_sources(
             channels.subscribe(requests, start, has_ticks=False)
             snapshot = catalog.snapshot()
             watch = opened(catalog.watch(snapshot.revision + 1))
-        servers.refuse_source(target, spec, snapshot.collections)
+        servers.refuse_target(target, spec, snapshot.collections)
         replay = take_over_renames(replay, snapshot.collections, target)
         api = opened(SourceApi(lambda: servers.api(spec, run)))
         if spec.source_identity is None:

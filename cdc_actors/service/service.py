@@ -49,6 +49,7 @@ from cdc_actors.target.identity import (
     refuse_other,
     refuse_source,
 )
+from cdc_actors.target.standby import StandbyError, refuse_standby
 from cdc_actors.tasks import TOKEN, TaskState, known_token, refuse_other_body, updates
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class Service:
         Raises:
             SourceRefusedError: The source is of a version that cannot be read, or its
                 settings are those of two Milvus.
-            TargetRefusedError: The target cannot be reached, refuses, or is the source.
+            TargetRefusedError: The target cannot be reached, refuses, is the source, or
+                would not show what is written to it.
             TaskConflictError: There is a task of that id that is another one, or one of
                 the same collections.
             TaskLimitError: There are too many tasks.
@@ -337,8 +339,9 @@ class Service:
             param = msgspec.structs.replace(spec.target, connect_timeout=seconds)
             with closing(connect(param, spec.token)) as target:
                 refuse_source(target, self._config.source_config)
+                refuse_standby(target)
                 check(target)
-        except (SameMilvusError, OtherMilvusError) as error:
+        except (SameMilvusError, OtherMilvusError, StandbyError) as error:
             raise TargetRefusedError(str(error)) from error
         except CdcError as error:
             raise TargetRefusedError(f"fail to connect the milvus, {error}") from error

@@ -64,3 +64,18 @@ def test_a_target_that_takes_fewer_shards(
         assert replica.describe_collection("books")["num_shards"] == 2
         replica.close()
     assert "shards_limited" in cdc.log.read_text()
+
+
+def test_a_target_that_shows_nothing_of_what_is_written_to_it(
+    cdc: Cdc, tmp_path: Path
+) -> None:
+    """It is refused with the name of its setting, though nothing has been created there."""
+    silent = {"common": {"ttMsgEnabled": False}}
+    with EmbeddedMilvus(tmp_path / "target", wanted=silent) as target:
+        status, answer = cdc.request(
+            "create",
+            milvus_connect_param={"uri": target.uri},
+            collection_infos=[{"name": "*"}],
+        )
+    assert (status, "common.ttMsgEnabled: false" in answer["message"]) == (422, True)
+    assert cdc.ask("list")["tasks"] == []

@@ -391,7 +391,8 @@ def service(world: World, monkeypatch: pytest.MonkeyPatch) -> Service:
     tenure = type("Tenure", (), {"stores": world.stores, "supervisor": world.ref})
     monkeypatch.setattr(Service, "_tenure", tenure)
     monkeypatch.setattr(service_module, "connect", lambda param, _: Target(param.uri))
-    monkeypatch.setattr(service_module, "refuse_source", lambda *_: None)
+    for check in ("refuse_source", "refuse_standby"):
+        monkeypatch.setattr(service_module, check, lambda *_: None)
     return service
 
 
