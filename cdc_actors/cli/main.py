@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cdc_actors.cli.assets_cmd import assets
 from cdc_actors.cli.audit_cmd import audit
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
@@ -73,7 +74,7 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, demo, task, history, audit, config, token, key, version)
+COMMANDS = (serve, demo, task, history, audit, config, token, key, assets, version)
 
 for _command in COMMANDS:
     main.add_command(_command)

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cdc_actors
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import Cdc, wait_until
+from tests.support.prometheus import Prometheus, scraping
 from tests.support.scraping import scrape, value
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
     from cdc_actors.embedded.lite import EmbeddedLite
+
+ASSETS = Path(cdc_actors.__file__).with_name("assets")
+OF_TROUBLE = {
+    "Collections that are not live",
+    "Collections that lack rows",
+    "Failures",
+    "Missing",
+    "Waiting messages and refused operations",
+}
+"""Panels that show nothing while all is well."""
+
+
+def panel_queries() -> list[tuple[str, str]]:
+    """Return the title of a panel with each of its queries, as Grafana sends it."""
+    panels = json.loads((ASSETS / "dashboard.json").read_text())["panels"]
+    return [
+        (
+            panel["title"],
+            target["expr"].replace("$__rate_interval", "1m").replace("$task", ".*"),
+        )
+        for panel in panels
+        for target in panel["targets"]
+    ]
 
 
 def test_metrics_follow_the_task(
@@ -47,3 +75,41 @@ def test_metrics_follow_the_task(
     assert value(paused, "cdc_task_state", task, "Paused") == 1
     assert value(paused, "cdc_task_health", task, "paused") == 1
     assert value(paused, "cdc_lag_seconds", task) == -1
+
+
+def unknown_metrics(prometheus: Prometheus, expression: str) -> list[str]:
+    """Return the metrics of ours in an expression that the service does not have."""
+    named = re.findall(r"\bcdc_\w+", expression)
+    known = prometheus.metadata()
+    ours = (re.sub(r"_(bucket|count|sum|total|info)$", "", name) for name in named)
+    return [name for name in ours if name not in known]
+
+
+def test_rules_and_dashboard_ask_for_what_is_there(
+    client: MilvusClient,
+    target_lite: EmbeddedLite,
+    lite: MilvusClient,
+    cdc: Cdc,
+    tmp_path: Path,
+) -> None:
+    """A Prometheus that scrapes the service answers each query, and no alert fires."""
+    Books(client).create().insert(range(3))
+    cdc.create(target_lite.uri)
+    wait_keys(lite, range(3))
+    address = f"127.0.0.1:{cdc.port}"
+    with scraping(tmp_path, address, ASSETS / "alerts.yaml") as prometheus:
+        wait_until(
+            lambda: prometheus.query("count_over_time(up[1m]) > 4"), "it has scraped"
+        )
+        for title, expression in panel_queries():
+            found = prometheus.query(expression)
+            assert unknown_metrics(prometheus, expression) == []
+            assert found or title in OF_TROUBLE, (title, expression)
+        wait_until(
+            lambda: all(rule["lastEvaluation"] > "1" for rule in prometheus.rules()),
+            "each rule is evaluated",
+        )
+        for rule in prometheus.rules():
+            assert rule["health"] == "ok", rule
+            assert unknown_metrics(prometheus, rule["query"]) == []
+        assert prometheus.query('ALERTS{alertstate="firing"}') == []
