@@ -60,7 +60,6 @@ from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.target.connection import address
 from cdc_actors.tasks import (
-    CollectionState,
     Failure,
     Task,
     TaskState,
@@ -227,7 +226,7 @@ class Supervisor(pykka.ThreadingActor):
             same = [each for each in both if address(each.target.uri) == target]
             if known is not own and same:
                 specs += same
-                names += _target_names(task)
+                names += updates.names_of(task)
         return specs, names
 
     def _update(self, message: UpdateTask) -> pykka.Future[None]:
@@ -299,9 +298,8 @@ class Supervisor(pykka.ThreadingActor):
         reservations = self._reservations.of(
             task.task_id, address(task.spec.target.uri)
         )
-        for entry in task.collections.values():
-            if entry.schema and entry.state is not CollectionState.DROPPED:
-                reservations.reserve(task.spec.target_name(entry.database, entry.name))
+        for name in updates.names_of(task):
+            reservations.reserve(name)
         return reservations
 
     def _find(self, task_id: str, unknown: str) -> _Known:
@@ -389,12 +387,3 @@ def _note_failure(known: _Known, error: str, *, attempt: int, wait: float) -> No
         since=now,
     )
     known.snapshot = replace(known.snapshot, unpersisted_failure=failure)
-
-
-def _target_names(task: Task) -> list[FullName]:
-    """Return the names that collections of a task have at its target."""
-    return [
-        task.spec.target_name(entry.database, entry.name)
-        for entry in task.collections.values()
-        if entry.state is not CollectionState.DROPPED
-    ]

@@ -45,7 +45,11 @@ def target_ids(task: TaskAttributes) -> set[int]:
 
 
 def names_of(task: TaskAttributes) -> list[FullName]:
-    """Return the names that collections of a task have at the target, or may have."""
+    """Return the names that collections of a task have at the target, or may have.
+
+    Both of a rename that has begun. A collection that was set aside before anything of it
+    was created has none.
+    """
     return [
         task.spec.target_name(*name)
         for entry in _present(task)

@@ -12,6 +12,7 @@ from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import (
     AccessRefusedError,
     CollectionError,
+    FailureClass,
     PassedOverError,
     TargetRefusedError,
     TaskConflictError,
@@ -316,6 +317,61 @@ def test_names_at_the_target_are_free_once_their_collection_leaves(
     assert names.holder(name) == task_id
     again.update(task_id, collection_infos=("b",))
     assert names.holder(name) is None
+
+
+@pytest.fixture
+def renaming(world: World) -> World:
+    """Return a supervisor that has begun anew; a paused task has a rename half done.
+
+    And a collection that was set aside before anything of it was created.
+    """
+    task_id = world.create(replace(AB, collection_infos=("*",)))
+    world.ask(PauseTask(task_id, CLIENT))
+    world.has(task_id, "a")
+    task = world.stores.log.load(task_id)
+    rename = Operation(
+        kind="RenameCollection",
+        timestamp=1,
+        database="default",
+        name="a",
+        collection_id=445,
+        detail={"to_database": "default", "to_name": "b"},
+    )
+    task.start_operation(rename, who=CLIENT, why="test")
+    unmade = entry(446, name="c", schema=b"")
+    task.set_aside(unmade, "no", FailureClass.OPERATOR, who=CLIENT, why="test")
+    world.stores.log.save(task)
+    world.ref.stop()
+    return World(world.stores)
+
+
+def test_both_names_of_a_rename_are_held_after_a_restart(
+    renaming: World, names: NameReservations
+) -> None:
+    """It may be done already, and is not known to be; a name that nothing has is free."""
+    held = {n for n in "abc" if names.holder(("target:19530", ("default", n)))}
+    assert held == {"a", "b"}
+
+
+def mapped_to(name: str) -> TaskSpec:
+    """Return a task whose one collection has this name at the target."""
+    mapping = NameMapping(
+        source_db="other", target_db="default", collection_mapping={"x": name}
+    )
+    return replace(
+        AB,
+        collection_infos=(),
+        db_collections={"other": ("x",)},
+        name_mapping=(mapping,),
+    )
+
+
+def test_a_new_task_may_have_the_names_that_no_other_holds(renaming: World) -> None:
+    """Those of a rename that is half done are the other's, both."""
+    for name in ("a", "b"):
+        with pytest.raises(TaskConflictError, match=rf"names \[default\.{name}\]"):
+            renaming.create(mapped_to(name))
+    renaming.create(mapped_to("c"))
 
 
 def test_names_move_with_the_address(world: World, names: NameReservations) -> None:
