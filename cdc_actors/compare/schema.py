@@ -19,7 +19,7 @@ _PAGE_ROWS = 10_000
 _PAGE_BYTES = 4 << 20
 _TEXT_BYTES = 256
 _LITE_SETTINGS = ("enable_dynamic_field",)
-_SETTINGS = (*_LITE_SETTINGS, "num_shards", "consistency_level_name", "description")
+_SETTINGS = (*_LITE_SETTINGS, "consistency_level_name", "description")
 _INDEX_STATE = frozenset({"total_rows", "indexed_rows", "pending_index_rows", "state"})
 
 
@@ -62,8 +62,9 @@ def compare_schemas(
 
     Field ids are never the same. Milvus Lite keeps neither descriptions, shards, the
     consistency level nor an array's ``max_length``. A target collection without auto-id
-    is how the source's keys are kept, and noted. A newer target may have properties of
-    its own, and properties may be about the source itself.
+    is how the source's keys are kept, and noted; so is another number of shards, which is
+    the target's own affair. A newer target may have properties of its own, and properties
+    may be about the source itself.
     """
     wanted = replicated_properties(source.get("properties", {}))
     found = target.get("properties", {})
@@ -71,6 +72,9 @@ def compare_schemas(
         _compare(f"property {name!r}", wanted[name], found.get(name), report)
     for setting in _LITE_SETTINGS if lite else _SETTINGS:
         _compare(setting, source.get(setting), target.get(setting), report)
+    shards, theirs = source.get("num_shards"), target.get("num_shards")
+    if shards != theirs and not lite:
+        report.notes.append(f"{shards} shards at the source, {theirs} at the target")
     left = {field["name"]: field for field in source["fields"]}
     right = {field["name"]: field for field in target["fields"]}
     for name in sorted(left.keys() | right.keys()):

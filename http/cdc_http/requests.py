@@ -116,8 +116,8 @@ class DialConfig(RequestObject, frozen=True):
     channel_num: int = 0
 
 
-class MilvusConnectParam(RequestObject, frozen=True):
-    """The address of the target and the login. ``uri`` and ``token`` take precedence."""
+class AddressAndLogin(RequestObject, frozen=True):
+    """What requests have of a target, beside its TLS settings."""
 
     uri: str = ""
     token: str = ""
@@ -126,29 +126,24 @@ class MilvusConnectParam(RequestObject, frozen=True):
     enable_tls: bool = False
     username: str = ""
     password: str = ""
-    dial_config: DialConfig = DialConfig()
     channel_num: int = 0
     ignore_partition: bool = False
     connect_timeout: int = 0
 
 
-class ConnectChanges(RequestObject, frozen=True):
+class MilvusConnectParam(AddressAndLogin, frozen=True):
+    """The address of the target and the login. ``uri`` and ``token`` take precedence."""
+
+    dial_config: DialConfig = DialConfig()
+
+
+class ConnectChanges(AddressAndLogin, frozen=True):
     """What changes of the target's address and login; what is left out or empty stays.
 
     Another address must lead to the same Milvus. ``dial_config`` replaces all TLS settings.
     """
 
-    uri: str = ""
-    token: str = ""
-    host: str = ""
-    port: Port = 0
-    enable_tls: bool = False
-    username: str = ""
-    password: str = ""
     dial_config: DialConfig | UnsetType = UNSET
-    channel_num: int = 0
-    ignore_partition: bool = False
-    connect_timeout: int = 0
 
 
 class Sasl(RequestObject, frozen=True):

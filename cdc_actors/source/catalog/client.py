@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -337,12 +338,9 @@ class Catalog:
         return found
 
     def _imports(self, revision: int = 0) -> list[ImportMeta]:
-        pairs = [
-            pair
-            for kind in bulk_imports.PREFIXES
-            for pair in self._read(kind, revision)
-        ]
-        return bulk_imports.imports(pairs)
+        keys = [self._key(kind) for kind in bulk_imports.PREFIXES]
+        answers = self._client.read_together(keys, revision)
+        return bulk_imports.imports(self._present(list(chain.from_iterable(answers))))
 
     def _read_kinds(
         self, kinds: Sequence[str], collections: Collection[int]

@@ -100,13 +100,14 @@ class EtcdClient:
                 return Listing(request.revision, pairs)
             request.key = answer.kvs[-1].key + b"\0"
 
-    def read_together(self, prefixes: Sequence[bytes]) -> list[Pairs]:
-        """Return what is below each prefix, all at one revision, the newest.
+    def read_together(
+        self, prefixes: Sequence[bytes], revision: int = 0
+    ) -> list[Pairs]:
+        """Return what is below each prefix, all at ``revision``, or at the newest one.
 
         Few requests, however many prefixes: for small answers, which come whole.
         """
         found: list[Pairs] = []
-        revision = 0
         for first in range(0, len(prefixes), MAX_RANGES):
             ranges = [
                 etcd_pb2.RangeRequest(

@@ -146,10 +146,19 @@ def test_schemas_differ_by_field_and_setting() -> None:
 
 
 def test_milvus_lite_may_lack_what_it_does_not_keep() -> None:
-    """Descriptions and shards count between two Milvus only."""
-    target = {**SCHEMA, "description": "x", "num_shards": 1}
+    """Descriptions count between two Milvus only."""
+    target = {**SCHEMA, "description": "x"}
     assert schema_report(target, lite=True).equal
     assert not schema_report(target).equal
+
+
+def test_another_number_of_shards_is_noted() -> None:
+    """It is no difference: a target may take fewer. Milvus Lite has none."""
+    target = {**SCHEMA, "num_shards": 1}
+    report = schema_report(target)
+    assert report.equal
+    assert report.notes == ["None shards at the source, 1 at the target"]
+    assert schema_report(target, lite=True).notes == []
 
 
 def test_auto_id_at_the_source_only_is_noted() -> None:

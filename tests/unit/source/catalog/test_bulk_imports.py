@@ -88,5 +88,7 @@ def test_a_watch_tells_of_jobs() -> None:
     etcd.put(*_task(8, 5))
     etcd.put(*_job(COMPLETED))
     assert watch.changed().imports
+    etcd.requests = 0
     assert [each.rows for each in catalog.imports()] == [5]
+    assert etcd.requests == 1
     assert [each.rows for each in catalog.snapshot().imports] == [5]
