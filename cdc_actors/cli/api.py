@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import socket
 import ssl
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import click
+from click.core import ParameterSource
 
 from cdc_actors.errors import OperatorError, UnavailableError
 
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8444"
 ANSWER_SECONDS = 30.0
+_WHOLE_ID = re.compile(
+    r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
+)
+_PROBE_SECONDS = 2.0
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
+"""What OpenSSL calls an answer that is no TLS."""
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -53,6 +62,7 @@ class Api:
                 f"{url} is not a URL such as http://127.0.0.1:8444", param_hint="--url"
             )
         self._url = url
+        self._scheme = parts.scheme
         self._connect = _connection(parts.scheme, ca)
         self._timeout = timeout
         self._headers = _JSON | _authorization(token)
@@ -69,6 +79,27 @@ class Api:
         found: dict[str, Any] = self.ask("get", **asked)["task"]
         return found
 
+    def task_id(self, given: str) -> str:
+        """Return the id of the task that ``given`` is the beginning of.
+
+        It is returned as it is if it is a whole one, or no task begins so: a deleted task
+        is asked for by its whole id.
+
+        Raises:
+            OperatorError: Several tasks begin so.
+        """
+        if not given or _WHOLE_ID.fullmatch(given):
+            return given
+        ids = [each["task_id"] for each in self.ask("list")["tasks"]]
+        found = [each for each in ids if each.startswith(given)]
+        if given in found or not found:
+            return given
+        if len(found) > 1:
+            raise OperatorError(
+                f"several tasks begin with {given}: {', '.join(sorted(found))}"
+            )
+        return str(found[0])
+
     def history(self, task_id: str, after: int) -> Iterator[dict[str, Any]]:
         """Yield the events of a task behind number ``after``."""
         more = True
@@ -78,13 +109,19 @@ class Api:
             more = page["more"]
             after = page["events"][-1]["number"] if page["events"] else after
 
-    def follow(self, task_id: str, after: int) -> Iterator[dict[str, Any]]:
-        """Yield the events behind number ``after`` as they happen, up to the last."""
+    def follow(self, task_id: str, after: int) -> Iterator[dict[str, Any] | None]:
+        """Yield the events behind number ``after`` as they happen, up to the last.
+
+        None says that there is none for the moment.
+        """
         while True:
             path = f"/cdc/tasks/{quote(task_id)}/events?follow=true&after={after}"
             with self._answer("GET", path) as response:
-                for event in (json.loads(line) for line in response if line.strip()):
+                for line in response:
+                    event = json.loads(line) if line.strip() else None
                     yield event
+                    if event is None:
+                        continue
                     after = event["number"]
                     if event["event"] == "deleted":
                         return
@@ -106,6 +143,8 @@ class Api:
                 "--ca names the file with its authority"
             ) from error
         except (OSError, http.client.HTTPException) as error:
+            if self._is_other_scheme(error):
+                raise self._other_scheme() from error
             raise UnavailableError(
                 f"the service at {self._url} does not answer: {error or 'cut off'}"
             ) from error
@@ -113,6 +152,39 @@ class Api:
             raise self._not_our_service() from error
         finally:
             connection.close()
+
+    def _is_other_scheme(self, error: Exception) -> bool:
+        """Tell whether it speaks http where the URL says https, or the reverse.
+
+        One that speaks TLS ends a connection that begins otherwise without a word, or
+        with some in TLS.
+        """
+        if self._scheme == "https":
+            return isinstance(error, ssl.SSLError) and error.reason in _NO_TLS
+        ended = http.client.BadStatusLine | ConnectionResetError | BrokenPipeError
+        return isinstance(error, ended) and self._speaks_tls()
+
+    def _speaks_tls(self) -> bool:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        host, port = self._place
+        address = (host, port or http.client.HTTP_PORT)
+        try:
+            with (
+                socket.create_connection(address, _PROBE_SECONDS) as plain,
+                context.wrap_socket(plain, server_hostname=host),
+            ):
+                return True
+        except OSError:
+            return False
+
+    def _other_scheme(self) -> OperatorError:
+        spoken = "http" if self._scheme == "https" else "https"
+        return OperatorError(
+            f"what answers at {self._url} speaks {spoken}: the URL must begin with "
+            f"{spoken}://"
+        )
 
     def _refusal(self, response: http.client.HTTPResponse) -> Exception:
         message = json.load(response)["message"]
@@ -150,29 +222,77 @@ def _authorization(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def api_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that lead to a service, and it as ``api``."""
-
-    @click.option(
-        "--url", default=DEFAULT_URL, show_default=True, help="URL of the service."
-    )
-    @click.option(
+_SERVICE_OPTIONS = (
+    click.option(
+        "--url",
+        envvar="CDC_ACTORS_URL",
+        show_envvar=True,
+        default=DEFAULT_URL,
+        show_default=True,
+        help="URL of the service.",
+    ),
+    click.option(
         "--token",
         envvar="CDC_ACTORS_TOKEN",
         show_envvar=True,
         help="Token for the service. Prefer the variable: other users of the machine can "
         "read a command line.",
-    )
-    @click.option(
+    ),
+    click.option(
         "--ca",
         type=click.Path(dir_okay=False),
         metavar="FILE",
         help="CA certificates (PEM) to trust instead of the system's.",
+    ),
+)
+_NAMES = ("url", "token", "ca")
+
+
+def api_of(context: click.Context, *, timeout: float = ANSWER_SECONDS) -> Api:
+    """Return the service that a command line leads to, wherever in it that stands.
+
+    The options of the command come before those of the groups that it is in, and what is
+    on the command line before what is in the environment.
+    """
+    given = {name: context.params.get(name) for name in _NAMES}
+    place: click.Context | None = context
+    missing = set(_NAMES)
+    while place is not None:
+        for name in sorted(missing):
+            if place.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                given[name] = place.params[name]
+                missing.remove(name)
+        place = place.parent
+    return Api(
+        given["url"] or DEFAULT_URL, given["token"], given["ca"], timeout=timeout
     )
+
+
+def service_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command or a group the options that lead to a service, for ``api_of``."""
+
     @wraps(command)
-    def with_api(
-        *args: Any, url: str, token: str | None, ca: str | None, **given: Any
-    ) -> None:
-        command(*args, api=Api(url, token, ca), **given)
+    def without_options(**given: Any) -> None:
+        command(**{key: each for key, each in given.items() if key not in _NAMES})
+
+    with_options: Callable[..., None] = without_options
+    for option in reversed(_SERVICE_OPTIONS):
+        with_options = option(with_options)
+    return with_options
+
+
+def api_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that lead to a service, and it as ``api``.
+
+    One that takes a ``task`` has it as ``task_id``, whole.
+    """
+
+    @service_options
+    @wraps(command)
+    def with_api(**given: Any) -> None:
+        api = api_of(click.get_current_context())
+        if "task" in given:
+            given["task_id"] = api.task_id(given.pop("task"))
+        command(api=api, **given)
 
     return with_api

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdc_actors.cli.api import Api, api_options
-from cdc_actors.cli.output import dump, dump_line, flat, output_option, table, text_of
+from cdc_actors.cli.output import (
+    dump,
+    dump_line,
+    flat,
+    is_read,
+    output_option,
+    table,
+    text_of,
+)
 from cdc_actors.cli.task_cmd import print_task, task_argument
 
 if TYPE_CHECKING:
@@ -68,7 +77,7 @@ def history(
         _print_changes(changes, diff, output)
         click.get_current_context().exit(_DIFFERENT if changes else 0)
     elif follow:
-        _print_each(api.follow(task_id, after), output)
+        _print_each(_while_read(api.follow(task_id, after)), output)
     elif output == "table":
         _print_each(api.history(task_id, after), output)
     else:
@@ -85,18 +94,33 @@ def _print_each(events: Iterable[dict[str, Any]], output: str) -> None:
         click.echo(line)
 
 
+def _while_read(events: Iterable[dict[str, Any] | None]) -> Iterator[dict[str, Any]]:
+    """Yield events until nobody reads any more what is printed."""
+    for event in events:
+        if event is not None:
+            yield event
+        elif not is_read():
+            return
+
+
 def lines_of(events: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield a headline once there is an event, and a line for each as the API has it."""
     for number, event in enumerate(events):
         if number == 0:
             yield _line(_HEAD)
-        yield _line(event | {"who": _who(event["who"])})
+        yield _line(event | {"who": _who(event["who"]), "time": _time(event["time"])})
 
 
 def _line(event: dict[str, Any]) -> str:
     cells = (" ".join(str(event[name]).split()) for name in _HEAD)
     number, time, who, text, why = cells
-    return f"{number:>6}  {time[:23]:23}  {who:22}  {text}  [{why}]"
+    return f"{number:>6}  {time:24}  {who:22}  {text}  [{why}]"
+
+
+def _time(text: str) -> str:
+    """Return a time to the millisecond, with its zone, which is UTC."""
+    time = datetime.fromisoformat(text).astimezone(UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _who(who: dict[str, str | None]) -> str:

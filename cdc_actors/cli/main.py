@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cdc_actors.cli.api import service_options
 from cdc_actors.cli.assets_cmd import assets
 from cdc_actors.cli.audit_cmd import audit
 from cdc_actors.cli.config_cmd import config
@@ -17,6 +18,7 @@ from cdc_actors.cli.output import NOT_READY
 from cdc_actors.cli.serve import serve
 from cdc_actors.cli.task_cmd import task
 from cdc_actors.cli.token_cmd import token
+from cdc_actors.cli.watch_cmd import watch
 from cdc_actors.errors import CdcError, UnavailableError
 
 _INTERRUPTED = 130
@@ -63,6 +65,7 @@ class CdcGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
+@service_options
 @click.version_option(package_name="cdc-actors", message="cdc-actors %(version)s")
 def main() -> None:
     """Keep one Milvus equal to another by reading its write-ahead log."""
@@ -78,3 +81,4 @@ COMMANDS = (serve, demo, task, history, audit, config, token, key, assets, versi
 
 for _command in COMMANDS:
     main.add_command(_command)
+task.add_command(watch)

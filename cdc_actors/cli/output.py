@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,6 +85,14 @@ def problems(shown: dict[str, Any]) -> str:
         if count and isinstance(count, int)
     )
     return ", ".join(said) or "-"
+
+
+def is_read() -> bool:
+    """Tell whether somebody reads standard output: not once ``head`` has ended."""
+    poll = select.poll()
+    with suppress(OSError, ValueError):
+        poll.register(sys.stdout.fileno(), 0)
+    return not poll.poll(0)
 
 
 def say(text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from functools import wraps
 from typing import IO, TYPE_CHECKING, Any
 
@@ -11,11 +9,9 @@ import click
 import yaml
 from click.shell_completion import CompletionItem
 
-from cdc_actors.cli.api import DEFAULT_URL, Api, api_options
+from cdc_actors.cli.api import api_of, api_options, service_options
 from cdc_actors.cli.output import (
-    NOT_READY,
     dump,
-    dump_line,
     flat,
     output_option,
     problems,
@@ -28,11 +24,7 @@ from cdc_actors.errors import CdcError, OperatorError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-SETTLE_SECONDS = 3.0
-"""How long a task must have come to rest before ``watch --until`` gives up."""
-
-CAUGHT_UP_SECONDS = 10.0
-"""Up to which lag nothing is under way."""
+    from cdc_actors.cli.api import Api
 
 _COMPLETION_SECONDS = 1.0
 _EXAMPLES = """\b
@@ -54,9 +46,7 @@ def _complete(
 ) -> list[CompletionItem]:
     """Offer the tasks of the service, if it answers at once."""
     try:
-        url, token, ca = (context.params.get(name) for name in ("url", "token", "ca"))
-        api = Api(url or DEFAULT_URL, token, ca, timeout=_COMPLETION_SECONDS)
-        tasks = api.ask("list")["tasks"]
+        tasks = api_of(context, timeout=_COMPLETION_SECONDS).ask("list")["tasks"]
     except (CdcError, click.ClickException):
         return []
     return [
@@ -66,12 +56,16 @@ def _complete(
     ]
 
 
-task_argument = click.argument("task_id", metavar="TASK", shell_complete=_complete)
+task_argument = click.argument("task", metavar="TASK", shell_complete=_complete)
 
 
 @click.group(epilog=_EXAMPLES)
+@service_options
 def task() -> None:
-    """Create and manage the tasks of a running service."""
+    """Create and manage the tasks of a running service.
+
+    TASK is the id of a task, or as much of its beginning as no other task has.
+    """
 
 
 _REQUEST_OPTIONS = (
@@ -248,10 +242,11 @@ def list_tasks(api: Api, output: str) -> None:
         click.echo(dump(tasks, output))
         return
     head = ("TASK", "STATE", "HEALTH", "LAG", "TARGET", "PROBLEMS")
-    click.echo(table(head, [_row(each) for each in tasks]))
+    click.echo(table(head, [row_of(each) for each in tasks]))
 
 
-def _row(shown: dict[str, Any]) -> tuple[str, ...]:
+def row_of(shown: dict[str, Any]) -> tuple[str, ...]:
+    """Return the columns of ``list`` for a task as the API shows it."""
     lag = shown["lag_seconds"]
     return (
         shown["task_id"],
@@ -327,73 +322,3 @@ def delete(task_id: str, api: Api, *, ignore_not_found: bool) -> None:
     """Delete a task. The target keeps its data, and the event log the history."""
     api.ask("delete", task_id=task_id, ignore_not_found=ignore_not_found)
     say(f"Deleted {task_id}.")
-
-
-@task.command()
-@task_argument
-@api_options
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.1),
-    default=1.0,
-    metavar="SECONDS",
-    help="How often to ask the service.",
-)
-@click.option(
-    "--until",
-    type=click.Choice(["ok"]),
-    help="End with status 0 once the health is this, or with status 4 once it will not "
-    "come to be so by itself: it has been paused, failed or degraded for some seconds, "
-    "and nothing is under way.",
-)
-@output_option
-def watch(
-    *, task_id: str, api: Api, interval: float, until: str | None, output: str
-) -> None:
-    """Show the state of a task: on a terminal continuously, otherwise at each change.
-
-    Ends with Ctrl-C, as --until says, or with status 1 when the task is deleted.
-    """
-    seen = None
-    settled_at: float | None = None
-    live = output == "table" and sys.stdout.isatty()
-    while True:
-        shown = api.task(task_id)
-        state = (shown["state"], *_health_of(shown))
-        if live:
-            click.echo(f"\r\x1b[K{_line(shown)}", nl=state != seen)
-        elif state != seen:
-            whole = output == "table"
-            click.echo(_line(shown) if whole else dump_line(shown, output))
-        seen = state
-        if until and shown["health"]["status"] == until:
-            return
-        settled_at = (settled_at or time.monotonic()) if _is_settled(shown) else None
-        if until and settled_at and time.monotonic() - settled_at >= SETTLE_SECONDS:
-            click.get_current_context().exit(NOT_READY)
-        time.sleep(interval)
-
-
-def _is_settled(shown: dict[str, Any]) -> bool:
-    """Tell whether the health of a task stays what it is if nobody does anything."""
-    status, lag = shown["health"]["status"], shown["lag_seconds"]
-    if status != "degraded":
-        return status in {"paused", "failed"}
-    if shown["health"]["problems"]["retrying"]:
-        return False
-    if lag is None:
-        return all(each["state"] == "set_aside" for each in shown["collections"])
-    return bool(lag <= CAUGHT_UP_SECONDS)
-
-
-def _health_of(shown: dict[str, Any]) -> tuple[str | None, ...]:
-    return shown["health"]["status"], shown["health"]["error"], problems(shown)
-
-
-def _line(shown: dict[str, Any]) -> str:
-    _, state, _, lag, _, some = _row(shown)
-    health, error, _ = _health_of(shown)
-    if some != "-":
-        health = f"{health} ({some})"
-    line = f"{state}, {health}, lag {lag}, {shown['rows_applied']} rows applied"
-    return f"{line}: {' '.join(error.split())}" if error else line

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.config.yamlfile import YamlFile
 
-# The key to the secrets of the log, and the token with which commands ask the API.
-_NO_SETTINGS = frozenset({f"{PREFIX}KEY", f"{PREFIX}TOKEN"})
+# The key to the secrets of the log, and where and with which token commands ask the API.
+_NO_SETTINGS = frozenset({f"{PREFIX}KEY", f"{PREFIX}TOKEN", f"{PREFIX}URL"})
 _FROM_FILE = "_FILE"
 _VARIABLES = {key.variable: key for key in KEYS.values()}
 

@@ -13,6 +13,9 @@ import msgspec
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
 from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
+_TLS_HELLO = b"\x16\x03"
+"""How a client begins that was told https where this server speaks http."""
+
 
 class JsonErrorTask(ErrorTask):  # type: ignore[misc]
     """Answers in the shape of the API."""
@@ -38,6 +41,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         """Take what the client sent, and note when an incomplete request began."""
         before = self.request
+        if data[:2] == _TLS_HELLO and before is None:
+            # It would be waited for the end of its headers: let it be wrong at once.
+            data = b"TLS\r\n\r\n"
         taken: bool = super().received(data)
         if self.request is not before:
             self._request_began = time.monotonic()

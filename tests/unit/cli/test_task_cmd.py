@@ -19,7 +19,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from cdc_actors.cli import task_cmd
+from cdc_actors.cli import watch_cmd
 from cdc_actors.cli.main import main
 from cdc_actors.config import load
 from cdc_actors.config.auth import Token
@@ -265,7 +265,7 @@ class TestTask:
         self, run, task, service, monkeypatch, rests, moves
     ):
         """What has come to rest as degraded is status 4; what still moves is waited for."""
-        monkeypatch.setattr(task_cmd, "SETTLE_SECONDS", 0.2)
+        monkeypatch.setattr(watch_cmd, "SETTLE_SECONDS", 0.2)
         running = service.tasks[task]
         looks = iter([degraded(running, **moves)] * 5)
         rest = degraded(running, **rests)
@@ -280,7 +280,7 @@ class TestTask:
         self, run, task, service, monkeypatch, status
     ):
         """Nothing will happen by itself: status 4."""
-        monkeypatch.setattr(task_cmd, "SETTLE_SECONDS", 0.2)
+        monkeypatch.setattr(watch_cmd, "SETTLE_SECONDS", 0.2)
         view = service.tasks[task]
         health = replace(view.health, status=status)
         service.tasks[task] = replace(view, health=health)
@@ -318,7 +318,7 @@ class TestHistory:
         head, *rows = run("history", ID).splitlines()
         assert head.split() == ["NUMBER", "TIME", "WHO", "WHAT", "[WHY]"]
         assert len(rows) == 3
-        told = "1 2026-11-24T12:30:00Z client 192.0.2.7 created [asked by a client]"
+        told = "1 2026-11-24T12:30:00.000Z client 192.0.2.7 created [asked by a client]"
         assert rows[0].split() == told.split()
 
     def test_json_and_yaml(self, run):

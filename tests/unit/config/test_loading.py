@@ -322,7 +322,8 @@ def test_the_key_of_the_secrets_is_no_setting():
 
 def test_the_token_of_commands_is_no_setting():
     """The variable with which commands log in may stand beside those of the service."""
-    assert load(None, NATS | {"CDC_ACTORS_TOKEN": "ops.secret"}, {}).config
+    ours = {"CDC_ACTORS_TOKEN": "ops.secret", "CDC_ACTORS_URL": "http://h:8444"}
+    assert load(None, NATS | ours, {}).config
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1"])
