@@ -16,7 +16,7 @@ from cdc_actors.errors import (
     UnclearAnswerError,
 )
 from cdc_actors.pipeline.attempts import Attempts
-from cdc_actors.pipeline.messages import CollectionSuspended, RecordCollectionSetAside
+from cdc_actors.pipeline.messages import CollectionSuspended
 from cdc_actors.pipeline.operations import CollectionOperations
 from cdc_actors.pipeline.refused_row import write_apart
 from cdc_actors.pipeline.work import NO_ROWS, AppliedRows
@@ -245,8 +245,7 @@ class Applier:
             self._keep_name(error)
         else:
             entry = self._operations.entry
-            stood = self._context.where_stands(entry)
-            self._context.record(RecordCollectionSetAside(entry, error, stood))
+            self._context.record_set_aside(entry, error)
             self._suspended = True
             self._reader.tell(CollectionSuspended(entry.collection_id))
         self._again = list(self._open.values())

@@ -20,10 +20,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.pipeline.definitions import channels_of
-from cdc_actors.pipeline.messages import (
-    RecordCollectionSetAside,
-    RecordOperationApplied,
-)
+from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.pipeline.work_queue import WorkQueue
 from cdc_actors.replication.barriers import ShardBarriers
 from cdc_actors.tasks import CollectionState, Operation
@@ -168,8 +165,7 @@ class CollectionTable:
 
         ``stood`` is where it stands if not where its channels do.
         """
-        stood = stood or self._context.where_stands(entry)
-        self._context.record(RecordCollectionSetAside(entry, error, stood))
+        self._context.record_set_aside(entry, error, stood)
         self._rows[entry.collection_id] = _Ignored(Status.EXCLUDED, entry)
 
     def skip(self, collection_id: int) -> None:

@@ -19,7 +19,11 @@ from cdc_actors.changes import REPLICATED_FROM_CATALOG
 from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.marks import Mark
 from cdc_actors.pipeline.definitions import channels_of
-from cdc_actors.pipeline.messages import RecordOperationApplied, RunFailed
+from cdc_actors.pipeline.messages import (
+    RecordCollectionSetAside,
+    RecordOperationApplied,
+    RunFailed,
+)
 from cdc_actors.pipeline.retried import RetriedCollections
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.pipeline.work_queue import RunBudget
@@ -27,7 +31,7 @@ from cdc_actors.replication.progress import PendingCheckpoint, Progress
 from cdc_actors.tasks import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from cdc_actors.changes import Checkpoint, Unknown
@@ -193,6 +197,19 @@ class RunContext:
                 raise TransientError("the task has ended") from error
             return
         raise TransientError("the event log does not answer in time")
+
+    def record_set_aside(
+        self,
+        entry: CollectionEntry,
+        error: CdcError,
+        stood: Mapping[str, Checkpoint] | None = None,
+    ) -> None:
+        """Write down that a collection cannot go on, and why; raises as ``record`` does.
+
+        ``stood`` is where it stands if not where its channels do.
+        """
+        stood = stood or self.where_stands(entry)
+        self.record(RecordCollectionSetAside(self.run_number, entry, error, stood))
 
     def record_unknown(self, change: Unknown) -> None:
         """Write down a kind of message that this version does not know, once a run.

@@ -89,8 +89,10 @@ class RecordCollectionSetAside:
     """To a task: write down that a collection cannot go on, why, and where it stands.
 
     ``stood`` are the checkpoints by channel, of its own and that of clients' requests.
+    A run that has ended is not listened to: the next one may have it go on.
     """
 
+    run_number: int
     entry: CollectionEntry
     error: CdcError
     stood: Mapping[str, Checkpoint]

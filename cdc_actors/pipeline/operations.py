@@ -21,7 +21,6 @@ from cdc_actors.pipeline.messages import (
     CollectionRenamed,
     FlushPostponed,
     NameKept,
-    RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
 )
@@ -141,8 +140,7 @@ class CollectionOperations:
     def keep_name(self, work: Work, error: CdcError) -> None:
         """Know that the target refused what ``skip`` was to do: the name stays taken."""
         if isinstance(work, BarrierOperation):
-            stood = self._context.where_stands(self.entry)
-            self._context.record(RecordCollectionSetAside(self.entry, error, stood))
+            self._context.record_set_aside(self.entry, error)
         self._reader.tell(NameKept(self.entry.collection_id))
 
     def finish_rename(self) -> None:

@@ -43,7 +43,7 @@ class Replay:
 
 
 def plan_replay(
-    spec: RunSpec, wal: WalReader, catalog: Catalog, target: Connection
+    spec: RunSpec, run_number: int, wal: WalReader, catalog: Catalog, target: Connection
 ) -> Replay:
     """Find out where a run begins for the collections that are taken up again.
 
@@ -54,7 +54,7 @@ def plan_replay(
     """
     if not any(entry.replay for entry in spec.entries):
         return Replay(spec, ())
-    return _Planning(spec, wal, catalog, target).plan()
+    return _Planning(spec, run_number, wal, catalog, target).plan()
 
 
 def beginning(
@@ -82,9 +82,15 @@ def earliest(
 
 class _Planning:
     def __init__(
-        self, spec: RunSpec, wal: WalReader, catalog: Catalog, target: Connection
+        self,
+        spec: RunSpec,
+        run_number: int,
+        wal: WalReader,
+        catalog: Catalog,
+        target: Connection,
     ) -> None:
         self._spec = spec
+        self._run_number = run_number
         self._wal = wal
         self._catalog = catalog
         self._target = target
@@ -110,8 +116,10 @@ class _Planning:
             decided = self._from_beginning(entry) if self._is_lost(entry) else entry
             self._insist_on_log(decided)
         except (CollectionError, UnclearAnswerError) as error:
-            stood = entry.stood
-            self._records.append(RecordCollectionSetAside(entry, error, stood))
+            aside = RecordCollectionSetAside(
+                self._run_number, entry, error, entry.stood
+            )
+            self._records.append(aside)
             return replace(entry, state=CollectionState.SET_ASIDE, replay=False)
         if decided is not entry:
             self._lost.add(entry.collection_id)

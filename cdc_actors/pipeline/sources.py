@@ -129,7 +129,7 @@ def open_sources(
             wal = opened(servers.log(spec, run))
             catalog = opened(servers.catalog(spec))
             identity = identify_source(spec, catalog)
-        replay = plan_replay(spec, wal, catalog, target)
+        replay = plan_replay(spec, run.run_number, wal, catalog, target)
         channels = Channels(wal, run)
         requests = spec.source.replicate_chan
         start = replay.spec.checkpoints.get(requests)

@@ -33,12 +33,14 @@ class PassedOver:
     def __init__(self) -> None:
         self._names: tuple[FullName, ...] = ()
 
-    def note(self, message: object) -> tuple[FullName, ...]:
-        """Take down what a run has written down; return what is to be read again now."""
+    def note(self, message: object, run: CurrentRun) -> tuple[FullName, ...]:
+        """Take down what ``run`` has written down; return what is to be read again now."""
         match message:
-            case RecordCollectionSetAside(entry, PassedOverError()):
+            case RecordCollectionSetAside(number, entry, PassedOverError()) if (
+                run.numbered(number)
+            ):
                 self._names += ((entry.database, entry.name),)
-            case RecordStarts():
+            case RecordStarts(number) if run.numbered(number):
                 names, self._names = self._names, ()
                 return names
         return ()
@@ -47,8 +49,8 @@ class PassedOver:
 def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
     """Do what a run's message asks. The task actor's thread.
 
-    Where channels begin and how far they were sent counts only if the run is still
-    ``run``: another one begins elsewhere.
+    What is set aside, where channels begin and how far they were sent counts only if the
+    run is still ``run``: another one begins elsewhere, and may have the collection go on.
 
     Raises:
         CdcError: It is not written down; the run must not act on it.
@@ -58,17 +60,20 @@ def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
             record.execute(lambda task: task.start_operation(done, **_BY_SOURCE))
         case RecordOperationApplied(done):
             record.execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
+        case _ if run.numbered(message.run_number):
+            _write_down_of_run(message, record)
+
+
+def _write_down_of_run(message: Any, record: TaskRecord) -> None:
+    match message:
         case RecordCollectionSetAside():
             _set_aside(message, record)
         case RecordSource():
-            if run.numbered(message.run_number):
-                _record_source(message, record)
+            _record_source(message, record)
         case RecordStarts():
-            if run.numbered(message.run_number):
-                _record_starts(message, record)
+            _record_starts(message, record)
         case AdvanceSendHorizons():
-            if run.numbered(message.run_number):
-                record.save_send_horizons(message.horizons)
+            record.save_send_horizons(message.horizons)
         case _:
             raise TypeError(f"a run asks for {message!r}")
 

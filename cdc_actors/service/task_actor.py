@@ -124,7 +124,7 @@ class TaskActor(pykka.ThreadingActor):
                 self._on_notification(message)
             case _:
                 write_down(message, self._record, self._run)
-                if selected := self._passed_over.note(message):
+                if selected := self._passed_over.note(message, self._run):
                     self.actor_ref.tell(ReadSelected(selected))
                 self._report()
         return None

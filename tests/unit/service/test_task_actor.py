@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
     CollectionError,
+    PassedOverError,
     RowsLostError,
     TaskConflictError,
     TransientError,
@@ -23,6 +25,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
+    RecordStarts,
     Retried,
     RunFailed,
     RunProgressed,
@@ -32,6 +35,7 @@ from cdc_actors.service import current_run, task_actor
 from cdc_actors.service.messages import (
     Launch,
     PauseTask,
+    ReadSelected,
     ResumeTask,
     RetryCollections,
     RetryRun,
@@ -134,7 +138,15 @@ class Harness:
         stood = (
             {} if not tick else {checkpoint().position.channel: checkpoint(tick=tick)}
         )
-        self._actor.on_receive(RecordCollectionSetAside(entry(number), error, stood))
+        run = self.run_number
+        self._actor.on_receive(
+            RecordCollectionSetAside(run, entry(number), error, stood)
+        )
+
+    @property
+    def mail(self) -> list[object]:
+        """What the actor has told itself."""
+        return [each.message for each in self._actor.actor_inbox.queue]
 
     @property
     def run_number(self) -> int:
@@ -394,3 +406,35 @@ def test_a_paused_task_is_retried_once_it_is_resumed(harness: Harness) -> None:
     assert harness.task.state is TaskState.PAUSED
     assert harness.run_number == number
     assert harness.task.collections[445].replay
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_run_that_was_left_behind_sets_nothing_aside(
+    harness: Harness, *, paused: bool
+) -> None:
+    """Its collection may go on by now; what it has done at the target still counts."""
+    old = harness.run_number
+    aside = RecordCollectionSetAside(old, entry(1), CollectionError("no"), {})
+    made = RecordOperationApplied(Operation.create_collection(entry(1)))
+    if paused:
+        harness.pause()
+    else:
+        harness.fail(AWAY)
+    for late in (made, aside):
+        harness.receive(late)
+    assert harness.task.collections[1].state is CollectionState.LIVE
+    if not paused:
+        harness.receive(replace(aside, run_number=harness.run_number))
+        assert harness.task.collections[1].state is CollectionState.SET_ASIDE
+
+
+def test_a_run_that_was_left_behind_has_nothing_read_again(harness: Harness) -> None:
+    """What it passed over late the run after it finds by itself."""
+    passed = PassedOverError("read before")
+    harness.receive(RecordCollectionSetAside(1, entry(1), passed, {}))
+    harness.fail(AWAY)
+    harness.receive(RecordCollectionSetAside(1, entry(2), passed, {}))
+    harness.receive(RecordStarts(1, {}, "too late"))
+    assert harness.mail == []
+    harness.receive(RecordStarts(2, {}, "the run opens"))
+    assert harness.mail == [ReadSelected((("default", "c1"),))]

@@ -232,9 +232,10 @@ def test_what_was_passed_over_is_read_from_its_beginning_by_itself(
     stood = {"dml_0": checkpoint("dml_0", 1)}
     missed = PassedOverError("read before")
     for number, name in enumerate(("c", "d"), 1):
-        aside = RecordCollectionSetAside(entry(number, name=name), missed, stood)
+        aside = RecordCollectionSetAside(2, entry(number, name=name), missed, stood)
         actor.ask(aside, timeout=ANSWER)
-    other = RecordCollectionSetAside(entry(3, name="a"), CollectionError("no"), stood)
+    refused = CollectionError("no")
+    other = RecordCollectionSetAside(2, entry(3, name="a"), refused, stood)
     actor.ask(other, timeout=ANSWER)
     assert len(world.begun) == 2
     actor.ask(RecordStarts(2, {}, "the run opens"), timeout=ANSWER)
