@@ -48,6 +48,17 @@ class NameKept:
 
 
 @dataclass(frozen=True, slots=True)
+class NameGivenUp:
+    """To a reader: a collection does not get the name that a rename was to give it.
+
+    ``name`` is the target's.
+    """
+
+    collection_id: int
+    name: FullName
+
+
+@dataclass(frozen=True, slots=True)
 class AliasMoved:
     """To a reader: an alias of the target stands for the collection, or for none."""
 

@@ -14,12 +14,14 @@ import structlog
 from cdc_actors.changes import DropCollection, DropPartition
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.pipeline import losses
+from cdc_actors.pipeline.catalog_operations import apply_at_target
 from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
     CollectionRenamed,
     FlushPostponed,
+    NameGivenUp,
     NameKept,
     RecordOperationApplied,
     RecordOperationStarted,
@@ -32,13 +34,12 @@ from cdc_actors.pipeline.work import (
     ForwardRequest,
 )
 from cdc_actors.replication.barriers import BarrierOperation
-from cdc_actors.target import aliases, collections, properties, requests
+from cdc_actors.target import collections, requests
 from cdc_actors.target.answers import RateLimitError
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     CLAIM_COLLECTION,
-    CREATE_ALIAS,
     DROP_ALIAS,
     Operation,
 )
@@ -46,11 +47,12 @@ from cdc_actors.tasks.details import (
     AliasDetail,
     IndexDetail,
     LoadDetail,
-    PropertiesDetail,
     RenameDetail,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pykka import ActorRef
 
     from cdc_actors.changes import Request
@@ -144,9 +146,19 @@ class CollectionOperations:
         self._reader.tell(NameKept(self.entry.collection_id))
 
     def finish_rename(self) -> None:
-        """Do the rename, if there is one, that was under way when an earlier run ended."""
-        if self.entry.renaming is not None:
-            self._rename_to(self.entry.renaming)
+        """Do the rename, if there is one, that was under way when an earlier run ended.
+
+        Refused, it was not done. Whether it is still wanted the catalog tells.
+        """
+        begun = self.entry.renaming
+        if begun is None:
+            return
+        try:
+            self._rename_to(begun)
+        except OperationRefusedError as refusal:
+            if not losses.is_kept(self._target, self._target_name, self.entry):
+                raise
+            self._take_back(begun, str(refusal))
 
     def check_mark(self) -> None:
         """See that the collection at the target, if there is one, is still this task's.
@@ -178,7 +190,7 @@ class CollectionOperations:
     def _report_rival(self, rival: Mark) -> None:
         reason = f"{rival} wanted to write it, too, and was refused"
         self._record_applied(
-            self._operation(
+            self.entry.operation(
                 CLAIM_COLLECTION, self._context.source_time(), {"refused": reason}
             )
         )
@@ -241,28 +253,55 @@ class CollectionOperations:
         collections.drop_partition(self._target, *self._target_name, name)
         self.writer.forget_partition(name)
         detail = {"partition": name}
-        self._record_applied(self._operation("DropPartition", drop.timestamp, detail))
+        self._record_applied(
+            self.entry.operation("DropPartition", drop.timestamp, detail)
+        )
 
     def _create_partition(self, work: CreatePartitionWork) -> None:
         """Often it is there already: rows that came first needed it."""
         if self.writer.ensure_partition(work.name):
             detail = {"partition": work.name}
             self._record_applied(
-                self._operation("CreatePartition", work.timestamp, detail)
+                self.entry.operation("CreatePartition", work.timestamp, detail)
             )
 
     def _rename(self, work: CatalogOperation, detail: RenameDetail) -> None:
         """Rows are written by name: what may be half done must be known after a crash."""
         if detail.new_name == (self.entry.database, self.entry.name):
+            self._undo_rename()
             self._report_name()
             return
         loaded = self._exists and collections.is_loaded(
             self._target, *self._target_name
         )
         json = replace(detail, loaded=loaded).to_json()
-        operation = self._operation(work.kind, work.timestamp, json)
+        operation = self.entry.operation(work.kind, work.timestamp, json)
         self._record_started(operation)
+        self.entry = replace(self.entry, renaming=operation)
         self._rename_to(operation)
+
+    def _undo_rename(self) -> None:
+        """See that the collection has its name, whatever was begun for another one."""
+        begun = self.entry.renaming
+        if begun is None:
+            return
+        old, new = self._target_name, self._spec.target_name(*begun.new_name)
+        kept = [losses.is_kept(self._target, each, self.entry) for each in (old, new)]
+        if kept == [False, True]:
+            loaded = begun.detail["loaded"]
+            collections.rename_collection(self._target, new, old, loaded=loaded)
+        self._take_back(begun, "the source undid it")
+
+    def _take_back(self, begun: Operation, why: str) -> None:
+        """Write down that a rename which was begun comes to nothing."""
+        name = self.entry.database, self.entry.name
+        kept = RenameDetail(name, begun.detail["loaded"]).to_json()
+        operation = replace(begun, detail=kept)
+        reduced = f"under the name that it had: {why}"
+        self._record_applied(operation.as_reduced(reduced))
+        self.entry = replace(self.entry, renaming=None)
+        new = self._spec.target_name(*begun.new_name)
+        self._reader.tell(NameGivenUp(self.entry.collection_id, new))
 
     def _rename_to(self, operation: Operation) -> None:
         database, name = operation.new_name
@@ -289,33 +328,23 @@ class CollectionOperations:
         The catalog tells the next run only what is to be in the end: what may be half done
         must be known after a crash.
         """
-        operation = self._operation(kind, work.timestamp, work.detail.to_json())
+        operation = self.entry.operation(kind, work.timestamp, work.detail.to_json())
         if isinstance(work.detail, IndexDetail | LoadDetail):
             self._record_started(operation)
-        try:
-            operation = _reduced(operation, self._apply_at_target(kind, work.detail))
-        except OperationRefusedError as refusal:
-            operation = _refused(operation, refusal)
-        self._record_applied(operation)
-        exists = operation.refused is None and kind != DROP_ALIAS
-        self._report_alias(work.detail, exists=exists)
+        where = self._target, self._target_name
+        is_done = self._try(
+            operation, lambda: apply_at_target(*where, kind, work.detail)
+        )
+        self._report_alias(work.detail, exists=is_done and kind != DROP_ALIAS)
 
-    def _apply_at_target(self, kind: str, detail: Detail) -> str:
-        """Do it, and return what was done without, "" if nothing."""
-        target, name = self._target, self._target_name
-        match detail:
-            case AliasDetail(alias) if kind == DROP_ALIAS:
-                with target.alias_lock:
-                    aliases.drop_alias(target, name[0], alias)
-            case AliasDetail(alias) if kind in {CREATE_ALIAS, ALTER_ALIAS}:
-                aliases.set_alias(target, *name, alias)
-            case PropertiesDetail(altered, dropped):
-                properties.alter_properties(target, *name, altered, dropped)
-            case IndexDetail(request=request) | LoadDetail(request=request):
-                return requests.issue(target, kind, name, request)
-            case _:
-                raise TypeError(f"{kind} with {type(detail).__name__} is not known")
-        return ""
+    def _try(self, operation: Operation, act: Callable[[], str]) -> bool:
+        """Write down what came of an operation; tell whether it was done."""
+        try:
+            tried = operation.as_reduced(act())
+        except OperationRefusedError as refusal:
+            tried = operation.as_refused(refusal)
+        self._record_applied(tried)
+        return tried.refused is None
 
     def _report_alias(self, detail: Detail, *, exists: bool) -> None:
         """Let the next operation on the alias come."""
@@ -339,14 +368,9 @@ class CollectionOperations:
             self._flush(request)
             return
         parts = requests.parts_of(request)
-        operation = self._operation(request.kind, request.timestamp, parts)
-        try:
-            operation = _reduced(
-                operation, requests.forward(self._target, request, self._target_name)
-            )
-        except OperationRefusedError as refusal:
-            operation = _refused(operation, refusal)
-        self._record_applied(operation)
+        operation = self.entry.operation(request.kind, request.timestamp, parts)
+        where = self._target_name
+        self._try(operation, lambda: requests.forward(self._target, request, where))
 
     def _flush(self, request: Request) -> None:
         """Clients flush whenever they like: only the first refusal of a run is recorded."""
@@ -358,32 +382,11 @@ class CollectionOperations:
         except OperationRefusedError as refusal:
             if not self._flush_refused:
                 self._flush_refused = True
-                operation = self._operation(request.kind, request.timestamp, {})
-                self._record_applied(_refused(operation, refusal))
-
-    def _operation(
-        self, kind: str, timestamp: int, detail: dict[str, Any]
-    ) -> Operation:
-        return Operation(
-            kind=kind,
-            timestamp=timestamp,
-            database=self.entry.database,
-            name=self.entry.name,
-            collection_id=self.entry.collection_id,
-            detail=detail,
-        )
+                operation = self.entry.operation(request.kind, request.timestamp, {})
+                self._record_applied(operation.as_refused(refusal))
 
     def _record_started(self, operation: Operation) -> None:
         self._context.record(RecordOperationStarted(operation))
 
     def _record_applied(self, operation: Operation) -> None:
         self._context.record(RecordOperationApplied(operation))
-
-
-def _refused(operation: Operation, refusal: OperationRefusedError) -> Operation:
-    return replace(operation, detail=operation.detail | {"refused": str(refusal)})
-
-
-def _reduced(operation: Operation, reduced: str) -> Operation:
-    more = {"reduced": reduced} if reduced else {}
-    return replace(operation, detail=operation.detail | more)

@@ -23,6 +23,7 @@ from cdc_actors.pipeline.messages import (
     CollectionDropped,
     CollectionRenamed,
     CollectionSuspended,
+    NameGivenUp,
     NameKept,
 )
 from cdc_actors.pipeline.work import CreateCollectionWork
@@ -132,6 +133,9 @@ class Router:
                 self._renamed(collection_id, (database, name))
             case NameKept(collection_id):
                 self._name_kept(collection_id)
+            case NameGivenUp(collection_id, name):
+                self.target_names.withdraw_name(collection_id, name)
+                self._free(collection_id)
             case AliasMoved(alias, collection_id):
                 self._alias_moved(alias, collection_id)
             case CollectionSuspended(collection_id):

@@ -155,8 +155,12 @@ class TargetNames:
 
     def withdraw_names(self, collection_id: int) -> None:
         """Know that a collection does not get another name any more."""
-        pending = self._names_under_way.items()
-        for name in [name for name, owner in pending if owner == collection_id]:
+        for name in tuple(self._names_under_way):
+            self.withdraw_name(collection_id, name)
+
+    def withdraw_name(self, collection_id: int, name: FullName) -> None:
+        """Know that a collection does not get a name, if it was about to."""
+        if self._names_under_way.get(name) == collection_id:
             del self._names_under_way[name]
             self._release(name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,19 @@ class CollectionEntry:
     stood: Mapping[str, Checkpoint] = field(default_factory=dict)
     replay: bool = False
 
+    def operation(
+        self, kind: str, timestamp: int, detail: dict[str, Any] | None = None
+    ) -> Operation:
+        """Return an operation on the collection under the name that it has."""
+        return Operation(
+            kind=kind,
+            timestamp=timestamp,
+            database=self.database,
+            name=self.name,
+            collection_id=self.collection_id,
+            detail=detail or {},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
@@ -120,8 +133,8 @@ class Operation:
     collection_id: int | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def create_collection(cls, entry: CollectionEntry) -> Operation:
+    @staticmethod
+    def create_collection(entry: CollectionEntry) -> Operation:
         """Return the operation that makes ``entry`` a collection of the task."""
         detail: dict[str, Any] = {
             "schema": base64.b64encode(entry.schema).decode(),
@@ -137,25 +150,21 @@ class Operation:
             detail["properties"] = entry.properties
         if entry.stood:
             detail["stood"] = standing.to_json(entry.stood.values())
-        return cls(
-            kind=CREATE_COLLECTION,
-            timestamp=entry.created,
-            database=entry.database,
-            name=entry.name,
-            collection_id=entry.collection_id,
-            detail=detail,
-        )
+        return entry.operation(CREATE_COLLECTION, entry.created, detail)
 
-    @classmethod
-    def drop_collection(cls, entry: CollectionEntry, timestamp: int) -> Operation:
+    @staticmethod
+    def drop_collection(entry: CollectionEntry, timestamp: int) -> Operation:
         """Return the operation that ends ``entry``."""
-        return cls(
-            kind=DROP_COLLECTION,
-            timestamp=timestamp,
-            database=entry.database,
-            name=entry.name,
-            collection_id=entry.collection_id,
-        )
+        return entry.operation(DROP_COLLECTION, timestamp)
+
+    def as_refused(self, refusal: Exception) -> Operation:
+        """Return it as one that was not done."""
+        return replace(self, detail=self.detail | {"refused": str(refusal)})
+
+    def as_reduced(self, reduced: str) -> Operation:
+        """Return it as one that was done without something, or as asked if that is ""."""
+        more = {"reduced": reduced} if reduced else {}
+        return replace(self, detail=self.detail | more)
 
     @property
     def refused(self) -> str | None:

@@ -144,15 +144,19 @@ class CollectionChanges:
                 self._new_imports.append(each)
 
     def _go_on_renaming(self, entry: CollectionEntry) -> None:
-        """Have a rename finished that was under way when an earlier run ended."""
-        if entry.renaming is not None and not self._collections.is_ignored(
-            entry.collection_id
-        ):
-            begun = entry.renaming
-            self._names[entry.collection_id] = begun.new_name
+        """Have a rename finished that was under way when an earlier run ended.
+
+        If the source has another name for the collection by now, ``update`` sees to that.
+        """
+        begun, collection_id = entry.renaming, entry.collection_id
+        if begun is None or self._collections.is_ignored(collection_id):
+            return
+        self._names[collection_id] = begun.new_name
+        meta = self._catalog.collection(collection_id)
+        if meta is None or (meta.database, meta.name) == begun.new_name:
             detail = RenameDetail(begun.new_name)
             work = CatalogOperation(RENAME_COLLECTION, begun.timestamp, detail)
-            self._pending.defer(work, begun.timestamp, entry.collection_id)
+            self._pending.defer(work, begun.timestamp, collection_id)
 
     def _update_name(self, meta: CollectionMeta) -> None:
         collection = self._collections.get(meta.id)

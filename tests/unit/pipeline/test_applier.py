@@ -41,7 +41,9 @@ from tests.support.tasks import CLAIMANT, SPEC, entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.work import Work
+    from cdc_actors.tasks import CollectionEntry
 
 DROP = BarrierOperation(DropCollection(445, 8, "a"), ())
 LATE = [
@@ -74,8 +76,8 @@ class Harness:
             claimant=CLAIMANT,
             source_marks={},
             source_time=lambda: 0,
-            where_stands=lambda _entry: {},
             record=self._record,
+            record_set_aside=self._record_set_aside,
             release=lambda parts, _rows=0: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda _count=1: None),
         )
@@ -96,6 +98,9 @@ class Harness:
         self._applier = Applier(
             known, context, target, self._queue, reader, SPEC, exists=False
         )
+
+    def _record_set_aside(self, entry: CollectionEntry, error: CdcError) -> None:
+        self._record(RecordCollectionSetAside(1, entry, error, {}))
 
     def _record(self, message: Any) -> None:
         if self._store_fails:

@@ -43,7 +43,11 @@ def records() -> list[object]:
 def table(channels: FakeChannels, records: list[object]) -> CollectionTable:
     """Return an empty table."""
     context = SimpleNamespace(
-        record=records.append, source_time=lambda: 7, where_stands=lambda _entry: {}
+        record=records.append,
+        record_set_aside=lambda *said: records.append(
+            RecordCollectionSetAside(1, *said)
+        ),
+        source_time=lambda: 7,
     )
     floors = SimpleNamespace(applied=lambda _id, _channel: 0)
     return CollectionTable(context, channels, floors)

@@ -1,0 +1,44 @@
+"""What the catalog shows of one collection, done at the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.target import aliases, properties, requests
+from cdc_actors.tasks import ALTER_ALIAS, CREATE_ALIAS, DROP_ALIAS
+from cdc_actors.tasks.details import (
+    AliasDetail,
+    IndexDetail,
+    LoadDetail,
+    PropertiesDetail,
+)
+
+if TYPE_CHECKING:
+    from cdc_actors.changes import FullName
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks.details import Detail
+
+
+def apply_at_target(
+    target: Connection, name: FullName, kind: str, detail: Detail
+) -> str:
+    """Do an operation of a ``kind``, but for a rename, to the collection called ``name``.
+
+    Returns what it was done without, "" if nothing.
+
+    Raises:
+        CdcError: The target does not answer, or refuses.
+    """
+    match detail:
+        case AliasDetail(alias) if kind == DROP_ALIAS:
+            with target.alias_lock:
+                aliases.drop_alias(target, name[0], alias)
+        case AliasDetail(alias) if kind in {CREATE_ALIAS, ALTER_ALIAS}:
+            aliases.set_alias(target, *name, alias)
+        case PropertiesDetail(altered, dropped):
+            properties.alter_properties(target, *name, altered, dropped)
+        case IndexDetail(request=request) | LoadDetail(request=request):
+            return requests.issue(target, kind, name, request)
+        case _:
+            raise TypeError(f"{kind} with {type(detail).__name__} is not known")
+    return ""
