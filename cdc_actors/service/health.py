@@ -45,7 +45,7 @@ def view_at(observation: Observation, now: Moment) -> TaskView:
     view = view_of(observation.snapshot)
     return replace(
         view,
-        lag_seconds=_lag(observation, now),
+        lag_seconds=lag_at(observation, now),
         health=_at(view.health, observation, now),
     )
 
@@ -55,7 +55,8 @@ def health_at(observation: Observation, now: Moment) -> Health:
     return _at(health_of(observation.snapshot), observation, now)
 
 
-def _lag(observation: Observation, now: Moment) -> float | None:
+def lag_at(observation: Observation, now: Moment) -> float | None:
+    """Return the lag in seconds by the source's clock, None while it is unknown."""
     confirmed = observation.snapshot.confirmed_at
     if confirmed is None or observation.snapshot.state is not TaskState.RUNNING:
         return None
@@ -89,7 +90,7 @@ def _statuses(
     and where one collection is tried again its channels do not move for a reason.
     """
     yield health.status
-    lag = _lag(observation, now)
+    lag = lag_at(observation, now)
     idle = health.status == "ok" and lag is None
     monitor = observation.monitor
     held = health.problems.retrying > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def _collection(
     waits: Mapping[int, str],
     retried: Mapping[int, Retried],
 ) -> CollectionView:
-    again = retried.get(entry.collection_id) if entry.reason is None else None
+    again = _retried(entry, retried)
     reason = retry_reason(again) if again else entry.reason
     return CollectionView(
         database=entry.database,
@@ -93,6 +94,18 @@ def _collection(
         reason=reason or waits.get(entry.collection_id),
         resync_needed=resync_needed(entry),
     )
+
+
+def states_of(snapshot: TaskSnapshot) -> dict[str, int]:
+    """Return how many collections of a task are in which state, as its view has them."""
+    return Counter(
+        RETRYING if _retried(entry, snapshot.retried) else entry.state.value
+        for entry in _present(snapshot.task)
+    )
+
+
+def _retried(entry: CollectionEntry, retried: Mapping[int, Retried]) -> Retried | None:
+    return retried.get(entry.collection_id) if entry.reason is None else None
 
 
 def _refusal(operation: Operation) -> Refusal:

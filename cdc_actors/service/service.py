@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,13 @@ import msgspec
 import pykka
 
 from cdc_actors.errors import (
-    CdcError,
     RequestError,
     SourceRefusedError,
-    TargetRefusedError,
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.service.health import health_at, view_at
+from cdc_actors.service.health import health_at, lag_at, view_at
+from cdc_actors.service.lag_history import LagHistory
 from cdc_actors.service.messages import (
     CreateTask,
     DeleteTask,
@@ -34,23 +32,17 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.metrics import families
 from cdc_actors.service.misfits import misfits
+from cdc_actors.service.overview import client_id, summary_at
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.resume_checks import refuse_resume
 from cdc_actors.service.retry_checks import refuse_retry
 from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import ETCD, SourceProbe, SourceState
+from cdc_actors.service.target_trial import TargetTrial, refuse_move
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
-from cdc_actors.service.views import PositionView, Readiness
+from cdc_actors.service.views import Overview, PositionView, Readiness
 from cdc_actors.store.leases import lease_of
-from cdc_actors.target.connection import connect
-from cdc_actors.target.identity import (
-    OtherMilvusError,
-    SameMilvusError,
-    refuse_other,
-    refuse_source,
-)
-from cdc_actors.target.standby import StandbyError, refuse_standby
-from cdc_actors.tasks import TOKEN, TaskState, known_token, refuse_other_body, updates
+from cdc_actors.tasks import TOKEN, TaskState, known_token, refuse_other_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -61,22 +53,15 @@ if TYPE_CHECKING:
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.snapshot import Observation
-    from cdc_actors.service.views import HealthStatus, TaskView
+    from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
-    from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import Task, TaskSpec, Who
+    from cdc_actors.tasks import TaskSpec, Who
 
 ANSWER_SECONDS = 5.0
 """How long a request waits for the supervisor, and then for the task."""
 
-PROBE_SECONDS = 60
-"""How long at most a create waits for its target, whatever the task's own time-out."""
-
 SAME_MILVUS = "asked by a client, who says that the target is the same Milvus"
 """Why an update is done that relies on the client's word."""
-
-PROBES_AT_ONCE = 8
-"""How many creates may wait for their targets at a time; the API has more threads."""
 
 
 class Service:
@@ -90,8 +75,9 @@ class Service:
         self._clock = SourceClock()
         self._source = SourceState({"service": "starting"})
         self._ownership: Ownership | None = None
-        self._probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
+        self._target_trial = TargetTrial(config.source_config)
         self._set_log_level = set_log_level
+        self._lag_history = LagHistory(self._lags)
 
     def start(self) -> None:
         """Begin to rebuild the tasks; does not wait for them.
@@ -106,9 +92,11 @@ class Service:
         self._ownership = Ownership(lease, lambda: Tenure(self._config, self._clock))
         self._ownership.start()
         SourceProbe.start(self._config.source_config, self._source, self._clock)
+        self._lag_history.start()
 
     def stop(self, timeout: float) -> None:
         """End all work within ``timeout`` seconds and keep the checkpoints."""
+        self._lag_history.stop()
         if self._ownership is not None:
             self._ownership.stop(time.monotonic() + timeout)
             pykka.ActorRegistry.stop_all(block=False)
@@ -129,7 +117,7 @@ class Service:
             return task_id
         if self._source.refusal:
             raise SourceRefusedError(self._source.refusal)
-        self._try_target(spec)
+        self._target_trial.run(spec)
         return str(self._ask(CreateTask(task_id, spec, who)))
 
     def misfits(self, task_id: str) -> Sequence[str]:
@@ -151,6 +139,19 @@ class Service:
         seen = self._ask(ListTasks())
         moment = self._clock.moment()
         return [view_at(each, moment) for each in seen]
+
+    def overview(self) -> Overview:
+        """Return every task, the oldest first, without what there is of collections."""
+        seen = self._ask(ListTasks())
+        moment = self._clock.moment()
+        return Overview(
+            missing=dict(self._source.missing),
+            tasks=[summary_at(each, moment) for each in seen],
+        )
+
+    def lag_samples(self, after: int) -> LagSamples:
+        """Return the lags of the last hour, as far as the service knows, by task."""
+        return self._lag_history.after(after)
 
     def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
         """Return one task, as it is or once was; UnknownTaskError if there is none."""
@@ -250,8 +251,8 @@ class Service:
             return []
         token = spec.token or known_token(task, decrypt) or ""
         asked = msgspec.structs.replace(spec, token=token)
-        self._try_target(
-            asked, lambda target: _refuse_move(target, task, token, told=same_milvus)
+        self._target_trial.run(
+            asked, lambda target: refuse_move(target, task, token, told=same_milvus)
         )
         message = UpdateTask(task_id, before, spec, who)
         self._ask(replace(message, why=SAME_MILVUS) if same_milvus else message)
@@ -303,6 +304,11 @@ class Service:
             return self.alive()
         return True
 
+    def _lags(self) -> dict[str, float | None]:
+        seen: Sequence[Observation] = self._ask(ListTasks())
+        moment = self._clock.moment()
+        return {client_id(o.snapshot.task): lag_at(o, moment) for o in seen}
+
     def _is_repeated(self, task_id: str, spec: TaskSpec) -> bool:
         """Tell whether there is a task of that id; it must be the one that is asked for."""
         try:
@@ -327,26 +333,6 @@ class Service:
         if self._ownership is None:
             raise UnavailableError(STARTING)
         return self._ownership.tenure
-
-    def _try_target(
-        self, spec: TaskSpec, check: Callable[[Connection], None] = lambda _: None
-    ) -> None:
-        """Connect to a target and ask it; ``check`` raises what else is wrong with it."""
-        if not self._probes.acquire(timeout=ANSWER_SECONDS):
-            raise UnavailableError("too many requests wait for targets, try later")
-        try:
-            seconds = min(spec.target.connect_timeout, PROBE_SECONDS)
-            param = msgspec.structs.replace(spec.target, connect_timeout=seconds)
-            with closing(connect(param, spec.token)) as target:
-                refuse_source(target, self._config.source_config)
-                refuse_standby(target)
-                check(target)
-        except (SameMilvusError, OtherMilvusError, StandbyError) as error:
-            raise TargetRefusedError(str(error)) from error
-        except CdcError as error:
-            raise TargetRefusedError(f"fail to connect the milvus, {error}") from error
-        finally:
-            self._probes.release()
 
     def _ask_readily(
         self, message: object, check_store: Callable[[Tenure], None]
@@ -387,12 +373,3 @@ class Service:
                 "will be seen: ask again"
             ) from error
         return answer
-
-
-def _refuse_move(target: Connection, task: Task, token: str, *, told: bool) -> None:
-    """Refuse another address, unless the target is known or nothing was written to it."""
-    if target.uri == task.spec.target.uri or not updates.has_written(task):
-        return
-    earlier = task.spec.target
-    known = updates.target_ids(task)
-    refuse_other(target, known, lambda: connect(earlier, token), told=told)

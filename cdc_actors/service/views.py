@@ -139,6 +139,52 @@ class TaskView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSummary:
+    """What ``TaskView`` has of a task, but for what there is of each collection.
+
+    ``task_id`` is as clients know it, ``uri`` the target's address. ``last_event`` is the
+    number of the task's newest event, ``collections`` counts them by state. The rest is as
+    in ``TaskView``.
+    """
+
+    task_id: str
+    uri: str
+    state: str
+    reason: str | None
+    created_at: datetime
+    last_event: int
+    health: Health
+    lag_seconds: float | None
+    rows_applied: int | None
+    collections: dict[str, int]
+    operations_refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All tasks, the oldest first, and what of the source is missing, by name."""
+
+    missing: dict[str, str]
+    tasks: list[TaskSummary]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LagSamples:
+    """The lags of all tasks, sampled every ``every_seconds`` since ``since``.
+
+    ``last`` is the number of the newest sample, which count from 1; ``times`` are those
+    of the samples, ``lag_seconds`` has as many values for each task, by its id as clients
+    know it. A value is None where the lag was unknown, or there was no such task.
+    """
+
+    since: datetime
+    every_seconds: float
+    last: int
+    times: list[datetime]
+    lag_seconds: dict[str, list[float | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PositionView:
     """Up to where a task has brought a channel.
 

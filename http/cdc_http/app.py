@@ -13,7 +13,13 @@ from cdc_http.events import EventsResource
 from cdc_http.handlers import RequestHandlers
 from cdc_http.metrics import MetricsResource
 from cdc_http.openapi import OpenApiResource
-from cdc_http.resources import CdcResource, LivezResource, ReadyzResource
+from cdc_http.page_files import PageResource
+from cdc_http.resources import (
+    CallerResource,
+    CdcResource,
+    LivezResource,
+    ReadyzResource,
+)
 from cdc_http.responses import write_error
 
 if TYPE_CHECKING:
@@ -23,8 +29,8 @@ if TYPE_CHECKING:
     from cdc_http.service import TaskService
 
 _PATHS = (
-    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /metrics, GET /livez, "
-    "GET /readyz, GET /openapi.json"
+    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /cdc/caller, GET /metrics, "
+    "GET /livez, GET /readyz, GET /openapi.json, or GET / for the page"
 )
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +54,10 @@ def create_app(
     handlers = RequestHandlers(service, max_name_length, requests_channel).by_type
     app.add_route("/cdc", CdcResource(handlers, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
+    app.add_route("/cdc/caller", CallerResource())
+    page = PageResource()
+    app.add_route("/", page)
+    app.add_route("/page/{name}", page)
     metrics = MetricsResource(service)
     app.add_route("/metrics", metrics)
     app.add_route("/cdc/metrics", metrics)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import falcon
 import structlog
@@ -78,14 +80,36 @@ def _refuse_web_pages(req: falcon.Request) -> None:
     """Where nobody needs a token, no page in a browser of this machine may ask.
 
     A page of any site can post to a loopback address; its browser then says which site
-    that is (the Fetch standard, "Origin"). Our own clients send no such header.
+    that is (the Fetch standard, "Origin"). Our own clients send no such header, and our
+    own page has the address that its requests go to.
     """
     origin = req.get_header("Origin")
-    if origin is not None:
+    if origin is not None and not _is_our_page(req, origin):
         raise falcon.HTTPForbidden(
             description=f"requests of web pages ({origin}) are refused without a token; "
-            "make one with `cdc-actors token create`"
+            "make one with `cdc-actors token create`, or open the service's own page at "
+            "localhost or an IP address"
         )
+
+
+def _is_our_page(req: falcon.Request, origin: str) -> bool:
+    """Tell whether a page comes from where its request goes to.
+
+    A stranger's name can be made to lead here, too, once his page is loaded ("DNS
+    rebinding"): page and request then have the same name. ``localhost`` and addresses are
+    given out by nobody else. The scheme is that of this server: a proxy in front that
+    speaks another one serves strangers, and needs tokens.
+    """
+    host = req.get_header("Host", default="").lower()
+    return origin == f"{req.scheme}://{host}" and _leads_nowhere_else(host)
+
+
+def _leads_nowhere_else(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def _unauthorized(req: falcon.Request, why: str) -> falcon.HTTPUnauthorized:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import UNSET
 
+from cdc_actors.service.views import LagSamples, Overview
 from cdc_actors.store.history import Page, moment_of
 from cdc_actors.tasks.state import TaskState
 from cdc_http import maintenance
@@ -16,8 +17,10 @@ from cdc_http.requests import (
     DeleteRequest,
     GetRequest,
     HistoryRequest,
+    LagSamplesRequest,
     ListRequest,
     MaintenanceRequest,
+    OverviewRequest,
     PositionRequest,
     RequestObject,
     RetryRequest,
@@ -69,21 +72,34 @@ class RequestHandlers:
         self._service = service
         self._requests_channel = requests_channel
         self._max_name_length = max_name_length
-        self.by_type = {
+        self.by_type = dict(sorted((self._reading() | self._changing()).items()))
+
+    def _reading(self) -> dict[str, RequestHandler]:
+        return {
+            "get": RequestHandler("viewer", GetRequest, GetResponse, self._get),
+            "history": RequestHandler("viewer", HistoryRequest, Page, self._history),
+            "lag_samples": RequestHandler(
+                "viewer", LagSamplesRequest, LagSamples, self._lag_samples
+            ),
+            "list": RequestHandler("viewer", ListRequest, ListResponse, self._list),
+            "overview": RequestHandler(
+                "viewer", OverviewRequest, Overview, self._overview
+            ),
+            "position": RequestHandler(
+                "viewer", PositionRequest, PositionResponse, self._position
+            ),
+        }
+
+    def _changing(self) -> dict[str, RequestHandler]:
+        return {
             "create": RequestHandler(
                 "operator", CreateRequest, CreateResponse, self._create
             ),
             "delete": RequestHandler(
                 "operator", DeleteRequest, EmptyResponse, self._delete
             ),
-            "get": RequestHandler("viewer", GetRequest, GetResponse, self._get),
-            "history": RequestHandler("viewer", HistoryRequest, Page, self._history),
-            "list": RequestHandler("viewer", ListRequest, ListResponse, self._list),
             "maintenance": RequestHandler(
                 "operator", MaintenanceRequest, MaintenanceResponse, self._maintenance
-            ),
-            "position": RequestHandler(
-                "viewer", PositionRequest, PositionResponse, self._position
             ),
             "pause": RequestHandler(
                 "operator", TaskRequest, EmptyResponse, self._pause
@@ -113,6 +129,12 @@ class RequestHandlers:
 
     def _list(self, _request: ListRequest, _who: Who) -> ListResponse:
         return ListResponse(tasks=[task_object(v) for v in self._service.list()])
+
+    def _overview(self, _request: OverviewRequest, _who: Who) -> Overview:
+        return self._service.overview()
+
+    def _lag_samples(self, request: LagSamplesRequest, _who: Who) -> LagSamples:
+        return self._service.lag_samples(request.after)
 
     def _get(self, request: GetRequest, _who: Who) -> GetResponse:
         as_of = request.as_of

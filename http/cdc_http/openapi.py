@@ -12,7 +12,13 @@ import msgspec
 from cdc_actors.store.history import Entry, Page
 from cdc_http.examples import EXAMPLES
 from cdc_http.requests import EventsQuery
-from cdc_http.responses import Error, LivezResponse, ReadyzResponse, write_json
+from cdc_http.responses import (
+    CallerView,
+    Error,
+    LivezResponse,
+    ReadyzResponse,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +63,7 @@ def document(handlers: Mapping[str, RequestHandler]) -> dict[str, Any]:
     }
     # A set has no order of its own, and the document is to be the same each time.
     ordered = sorted(messages, key=lambda each: each.__name__)
-    extra = (LivezResponse, Entry, Error, EventsQuery, Page, ReadyzResponse)
+    extra = (CallerView, LivezResponse, Entry, Error, EventsQuery, Page, ReadyzResponse)
     refs, components = msgspec.json.schema_components(
         [*ordered, *extra], ref_template=_REFERENCE
     )
@@ -89,6 +95,7 @@ def _paths(
     return {
         "/cdc": {"post": _cdc(handlers, ref)},
         "/cdc/tasks/{task_id}/events": {"get": _events(query, ref)},
+        "/cdc/caller": {"get": _caller(ref)},
         "/metrics": {"get": _metrics("metrics", ref)},
         "/cdc/metrics": {"get": _metrics("cdc_metrics", ref)},
         "/livez": {
@@ -104,6 +111,7 @@ def _paths(
                 },
             }
         },
+        "/": {"get": _page(ref)},
     }
 
 
@@ -159,6 +167,29 @@ def _events(query: dict[str, Any], ref: Mapping[Any, Any]) -> dict[str, Any]:
         "responses": {
             "200": success,
             **_errors((400, 404, *_ERRORS_OF_ALL), ref),
+        },
+    }
+
+
+def _caller(ref: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        "operationId": "caller",
+        "summary": "Tells the role of the caller, and the name of the token.",
+        "responses": {
+            "200": _answer("Who the caller is.", _success(ref[CallerView])),
+            **_errors(_ERRORS_OF_ALL, ref),
+        },
+    }
+
+
+def _page(ref: Mapping[Any, Any]) -> dict[str, Any]:
+    html = {"text/html": {"schema": {"type": "string"}}}
+    return {
+        "operationId": "page",
+        "summary": "A page for people. Needs no token, but asks for one if it must.",
+        "responses": {
+            "200": {"description": "The page.", "content": html},
+            **_errors((500,), ref),
         },
     }
 

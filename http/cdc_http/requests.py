@@ -32,6 +32,16 @@ class ListRequest(RequestObject, frozen=True):
     """The data of ``list``, which has no members."""
 
 
+class OverviewRequest(RequestObject, frozen=True):
+    """The data of ``overview``, which has no members."""
+
+
+class LagSamplesRequest(RequestObject, frozen=True):
+    """The data of ``lag_samples``: the number of the sample to start after."""
+
+    after: Number = 0
+
+
 class TaskRequest(RequestObject, frozen=True):
     """The data of ``pause`` and ``resume``: the task.
 

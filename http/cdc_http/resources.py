@@ -1,4 +1,4 @@
-"""The resources of the app: ``/cdc``, ``/livez`` and ``/readyz``."""
+"""The resources of the app: ``/cdc``, ``/cdc/caller``, ``/livez`` and ``/readyz``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from cdc_actors.errors import InvalidRequestError, RequestError
 from cdc_actors.tasks.state import Who
 from cdc_http.request_body import convert, read_json
 from cdc_http.requests import Envelope
-from cdc_http.responses import LivezResponse, ReadyzResponse, write_error, write_json
+from cdc_http.responses import (
+    CallerView,
+    LivezResponse,
+    ReadyzResponse,
+    write_error,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +67,19 @@ class CdcResource:
             raise InvalidRequestError(
                 f"invalid 'request_type' param, can be set [{kinds}]"
             ) from None
+
+
+class CallerResource:
+    """``GET /cdc/caller``: who the service takes the caller for."""
+
+    methods: ClassVar = ("GET",)
+    open: ClassVar = False
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with role and name."""
+        caller: Caller = req.context.caller
+        seen = CallerView(role=caller.role, token_name=caller.token_name)
+        write_json(resp, 200, {"code": 200, "data": seen})
 
 
 class LivezResource:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from cdc_actors.config.auth import Role  # noqa: TC001 - msgspec evaluates it
 from cdc_actors.service.views import Health, HealthStatus, Refusal  # noqa: TC001
 from cdc_http.requests import ExtraInfo, NameMapping
 
@@ -188,6 +189,13 @@ class MaintenanceResponse(ResponseObject, frozen=True):
 
 class EmptyResponse(ResponseObject, frozen=True):
     """An empty object: the request was carried out."""
+
+
+class CallerView(ResponseObject, frozen=True):
+    """The caller's role, and the name of the token if tokens are asked for."""
+
+    role: Role
+    token_name: str | None
 
 
 class LivezResponse(ResponseObject, frozen=True):

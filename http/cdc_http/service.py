@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
-    from cdc_actors.service.views import PositionView, Readiness, TaskView
+    from cdc_actors.service.views import (
+        LagSamples,
+        Overview,
+        PositionView,
+        Readiness,
+        TaskView,
+    )
     from cdc_actors.store.history import Moment, Page
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -42,6 +48,14 @@ class TaskService(Protocol):
 
     def list(self) -> list[TaskView]:
         """Return every task, the oldest first."""
+        ...
+
+    def overview(self) -> Overview:
+        """Return every task, the oldest first, without what there is of collections."""
+        ...
+
+    def lag_samples(self, after: int) -> LagSamples:
+        """Return the lags of the last hour by task, of samples behind that number."""
         ...
 
     def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:

@@ -58,7 +58,9 @@ def unwary(
     source: EmbeddedMilvus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
     """Yield a service that does not look at the target of a ``create``."""
-    monkeypatch.setattr("cdc_actors.service.service.refuse_source", lambda *_: None)
+    monkeypatch.setattr(
+        "cdc_actors.service.target_trial.refuse_source", lambda *_: None
+    )
     service = Service(
         Config(
             meta_store_config=MetaStoreConfig(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from falcon import testing
@@ -12,7 +13,15 @@ from falcon import testing
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
 from cdc_actors.service.metrics import families
 from cdc_actors.service.snapshot import Statistics
-from cdc_actors.service.views import Health, PositionView, Readiness, TaskView
+from cdc_actors.service.views import (
+    Health,
+    LagSamples,
+    Overview,
+    PositionView,
+    Readiness,
+    TaskSummary,
+    TaskView,
+)
 from cdc_actors.store.history import Entry, Page
 from cdc_actors.tasks import TOKEN
 from cdc_http import create_app
@@ -46,6 +55,8 @@ class FakeService:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
     unfit: list[str] = field(default_factory=list)
+    past: dict[Moment | None, TaskView] = field(default_factory=dict)
+    lags: dict[str, list[float | None]] = field(default_factory=dict)
     failure: Exception | None = None
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
@@ -74,12 +85,50 @@ class FakeService:
         self._ask("list")
         return list(self.tasks.values())
 
+    def overview(self) -> Overview:
+        """Return every task at a glance."""
+        self._ask("overview")
+        tasks = [self._summary(view) for view in self.tasks.values()]
+        return Overview(missing=self.ready.missing, tasks=tasks)
+
+    def lag_samples(self, after: int) -> LagSamples:
+        """Return what the test set, behind that sample."""
+        self._ask("lag_samples", after)
+        if not self.lags:
+            return LagSamples(
+                since=WHEN, every_seconds=15, last=0, times=[], lag_seconds={}
+            )
+        last = len(next(iter(self.lags.values())))
+        times = [WHEN + timedelta(seconds=15 * each) for each in range(after, last)]
+        return LagSamples(
+            since=WHEN,
+            every_seconds=15,
+            last=last,
+            times=times,
+            lag_seconds={task: lags[after:] for task, lags in self.lags.items()},
+        )
+
+    def _summary(self, view: TaskView) -> TaskSummary:
+        return TaskSummary(
+            task_id=view.spec.task_name or view.task_id,
+            uri=view.spec.target.uri,
+            state=view.state,
+            reason=view.reason,
+            created_at=view.created_at,
+            last_event=len(self.events),
+            health=view.health,
+            lag_seconds=view.lag_seconds,
+            rows_applied=view.rows_applied,
+            collections=Counter(each.state for each in view.collections),
+            operations_refused=view.refused,
+        )
+
     def get(self, task_id: str, as_of: Moment | None = None) -> TaskView:
         """Return one task."""
         self._ask("get", task_id, *([] if as_of is None else [as_of]))
         if task_id not in self.tasks:
             raise UnknownTaskError(f"not found: [{task_id}]")
-        return self.tasks[task_id]
+        return self.past.get(as_of, self.tasks[task_id])
 
     def history(self, task_id: str, *, after: int, limit: int) -> Page:
         """Return what was put into ``events``, which may grow meanwhile."""

@@ -115,6 +115,7 @@ class DemoScenario:
             f"  source   {self._source.uri}",
             f"  target   {self._target.uri}",
             f"  service  {self._service.uri}",
+            f"  page     {self._service.uri}/ (open it in a browser)",
             f"  folder   {self._folder}",
         )
         for kind in ("list", "get", "pause", "resume", "delete"):

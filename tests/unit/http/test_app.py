@@ -84,7 +84,7 @@ def test_health_takes_get_only(path):
     assert error_of(answer, 405) == "only support the GET method"
 
 
-@pytest.mark.parametrize("path", ["/", "/cdc/", "/cdc/nothing", "/x%ff%0a", "/CDC"])
+@pytest.mark.parametrize("path", ["/page", "/cdc/", "/cdc/nothing", "/x%ff%0a", "/CDC"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_paths_are_404(path, method):
     """Their answer says where the API is."""
@@ -195,8 +195,8 @@ def test_unknown_request_types_are_400(kind):
     """The message lists those that there are, in milvus-cdc's words."""
     assert error_of(Api().ask(kind), 400) == (
         "invalid 'request_type' param, can be set "
-        "[create, delete, get, history, list, maintenance, pause, position, "
-        "resume, retry, update]"
+        "[create, delete, get, history, lag_samples, list, maintenance, overview, "
+        "pause, position, resume, retry, update]"
     )
 
 

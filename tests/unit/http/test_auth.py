@@ -21,7 +21,24 @@ TOKENS = (
     Token(name="eye", role="viewer", hash=EYE_HASH),
 )
 RING = TokenRing(TOKENS)
-READING = ["get", "history", "list", "position"]
+READING = ["get", "history", "lag_samples", "list", "overview", "position"]
+PAGE_FILES = ["/", "/page/page.css", "/page/main.js"]
+OWN_PAGES = ["localhost:8444", "127.0.0.1:8444", "[::1]:8444", "192.0.2.7", "LocalHost"]
+STRANGERS = {
+    "another port": ("http://localhost:8445", "localhost:8444"),
+    "another scheme, as behind a TLS proxy": ("https://192.0.2.7", "192.0.2.7"),
+    "another name": ("http://127.0.0.1:8444", "localhost:8444"),
+    "a name that its owner points here": ("http://evil.test", "evil.test"),
+    "a name that only looks like ours": ("http://localhost.evil.test",) * 2,
+    "a name with our address in it": (
+        "http://127.0.0.1.evil.test",
+        "127.0.0.1.evil.test",
+    ),
+    "a sandboxed frame or a file": ("null", "localhost:8444"),
+    "no origin at all": ("", "localhost:8444"),
+    "no host": ("http://", ""),
+    "a host that is none": ("http://[::1", "[::1"),
+}
 CHANGING = ["create", "delete", "maintenance", "pause", "resume", "retry"]
 SECRET = OPS.partition(".")[2]
 WRONG = {
@@ -56,7 +73,8 @@ def api():
 
 def ask(api: Api, kind: str, token: str):
     """Send a request about the task."""
-    data = {} if kind in {"list", "create", "maintenance"} else {"task_id": ID}
+    without = {"list", "create", "maintenance", "overview", "lag_samples"}
+    data = {} if kind in without else {"task_id": ID}
     return api.ask(kind, data, headers=bearer(token))
 
 
@@ -174,5 +192,71 @@ def test_web_pages_need_a_token():
     assert message.startswith("requests of web pages (https://example.org) are refused")
     assert api.service.asked == []
     assert api.ask("list").status_code == 200
+    error_of(api.client.simulate_get("/cdc/caller", headers=page), 403)
     guarded = Api(tokens=TOKENS)
     assert guarded.ask("list", headers=page | bearer(OPS)).status_code == 200
+
+
+@pytest.mark.parametrize("host", OWN_PAGES)
+def test_our_own_page_needs_no_token_where_nobody_does(host):
+    """Its requests come from where they go to, at a name that leads nowhere else."""
+    api = Api()
+    headers = {"Origin": f"http://{host}".lower(), "Host": host}
+    assert api.ask("list", headers=headers).status_code == 200
+    assert api.client.simulate_get("/cdc/caller", headers=headers).json["data"] == {
+        "role": "operator",
+        "token_name": None,
+    }
+
+
+def test_our_own_page_over_tls():
+    """Where this server speaks TLS, its page is one of https."""
+    secure = {"protocol": "https", "headers": {"Host": "localhost:8444"}}
+    secure["headers"]["Origin"] = "https://localhost:8444"
+    assert Api().ask("list", **secure).status_code == 200
+    secure["headers"]["Origin"] = "http://localhost:8444"
+    error_of(Api().ask("list", **secure), 403)
+
+
+@pytest.mark.parametrize(("origin", "host"), STRANGERS.values(), ids=STRANGERS)
+def test_pages_that_only_seem_to_be_ours_are_refused(origin, host):
+    """Nothing is asked of the service for them, by no header that they can send."""
+    api = Api()
+    forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": host, "Forwarded": ""}
+    for headers in ({}, forged):
+        sent = {"Origin": origin, "Host": host.removeprefix("http://")} | headers
+        error_of(api.ask("pause", {"task_id": ID}, headers=sent), 403)
+    assert api.service.asked == []
+
+
+@pytest.mark.parametrize("path", PAGE_FILES)
+def test_the_pages_files_need_no_token(path):
+    """They hold nothing, and bring nothing from elsewhere."""
+    answer = Api(tokens=TOKENS).client.simulate_get(path)
+    assert answer.status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["nothing", "..%2fapp.py", "%2e%2e", "__init__.py"])
+def test_the_page_serves_its_files_only(name):
+    """No name leads out of its folder."""
+    error_of(Api().client.simulate_get(f"/page/{name}"), 404)
+
+
+@pytest.mark.parametrize(
+    ("token", "caller"),
+    [
+        (OPS, {"role": "operator", "token_name": "ops"}),
+        (EYE, {"role": "viewer", "token_name": "eye"}),
+    ],
+)
+def test_a_caller_can_ask_who_it_is(token, caller):
+    """The page shows a viewer no buttons."""
+    api = Api(tokens=TOKENS)
+    answer = api.client.simulate_get("/cdc/caller", headers=bearer(token))
+    assert answer.json == {"code": 200, "data": caller}
+    error_of(api.client.simulate_get("/cdc/caller"), 401)

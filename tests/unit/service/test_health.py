@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from cdc_actors.errors import FailureClass
 from cdc_actors.pipeline.messages import Retried, RunProgressed
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
+from cdc_actors.service.overview import summary_at
 from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_needed
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
@@ -74,6 +76,11 @@ def seen(
     moment = Moment(NOW - 3600, MONOTONIC, NOW)
     view = view_at(observation, moment)
     assert health_at(observation, moment) == view.health
+    summary = summary_at(observation, moment)
+    for name in ("health", "state", "lag_seconds", "rows_applied", "reason"):
+        assert getattr(summary, name) == getattr(view, name)
+    assert summary.collections == Counter(each.state for each in view.collections)
+    assert summary.last_event == snapshot.task.version
     return view
 
 

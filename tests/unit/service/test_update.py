@@ -26,8 +26,7 @@ from cdc_actors.pipeline.messages import (
 )
 from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.work import NO_ROWS
-from cdc_actors.service import current_run, supervisor_actor, task_actor
-from cdc_actors.service import service as service_module
+from cdc_actors.service import current_run, supervisor_actor, target_trial, task_actor
 from cdc_actors.service.messages import (
     CreateTask,
     GetTask,
@@ -447,9 +446,9 @@ def service(world: World, monkeypatch: pytest.MonkeyPatch) -> Service:
     service = Service(CONFIG)
     tenure = type("Tenure", (), {"stores": world.stores, "supervisor": world.ref})
     monkeypatch.setattr(Service, "_tenure", tenure)
-    monkeypatch.setattr(service_module, "connect", lambda param, _: Target(param.uri))
+    monkeypatch.setattr(target_trial, "connect", lambda param, _: Target(param.uri))
     for check in ("refuse_source", "refuse_standby"):
-        monkeypatch.setattr(service_module, check, lambda *_: None)
+        monkeypatch.setattr(target_trial, check, lambda *_: None)
     return service
 
 
@@ -457,7 +456,7 @@ def test_what_changes_nothing_is_not_written(service: Service, world: World) -> 
     """Nor is the target connected to: it may be away."""
     task_id = world.create()
     spec = world.task(task_id).spec
-    service._try_target = None
+    service._target_trial = None
     assert service.update(task_id, spec, spec, CLIENT) == []
     same = replace(spec, token="root:old")
     assert service.update(task_id, spec, same, CLIENT) == []
@@ -474,7 +473,7 @@ def test_a_target_that_refuses(
     def refuse(_param: object, token: str) -> None:
         raise AccessRefusedError(f"no {token}")
 
-    monkeypatch.setattr(service_module, "connect", refuse)
+    monkeypatch.setattr(target_trial, "connect", refuse)
     new = replace(spec, token="root:new")
     with pytest.raises(TargetRefusedError, match="connect the milvus, no root:new"):
         service.update(task_id, spec, new, CLIENT)
@@ -504,7 +503,7 @@ def test_another_address_is_checked_once_something_was_written(
         assert told
         asked.append(target.uri)
 
-    monkeypatch.setattr(service_module, "refuse_other", check)
+    monkeypatch.setattr(target_trial, "refuse_other", check)
     tenure = type("Tenure", (), {"stores": world.stores, "supervisor": again.ref})
     monkeypatch.setattr(Service, "_tenure", tenure)
     spec = again.task(task_id).spec

@@ -1,0 +1,46 @@
+// Asks the service again and again: once a second at most, and never while nobody looks.
+
+const SECOND_MS = 1000;
+const LONGEST_MS = 10_000;
+
+/**
+ * Call `turn` until it returns false; after an error more and more seldom.
+ *
+ * `failed` is told of the error, and in how many milliseconds comes the next try. Returns
+ * a function that ends it.
+ */
+export function follow(turn, failed) {
+  let timer = 0;
+  let began = -Infinity;
+  let wait = SECOND_MS;
+  let busy = false;
+  let ended = false;
+
+  async function run() {
+    busy = true;
+    began = performance.now();
+    try {
+      if ((await turn()) === false) ended = true;
+      wait = SECOND_MS;
+    } catch (error) {
+      wait = Math.min(2 * wait, LONGEST_MS);
+      if (!ended) failed(error, wait);
+    }
+    busy = false;
+    plan();
+  }
+
+  function plan() {
+    clearTimeout(timer);
+    if (busy || ended || document.hidden) return;
+    timer = setTimeout(run, Math.max(0, began + wait - performance.now()));
+  }
+
+  document.addEventListener("visibilitychange", plan);
+  plan();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", plan);
+  };
+}

@@ -1,0 +1,62 @@
+"""A real Chromium without a window, driven over its DevTools protocol."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield the browser of this machine; skip the test where there is none."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip(f"none of {', '.join(NAMES)} is installed")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def opened(
+    browser: Browser, url: str, path: str = "", **options: Any
+) -> Iterator[Page]:
+    """Yield a tab that shows a page; at the end nothing must have failed in it.
+
+    Its clock goes on by itself, and can be put forward. ``options`` are those of a browser
+    context. What the page must not load or do by its own policy counts as a failure; that
+    a request was refused does not.
+    """
+    errors: list[str] = []
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console",
+        lambda said: (
+            errors.append(said.text)
+            if said.type == "error" and "the server responded" not in said.text
+            else None
+        ),
+    )
+    page.clock.install()
+    page.goto(url + path)
+    try:
+        yield page
+    finally:
+        context.close()
+    assert errors == []
