@@ -17,7 +17,10 @@ import pytest
 
 from cdc_actors.compare import Report, compare
 from cdc_actors.errors import CdcError
+from tests.support.access_faults import access_by
+from tests.support.accounts import ROOT
 from tests.support.cdc import Cdc, wait_until
+from tests.support.proxy import TcpProxy
 from tests.support.workload import Workload
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 STEPS_BETWEEN_KILLS = (2, 12)
+TARGETS = {"milvus": "target_guarded", "lite": "target_lite"}
 PATIENCE = 240
 """Seconds: on a busy machine one comparison alone takes most of a minute."""
 
@@ -50,26 +54,39 @@ def test_rows_are_equal_after_random_kills(
     seed: int,
     kills: int,
 ) -> None:
-    """Random writes to every kind of collection, SIGKILLs: both sides end equal."""
+    """Random writes, SIGKILLs, and access that comes and goes: both sides end equal."""
     source: EmbeddedMilvus = request.getfixturevalue(origin)
-    server = request.getfixturevalue(f"target_{target}")
+    server = request.getfixturevalue(TARGETS[target])
     for each in (source, server):
         emptied(each).close()
     moments = random.Random(seed)
     with (
+        TcpProxy(server.ports["api"]) as way,
+        access_by(way, server, random.Random(f"{seed}, access")) as access,
         Cdc(tmp_path, source) as cdc,
         Workload(source.uri, seed, binary_vectors=target == "milvus") as workload,
     ):
-        task = cdc.create(server.uri)
+        task = access.create_task(cdc)
         workload.setup()
         for _ in range(kills):
+            access.perhaps_take_away()
             run_and_kill(cdc, workload, moments)
             cdc.start()
-        assert cdc.get(task)["state"] == "Running"
+            access.perhaps_give_back(cdc, task)
+        access.settle(cdc, task)
         cdc.wait_caught_up(task, PATIENCE)
         report = compared(source.uri, server.uri)
-        assert report.equal, f"seed {seed}\n{report}\nwritten: {workload.rows()}"
-        assert [c for c in cdc.get(task)["collections"] if c["state"] != "live"] == []
+        text = f"seed {seed}, {kills} kills, {access.told}, equal: {report.equal}"
+        print(text)  # noqa: T201 - what the docstring speaks of
+        assert report.equal, f"{text}\n{report}\nwritten: {workload.rows()}"
+        assert_nothing_left_out(cdc, task)
+
+
+def assert_nothing_left_out(cdc: Cdc, task: str) -> None:
+    """No collection is set aside, and no operation was not done."""
+    shown = cdc.get(task)
+    assert [c for c in shown["collections"] if c["state"] != "live"] == []
+    assert shown["operations_refused"]["count"] == 0, shown["operations_refused"]
 
 
 def run_and_kill(cdc: Cdc, workload: Workload, moments: random.Random) -> None:
@@ -88,7 +105,7 @@ def compared(source: str, target: str) -> Report:
 
     def equal() -> bool:
         try:
-            reports.append(compare(source, "", target, "", load=True))
+            reports.append(compare(source, "", target, ROOT, load=True))
         except CdcError:
             return False  # A collection was dropped while it was read.
         return reports[-1].equal

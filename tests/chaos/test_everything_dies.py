@@ -1,5 +1,8 @@
 """Service, source and target are killed again and again under a random load.
 
+Meanwhile the task's access to its target comes and goes (``tests.support.access_faults``):
+its password is changed, its rights are withdrawn, a proxy on the way restarts.
+
 The short form runs with the other tests; ``--kills 100`` is the long one. It prints what
 stands below.
 
@@ -23,13 +26,16 @@ import random
 import statistics
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.test_crash import compared
+from tests.chaos.test_crash import assert_nothing_left_out, compared
+from tests.support.access_faults import access_by
 from tests.support.cdc import Cdc
+from tests.support.proxy import TcpProxy
 from tests.support.referee import rows_told
 from tests.support.workload import Workload
 
@@ -38,6 +44,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.compare import Report
     from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from tests.support.access_faults import Access
+    from tests.support.guarded import GuardedMilvus
 
 STEPS_BETWEEN_KILLS = (1, 8)
 SOURCE_DIES = TARGET_DIES = 0.08
@@ -120,13 +128,16 @@ class Killer:
         if dies["source"]:
             workload.wait_loaded()
 
-    def recover(self, task: str) -> None:
+    def recover(self, task: str, access: Access) -> None:
         """Start the service; now and then see how long it takes to catch up."""
         began = time.monotonic()
         self._cdc.start()
         if self._moments.random() < LOOKED_AT:
+            access.give_back(self._cdc, task)
             self.wait_caught_up(task)
             self.figures.recoveries.append(time.monotonic() - began)
+        else:
+            access.perhaps_give_back(self._cdc, task)
 
     def wait_caught_up(self, task: str) -> None:
         """Wait for the target; a server that crashes on its own comes back, too."""
@@ -155,7 +166,7 @@ def only_forgotten(
 @pytest.mark.timeout(10_000)
 def test_rows_are_equal_after_everything_died(
     source: EmbeddedMilvus,
-    target_milvus: EmbeddedMilvus,
+    target_guarded: GuardedMilvus,
     emptied,
     tmp_path: Path,
     seed: int,
@@ -166,21 +177,27 @@ def test_rows_are_equal_after_everything_died(
     Milvus 2.3.5 itself forgets deletes when it is killed: where rows differ, what counts
     is what stands in the logs of both.
     """
-    for each in (source, target_milvus):
+    target = target_guarded
+    for each in (source, target):
         emptied(each).close()
     with (
+        TcpProxy(target.ports["api"]) as way,
+        access_by(way, target, random.Random(f"{seed}, access")) as access,
         Cdc(tmp_path, source) as cdc,
         Workload(source.uri, seed, binary_vectors=True) as workload,
     ):
-        killer = Killer(cdc, source, target_milvus, random.Random(seed))
-        task = cdc.create(target_milvus.uri)
+        killer = Killer(cdc, source, target, random.Random(seed))
+        task = access.create_task(cdc)
         workload.setup()
         for _ in range(kills):
+            access.perhaps_take_away()
             killer.kill(workload)
-            killer.recover(task)
+            killer.recover(task, access)
+        access.settle(cdc, task)
         killer.wait_caught_up(task)
-        report = compared(source.uri, target_milvus.uri)
-        text = killer.figures.text(report, seed)
-        print(text)  # noqa: T201 - the figures of the README
-        assert only_forgotten(report, source, target_milvus), f"{text}\n{report}"
-        assert [c for c in cdc.get(task)["collections"] if c["state"] != "live"] == []
+        report = compared(source.uri, target.uri)
+        told = dict(Counter(access.told))
+        text = f"{killer.figures.text(report, seed)}, access {told}"
+        print(text)  # noqa: T201 - the figures above
+        assert only_forgotten(report, source, target), f"{text}\n{report}"
+        assert_nothing_left_out(cdc, task)

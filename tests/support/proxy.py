@@ -7,13 +7,17 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cdc_actors.embedded.ports import HOST, PortBlock
 from tests.support.http2 import answer_http2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import grpc
+
+    Refusal = tuple[int, grpc.StatusCode | None]
 
 CHUNK = 16 << 10
 _RESET = struct.pack("ii", 1, 0)
@@ -38,7 +42,7 @@ class TcpProxy:
         self._flowing = threading.Event()
         self._delay = 0.0
         self._rate = 0.0
-        self._status = 0
+        self._refusal: Refusal | None = None
 
     def __enter__(self) -> Self:
         self.heal()
@@ -53,8 +57,8 @@ class TcpProxy:
         """Let everything through at full speed."""
         self._delay = self._rate = 0.0
         self._flowing.set()
-        if self._status:
-            self._status = 0
+        if self._refusal:
+            self._refusal = None
             self._drop()
         if self._listener is None:
             self._listener = socket.create_server((HOST, self.port))
@@ -76,9 +80,9 @@ class TcpProxy:
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._drop()
 
-    def answer(self, status: int) -> None:
+    def answer(self, status: int, of_grpc: grpc.StatusCode | None = None) -> None:
         """Answer every request over HTTP/2 with a status, and pass nothing on."""
-        self._status = status
+        self._refusal = status, of_grpc
         self._drop()
 
     def half_open(self) -> None:
@@ -99,10 +103,10 @@ class TcpProxy:
                 near, _ = listener.accept()
             except OSError:
                 return
-            if self._status:
+            if refusal := self._refusal:
                 with self._lock:
                     self._open.add(near)
-                self._spawn(self._answer, near)
+                self._spawn(self._answer, near, refusal)
                 continue
             try:
                 far = socket.create_connection((HOST, self._target), timeout=5)
@@ -126,9 +130,9 @@ class TcpProxy:
                 sink.sendall(data)
         self._close(source, sink)
 
-    def _answer(self, near: socket.socket) -> None:
+    def _answer(self, near: socket.socket, refusal: Refusal) -> None:
         with suppress(OSError):
-            answer_http2(near, self._status)
+            answer_http2(near, *refusal)
         self._close(near)
 
     def _drop(self) -> None:
@@ -145,5 +149,5 @@ class TcpProxy:
                     each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def _spawn(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+    def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()

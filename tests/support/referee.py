@@ -11,12 +11,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import nats
-from pymilvus import MilvusClient
 
 from cdc_actors.changes import Delete, DropPartition, Insert
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal.natsmq.reader import NatsReader
 from cdc_actors.target.columns import primary_keys
+from tests.support.accounts import as_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ Changes = list[Insert | Delete | DropPartition]
 
 def rows_told(server: EmbeddedMilvus, names: Sequence[str]) -> dict[str, Counter[Key]]:
     """Return how often each key is live in collections of ``default``, by the log."""
-    client = MilvusClient(server.uri, dedicated=True)
+    client = as_root(server)
     found = {name: client.describe_collection(name) for name in names}
     client.close()
     ids = {each["collection_id"]: name for name, each in found.items()}

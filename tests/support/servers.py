@@ -12,6 +12,8 @@ from pymilvus.settings import Config
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.grpc_common import NO_KEEPALIVE
+from tests.support.accounts import ROOT
+from tests.support.guarded import GuardedMilvus
 from tests.support.kafka import KafkaBroker
 from tests.support.pulsar import PulsarBroker
 
@@ -93,6 +95,13 @@ def target_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
 
 
 @pytest.fixture(scope="session")
+def target_guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedMilvus]:
+    """Yield a Milvus that asks for a login, as a target."""
+    with GuardedMilvus(tmp_path_factory.mktemp("target-guarded")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def target_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedLite]:
     """Yield a Milvus Lite, as a target."""
     with EmbeddedLite(tmp_path_factory.mktemp("target-lite")) as server:
@@ -121,7 +130,11 @@ def emptied() -> Iterator[Callable[[EmbeddedMilvus | EmbeddedLite], MilvusClient
 def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
     """Drop every database, collection and alias of ``server``; return a client."""
     client = MilvusClient(
-        server.uri, timeout=30, dedicated=True, grpc_options=NO_KEEPALIVE
+        server.uri,
+        token=ROOT,
+        timeout=30,
+        dedicated=True,
+        grpc_options=NO_KEEPALIVE,
     )
     for database in client.list_databases():
         _empty_database(server, database)
@@ -133,6 +146,7 @@ def empty(server: EmbeddedMilvus | EmbeddedLite) -> MilvusClient:
 def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> None:
     client = MilvusClient(
         server.uri,
+        token=ROOT,
         db_name=database,
         timeout=30,
         dedicated=True,
