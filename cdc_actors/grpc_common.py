@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -39,6 +40,9 @@ REFUSED: Final = {
 UNEXPECTED: Final = 65535
 """Milvus's code for what has none of its own."""
 
+_HTTP_STATUS: Final = re.compile(r"http2? header with status: (?!413)(\d+)")
+"""What gRPC says of an answer that is none of gRPC's: it comes from a proxy on the way."""
+
 _LEGACY_CODES: Final[Mapping[int, int]] = {
     common_pb2.PermissionDenied: 1401,
     common_pb2.CollectionNotExists: 100,
@@ -66,3 +70,8 @@ def status_code(status: common_pb2.Status) -> int:
     if status.code or not status.error_code:
         return int(status.code)
     return _LEGACY_CODES.get(status.error_code, UNEXPECTED)
+
+
+def is_http(error: grpc.RpcError) -> bool:
+    """Tell whether the answer to a call is none of gRPC's."""
+    return _HTTP_STATUS.search(str(error.details())) is not None

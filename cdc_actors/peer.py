@@ -8,6 +8,8 @@ from typing import Final
 
 import grpc
 
+from cdc_actors.grpc_common import is_http
+
 _TIMEOUT = 1.0
 _OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1),)
 _NO_ANSWER: Final = {
@@ -37,7 +39,7 @@ class Peer:
             else:
                 socket.create_connection((self.host, self.port), _TIMEOUT).close()
         except grpc.RpcError as error:
-            return error.code() not in _NO_ANSWER
+            return error.code() not in _NO_ANSWER and not is_http(error)
         except OSError:
             return False
         return True

@@ -26,6 +26,12 @@ can do anything."""
 
 LONGEST_DELAY_AFTER_RETURN = 2.0
 
+LONGEST_DELAY_WHEN_REFUSED = 2.0
+"""A peer that refuses the login, or answers nothing but that, may not for long."""
+
+ACCEPTED_SECONDS = 30.0
+"""How long a run must last before the next refusal is one of its own."""
+
 
 def delay(attempt: int) -> float:
     """Return the seconds to wait after the ``attempt``-th failure of a run or an actor."""
@@ -54,6 +60,7 @@ class Retries:
         """Count the next failure as a first one."""
         self._attempts = 0
         self._refused_at: float | None = None
+        self._tried_at = 0.0
         self._returned_at: float | None = None
 
     def peer_returned(self) -> None:
@@ -65,20 +72,23 @@ class Retries:
         """Count a failure; tell whether the run is to be tried again.
 
         An error with patience is retried for that long, counted from the first of them
-        until another error or ``reset``.
+        until another error, ``reset``, or a run that lasts.
         """
         self._attempts += 1
         if not error.patience:
             self._refused_at = None
             return error.failure_class is FailureClass.TRANSIENT
         now = time.monotonic()
-        if self._refused_at is None:
+        if self._refused_at is None or now > self._tried_at + ACCEPTED_SECONDS:
             self._refused_at = now
         return now < self._refused_at + error.patience
 
     def delay(self) -> float:
         """Return the seconds to wait before the next try."""
-        wait, returned = delay(self._attempts), self._returned_at
-        if returned is not None and time.monotonic() < returned + RETURN_SECONDS:
-            return min(wait, LONGEST_DELAY_AFTER_RETURN)
+        now, wait, returned = time.monotonic(), delay(self._attempts), self._returned_at
+        if self._refused_at is not None:
+            wait = min(wait, LONGEST_DELAY_WHEN_REFUSED)
+        if returned is not None and now < returned + RETURN_SECONDS:
+            wait = min(wait, LONGEST_DELAY_AFTER_RETURN)
+        self._tried_at = now + wait
         return wait

@@ -14,7 +14,7 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
-from cdc_actors.grpc_common import ACCESS_REFUSED, REFUSED, status_code
+from cdc_actors.grpc_common import ACCESS_REFUSED, REFUSED, is_http, status_code
 
 # Milvus's own codes (pkg/util/merr/errors.go).
 _TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
@@ -36,9 +36,6 @@ _BROKEN = re.compile(
     r"|context canceled|rpc error|is closed",
     re.IGNORECASE,
 )
-_HTTP_STATUS = re.compile(r"http2? header with status: (?!413)(\d+)")
-"""What gRPC says of an answer that is none of gRPC's: it comes from a proxy on the way."""
-
 _TOO_LARGE = re.compile(
     # gRPC of Go, C++ and Node; of Java; of Rust; a proxy's HTTP 413 as gRPC shows it.
     r"message larger than max|message exceeds (the )?maximum|message length too large"
@@ -135,11 +132,6 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _RATE_WORDS.search(str(details)):
         return RateLimitError(text)
     return TransientError(text)
-
-
-def is_http(error: grpc.RpcError) -> bool:
-    """Tell whether the answer to a call is none of gRPC's."""
-    return _HTTP_STATUS.search(str(error.details())) is not None
 
 
 def proxy_error(error: grpc.RpcError, method: str) -> TransientError:

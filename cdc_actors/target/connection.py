@@ -31,13 +31,13 @@ from cdc_actors.errors import (
 from cdc_actors.grpc_common import (
     NO_KEEPALIVE,
     RECONNECT_SOON,
+    is_http,
 )
 from cdc_actors.instruments import TARGET_REQUEST_SECONDS
 from cdc_actors.target.answers import (
     ROWS,
     RateLimitError,
     check,
-    is_http,
     proxy_error,
     rpc_error,
 )

@@ -17,6 +17,7 @@ from cdc_actors.config import Etcd, Kafka, Natsmq, Pulsar, Rocksmq, SourceConfig
 from cdc_actors.peer import Peer
 from cdc_actors.service import peers
 from cdc_actors.service.peers import PeerWatch, peers_of
+from tests.support.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,6 +165,14 @@ def test_a_proxy_is_not_the_server(
     """One that stands before a Milvus which is away listens, and answers nothing."""
     with grpc_server(code) as port:
         assert Peer("127.0.0.1", port, TARGET.method).answers() is answers
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
+def test_a_proxy_that_answers_without_grpc(status: int) -> None:
+    """Its status is not the server's, whatever gRPC makes of it."""
+    with TcpProxy(1) as proxy:
+        proxy.answer(status)
+        assert not Peer("127.0.0.1", proxy.port, TARGET.method).answers()
 
 
 def test_nobody_listens_for_grpc() -> None:

@@ -221,10 +221,11 @@ def test_a_refused_login_is_tried_again_for_minutes_and_then_pauses(
 ) -> None:
     """A proxy that has just restarted refuses every login; a wrong password stays wrong."""
     harness.fail(REFUSED)
-    harness.fail(REFUSED, after=REFUSED.patience - 1)
+    for _ in range(9):
+        harness.fail(REFUSED, after=REFUSED.patience / 10)
     assert harness.task.state == "Running"
     assert harness.task.failure.failure_class == "transient"
-    harness.fail(REFUSED, after=1)
+    harness.fail(REFUSED, after=REFUSED.patience / 10)
     assert harness.task.state == "Paused"
     assert harness.task.reason == str(REFUSED)
     assert harness.task.failure.failure_class == "operator"
