@@ -26,6 +26,9 @@ OTHER_PASSWORD = "Another123"
 STATUSES = (401, 403, 404)
 """What an ingress may answer while it does not know yet where the target is."""
 
+WITHDRAWN = 4
+"""How many rights are withdrawn at a time: the workload does not need each of them."""
+
 TAKEN, GIVEN = 0.6, 0.7
 """How often access is taken away where it is there, and given back where it is not."""
 
@@ -121,11 +124,13 @@ class Access:
         )
 
     def _withdraw(self, user: TaskUser) -> Remedy:
-        """Withdraw a right, and grant it again."""
-        right = self._moments.choice(RIGHTS)
-        self.told.append(f"{right[1]} withdrawn and granted")
-        user.withdraw(right)
-        return lambda *_: user.grant(right)
+        """Withdraw some rights, and grant them again."""
+        rights = self._moments.sample(RIGHTS, WITHDRAWN)
+        names = ", ".join(privilege for _, privilege, _ in rights)
+        self.told.append(f"withdrawn and granted: {names}")
+        for right in rights:
+            user.withdraw(right)
+        return lambda *_: [user.grant(right) for right in rights]
 
 
 @contextmanager

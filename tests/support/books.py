@@ -9,6 +9,7 @@ from pymilvus.exceptions import MilvusException
 
 from cdc_actors.compare import compare
 from cdc_actors.errors import CdcError
+from tests.support.accounts import ROOT
 from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def wait_equal(
     def equal() -> bool:
         try:
             report = compare(
-                source.uri, "", target.uri, "", databases_selected=selected, load=True
+                source.uri, "", target.uri, ROOT, databases_selected=selected, load=True
             )
         except CdcError as error:
             last[0] = str(error)
