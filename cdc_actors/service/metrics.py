@@ -22,11 +22,12 @@ from cdc_actors.service.views import HealthStatus
 from cdc_actors.tasks import CollectionState, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
     from cdc_actors.pipeline.work import AppliedRows
+    from cdc_actors.service.retention import Retention
     from cdc_actors.service.snapshot import Statistics, TaskSnapshot
     from cdc_actors.service.views import CollectionView, Readiness, TaskView
 
@@ -44,11 +45,14 @@ def families(
     readiness: Readiness,
     *,
     store_takes_writes: bool | None,
+    retention: Mapping[str, Retention],
+    now: float,
 ) -> Iterator[Metric]:
     """Return everything that is known.
 
     ``statistics`` is None while this process owns no store, and there are no views;
-    then ``store_takes_writes`` is None, too.
+    then ``store_takes_writes`` is None, too. ``retention`` is by task id, ``now`` by the
+    source's clock in seconds since 1970.
     """
     yield from _service(readiness)
     yield from _store(store_takes_writes)
@@ -56,6 +60,9 @@ def families(
         yield from _tasks(views)
         yield from _collections(views)
         yield from _statistics(statistics)
+        ids = {view.task_id for view in views}
+        known = {i: each for i, each in retention.items() if i in ids}
+        yield from _retention(known, now)
 
 
 def _service(readiness: Readiness) -> Iterator[Metric]:
@@ -83,6 +90,21 @@ def _store(takes_writes: bool | None) -> Iterator[Metric]:  # noqa: FBT001
         "1 if the store took the last write, tried every few seconds.",
         [],
         [] if takes_writes is None else [((), takes_writes)],
+    )
+
+
+def _retention(known: Mapping[str, Retention], now: float) -> Iterator[Metric]:
+    yield _gauges(
+        "cdc_source_retention_seconds",
+        "How long the source's log keeps a record, at least, by the queue's settings.",
+        ["task_id"],
+        (((task_id,), each.kept) for task_id, each in known.items()),
+    )
+    yield _gauges(
+        "cdc_source_retention_remaining_seconds",
+        "How long the log still has what comes next for the task, if it stood still.",
+        ["task_id"],
+        (((task_id,), round(each.until - now, 3)) for task_id, each in known.items()),
     )
 
 

@@ -287,8 +287,14 @@ class Service:
         views = [view_at(each, moment) for each in seen]
         readiness = Readiness(ready=not missing, missing=missing)
         ownership = self._ownership
-        takes_writes = ownership.store_takes_writes if ownership else None
-        return families(views, statistics, readiness, store_takes_writes=takes_writes)
+        return families(
+            views,
+            statistics,
+            readiness,
+            store_takes_writes=ownership.store_takes_writes if ownership else None,
+            retention=ownership.retention if ownership else {},
+            now=moment.source,
+        )
 
     def alive(self) -> bool:
         """Tell whether the supervisor is there, or this service waits for the store."""

@@ -17,6 +17,7 @@ import structlog
 
 from cdc_actors.errors import CdcError, UnavailableError
 from cdc_actors.service.messages import Rebuild, Shutdown, StoreLost
+from cdc_actors.service.retention import RetentionWatch
 from cdc_actors.service.store_check import StoreCheck
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.supervisor_actor import Supervisor
@@ -26,9 +27,10 @@ from cdc_actors.store.history import History
 from cdc_actors.store.ownership import Owner, StoreOwnedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cdc_actors.config import Config
+    from cdc_actors.service.retention import Retention
     from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.store.event_log import TaskLog
     from cdc_actors.store.ownership import Lease
@@ -60,6 +62,9 @@ class Tenure:
         self.store_check = StoreCheck(self.stores.log)
         self.supervisor = Supervisor.start(config, self.stores, clock)
         self.supervisor.tell(Rebuild())
+        self.retention = RetentionWatch(
+            config.source_config, self.stores.checkpoints, self.supervisor
+        )
         if config.meta_store_config.verify_at_start:
             # Beside all else: nobody is to wait for it, and nothing can be undone by it.
             threading.Thread(
@@ -69,6 +74,7 @@ class Tenure:
     def suspend(self, reason: str) -> None:
         """Write nothing any more, at once; show the tasks as they were, and the reason."""
         self.store_check.end(reason)
+        self.retention.end()
         self.stores.log.close()
         with suppress(pykka.ActorDeadError):
             self.supervisor.tell(StoreLost(reason))
@@ -76,6 +82,7 @@ class Tenure:
     def end(self, deadline: float) -> None:
         """End all work and keep the checkpoints, until a time of the monotonic clock."""
         self.store_check.end(ENDING)
+        self.retention.end()
         # Who has died has nothing to end. Who waits for a server that hangs is left
         # behind: its thread is a daemon.
         try:
@@ -137,6 +144,12 @@ class Ownership:
         if tenure is None:
             raise UnavailableError(self._reason)
         return tenure
+
+    @property
+    def retention(self) -> Mapping[str, Retention]:
+        """What is known of what the log keeps, by task id."""
+        tenure = self._tenure
+        return tenure.retention.by_task if tenure else {}
 
     @property
     def store_takes_writes(self) -> bool | None:

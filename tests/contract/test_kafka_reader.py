@@ -310,3 +310,23 @@ def login(broker: KafkaBroker, mechanism: str, password: str, *, tls: bool) -> K
         security_protocol="SASL_SSL" if tls else "SASL_PLAINTEXT",
         consumer=authority,
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({"retention_ms": "7200000"}, 7200),
+        ({"retention_ms": "-1"}, None),
+        ({"retention_ms": "7200000", "retention_bytes": "1000000"}, None),
+        ({}, 7 * 24 * 3600),
+    ],
+    ids=["time", "for ever", "size", "the broker's"],
+)
+def test_records_are_kept_as_the_topic_says(
+    kafka: KafkaWal, channel: str, settings: dict[str, str], seconds: float | None
+) -> None:
+    """By time, if by nothing else; of no topic nothing is known."""
+    with kafka.reader() as reader:
+        assert reader.kept_seconds(channel) is None
+        kafka.make(channel, **settings)
+        assert reader.kept_seconds(channel) == seconds

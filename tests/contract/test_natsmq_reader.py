@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import datetime
 
 import pytest
 
@@ -32,6 +33,7 @@ from tests.support.wal import (
 )
 
 MB = 1_000_000
+ENDS = ("first", "last")
 
 
 def buffered(reader: NatsReader, channel: str) -> int:
@@ -295,3 +297,28 @@ def test_a_server_that_is_not_there_is_named() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(TransientError, match=rf"127.0.0.1:{port}.*[Cc]onnect"):
         NatsReader(f"nats://127.0.0.1:{port}")
+
+
+def test_records_are_kept_for_the_age_of_the_stream(
+    natsmq: NatsWal, channel: str
+) -> None:
+    """Milvus makes its streams with a longest age; of no stream nothing is known."""
+    own = "by-dev-rootcoord-dml_0"
+    with natsmq.reader() as reader:
+        assert reader.kept_seconds(channel) is None
+        assert reader.kept_seconds(own) == 3 * 24 * 3600
+
+
+def test_records_are_kept_as_long_as_the_stream_has_room(
+    natsmq: NatsWal, channel: str
+) -> None:
+    """Half full after some time, it keeps records for twice that time."""
+    natsmq.limit(channel, messages=4)
+    with natsmq.reader() as reader:
+        assert reader.kept_seconds(channel) is None
+        natsmq.append(channel, numbered(2))
+        kept = reader.kept_seconds(channel)
+        state = reader._call(reader._control.stream_state(channel))["state"]
+    first, last = (datetime.fromisoformat(state[f"{each}_ts"]) for each in ENDS)
+    assert kept == pytest.approx(2 * (last - first).total_seconds())
+    assert kept > 0

@@ -250,3 +250,16 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "megabytes", "seconds"),
+    [(60, -1, 3600), (-1, -1, None), (60, 100, None), (0, 0, 0), (None, None, 604800)],
+    ids=["time", "for ever", "size", "nothing", "the broker's"],
+)
+def test_records_are_kept_as_the_namespace_says(
+    pulsar: PulsarWal, minutes: int | None, megabytes: int | None, seconds: float | None
+) -> None:
+    """What Milvus has acknowledged is, by time, if by nothing else."""
+    with pulsar.retention(minutes, megabytes), pulsar.reader() as reader:
+        assert reader.kept_seconds("any") == seconds

@@ -48,6 +48,7 @@ class MemoryLog:
         self.polls = 0
         self.stops = 0
         self.away = False
+        self.kept_seconds: float | None = None
         self._topics: dict[str, _Topic] = {}
 
     @property
@@ -175,6 +176,11 @@ class MemoryReader(WalReader):
     def reached(self, position: Position, mark: Position) -> bool:
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
         return sequence_of(position) >= sequence_of(mark)
+
+    def kept_seconds(self, channel: str) -> float | None:
+        """Return what the test set."""
+        self._check()
+        return self._log.kept_seconds
 
     def close(self) -> None:
         """Stop at once. Idempotent; any thread."""

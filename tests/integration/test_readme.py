@@ -46,10 +46,11 @@ def served_metrics() -> list[str]:
         observations=(), mailboxes={}, restarts={}, memory_held=0, memory_limit=0
     )
     ready = Readiness(ready=True, missing={})
+    found = families((), nothing, ready, store_takes_writes=True, retention={}, now=0)
     return sorted(
         f"{name}{{{','.join(labels)}}}" if labels else name
         for name, labels in [
-            *map(_family, families((), nothing, ready, store_takes_writes=True)),
+            *map(_family, found),
             *((each._name, each._labelnames) for each in TIMERS),
         ]
     )

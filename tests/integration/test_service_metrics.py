@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.lite import EmbeddedLite
 
+THREE_DAYS = 3 * 24 * 3600
 ASSETS = Path(cdc_actors.__file__).with_name("assets")
 OF_TROUBLE = {
     "Collections that are not live",
@@ -75,6 +76,12 @@ def test_metrics_follow_the_task(
     assert value(paused, "cdc_task_state", task, "Paused") == 1
     assert value(paused, "cdc_task_health", task, "paused") == 1
     assert value(paused, "cdc_lag_seconds", task) == -1
+    left = "cdc_source_retention_remaining_seconds"
+    wait_until(lambda: value(scrape(cdc), left, task) > 0, "the queue was asked")
+    assert value(scrape(cdc), "cdc_source_retention_seconds", task) == THREE_DAYS
+    first = value(scrape(cdc), left, task)
+    assert THREE_DAYS - 3600 < first < THREE_DAYS
+    wait_until(lambda: value(scrape(cdc), left, task) < first, "it is counted down")
 
 
 def unknown_metrics(prometheus: Prometheus, expression: str) -> list[str]:
@@ -98,9 +105,8 @@ def test_rules_and_dashboard_ask_for_what_is_there(
     wait_keys(lite, range(3))
     address = f"127.0.0.1:{cdc.port}"
     with scraping(tmp_path, address, ASSETS / "alerts.yaml") as prometheus:
-        wait_until(
-            lambda: prometheus.query("count_over_time(up[1m]) > 4"), "it has scraped"
-        )
+        for awaited in ("count_over_time(up[1m]) > 4", "cdc_source_retention_seconds"):
+            wait_until(lambda: bool(prometheus.query(awaited)), awaited)  # noqa: B023
         for title, expression in panel_queries():
             found = prometheus.query(expression)
             assert unknown_metrics(prometheus, expression) == []

@@ -205,7 +205,12 @@ class FakeService:
             observations=(), mailboxes={}, restarts={}, memory_held=0, memory_limit=1
         )
         return families(
-            list(self.tasks.values()), nothing, self.ready, store_takes_writes=True
+            list(self.tasks.values()),
+            nothing,
+            self.ready,
+            store_takes_writes=True,
+            retention={},
+            now=0,
         )
 
     def alive(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
@@ -15,7 +15,7 @@ from cdc_actors.source.wal.pulsar.reader import PulsarReader
 from tests.support.wal import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pulsar import MessageId
 
@@ -88,6 +88,22 @@ class PulsarWal:
             # The subscription stays: a topic hears of this later, and until then removes
             # whatever no subscription holds.
             self.broker.admin("POST", retention, _KEEP)
+
+    @contextmanager
+    def retention(self, minutes: int | None, megabytes: int | None) -> Iterator[None]:
+        """Keep so much of what is acknowledged, or (None) as much as the broker does."""
+        path = f"namespaces/{_SPACE}/retention"
+        former = self.broker.admin("GET", path)
+        wanted = {"retentionTimeInMinutes": minutes, "retentionSizeInMB": megabytes}
+        self.broker.admin("DELETE", path)
+        if minutes is not None:
+            self.broker.admin("POST", path, wanted)
+        try:
+            yield
+        finally:
+            self.broker.admin("DELETE", path)
+            if former:
+                self.broker.admin("POST", path, former)
 
     def unload(self, channel: str) -> None:
         """End the ledger that is written to, and every connection to the channel."""

@@ -58,6 +58,13 @@ class WalReader(Protocol):
     def reached(self, position: Position, mark: Position) -> bool:
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
 
+    def kept_seconds(self, channel: str) -> float | None:
+        """Return for how long the queue keeps a record, at least, by its settings.
+
+        Where they limit the size, it is as long as that lasts for what has been written so
+        far. None where the queue cannot tell, or keeps records for ever.
+        """
+
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent."""
 

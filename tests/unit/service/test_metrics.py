@@ -12,6 +12,7 @@ from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.service import metrics
 from cdc_actors.service.metrics import families
 from cdc_actors.service.projection import view_of
+from cdc_actors.service.retention import Retention
 from cdc_actors.service.snapshot import (
     Observation,
     ProgressMonitor,
@@ -45,11 +46,24 @@ def statistics(**changed: object) -> Statistics:
 
 
 def scraped(
-    view: TaskView = VIEW, known: Statistics | None = None, *, store: bool | None = True
+    view: TaskView = VIEW,
+    known: Statistics | None = None,
+    *,
+    store: bool | None = True,
+    retention: dict[str, Retention] | None = None,
 ) -> list[Metric]:
     """Return the families of a service with one task."""
     known = known or statistics()
-    return list(families([view], known, READY, store_takes_writes=store))
+    return list(
+        families(
+            [view],
+            known,
+            READY,
+            store_takes_writes=store,
+            retention=retention or {},
+            now=1000.0,
+        )
+    )
 
 
 def collection(name: str, state: str, resync: str | None = None) -> CollectionView:
@@ -134,6 +148,15 @@ def test_rows_and_bytes_are_counted_by_kind() -> None:
     assert values(found, "cdc_source_head_timestamp_seconds") == {(ID,): 5.0}
 
 
+def test_what_the_log_still_keeps_is_counted_down() -> None:
+    """Of tasks that are there; unknown is left out, and too late is below 0."""
+    known = {ID: Retention(until=900.0, kept=3600.0), "gone": Retention(1.0, 2.0)}
+    found = scraped(retention=known)
+    assert values(found, "cdc_source_retention_remaining_seconds") == {(ID,): -100.0}
+    assert values(found, "cdc_source_retention_seconds") == {(ID,): 3600.0}
+    assert values(scraped(), "cdc_source_retention_seconds") == {}
+
+
 @pytest.mark.parametrize("well", [True, False])
 def test_the_store_is_ours_and_well_or_not(well) -> None:
     """A store that takes no writes is no store that another process owns."""
@@ -145,7 +168,9 @@ def test_the_store_is_ours_and_well_or_not(well) -> None:
 def test_without_the_store_there_is_only_what_is_missing() -> None:
     """Who waits for another owner has no tasks, and says so."""
     waiting = Readiness(ready=False, missing={"tasks": "the store belongs to another"})
-    found = list(families((), None, waiting, store_takes_writes=None))
+    found = list(
+        families((), None, waiting, store_takes_writes=None, retention={}, now=0)
+    )
     assert values(found, "cdc_ready") == {(): 0}
     assert values(found, "cdc_not_ready") == {("tasks",): 1}
     assert values(found, "cdc_store_owned") == {(): 0}

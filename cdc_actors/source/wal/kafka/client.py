@@ -22,7 +22,10 @@ from confluent_kafka import (
     TopicPartition,
     Uuid,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # it is documented
+    AdminClient,
+    ConfigResource,
+)
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 
@@ -206,6 +209,19 @@ class KafkaClient:
         except _UnknownTopicError:
             return None
         return Bounds(low, high, "" if found == _NO_ID else found)
+
+    def configuration(self, topic: str) -> dict[str, str | None]:
+        """Return a topic's settings, those that it has from the broker included."""
+        wanted = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        try:
+            found = self._ask(
+                lambda timeout: self._admin.describe_configs(
+                    [wanted], request_timeout=timeout
+                )[wanted].result()
+            )
+        except _UnknownTopicError:
+            return {}
+        return {name: entry.value for name, entry in found.items()}
 
     def attach(self, topic: str, offset: int) -> None:
         """Begin to fetch a topic."""

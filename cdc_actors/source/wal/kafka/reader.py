@@ -151,6 +151,17 @@ class KafkaReader(WalReader):
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
         return offset_of(position) >= offset_of(mark)
 
+    def kept_seconds(self, channel: str) -> float | None:
+        """Return for how long the topic keeps a record; see ``WalReader``.
+
+        A limit of its size (``retention.bytes``) says nothing about the time: unknown.
+        """
+        with self._using() as client:
+            found = client.configuration(channel)
+        milliseconds = int(found.get("retention.ms") or -1)
+        limited = int(found.get("retention.bytes") or -1) >= 0
+        return None if limited or milliseconds < 0 else milliseconds / 1000
+
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread.
 

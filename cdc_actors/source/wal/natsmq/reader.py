@@ -18,6 +18,7 @@ from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.buffer import RecordBuffer
 from cdc_actors.source.wal.natsmq.connection import JetStream
+from cdc_actors.source.wal.natsmq.limits import kept_seconds
 from cdc_actors.source.wal.natsmq.positions import (
     next_sequence,
     position_of,
@@ -121,6 +122,11 @@ class NatsReader(WalReader):
     def reached(self, position: Position, mark: Position) -> bool:
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
         return sequence_of(position) >= sequence_of(mark)
+
+    def kept_seconds(self, channel: str) -> float | None:
+        """Return for how long the stream keeps a record; see ``WalReader``."""
+        stream = self._call(self._control.stream_state(channel))
+        return kept_seconds(stream) if stream else None
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""

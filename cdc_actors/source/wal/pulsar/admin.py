@@ -1,7 +1,7 @@
-"""Asks Pulsar's admin interface which topics there are.
+"""Asks Pulsar's admin interface which topics there are, and how long it keeps records.
 
-The binary protocol cannot tell without making them: a reader's subscription creates its
-topic. Source: Pulsar's "Admin REST API", ``GET /admin/v2/persistent/{tenant}/{ns}``.
+The binary protocol cannot tell the topics without making them: a reader's subscription
+creates its topic. Source: Pulsar's "Admin REST API", below ``/admin/v2``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.config import Pulsar
 
 _ANSWER_TIMEOUT = 3.0
@@ -26,6 +28,9 @@ _CACHE_SECONDS = 0.5
 
 _REFUSED_STATUSES = (401, 403)
 _NOT_FOUND = 404
+_RETENTION = ("retentionTimeInMinutes", "retentionSizeInMB")
+_BROKERS_RETENTION = ("defaultRetentionTimeInMinutes", "defaultRetentionSizeInMB")
+T = TypeVar("T")
 _SHOWN = 200
 """Characters of an answer that an error shows."""
 
@@ -38,9 +43,9 @@ class PulsarAdmin:
     """
 
     def __init__(self, config: Pulsar) -> None:
-        path = f"/admin/v2/persistent/{config.tenant}/{config.namespace}"
         base = config.web_address.rstrip("/")
-        self._url = (base if "://" in base else f"http://{base}") + path
+        self._url = (base if "://" in base else f"http://{base}") + "/admin/v2"
+        self._namespace = f"{config.tenant}/{config.namespace}"
         token = token_of(config)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._tls = tls_of(config) if self._url.startswith("https") else None
@@ -57,17 +62,33 @@ class PulsarAdmin:
         """
         with self._lock:
             if time.monotonic() - self._asked_at > _CACHE_SECONDS:
-                self._topics = self._ask()
+                self._topics = self._ask(f"persistent/{self._namespace}", _topics)
                 self._asked_at = time.monotonic()
             return topic in self._topics
 
-    def _ask(self) -> frozenset[str]:
-        request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310
+    def kept_seconds(self) -> float | None:
+        """Return for how long the namespace keeps what was acknowledged.
+
+        None where that is for ever, or where the size is limited as well. Errors are those
+        of ``has``; the broker's own setting only its administrators may ask for.
+        """
+        found = self._ask(f"namespaces/{self._namespace}/retention", _object)
+        minutes, size = (found.get(name) for name in _RETENTION)
+        if minutes is None or size is None:
+            found = self._ask("brokers/configuration/runtime", _object)
+            minutes, size = (int(found[name]) for name in _BROKERS_RETENTION)
+        if minutes == 0 or size == 0:
+            return 0.0
+        return None if minutes < 0 or size > 0 else minutes * 60.0
+
+    def _ask(self, path: str, parse: Callable[[bytes], T]) -> T:
+        url = f"{self._url}/{path}"
+        request = urllib.request.Request(url, headers=self._headers)  # noqa: S310
         try:
             with urllib.request.urlopen(  # noqa: S310 - the operator's own address
                 request, timeout=_ANSWER_TIMEOUT, context=self._tls
             ) as answer:
-                return _topics(answer.read())
+                return parse(answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 body = error.read().decode(errors="replace").strip()[:_SHOWN]
@@ -75,9 +96,7 @@ class PulsarAdmin:
         except ValueError as error:
             raise self._not_pulsar(f"its answer {error}") from error
         except OSError as error:
-            raise TransientError(
-                f"pulsar's web service {self._url}: {error}"
-            ) from error
+            raise TransientError(f"pulsar's web service {url}: {error}") from error
 
     def _refused(self, status: int, body: str) -> CdcError:
         text = f"pulsar's web service {self._url} answers {status} ({body})"
@@ -109,6 +128,14 @@ def _topics(answer: bytes) -> frozenset[str]:
         shown = answer.decode(errors="replace").strip()[:_SHOWN]
         raise ValueError(f"is no list of topics: {shown!r}")
     return frozenset(found)
+
+
+def _object(answer: bytes) -> dict[str, Any]:
+    """Return the members of an answer, none of one that says nothing."""
+    found = json.loads(answer or b"null") or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"is no object: {found!r}")  # noqa: TRY004 - of the answer
+    return found
 
 
 def token_of(config: Pulsar) -> str | None:

@@ -126,6 +126,10 @@ class PulsarLink:
         """Tell whether a channel exists; without an admin address it is taken to."""
         return self._admin is None or self._admin.has(self._topic(channel))
 
+    def kept_seconds(self) -> float | None:
+        """Return for how long acknowledged messages are kept; None for unknown."""
+        return self._admin.kept_seconds() if self._admin else None
+
     def open(self, channel: str, start: MessageId, queue: int) -> pulsar.Reader | None:
         """Return a reader from ``start`` on, itself included; None if no such topic.
 

@@ -107,6 +107,14 @@ class PulsarReader(WalReader):
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
         return place_of(id_of(position)) >= place_of(id_of(mark))
 
+    def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
+        """Return for how long the namespace keeps what Milvus has acknowledged.
+
+        None without ``webAddress``, and where the limit is one of size.
+        """
+        self._check()
+        return self._link.kept_seconds()
+
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
         self._closed = True

@@ -113,6 +113,10 @@ class RocksReader(WalReader):
         """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
         return number_of(position) >= number_of(mark)
 
+    def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
+        """Return None: how long Milvus keeps records is in its own settings alone."""
+        return None
+
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
         self._closed.set()
