@@ -176,6 +176,7 @@ REPLICATED_FROM_CATALOG = frozenset(
         "DropAlias",
         "RenameCollection",
         "AlterCollection",
+        "AlterCollectionField",
         "CreatePartition",
         "CreateCredential",
         "UpdateCredential",
@@ -246,6 +247,7 @@ _OWN_PROPERTIES = frozenset(
         "collection.replica.number",
         "collection.resource_groups",
         "collection.on.truncating",
+        "dynamicfield.enabled",
         "max_field_id",
     }
 )
@@ -256,7 +258,8 @@ milvus-cdc: they have that one's timestamps, which no tick of this one covers in
 _OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.")
 """Properties that are about the source itself: its query nodes, its part in another
 replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),
-its keys, and what it keeps of a schema (3.0, ``pkg/common/common.go``)."""
+its keys, and what it keeps of a schema (3.0, ``pkg/common/common.go``), which 2.5 only
+notes and 2.6 would make so."""
 
 
 def replicated_properties(properties: Mapping[str, str]) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.target import aliases, properties, requests
+from cdc_actors.target import aliases, fields, properties, requests
 from cdc_actors.tasks import ALTER_ALIAS, CREATE_ALIAS, DROP_ALIAS
 from cdc_actors.tasks.details import (
     AliasDetail,
+    FieldDetail,
     IndexDetail,
     LoadDetail,
     PropertiesDetail,
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks.details import Detail
+
+
+def with_schema(detail: Detail, schema: bytes) -> Detail:
+    """Return an operation with the schema after it, if it alters the one before it."""
+    if not isinstance(detail, FieldDetail):
+        return detail
+    after = fields.altered_schema(
+        schema, detail.field_name, detail.altered, detail.dropped
+    )
+    return replace(detail, schema=after)
 
 
 def apply_at_target(
@@ -37,6 +49,8 @@ def apply_at_target(
             aliases.set_alias(target, *name, alias)
         case PropertiesDetail(altered, dropped):
             properties.alter_properties(target, *name, altered, dropped)
+        case FieldDetail(field, altered, dropped):
+            fields.alter_field(target, name, field, altered, dropped)
         case IndexDetail(request=request) | LoadDetail(request=request):
             return requests.issue(target, kind, name, request)
         case _:

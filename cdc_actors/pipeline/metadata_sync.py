@@ -10,6 +10,7 @@ from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.pipeline.metadata.client_requests import ClientRequests
 from cdc_actors.pipeline.metadata.collection_changes import CollectionChanges
 from cdc_actors.pipeline.metadata.databases import Databases
+from cdc_actors.pipeline.metadata.fields import Fields
 from cdc_actors.pipeline.metadata.flushes import Flushes
 from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
 from cdc_actors.pipeline.metadata.name_history import NameHistory
@@ -68,6 +69,7 @@ class MetadataSync:
             context, collections, router.target_names, target, task, spec.databases
         )
         self._properties = Properties(sources.api, router, pending)
+        self._fields = Fields(collections, pending)
         self._expiry = expiry
         self._rbac = RbacSync(context, target, task, spec.rbac_rules, spec.passwords)
 
@@ -112,6 +114,7 @@ class MetadataSync:
     def advance(self) -> None:
         """Do what has come to be due, as far as the log has been read."""
         self._databases.advance()
+        self._fields.advance()
         self._pending.advance()
         self._flushes.advance()
         self._collection_changes.advance()
@@ -133,6 +136,7 @@ class MetadataSync:
             self._collection_changes.forget(collection_id)
             self._indexes_and_loads.forget(collection_id)
             self._properties.forget(collection_id)
+            self._fields.forget(collection_id)
             self._flushes.forget(collection_id)
             self._expiry.forget(collection_id)
 
@@ -155,6 +159,7 @@ class MetadataSync:
             self._name_history.record(meta)
             self._collection_changes.update(meta)
             self._properties.update(meta)
+            self._fields.update(meta)
             self._expiry.update(meta)
 
     def _settle_refused(self, snapshot: CatalogSnapshot) -> None:

@@ -14,7 +14,7 @@ import structlog
 from cdc_actors.changes import DropCollection, DropPartition
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.pipeline import losses
-from cdc_actors.pipeline.catalog_operations import apply_at_target
+from cdc_actors.pipeline.catalog_operations import apply_at_target, with_schema
 from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.messages import (
     AliasMoved,
@@ -45,6 +45,7 @@ from cdc_actors.tasks import (
 )
 from cdc_actors.tasks.details import (
     AliasDetail,
+    FieldDetail,
     IndexDetail,
     LoadDetail,
     RenameDetail,
@@ -328,14 +329,15 @@ class CollectionOperations:
         The catalog tells the next run only what is to be in the end: what may be half done
         must be known after a crash.
         """
-        operation = self.entry.operation(kind, work.timestamp, work.detail.to_json())
-        if isinstance(work.detail, IndexDetail | LoadDetail):
+        detail = with_schema(work.detail, self.entry.schema)
+        operation = self.entry.operation(kind, work.timestamp, detail.to_json())
+        if isinstance(detail, IndexDetail | LoadDetail):
             self._record_started(operation)
         where = self._target, self._target_name
-        is_done = self._try(
-            operation, lambda: apply_at_target(*where, kind, work.detail)
-        )
-        self._report_alias(work.detail, exists=is_done and kind != DROP_ALIAS)
+        is_done = self._try(operation, lambda: apply_at_target(*where, kind, detail))
+        if is_done and isinstance(detail, FieldDetail):
+            self.entry = replace(self.entry, schema=detail.schema)
+        self._report_alias(detail, exists=is_done and kind != DROP_ALIAS)
 
     def _try(self, operation: Operation, act: Callable[[], str]) -> bool:
         """Write down what came of an operation; tell whether it was done."""

@@ -37,7 +37,6 @@ REQUEST_KINDS = (
     "CreateIndex",
     "AlterIndex",
     "DropIndex",
-    "AlterCollectionField",
     "LoadCollection",
     "ReleaseCollection",
     "LoadPartitions",

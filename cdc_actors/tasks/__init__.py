@@ -29,6 +29,7 @@ from cdc_actors.tasks.events import (
 from cdc_actors.tasks.model import (
     ALTER_ALIAS,
     ALTER_COLLECTION,
+    ALTER_FIELD,
     CLAIM_COLLECTION,
     CREATE_ALIAS,
     CREATE_COLLECTION,
@@ -58,6 +59,7 @@ from cdc_actors.tasks.task import Task
 __all__ = [
     "ALTER_ALIAS",
     "ALTER_COLLECTION",
+    "ALTER_FIELD",
     "ANY",
     "CLAIM_COLLECTION",
     "CREATE_ALIAS",

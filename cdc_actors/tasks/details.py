@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,31 @@ class PropertiesDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldDetail:
+    """The parameters of a field that are set, and those that are ``dropped`` (Milvus 2.5).
+
+    ``schema`` is the collection's after it is done, serialized; empty before.
+    """
+
+    field_name: str
+    altered: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+    schema: bytes = b""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as events hold it."""
+        detail: dict[str, Any] = {
+            "field_name": self.field_name,
+            "properties": dict(self.altered),
+        }
+        if self.dropped:
+            detail["dropped"] = list(self.dropped)
+        if self.schema:
+            detail["schema"] = base64.b64encode(self.schema).decode()
+        return detail
+
+
+@dataclass(frozen=True, slots=True)
 class IndexDetail:
     """An index by the source's id of it; ``index_name`` is None where it is dropped.
 
@@ -90,7 +116,14 @@ class LoadDetail:
         return detail
 
 
-Detail = RenameDetail | AliasDetail | PropertiesDetail | IndexDetail | LoadDetail
+Detail = (
+    RenameDetail
+    | AliasDetail
+    | PropertiesDetail
+    | FieldDetail
+    | IndexDetail
+    | LoadDetail
+)
 
 
 def begun_detail(begun: Operation) -> RenameDetail | IndexDetail | LoadDetail:

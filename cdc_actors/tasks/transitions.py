@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -232,6 +233,12 @@ def _alter(task: TaskAttributes, operation: Operation) -> None:
         _change(task, operation, properties=kept)
 
 
+def _alter_field(task: TaskAttributes, operation: Operation) -> None:
+    """A client's request in an older log does not say what comes of it."""
+    if "schema" in operation.detail:
+        _change(task, operation, schema=base64.b64decode(operation.detail["schema"]))
+
+
 def _point_alias(task: TaskAttributes, operation: Operation) -> None:
     key = (operation.database, operation.detail["alias"])
     aliases = {each: to for each, to in task.aliases.items() if each != key}
@@ -281,6 +288,7 @@ _EFFECTS = {
     model.DROP_COLLECTION: _drop,
     model.RENAME_COLLECTION: _rename,
     model.ALTER_COLLECTION: _alter,
+    model.ALTER_FIELD: _alter_field,
     model.CREATE_ALIAS: _point_alias,
     model.ALTER_ALIAS: _point_alias,
     model.DROP_ALIAS: _point_alias,

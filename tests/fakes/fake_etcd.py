@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import count
 from typing import Any
 
@@ -19,7 +20,7 @@ CREATED, DROPPING = 0, 2
 
 
 class FakeEtcd:
-    """What a Milvus (2.3.5) writes of databases and collections. One thread uses it.
+    """What a Milvus (2.3.5) writes of databases and collections. Any thread may use it.
 
     ``requests`` counts what was asked since it was last set to 0, ``sent`` the pairs that
     were answered. Revisions are Milvus's timestamps, too.
@@ -30,6 +31,7 @@ class FakeEtcd:
         self.sent = 0
         self.revision = 1
         self._ids = count(1000)
+        self._lock = threading.Lock()
         self._pairs: dict[str, tuple[bytes, int]] = {}
         self._written: list[str] = []
         self.collections: dict[int, tuple[int, str]] = {}
@@ -46,15 +48,21 @@ class FakeEtcd:
 
     def put(self, key: str, value: bytes) -> None:
         """Write a pair."""
-        self.revision += 1
-        self._pairs[ROOT + key] = value, self.revision
-        self._written.append(ROOT + key)
+        self.write(ROOT + key, value)
 
     def delete(self, key: str) -> None:
         """Remove a pair."""
-        self.revision += 1
-        del self._pairs[ROOT + key]
-        self._written.append(ROOT + key)
+        self.write(ROOT + key, None)
+
+    def write(self, key: str, value: bytes | None) -> None:
+        """Write a pair whose key is given in full, or remove it."""
+        with self._lock:
+            self.revision += 1
+            self._written.append(key)
+            if value is None:
+                del self._pairs[key]
+            else:
+                self._pairs[key] = value, self.revision
 
     def wipe(self) -> None:
         """Remove everything."""
@@ -113,9 +121,11 @@ class FakeEtcd:
     def range(self, request: etcd_pb2.RangeRequest) -> etcd_pb2.RangeResponse:
         """Answer one range."""
         first, end = request.key.decode("latin-1"), request.range_end.decode("latin-1")
+        with self._lock:
+            pairs = sorted(self._pairs.items())
         found = [
             etcd_pb2.KeyValue(key=key.encode(), value=value)
-            for key, (value, written) in sorted(self._pairs.items())
+            for key, (value, written) in pairs
             if first <= key < end and written >= request.min_mod_revision
         ]
         self.sent += len(found)

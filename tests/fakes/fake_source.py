@@ -56,6 +56,11 @@ class FakeSource:
         self.now += 1
         return self.now
 
+    @property
+    def looks(self) -> int:
+        """How often a run has looked for something new."""
+        return self.catalog.looks
+
     # The log.
 
     def write(self, channel: str, kind: str, message: Any, timestamp: int) -> None:

@@ -204,6 +204,9 @@ class FakeTarget:
     def _create_database(self, request: Any) -> None:
         self.databases.add(request.db_name)
 
+    def _drop_database(self, request: Any) -> None:
+        self.databases.discard(request.db_name)
+
     def _describe_collection(self, request: Any) -> Any:
         alias = request.db_name, request.collection_name
         request.collection_name = self.aliases.get(alias, request.collection_name)

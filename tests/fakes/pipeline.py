@@ -42,6 +42,7 @@ class Pipeline:
 
     def __init__(self, spec: TaskSpec = SPEC, memory: int = 256 << 20) -> None:
         self.source = FakeSource()
+        self.requests = REQUESTS
         self.target = FakeTarget()
         self.task = FakeTask(spec)
         self.memory = MemoryBudget(memory)
@@ -116,15 +117,13 @@ class Pipeline:
 
     def settle(self) -> None:
         """Wait until everything that ticks cover is applied, and nothing is under way."""
-        looks = self.source.catalog.looks + STEPS
-        self.wait_until(
-            lambda: self.source.catalog.looks > looks and self._is_settled()
-        )
+        looks = self.source.looks + STEPS
+        self.wait_until(lambda: self.source.looks > looks and self._is_settled())
 
     def wait_for_steps(self) -> None:
         """Let the reader take some steps, be there room to read or not."""
-        looks = self.source.catalog.looks + STEPS
-        self.wait_until(lambda: self.source.catalog.looks > looks)
+        looks = self.source.looks + STEPS
+        self.wait_until(lambda: self.source.looks > looks)
 
     def wait_for_failure(self) -> Exception:
         """Wait until the run fails, end it as the task does, and return the error."""
@@ -157,7 +156,7 @@ class Pipeline:
     def _spec(self) -> RunSpec:
         task = self.task.task
         return RunSpec(
-            source=SourceConfig(replicate_chan=REQUESTS),
+            source=SourceConfig(replicate_chan=self.requests),
             task=task.spec,
             token="",
             claimant=Claimant(

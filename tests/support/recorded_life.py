@@ -13,9 +13,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdc_actors.changes import FullName, Key
 
 FOLDER = Path(__file__).parent / "recorded"
 REQUESTS = "by-dev-replicate-msg"
@@ -63,4 +69,57 @@ def _step(line: bytes) -> Step:
         written = None if value is None else base64.b64decode(value)
         return CatalogWrite(read["at"], read["key"], written)
     payload = base64.b64decode(read["payload"])
-    return LogRecord(read["at"], read["channel"], read["id"], payload)
+    return LogRecord(read["at"], read["channel"], int(read["id"]), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What the client of a life left behind, by what it asked for and was answered.
+
+    ``rows`` are the partition and the values of each row, by the collection's full name
+    and by key; a value that the server was to fill in is left out. ``aliases`` are by full
+    name.
+    """
+
+    rows: dict[FullName, dict[Key, tuple[str, dict[str, Any]]]]
+    aliases: dict[FullName, str]
+
+
+@cache
+def end(version: str) -> End:
+    """Return how a life ended, ``recorded/end_2_5_27.json.gz``."""
+    path = FOLDER / f"end_{version.replace('.', '_')}.json.gz"
+    read = json.loads(gzip.decompress(path.read_bytes()))
+    return End(
+        rows={
+            _full_name(name): {key: (part, row) for key, part, row in found["rows"]}
+            for name, found in read["collections"].items()
+        },
+        aliases={_full_name(name): to for name, to in read["aliases"].items()},
+    )
+
+
+def is_same(wanted: Any, found: Any) -> bool:
+    """Tell whether a target has a value as the client gave it.
+
+    Bytes and vectors of small numbers are kept as ``{"b64": ...}``, sparse vectors by text.
+    """
+    if isinstance(wanted, float) and isinstance(found, float):
+        return math.isclose(wanted, found, rel_tol=1e-6)
+    if isinstance(wanted, dict) and "b64" in wanted:
+        return base64.b64decode(wanted["b64"]) == found
+    if isinstance(found, bytes):
+        return is_same(wanted, json.loads(found))
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        texts = {str(key): value for key, value in found.items()}
+        return wanted.keys() == texts.keys() and all(
+            is_same(each, texts[key]) for key, each in wanted.items()
+        )
+    if isinstance(wanted, list) and isinstance(found, Sequence):
+        return len(wanted) == len(found) and all(map(is_same, wanted, found))
+    return bool(wanted == found)
+
+
+def _full_name(text: str) -> FullName:
+    database, _, name = text.partition(".")
+    return database, name

@@ -1,0 +1,78 @@
+"""Fields of collections that were altered: the catalog has what they are (Milvus 2.5).
+
+The log tells of it only from 2.5.12 on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdc_actors.pipeline.work import CatalogOperation
+from cdc_actors.target.fields import params_of
+from cdc_actors.tasks import ALTER_FIELD
+from cdc_actors.tasks.details import FieldDetail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.pipeline.collection_table import Collection, CollectionTable
+    from cdc_actors.pipeline.pending import PendingOperations
+    from cdc_actors.source.catalog.client import CollectionMeta
+
+_LIMITS = frozenset({"max_length", "max_capacity"})
+
+
+class Fields:
+    """Finds out what was altered, also while no run looked. The reader's thread."""
+
+    def __init__(
+        self, collections: CollectionTable, pending: PendingOperations
+    ) -> None:
+        self._collections = collections
+        self._pending = pending
+        self._given: dict[int, dict[str, dict[str, str]]] = {}
+        self._waiting: dict[int, CollectionMeta] = {}
+
+    def update(self, meta: CollectionMeta) -> None:
+        """Have a collection compared that may have been altered."""
+        self._waiting[meta.id] = meta
+
+    def advance(self) -> None:
+        """Compare those that are known by now."""
+        for meta in list(self._waiting.values()):
+            collection = self._collections.get(meta.id)
+            if collection is not None:
+                self._compare(collection, meta)
+            if collection is not None or self._collections.is_ignored(meta.id):
+                del self._waiting[meta.id]
+
+    def forget(self, collection_id: int) -> None:
+        """Keep nothing of a collection that is gone."""
+        self._waiting.pop(collection_id, None)
+        self._given.pop(collection_id, None)
+
+    def _compare(self, collection: Collection, meta: CollectionMeta) -> None:
+        """Have done what differs from what the target was given last.
+
+        Limits that grew are raised at once: rows that need it may be older than what the
+        source altered last.
+        """
+        now = params_of(meta.schema)
+        before = self._given.get(meta.id) or params_of(collection.entry.schema)
+        for name, params in now.items():
+            if name in before and params != before[name]:
+                grew = _only_grew(before[name], params)
+                since = meta.created if grew else meta.altered
+                altered = dict(params.items() - before[name].items())
+                dropped = tuple(sorted(before[name].keys() - params.keys()))
+                detail = FieldDetail(name, altered, dropped)
+                work = CatalogOperation(ALTER_FIELD, since, detail)
+                self._pending.defer(work, since, meta.id)
+        self._given[meta.id] = now
+
+
+def _only_grew(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    differing = dict(before.items() ^ now.items()).keys()
+    return differing <= _LIMITS and all(
+        int(now.get(key, 0)) > int(before.get(key, 0)) for key in differing
+    )

@@ -1,0 +1,100 @@
+"""The recorded life of a real Milvus, followed by the real actors on doubles."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from cdc_actors.tasks import CollectionState
+from tests.fakes.recorded_source import RecordedPipeline
+from tests.support.recorded_life import CatalogWrite, end, is_same
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.recorded_life import Step
+
+VERSION = "2.5.27"
+MOMENT = 200
+"""Milliseconds of the life that are played at once."""
+
+
+@pytest.fixture
+def pipeline() -> Iterator[RecordedPipeline]:
+    """Yield a task of everything that the source has, users and roles included."""
+    spec = replace(
+        SPEC, collection_infos=(), db_collections={"*": ("*",)}, enable_user_role=True
+    )
+    with RecordedPipeline(VERSION, spec) as pipeline:
+        yield pipeline
+
+
+def until_it_runs(step: Step) -> bool:
+    """Tell whether the source has started: it is in its catalog."""
+    return isinstance(step, CatalogWrite) and step.key.endswith("session/rootcoord")
+
+
+def moments() -> Callable[[Step], bool]:
+    """Return what tells that a moment is over."""
+    begun: list[int] = []
+
+    def is_over(step: Step) -> bool:
+        begun.append(step.at)
+        if step.at < begun[0] + MOMENT:
+            return False
+        begun.clear()
+        return True
+
+    return is_over
+
+
+def check_rows(pipeline: RecordedPipeline) -> None:
+    """Check that the target has every row as its client gave it, once, where it belongs."""
+    for name, wanted in end(VERSION).rows.items():
+        found = {k: v for k, v in (pipeline.target.found(name) or {}).items() if v}
+        assert found.keys() == wanted.keys(), name
+        for key, (partition, row) in wanted.items():
+            [(where, values)] = found[key]
+            is_keyed = name[1] == "keyed"
+            assert is_keyed or where == partition
+            differing = {f: v for f, v in row.items() if not is_same(v, values.get(f))}
+            assert differing == {}, (name, key, values)
+
+
+def check_end(pipeline: RecordedPipeline) -> None:
+    """Check what there is in the end, and that nothing was set aside."""
+    assert pipeline.target.collections.keys() == end(VERSION).rows.keys()
+    assert pipeline.target.aliases == end(VERSION).aliases
+    assert pipeline.target.databases == {"default", "db1"}
+    entries = pipeline.task.task.collections.values()
+    states = {each.state for each in entries}
+    assert states <= {CollectionState.LIVE, CollectionState.DROPPED}
+    nullable = pipeline.target.properties("every_nullable")
+    assert "dynamicfield.enabled" not in nullable, "a newer target would make it so"
+    check_rows(pipeline)
+
+
+def test_a_task_that_begins_when_all_is_over(pipeline: RecordedPipeline) -> None:
+    """It has only the log and what the catalog is in the end."""
+    pipeline.source.play()
+    pipeline.start().settle()
+    check_end(pipeline)
+
+
+@pytest.mark.parametrize("ends", [(), ("kill",), ("stop", "kill")], ids="-".join)
+def test_a_task_that_follows(pipeline: RecordedPipeline, ends: tuple[str, ...]) -> None:
+    """It sees everything happen, be its run ended again and again or not."""
+    source, endings = pipeline.source, cycle(ends or [""])
+    source.play(until_it_runs)
+    pipeline.start()
+    while source.play(moments()):
+        pipeline.wait_for_steps()
+        if ending := next(endings):
+            getattr(pipeline, ending)()
+            pipeline.start()
+    pipeline.settle()
+    check_end(pipeline)
