@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
+TIMEOUT_MS = 60_000
+"""How long what is expected may take: no test assumes how fast a machine is."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -23,6 +26,7 @@ def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"none of {', '.join(NAMES)} is installed")
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path)
         try:
@@ -33,13 +37,13 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, path: str = "", **options: Any
+    browser: Browser, url: str, path: str = "", script: str = "", **options: Any
 ) -> Iterator[Page]:
     """Yield a tab that shows a page; at the end nothing must have failed in it.
 
-    Its clock goes on by itself, and can be put forward. ``options`` are those of a browser
-    context. What the page must not load or do by its own policy counts as a failure; that
-    a request was refused does not.
+    Its clock goes on by itself, and can be put forward. ``script`` runs before the page's
+    own; ``options`` are those of a browser context. What the page must not load or do by
+    its own policy counts as a failure; that a request was refused does not.
     """
     errors: list[str] = []
     context = browser.new_context(**options)
@@ -53,7 +57,9 @@ def opened(
             else None
         ),
     )
+    page.set_default_timeout(TIMEOUT_MS)
     page.clock.install()
+    page.add_init_script(script)
     page.goto(url + path)
     try:
         yield page
