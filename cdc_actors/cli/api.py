@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from cdc_actors.errors import OperatorError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 DEFAULT_URL = "http://127.0.0.1:8444"
 ANSWER_SECONDS = 30.0
@@ -28,6 +28,8 @@ _WHOLE_ID = re.compile(
 _PROBE_SECONDS = 2.0
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
 """What OpenSSL calls an answer that is no TLS."""
+_DONE = frozenset({http.client.OK})
+_PROBED = _DONE | {http.client.INTERNAL_SERVER_ERROR, http.client.SERVICE_UNAVAILABLE}
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -79,6 +81,12 @@ class Api:
         found: dict[str, Any] = self.ask("get", **asked)["task"]
         return found
 
+    def probe(self, path: str) -> dict[str, Any]:
+        """Return what ``/livez`` or ``/readyz`` says, be it good or not."""
+        with self._answer("GET", path, accepted=_PROBED) as response:
+            found: dict[str, Any] = json.load(response)
+        return found
+
     def task_id(self, given: str) -> str:
         """Return the id of the task that ``given`` is the beginning of.
 
@@ -128,13 +136,17 @@ class Api:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, body: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        accepted: Collection[int] = _DONE,
     ) -> Iterator[http.client.HTTPResponse]:
         connection = self._connect(*self._place, timeout=self._timeout)
         try:
             connection.request(method, path, body, self._headers)
             response = connection.getresponse()
-            if response.status != http.client.OK:
+            if response.status not in accepted:
                 raise self._refusal(response)
             yield response
         except ssl.SSLCertVerificationError as error:

@@ -1,4 +1,4 @@
-"""``cdc-actors assets``: what other programs need to watch the service."""
+"""``cdc-actors assets``: what other programs need to run the service, and to watch it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ Examples:
 
 \b
 Files:
-  alerts.yaml     alert rules for Prometheus: name it in rule_files
-  dashboard.json  dashboard for Grafana: Dashboards, New, Import
+  alerts.yaml         alert rules for Prometheus: name it in rule_files
+  dashboard.json      dashboard for Grafana: Dashboards, New, Import
+  cdc-actors.service  unit for systemd
+  Containerfile       image for podman or docker: build -f Containerfile
+  kubernetes.yaml     manifest for Kubernetes, to be filled in
 
 Exit status: 0 all of them are there, 1 they are not.
 """
@@ -33,7 +36,7 @@ Exit status: 0 all of them are there, 1 they are not.
 )
 @click.option("--force", is_flag=True, help="Replace files that differ.")
 def assets(folder: Path, force: bool) -> None:  # noqa: FBT001 - click's
-    """Write alert rules for Prometheus and a dashboard for Grafana into a folder.
+    """Write what runs the service, and what watches it, into a folder.
 
     Files there that differ are not replaced without --force: then nothing is written.
     """

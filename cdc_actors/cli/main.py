@@ -12,6 +12,7 @@ from cdc_actors.cli.assets_cmd import assets
 from cdc_actors.cli.audit_cmd import audit
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
+from cdc_actors.cli.health_cmd import health
 from cdc_actors.cli.history_cmd import history
 from cdc_actors.cli.key_cmd import key
 from cdc_actors.cli.output import NOT_READY
@@ -77,7 +78,19 @@ def version() -> None:
     click.echo(f"cdc-actors {installed_version('cdc-actors')}")
 
 
-COMMANDS = (serve, demo, task, history, audit, config, token, key, assets, version)
+COMMANDS = (
+    serve,
+    demo,
+    health,
+    task,
+    history,
+    audit,
+    config,
+    token,
+    key,
+    assets,
+    version,
+)
 
 for _command in COMMANDS:
     main.add_command(_command)

@@ -31,8 +31,8 @@ SEND_SECONDS = 1.0
 class Watched(Protocol):
     """The service, as far as its manager looks at it. Any thread may call it."""
 
-    def responds(self) -> bool:
-        """Tell whether the supervisor answers within some seconds."""
+    def alive(self) -> bool:
+        """Say whether the supervisor answers, within some seconds."""
 
     def readiness(self) -> Readiness:
         """Say whether the service can do its work, and what is missing."""
@@ -85,8 +85,8 @@ class ServiceManager:
             self._tell(service)
 
     def _tell(self, service: Watched) -> None:
-        """Whoever does not respond is not to be believed alive."""
-        if not service.responds():
+        """Whoever does not answer is not to be believed alive."""
+        if not service.alive():
             self._send("STATUS=the supervisor does not answer")
             return
         if self._watchdog:

@@ -297,17 +297,16 @@ class Service:
         )
 
     def alive(self) -> bool:
-        """Tell whether the supervisor is there, or this service waits for the store."""
-        return self._ownership is not None and self._ownership.alive
-
-    def responds(self) -> bool:
-        """Tell whether the supervisor answers now, or this service waits for the store."""
+        """Tell whether the supervisor answers, or this service waits for the store."""
+        if self._ownership is None or not self._ownership.alive:
+            return False
         try:
             self._tenure.supervisor.ask(ListTasks(), timeout=ANSWER_SECONDS)
         except pykka.Timeout:
             return False
         except (RequestError, pykka.ActorDeadError):
-            return self.alive()
+            # It answers that it does not, or the next one is about to begin.
+            return self._ownership.alive
         return True
 
     def _lags(self) -> dict[str, float | None]:

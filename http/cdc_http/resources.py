@@ -83,7 +83,7 @@ class CallerResource:
 
 
 class LivezResource:
-    """``GET /livez``: 200 as long as the supervisor works, else restart the service."""
+    """``GET /livez``: 200 as long as the supervisor answers, else restart the service."""
 
     methods: ClassVar = ("GET",)
     open: ClassVar = True

@@ -199,7 +199,7 @@ class CallerView(ResponseObject, frozen=True):
 
 
 class LivezResponse(ResponseObject, frozen=True):
-    """Whether the supervisor works."""
+    """Whether the supervisor answers."""
 
     alive: bool
 

@@ -119,5 +119,5 @@ class TaskService(Protocol):
         ...
 
     def alive(self) -> bool:
-        """Say whether the supervisor still works."""
+        """Say whether the supervisor still answers."""
         ...

@@ -38,11 +38,11 @@ class Double:
         assert timeout > 0
         self.done.append(f"stop {self.name}")
 
-    def responds(self) -> bool:
+    def alive(self) -> bool:
         """Nobody asks it: there is no service manager."""
         raise NotImplementedError
 
-    readiness = responds
+    readiness = alive
 
 
 def serve(done: list[str], *, service=None, server=None) -> list[str]:

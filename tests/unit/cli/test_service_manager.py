@@ -29,7 +29,7 @@ class Service:
         self.is_well = True
         self.shown: Readiness | Exception = READY
 
-    def responds(self) -> bool:
+    def alive(self) -> bool:
         """Return what was set."""
         return self.is_well
 

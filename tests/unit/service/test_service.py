@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pykka
 import pytest
@@ -30,6 +30,39 @@ class Supervisor:
         answer: pykka.ThreadingFuture[Any] = pykka.ThreadingFuture()
         answer.set_exception((pykka.ActorDeadError, pykka.ActorDeadError(), None))
         return answer
+
+
+class Answering:
+    """A supervisor that answers, or raises, the same each time."""
+
+    def __init__(self, answer: Exception | None) -> None:
+        self._answer = answer
+
+    def ask(self, _message: object, timeout: float) -> Any:
+        """Do so."""
+        assert timeout
+        if self._answer is not None:
+            raise self._answer
+        return []
+
+
+@pytest.mark.parametrize(
+    ("answer", "alive"),
+    [
+        (None, True),
+        (UnavailableError("the tasks are being read"), True),
+        (pykka.Timeout(), False),
+    ],
+    ids=["it answers", "it answers that it does not", "it hangs"],
+)
+def test_a_supervisor_that_hangs_is_not_alive(
+    answer: Exception | None, *, alive: bool
+) -> None:
+    """Whoever restarts a service that is not alive must hear of it."""
+    service = Service(Config(source_config=SourceConfig()))
+    tenure = SimpleNamespace(supervisor=Answering(answer))
+    service._ownership = cast("Any", SimpleNamespace(alive=True, tenure=tenure))
+    assert service.alive() is alive
 
 
 @pytest.mark.parametrize(
