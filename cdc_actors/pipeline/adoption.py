@@ -24,12 +24,12 @@ from cdc_actors.errors import (
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
 from cdc_actors.pipeline.replay import beginning
+from cdc_actors.pipeline.work import CreateCollectionWork
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.changes import Definition
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -45,7 +45,7 @@ _STATUS = {
 }
 _KEEPS_NAME = "a collection that the target does not rename or drop"
 
-Creation = tuple["Collection", "Definition"]
+Creation = tuple["Collection", CreateCollectionWork]
 """A collection that the target is to create, and as what."""
 
 
@@ -64,6 +64,7 @@ class Adoption:
         self._context = context
         self._spec = spec.task
         self._past_selections = spec.past_selections
+        self._former = spec.former
         self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels
@@ -173,8 +174,12 @@ class Adoption:
 
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
         self._context.note_source_mark(meta)
-        definition = definition_of(meta, self._target_names.target_name(entry))
-        return self._add(entry, exists=False), definition
+        name = self._target_names.target_name(entry)
+        former = self._former.get(name)
+        if former is not None and former.collection_id == entry.collection_id:
+            former = None
+        work = CreateCollectionWork(definition_of(meta, name), former=former)
+        return self._add(entry, exists=False), work
 
     def _add(
         self, entry: CollectionEntry, *, exists: bool, status: Status = Status.LIVE

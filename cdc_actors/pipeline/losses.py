@@ -47,6 +47,21 @@ def refuse_replaced(shown: Any, entry: CollectionEntry, name: FullName) -> None:
         )
 
 
+def refuse_former(
+    target: Connection, name: FullName, former: CollectionEntry, entry: CollectionEntry
+) -> None:
+    """Raise CollectionError if the target still has what ``former`` had by that name."""
+    shown = collections.describe(target, *name)
+    if shown is not None and not _is_replaced(shown, former):
+        raise CollectionError(
+            f"{'.'.join(name)} at the target has the rows of {former.database}."
+            f"{former.name} (id {former.collection_id}), which an update took from the "
+            f"task; the source's {entry.database}.{entry.name} is another collection by "
+            "now, and the rows of both would be mixed: drop or rename it at the target, "
+            "then `retry`"
+        )
+
+
 def is_kept(target: Connection, name: FullName, entry: CollectionEntry) -> bool:
     """Tell whether the target has, by that name, the collection that the task has made.
 

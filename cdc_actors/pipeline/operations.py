@@ -214,6 +214,9 @@ class CollectionOperations:
 
     def _create(self, work: CreateCollectionWork) -> None:
         """A collection that is there already may have any of the rows written so far."""
+        if work.former is not None:
+            name = self._target_name
+            losses.refuse_former(self._target, name, work.former, self.entry)
         mark = self._claim.mark(self.entry).to_properties()
         properties = {**work.definition.properties, **mark}
         existed = collections.create_collection(

@@ -26,7 +26,6 @@ from cdc_actors.pipeline.messages import (
     NameGivenUp,
     NameKept,
 )
-from cdc_actors.pipeline.work import CreateCollectionWork
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.replication.memory_cost import total_cost
 
@@ -255,8 +254,8 @@ class Router:
     def _deliver_creation(
         self, creation: Creation, checkpoints: tuple[PendingCheckpoint, ...]
     ) -> None:
-        collection, definition = creation
-        self.deliver(collection, CreateCollectionWork(definition, checkpoints))
+        collection, work = creation
+        self.deliver(collection, replace(work, checkpoints=checkpoints))
 
     def _applier(self, collection: Collection) -> Applier:
         collection_id = collection.entry.collection_id

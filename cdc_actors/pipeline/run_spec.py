@@ -47,6 +47,7 @@ class RunSpec:
     unresolved: tuple[Operation, ...]
     reached: Mapping[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]
+    former: Mapping[FullName, CollectionEntry]
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]
     owner_start: OwnerStart | None

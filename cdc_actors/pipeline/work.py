@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Definition, Delete, Key, Request
     from cdc_actors.replication.progress import PendingCheckpoint
+    from cdc_actors.tasks import CollectionEntry
     from cdc_actors.tasks.details import Detail
 
 
@@ -64,10 +65,14 @@ def _size(key: Key) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CreateCollectionWork:
-    """Bring the applier's collection into being at the target."""
+    """Bring the applier's collection into being at the target.
+
+    ``former`` is another one, which had its name there until it left the task.
+    """
 
     definition: Definition
-    checkpoints: tuple[PendingCheckpoint, ...]
+    checkpoints: tuple[PendingCheckpoint, ...] = ()
+    former: CollectionEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

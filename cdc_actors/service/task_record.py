@@ -191,6 +191,7 @@ class TaskRecord:
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
             reached=task.reached,
             past_selections=task.past_selections,
+            former=task.former,
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
             owner_start=self._owner_start,

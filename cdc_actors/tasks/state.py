@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import FailureClass
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks.model import CollectionEntry, Operation
@@ -91,7 +91,8 @@ class TaskAttributes:
     are the newest, and ``unresolved`` those that still matter. ``reached`` says by channel
     what every collection has that was not itself replayed since: channels may have been
     set back for one that was.
-    ``past_selections`` are those before updates, oldest first.
+    ``past_selections`` are those before updates, oldest first. ``former`` are collections
+    that left the task by an update, by the names under which the target may have them.
     """
 
     spec: TaskSpec
@@ -111,3 +112,4 @@ class TaskAttributes:
     unresolved: Unresolved
     reached: dict[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]
+    former: dict[FullName, CollectionEntry]

@@ -69,6 +69,7 @@ class Task(TaskAttributes, Aggregate):
         self.unresolved = {}
         self.reached = {}
         self.past_selections = ()
+        self.former = {}
 
     @classmethod
     def create(

@@ -15,7 +15,7 @@ from cdc_actors.tasks.unresolved import unresolved_after, without_collections
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.tasks.model import Operation
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import TaskAttributes
@@ -136,6 +136,7 @@ def updated(
         ticks = {channel: each.tick for channel, each in read.items()}
         past = PastSelection(spec=task.spec, ticks=ticks)
         task.past_selections = (*task.past_selections, past)
+    task.former = {**task.former, **_leaving(task, deselected)}
     task.spec = spec
     collections, aliases = task.collections.items(), task.aliases.items()
     task.collections = {i: each for i, each in collections if i not in deselected}
@@ -143,6 +144,23 @@ def updated(
     task.unresolved = without_collections(task.unresolved, deselected)
     databases = task.databases.items()
     task.databases = {n: made for n, made in databases if spec.selects_database(n)}
+
+
+def _leaving(
+    task: TaskAttributes, deselected: Container[int | None]
+) -> dict[FullName, CollectionEntry]:
+    """Return what the target may have of collections that leave, by its names of them."""
+    return {
+        task.spec.target_name(entry.database, entry.name): entry
+        for number, entry in task.collections.items()
+        if number in deselected and entry.schema
+    }
+
+
+def _take_name(task: TaskAttributes, database: str, name: str) -> None:
+    """What the target has by a collection's name is that collection's from now on."""
+    taken = task.spec.target_name(database, name)
+    task.former = {each: by for each, by in task.former.items() if each != taken}
 
 
 def _has_left(task: TaskAttributes, entry: CollectionEntry) -> bool:
@@ -204,12 +222,14 @@ def _create(
     if _has_left(task, entry):
         return
     task.collections[entry.collection_id] = replace(entry, state=state, replay=replay)
+    _take_name(task, entry.database, entry.name)
     _forget_aliases(task, entry.collection_id)
 
 
 def _rename(task: TaskAttributes, operation: Operation) -> None:
     database, name = operation.new_name
     _change(task, operation, database=database, name=name, renaming=None)
+    _take_name(task, database, name)
 
 
 def _drop(task: TaskAttributes, operation: Operation) -> None:

@@ -232,10 +232,11 @@ class UpdateRequest(RequestObject, frozen=True):
     With ``collection_infos``, ``db_collections`` or both, these are all that is selected
     from now on. What is not selected any more stays as it is at the target, and nothing
     more comes. What is new comes from its creation on, or is set aside with the reason
-    if the log has lost that. ``name_mapping`` replaces the whole mapping; names of what
-    the target has already cannot change. ``same_milvus`` says of another address, where
-    nothing else tells (Milvus Lite), that it leads to the Milvus that it was; the task's
-    history keeps that.
+    if the log has lost that, or if the target still has, under its name, the rows of
+    another collection that left the task. ``name_mapping`` replaces the whole mapping;
+    names of what the target has already cannot change. ``same_milvus`` says of another
+    address, where nothing else tells (Milvus Lite), that it leads to the Milvus that it
+    was; the task's history keeps that.
     """
 
     task_id: str = ""

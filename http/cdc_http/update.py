@@ -52,7 +52,8 @@ def remarks(
     if SELECTION in changed:
         yield (
             "a collection that is new to the selection takes over the rows that the "
-            "target has under its name: drop there what is not to stay, before it comes"
+            "target has under its name, unless they are of another one that the task "
+            "replicated: drop there what is not to stay, before it comes"
         )
     if request.milvus_connect_param.ignore_partition:
         yield IGNORE_PARTITION

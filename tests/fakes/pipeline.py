@@ -172,6 +172,7 @@ class Pipeline:
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
             reached=task.reached,
             past_selections=task.past_selections,
+            former=task.former,
             checkpoints=dict(self.task.checkpoints),
             send_horizons=dict(self.task.horizons),
             owner_start=self.owner_start,
