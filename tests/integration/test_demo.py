@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -143,11 +144,14 @@ def test_the_printed_requests_work_until_ctrl_c(tmp_path: Path) -> None:
         run.read_until("# delete")
         run.read_until("curl")
         assert processes_in(tmp_path)
+        page, metrics = (_fetch(run.output, name) for name in ("page", "metrics"))
         answers = [
             _send(line) for line in run.output.splitlines() if line.startswith("curl")
         ]
         status = run.end(signal.SIGINT)
 
+    assert "<!doctype html>" in page.lower()
+    assert "cdc_ready 1.0" in metrics
     listed, got, *rest = answers
     assert listed["data"]["tasks"][0]["task_id"] == got["data"]["task"]["task_id"]
     assert got["data"]["task"]["state"] == "Running"
@@ -334,6 +338,14 @@ def _python(code: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def _fetch(output: str, name: str) -> str:
+    """Return what is at the address that the demo names."""
+    (address,) = re.findall(rf"^  {name} +(\S+)", output, re.MULTILINE)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(address, timeout=30) as response:
+        return response.read().decode()
 
 
 def _send(line: str) -> dict[str, object]:

@@ -116,6 +116,7 @@ class DemoScenario:
             f"  target   {self._target.uri}",
             f"  service  {self._service.uri}",
             f"  page     {self._service.uri}/ (open it in a browser)",
+            f"  metrics  {self._service.uri}/metrics (for Prometheus)",
             f"  folder   {self._folder}",
         )
         for kind in ("list", "get", "pause", "resume", "delete"):
