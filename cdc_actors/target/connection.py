@@ -274,7 +274,11 @@ def address(uri: str) -> str:
 
 
 def tls_arguments(param: Any) -> dict[str, str]:
-    """Return pymilvus's arguments for the paths of a connection parameter, if given."""
+    """Return pymilvus's arguments for the paths of a connection parameter, if given.
+
+    It passes over a ``ca_pem_path`` without a client's certificate: that authority is meant
+    to be the server's.
+    """
     names = (
         "server_name",
         "server_pem_path",
@@ -282,7 +286,13 @@ def tls_arguments(param: Any) -> dict[str, str]:
         "client_pem_path",
         "client_key_path",
     )
-    return {name: value for name in names if (value := getattr(param, name))}
+    given = {name: value for name in names if (value := getattr(param, name))}
+    if (
+        "ca_pem_path" in given
+        and not {"server_pem_path", "client_pem_path"} & given.keys()
+    ):
+        given["server_pem_path"] = given.pop("ca_pem_path")
+    return given
 
 
 def _time(answer: grpc.Future, method: str) -> None:

@@ -26,7 +26,8 @@ class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):
     """Where the target is. Never holds a credential, so it may be shown to anyone.
 
     ``connect_timeout`` is in seconds. The paths are files on this host, named as in
-    milvus-cdc: ``server_pem_path`` alone means one-way TLS, the other three mutual TLS.
+    milvus-cdc: ``server_pem_path`` or ``ca_pem_path`` alone means one-way TLS, all three
+    without ``server_pem_path`` mutual TLS.
 
     Raises:
         ValueError: ``uri`` holds a user name or password; they belong in the token.

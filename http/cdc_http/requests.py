@@ -116,7 +116,11 @@ class DeleteRequest(RequestObject, frozen=True):
 
 
 class DialConfig(RequestObject, frozen=True):
-    """TLS settings for the target. The paths are files on the machine of this service."""
+    """TLS settings for the target. The paths are files on the machine of this service.
+
+    ``server_pem_path`` or ``ca_pem_path`` has the authorities that are trusted; a client's
+    certificate needs the latter.
+    """
 
     server_name: str = ""
     server_pem_path: str = ""

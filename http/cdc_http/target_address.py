@@ -102,6 +102,12 @@ def _check_tls(given: MilvusConnectParam, address: SplitResult) -> None:
             "the token would go out in clear: write the uri with https, or set enable_tls "
             "with host and port"
         )
+    mutual = given.dial_config.client_pem_path, given.dial_config.client_key_path
+    if any(mutual) and not all([*mutual, given.dial_config.ca_pem_path]):
+        raise InvalidRequestError(
+            "milvus_connect_param.dial_config needs all of client_pem_path, "
+            "client_key_path and ca_pem_path where it has a client's certificate"
+        )
 
 
 def _check_both(username: str | None, password: str | None) -> None:

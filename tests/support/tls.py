@@ -78,14 +78,21 @@ def _certificate(
 
 
 @contextlib.contextmanager
-def tls_front(address: str, files: Certificates) -> Iterator[str]:
-    """Yield an ``https`` address of ``address``, for who has a certificate only."""
+def tls_front(
+    address: str, files: Certificates, *, mutual: bool = True
+) -> Iterator[str]:
+    """Yield an ``https`` address of ``address``.
+
+    It is for who has a certificate only, or for everybody if it is not ``mutual``.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="tls-front")
     thread.start()
     front = _Front(address)
     try:
-        start = asyncio.run_coroutine_threadsafe(front.start(_context(files)), loop)
+        start = asyncio.run_coroutine_threadsafe(
+            front.start(_context(files, mutual=mutual)), loop
+        )
         yield f"https://127.0.0.1:{start.result(60)}"
     finally:
         asyncio.run_coroutine_threadsafe(front.stop(), loop).result(60)
@@ -94,12 +101,12 @@ def tls_front(address: str, files: Certificates) -> Iterator[str]:
         loop.close()
 
 
-def _context(files: Certificates) -> ssl.SSLContext:
+def _context(files: Certificates, *, mutual: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(
         ssl.Purpose.CLIENT_AUTH, cafile=str(files.authority)
     )
     context.load_cert_chain(files.certificate, files.key)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_REQUIRED if mutual else ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     return context
 

@@ -223,6 +223,20 @@ def test_connection_refused_in_the_words_of_milvus_cdc(fields, text):
         ({"host": "h", "port": "65536"}, "port"),
         ({"uri": URI, "dial_config": {"ca_pem_path": "a"}}, "ca_pem_path"),
         ({"uri": URI, "dial_config": {"server_name": "a"}}, "dial_config"),
+        (
+            {
+                "uri": TLS_URI,
+                "dial_config": {"client_pem_path": "a", "ca_pem_path": "b"},
+            },
+            "client_key_path",
+        ),
+        (
+            {
+                "uri": TLS_URI,
+                "dial_config": {"client_pem_path": "a", "client_key_path": "b"},
+            },
+            "ca_pem_path",
+        ),
         ({"host": "h", "port": 1, "dial_config": {"server_pem_path": "a"}}, "https"),
     ],
 )
