@@ -96,7 +96,7 @@ class Catalog:
 
     def __init__(self, etcd: Etcd) -> None:
         root = _join(etcd.root_path, etcd.meta_sub_path)
-        self._root = f"{root}/" if root else ""
+        self._root = f"{root.rstrip('/')}/" if root else ""
         self._time_key = _join(etcd.root_path, meta.TIME).encode()
         self._created: int | None = None
         self._client = EtcdClient(_etcd_config(etcd))
@@ -374,9 +374,12 @@ class Catalog:
 
 
 def _join(*parts: str) -> str:
-    """Put a path together as Milvus does (Go's ``path.Join``): empty parts are none."""
+    """Put a path together as Milvus does (Go's ``path.Join``): empty parts are none.
+
+    Python's keeps two slashes that a path begins with.
+    """
     given = [each for each in parts if each]
-    return posixpath.normpath("/".join(given)) if given else ""
+    return posixpath.normpath("/".join(given)).replace("//", "/") if given else ""
 
 
 def _etcd_config(etcd: Etcd) -> EtcdConfig:

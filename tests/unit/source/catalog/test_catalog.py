@@ -29,6 +29,8 @@ DATABASES = pytest.mark.parametrize("databases", [1, 64])
         ("by-dev", "", "by-dev/"),
         ("", "", ""),
         ("/a//b/", "/meta", "/a/b/meta/"),
+        ("/", "meta", "/meta/"),
+        ("/", "", "/"),
     ],
 )
 def test_keys_are_put_together_as_milvus_does(
