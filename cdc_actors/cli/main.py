@@ -12,6 +12,7 @@ from cdc_actors.cli.assets_cmd import assets
 from cdc_actors.cli.audit_cmd import audit
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
+from cdc_actors.cli.doctor_cmd import doctor
 from cdc_actors.cli.health_cmd import health
 from cdc_actors.cli.history_cmd import history
 from cdc_actors.cli.key_cmd import key
@@ -89,6 +90,7 @@ COMMANDS = (
     token,
     key,
     assets,
+    doctor,
     version,
 )
 

@@ -1,0 +1,265 @@
+"""``cdc-actors doctor``: everything that a bug report needs, in one file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+import msgspec
+
+from cdc_actors.cli.api import api_options
+from cdc_actors.cli.config_cmd import config_option
+from cdc_actors.config import load
+from cdc_actors.config.auth import Role
+from cdc_actors.errors import CdcError, OperatorError
+from cdc_actors.masking import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cdc_actors.cli.api import Api
+    from cdc_actors.config import Config, Resolved
+    from cdc_actors.store.database import Database
+    from cdc_actors.store.event_log import TaskLog
+
+LAST_EVENTS = 50
+"""How many events of each task are taken."""
+
+_TESTS = 'extra == "test"'
+_NAME = re.compile(r"[\w.-]+")
+_SHORTEST_SECRET = 7
+"""Shorter ones are masked in their places, and are not looked for elsewhere: the password
+that Milvus begins with is a word."""
+
+_EXAMPLES = """\b
+Examples:
+  cdc-actors doctor --config cdc.yaml
+  cdc-actors doctor --config cdc.yaml --url https://cdc.example:8444 report.json
+
+\b
+Content, a JSON object:
+  versions       of this program, of Python and of the libraries; the system
+  configuration  each setting, its value and its origin; secrets are masked
+  checks         what `config check` says
+  service        what the running service says of itself and of its tasks
+  store          the tasks, their last events, checkpoints and send horizons
+
+Exit status: 0 the file was written, 1 it was not, 2 wrong usage.
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@config_option
+@api_options
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+def doctor(*, path: Path | None, api: Api, file: Path | None) -> None:
+    """Write a file for a bug report, also while the service is down or ill.
+
+    Names of collections, addresses and errors are in it. Rows, tokens, passwords and keys
+    are not. A FILE that exists is not replaced.
+    """
+    file = file or Path(f"cdc-actors-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
+    with _new(file) as write:
+        write(_without(_secrets(path), _text(_report(path, api))))
+    click.echo(f"Written: {file}. Look through it before you hand it on.")
+
+
+@contextmanager
+def _new(file: Path) -> Iterator[Callable[[str], object]]:
+    """Yield what writes a new file, which only its owner may read."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise OperatorError(f"{file} exists: name another file") from error
+    except OSError as error:
+        raise OperatorError(f"{file}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            yield opened.write
+    except BaseException:
+        file.unlink()
+        raise
+
+
+def _report(path: Path | None, api: Api) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "service": _service(api),
+    }
+    try:
+        resolved = load(path, os.environ, {})
+    except CdcError as error:
+        return report | {"configuration": {"error": str(error)}}
+    return report | {
+        "configuration": _configuration(resolved),
+        "checks": _tried(lambda: _checks(resolved.config)),
+        "store": _tried(lambda: _store(resolved.config)),
+    }
+
+
+def _text(report: dict[str, Any]) -> str:
+    """Return it as JSON, with whatever looks like a secret masked once more."""
+    from cdc_actors.cli.logs import mask_secrets  # noqa: PLC0415 - it loads much
+
+    plain = msgspec.to_builtins(report, str_keys=True)
+    masked = mask_secrets(None, "", plain)
+    return json.dumps(masked, indent=1, default=str) + "\n"
+
+
+def _secrets(path: Path | None) -> set[str]:
+    """Return what the settings and the environment keep secret, wherever it is repeated."""
+    found = {
+        os.environ.get(name, "") for name in ("CDC_ACTORS_TOKEN", "CDC_ACTORS_KEY")
+    }
+    try:
+        resolved = load(path, os.environ, {})
+    except CdcError:
+        return found
+    shown = {*_texts(resolved.shown()), *get_args(Role)}
+    hidden = set(_texts(msgspec.to_builtins(resolved.config))) - shown
+    # Those of user:password, and of an address with both.
+    passwords = {
+        part.rpartition(":")[2]
+        for each in hidden
+        for part in (each, each.rpartition("@")[0])
+    }
+    return found | hidden | passwords
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text within a value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def _without(secrets: set[str], text: str) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(json.dumps(secret)[1:-1], MASK)
+    return text
+
+
+def _tried(part: Callable[[], Any]) -> Any:
+    """One part that fails says why, and the others are there."""
+    try:
+        return part()
+    except CdcError as error:
+        return {"error": str(error)}
+    except Exception as error:  # noqa: BLE001 - whatever it is belongs into the report
+        return {"error": f"unexpected {type(error).__name__}: {error}"}
+
+
+def _versions() -> dict[str, str]:
+    ours = [each for each in requires("cdc-actors") or () if _TESTS not in each]
+    found = {
+        "cdc-actors": version("cdc-actors"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": str(os.cpu_count()),
+        "sqlite": sqlite3.sqlite_version,
+    }
+    for name in sorted({_package(each) for each in ours}):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _package(requirement: str) -> str:
+    """Return the name in what ``requires`` has."""
+    found = _NAME.match(requirement)
+    return found[0] if found else requirement
+
+
+def _configuration(resolved: Resolved) -> dict[str, Any]:
+    return {
+        "settings": [
+            {"key": dotted, "value": value, "origin": resolved.origins[dotted]}
+            for dotted, value in resolved.shown().items()
+        ],
+        "warnings": list(resolved.warnings),
+        "variables": sorted(
+            each for each in os.environ if each.startswith("CDC_ACTORS_")
+        ),
+    }
+
+
+def _checks(config: Config) -> list[dict[str, Any]]:
+    """A store that is not there is not made."""
+    from cdc_actors.cli import logs  # noqa: PLC0415 - these load much
+    from cdc_actors.service.config_check import check  # noqa: PLC0415
+
+    logs.configure("error")
+    without = () if _has_store(config) else ("store",)
+    return [asdict(finding) for finding in check(config, without=without)]
+
+
+def _has_store(config: Config) -> bool:
+    store = config.meta_store_config
+    return store.store_type != "sqlite" or Path(store.sqlite.path).exists()
+
+
+def _service(api: Api) -> dict[str, Any]:
+    return {
+        "livez": _tried(lambda: api.probe("/livez")),
+        "readyz": _tried(lambda: api.probe("/readyz")),
+        "tasks": _tried(lambda: api.ask("list")["tasks"]),
+    }
+
+
+def _store(config: Config) -> dict[str, Any]:
+    from cdc_actors.service.stores import open_log  # noqa: PLC0415 - it loads much
+
+    if not _has_store(config):
+        raise OperatorError(f"there is none at {config.meta_store_config.sqlite.path}")
+    with closing(open_log(config)) as log:
+        return {
+            "type": config.meta_store_config.store_type,
+            "head": _tried(lambda: _head(log.database)),
+            "tasks": {
+                each: _tried(partial(_task, log, each)) for each in log.alive_ids()
+            },
+        }
+
+
+def _head(database: Database) -> str:
+    from cdc_actors.store.audit.verify import head_of  # noqa: PLC0415
+
+    return str(head_of(database))
+
+
+def _task(log: TaskLog, task_id: str) -> dict[str, Any]:
+    from cdc_actors.store.checkpoints import Checkpoints  # noqa: PLC0415
+    from cdc_actors.store.history import History  # noqa: PLC0415
+    from cdc_actors.store.send_horizons import SendHorizons  # noqa: PLC0415
+
+    last = log.last_number(task_id)
+    after = max(0, last - LAST_EVENTS)
+    checkpoints = Checkpoints(log).load(task_id).items()
+    return {
+        "last_event": last,
+        "events": History(log).page(task_id, after=after, limit=LAST_EVENTS).events,
+        "checkpoints": {
+            channel: {"position": each.position.text, "tick": each.tick}
+            for channel, each in checkpoints
+        },
+        "send_horizons": SendHorizons(log).load(task_id),
+    }
