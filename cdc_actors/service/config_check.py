@@ -17,7 +17,12 @@ from cdc_actors.service.source_checks import (
     reach_version,
     tried,
 )
-from cdc_actors.service.source_settings import check_channel, check_uri, refuse_two
+from cdc_actors.service.source_settings import (
+    check_channel,
+    check_queue,
+    check_uri,
+    refuse_two,
+)
 from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader, queue_of
@@ -85,6 +90,7 @@ def _catalog(source: SourceConfig) -> str:
 
 def _queue(source: SourceConfig) -> str:
     reach_queue(source)
+    refuse_two(check_queue, source)
     return queue_of(source)
 
 
@@ -96,7 +102,7 @@ def _channels(source: SourceConfig) -> str:
         PositionLostError: The log does not reach back to a collection's beginning.
         SettingsError: That of clients' requests is another Milvus's.
     """
-    refuse_two(check_channel, source)
+    fits = refuse_two(check_channel, source)
     with closing(Catalog(source.etcd)) as catalog:
         found = [c for c in catalog.snapshot().collections.values() if c.available]
     channels = sorted({channel for meta in found for channel in meta.start_positions})
@@ -115,6 +121,8 @@ def _channels(source: SourceConfig) -> str:
             f"the log no longer holds the beginning of {_some(lost)}: a new task would "
             "set them aside"
         )
+    if not found and not fits:
+        return "none in use; whether sourceConfig.replicateChan fits is known later"
     return f"{len(channels)} in use; the log holds every collection's beginning"
 
 
