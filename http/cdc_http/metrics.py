@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from cdc_actors.instruments import INSTRUMENTS
+from cdc_http.exposition import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import falcon
-    from prometheus_client.core import Metric
 
     from cdc_http.service import TaskService
+
+_OPEN_METRICS = "application/openmetrics-text"
 
 
 class MetricsResource:
@@ -29,25 +28,15 @@ class MetricsResource:
     open: ClassVar = False
 
     def __init__(self, service: TaskService) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_Service(service))
-        self._registry.register(INSTRUMENTS)
-        ProcessCollector(registry=self._registry)
+        self._service = service
+        self._others = CollectorRegistry()
+        self._others.register(INSTRUMENTS)
+        ProcessCollector(registry=self._others)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with all metrics."""
-        encode, resp.content_type = choose_encoder(req.accept)
-        resp.data = encode(self._registry)
-
-
-class _Service(Collector):
-    def __init__(self, service: TaskService) -> None:
-        self._service = service
-
-    def collect(self) -> Iterator[Metric]:
-        """Return what the service knows of its tasks."""
-        return iter(self._service.metrics())
-
-    def describe(self) -> Iterator[Metric]:
-        """Return nothing: registering must not ask the tasks."""
-        return iter(())
+        encode_others, content_type = choose_encoder(req.accept)
+        resp.content_type = content_type
+        open_metrics = content_type.startswith(_OPEN_METRICS)
+        ours = encoded(self._service.metrics(), open_metrics=open_metrics)
+        resp.data = ours + encode_others(self._others)
