@@ -171,6 +171,7 @@ REPLICATED_FROM_CATALOG = frozenset(
     {
         "CreateDatabase",
         "DropDatabase",
+        "AlterDatabase",
         "CreateAlias",
         "AlterAlias",
         "DropAlias",
@@ -247,6 +248,8 @@ _OWN_PROPERTIES = frozenset(
         "collection.replica.number",
         "collection.resource_groups",
         "collection.on.truncating",
+        "database.replica.number",
+        "database.resource_groups",
         "dynamicfield.enabled",
         "max_field_id",
     }
@@ -255,15 +258,16 @@ REPLICATE_ID = "replicate.id"
 """The property (2.5) of a collection that takes its rows from another Milvus through
 milvus-cdc: they have that one's timestamps, which no tick of this one covers in time."""
 
-_OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.")
-"""Properties that are about the source itself: its query nodes, its part in another
+_OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.", "database.force.deny.")
+"""Properties that are about the source itself: its query nodes, its clients (what denies
+them to write would keep rows from the target), its part in another
 replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),
 its keys, and what it keeps of a schema (3.0, ``pkg/common/common.go``), which 2.5 only
 notes and 2.6 would make so."""
 
 
 def replicated_properties(properties: Mapping[str, str]) -> dict[str, str]:
-    """Return the properties that the target is to have, too."""
+    """Return the properties of a collection or database that the target is to have, too."""
     return {
         key: value
         for key, value in properties.items()

@@ -66,7 +66,13 @@ class MetadataSync:
             context, collections, pending, catalog, loads, task
         )
         self._databases = Databases(
-            context, collections, router.target_names, target, task, spec.databases
+            context,
+            collections,
+            router.target_names,
+            target,
+            task,
+            spec.databases,
+            spec.database_properties,
         )
         self._properties = Properties(sources.api, router, pending)
         self._fields = Fields(collections, pending)
@@ -78,7 +84,7 @@ class MetadataSync:
         for entry in self._spec.entries:
             self._name_history.register(entry)
         self._collection_changes.restore(self._spec.entries, self._spec.aliases)
-        self._databases.update(snapshot.databases.values())
+        self._databases.update(self._catalog.databases())
         self._adoption.adopt(snapshot.collections.values())
         for meta in snapshot.collections.values():
             self._update(meta)

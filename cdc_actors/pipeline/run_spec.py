@@ -40,6 +40,7 @@ class RunSpec:
     reservations: TaskReservations
     source_identity: SourceIdentity | None
     databases: Mapping[str, bool]
+    database_properties: Mapping[str, Mapping[str, str]]
     entries: tuple[CollectionEntry, ...]
     aliases: Mapping[FullName, int]
     rbac_rules: frozenset[RbacRule]

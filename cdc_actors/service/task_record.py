@@ -184,6 +184,7 @@ class TaskRecord:
             reservations=reservations,
             source_identity=task.source_identity,
             databases=task.databases,
+            database_properties=task.database_properties,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,
             rbac_rules=task.rbac_rules,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.target.collections import key_values
+from cdc_actors.target.properties import apart
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,11 +53,6 @@ def alter_field(
         OperationRefusedError: The target refuses, or is older than 2.5.
     """
     names = {"db_name": name[0], "collection_name": name[1], "field_name": field_name}
-    # Milvus takes no request with both.
-    for members in (
-        {"properties": key_values(altered)} if altered else {},
-        {"delete_keys": dropped} if dropped else {},
-    ):
-        if members:
-            request = milvus_pb2.AlterCollectionFieldRequest(**names, **members)
-            target.call("AlterCollectionField", request, name[0])
+    for members in apart(altered, dropped):
+        request = milvus_pb2.AlterCollectionFieldRequest(**names, **members)
+        target.call("AlterCollectionField", request, name[0])

@@ -1,4 +1,4 @@
-"""Properties of a collection at the target, and its description."""
+"""Properties of collections and databases at the target, and descriptions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.collections import describe, key_values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from cdc_actors.target.connection import Connection
 
@@ -36,13 +37,36 @@ def alter_properties(
         OperationRefusedError: The target refuses, or is too old for some of it: Milvus
             2.3 calls that done and does nothing.
     """
-    # Milvus (2.5) takes no request with both.
-    _alter(
-        target, database, name, {"properties": key_values(altered)} if altered else {}
-    )
-    _alter(target, database, name, {"delete_keys": dropped} if dropped else {})
+    for members in apart(altered, dropped):
+        _alter(target, database, name, members)
     if dropped or DESCRIPTION in altered:
         _refuse_undone(describe(target, database, name), altered, dropped)
+
+
+def alter_database(
+    target: Connection,
+    name: str,
+    altered: Mapping[str, str],
+    dropped: Collection[str],
+) -> None:
+    """Set some properties of a database, and drop others.
+
+    Raises:
+        OperationRefusedError: The target refuses, or is older than 2.4.
+    """
+    for members in apart(altered, dropped):
+        request = milvus_pb2.AlterDatabaseRequest(db_name=name, **members)
+        target.call("AlterDatabase", request, DEFAULT_DATABASE)
+
+
+def apart(
+    altered: Mapping[str, str], dropped: Collection[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what requests say that set and drop something: Milvus takes none with both."""
+    if altered:
+        yield {"properties": key_values(altered)}
+    if dropped:
+        yield {"delete_keys": dropped}
 
 
 def _alter(
@@ -52,7 +76,7 @@ def _alter(
     request = milvus_pb2.AlterCollectionRequest(
         db_name=database, collection_name=name, **members
     )
-    for _ in range(1 if target.is_lite else 2) if members else ():
+    for _ in range(1 if target.is_lite else 2):
         target.call("AlterCollection", request, database)
 
 

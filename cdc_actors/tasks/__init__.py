@@ -29,6 +29,7 @@ from cdc_actors.tasks.events import (
 from cdc_actors.tasks.model import (
     ALTER_ALIAS,
     ALTER_COLLECTION,
+    ALTER_DATABASE,
     ALTER_FIELD,
     CLAIM_COLLECTION,
     CREATE_ALIAS,
@@ -59,6 +60,7 @@ from cdc_actors.tasks.task import Task
 __all__ = [
     "ALTER_ALIAS",
     "ALTER_COLLECTION",
+    "ALTER_DATABASE",
     "ALTER_FIELD",
     "ANY",
     "CLAIM_COLLECTION",

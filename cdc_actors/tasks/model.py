@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CREATE_DATABASE = "CreateDatabase"
 DROP_DATABASE = "DropDatabase"
+ALTER_DATABASE = "AlterDatabase"
 CREATE_COLLECTION = "CreateCollection"
 DROP_COLLECTION = "DropCollection"
 RENAME_COLLECTION = "RenameCollection"

@@ -83,8 +83,9 @@ class TaskAttributes:
     """What events change in a task. ``Task`` adds the commands that trigger them.
 
     ``secret`` is the target's token, encrypted. ``databases`` says of each database by
-    name whether its creation at the target is done. ``collections`` are by id and
-    include dropped ones, ``aliases`` are the ids of collections by database and alias.
+    name whether its creation at the target is done, ``database_properties`` what each was
+    given. ``collections`` are by id and include dropped ones, ``aliases`` are the ids of
+    collections by database and alias.
     ``source_identity`` is None until a run has read the source, and for tasks of versions
     that did not note it. ``rbac_rules`` are rules of users, roles and grants at the
     target, ``passwords`` are fingerprints by user. Of ``refused`` operations ``refusals``
@@ -103,6 +104,7 @@ class TaskAttributes:
     source_identity: SourceIdentity | None
     failure: Failure | None
     databases: dict[str, bool]
+    database_properties: dict[str, dict[str, str]]
     collections: dict[int, CollectionEntry]
     aliases: dict[tuple[str, str], int]
     rbac_rules: frozenset[RbacRule]

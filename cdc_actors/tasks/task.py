@@ -60,6 +60,7 @@ class Task(TaskAttributes, Aggregate):
         self.failure = None
         self.source_identity = None
         self.databases = {}
+        self.database_properties = {}
         self.collections = {}
         self.aliases = {}
         self.rbac_rules = frozenset()

@@ -142,8 +142,9 @@ def updated(
     task.collections = {i: each for i, each in collections if i not in deselected}
     task.aliases = {each: to for each, to in aliases if to not in deselected}
     task.unresolved = without_collections(task.unresolved, deselected)
-    databases = task.databases.items()
+    databases, properties = task.databases.items(), task.database_properties.items()
     task.databases = {n: made for n, made in databases if spec.selects_database(n)}
+    task.database_properties = {n: p for n, p in properties if n in task.databases}
 
 
 def _leaving(
@@ -206,8 +207,22 @@ def _create_database(task: TaskAttributes, operation: Operation) -> None:
 
 
 def _drop_database(task: TaskAttributes, operation: Operation) -> None:
-    databases = task.databases.items()
+    databases, properties = task.databases.items(), task.database_properties.items()
     task.databases = {n: made for n, made in databases if n != operation.database}
+    task.database_properties = {n: p for n, p in properties if n != operation.database}
+
+
+def _alter_database(task: TaskAttributes, operation: Operation) -> None:
+    before = task.database_properties.get(operation.database, {})
+    known = {operation.database: _altered(before, operation)}
+    task.database_properties = {**task.database_properties, **known}
+
+
+def _altered(before: Mapping[str, str], operation: Operation) -> dict[str, str]:
+    """Return the properties after an operation that set some and dropped others."""
+    altered = {**before, **operation.detail["properties"]}
+    dropped = operation.detail.get("dropped", ())
+    return {key: value for key, value in altered.items() if key not in dropped}
 
 
 def _create(
@@ -247,10 +262,7 @@ def _forget_aliases(task: TaskAttributes, collection_id: int | None) -> None:
 def _alter(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
-        altered = {**entry.properties, **operation.detail["properties"]}
-        dropped = operation.detail.get("dropped", ())
-        kept = {key: value for key, value in altered.items() if key not in dropped}
-        _change(task, operation, properties=kept)
+        _change(task, operation, properties=_altered(entry.properties, operation))
 
 
 def _alter_field(task: TaskAttributes, operation: Operation) -> None:
@@ -304,6 +316,7 @@ def _grant(task: TaskAttributes, operation: Operation) -> None:
 _EFFECTS = {
     model.CREATE_DATABASE: _create_database,
     model.DROP_DATABASE: _drop_database,
+    model.ALTER_DATABASE: _alter_database,
     model.CREATE_COLLECTION: _create,
     model.DROP_COLLECTION: _drop,
     model.RENAME_COLLECTION: _rename,

@@ -32,6 +32,7 @@ _ASPECTS = {
     model.DROP_INDEX: "index",
     model.CREATE_DATABASE: "database",
     model.DROP_DATABASE: "database",
+    model.ALTER_DATABASE: "database",
     **dict.fromkeys(_WHOLE, "load"),
     model.LOAD_PARTITIONS: "load",
     model.RELEASE_PARTITIONS: "load",

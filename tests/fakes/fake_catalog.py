@@ -162,9 +162,9 @@ class FakeCatalog:
         """Return that nothing is indexed or loaded."""
         return {each: IndexAndLoadState() for each in found}
 
-    def databases(self) -> frozenset[str]:
-        """Return the databases."""
-        return frozenset(self._databases.values())
+    def databases(self) -> dict[str, dict[str, str]]:
+        """Return the databases, which have no properties."""
+        return {name: {} for name in self._databases.values()}
 
     def aliases(self) -> Aliases:
         """Return what aliases stand for."""

@@ -37,6 +37,7 @@ class NewerTarget(FakeTarget):
         super().__init__()
         self.contents: dict[int, dict[Any, list[Row]]] = {}
         self.requests: list[tuple[str, Any]] = []
+        self.database_properties: dict[str, dict[str, str]] = {}
         self._made = 0
 
     def connect(self, cancelled: Callable[[], bool]) -> NewerConnection:
@@ -76,6 +77,18 @@ class NewerTarget(FakeTarget):
         stored = self.collections[request.db_name, request.collection_name]
         stored.collection_id = self._made
         self.contents[self._made] = {}
+
+    def _alter_database(self, request: Any) -> None:
+        if request.properties and request.delete_keys:
+            raise _refusal("can not provide both")
+        properties = self.database_properties.setdefault(request.db_name, {})
+        properties.update({pair.key: pair.value for pair in request.properties})
+        for key in request.delete_keys:
+            properties.pop(key, None)
+
+    def _drop_database(self, request: Any) -> None:
+        super()._drop_database(request)
+        self.database_properties.pop(request.db_name, None)
 
     def _alter_collection(self, request: Any) -> None:
         if request.properties and request.delete_keys:

@@ -165,6 +165,7 @@ class Pipeline:
             reservations=self.reservations.of(task.task_id, "target"),
             source_identity=task.source_identity,
             databases=task.databases,
+            database_properties=task.database_properties,
             entries=tuple(task.collections.values()),
             aliases=task.aliases,
             rbac_rules=task.rbac_rules,

@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import DEFAULT_DATABASE
+from cdc_actors.changes import DEFAULT_DATABASE, replicated_properties
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
 from cdc_actors.target.collections import drop_database, ensure_database
+from cdc_actors.target.properties import alter_database
 from cdc_actors.tasks import (
+    ALTER_DATABASE,
     CREATE_DATABASE,
     DROP_DATABASE,
     Operation,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from cdc_actors.pipeline.collection_table import CollectionTable
     from cdc_actors.pipeline.context import RunContext
@@ -44,8 +46,12 @@ class Databases:
         target: Connection,
         spec: TaskSpec,
         known: Mapping[str, bool],
+        given: Mapping[str, Mapping[str, str]],
     ) -> None:
-        """``known`` are those that earlier runs made; False: that may be half done."""
+        """``known`` are those that earlier runs made; False: that may be half done.
+
+        ``given`` are the properties that earlier runs gave them.
+        """
         self._context = context
         self._collections = collections
         self._target_names = target_names
@@ -53,22 +59,30 @@ class Databases:
         self._spec = spec
         self._begun = set(known)
         self._made = {name for name, made in known.items() if made}
-        self._existing: set[str] = set()
+        self._given = {name: dict(properties) for name, properties in given.items()}
+        self._existing: dict[str, dict[str, str]] = {}
         self._gone: set[str] = set()
 
-    def update(self, found: Iterable[str]) -> None:
-        """Know which databases the source has now.
+    def update(self, found: Mapping[str, Mapping[str, str]]) -> None:
+        """Know which databases the source has now, with their properties.
 
         One that came and went between two looks may have been made with its collections.
         """
-        self._existing = set(filter(self._is_ours, found))
+        self._existing = {
+            name: replicated_properties(properties)
+            for name, properties in found.items()
+            if self._is_ours(name)
+        }
         filled = filter(self._is_ours, self._collections.databases())
-        self._gone = self._gone.union(self._begun, filled) - self._existing
+        self._gone = self._gone.union(self._begun, filled) - self._existing.keys()
 
     def advance(self) -> None:
         """Create what is new, and drop what is gone and has no collections any more."""
-        for name in sorted(self._existing - self._made):
+        for name in sorted(self._existing.keys() - self._made):
             self._create(name)
+        for name, properties in sorted(self._existing.items()):
+            if self._given.get(name, {}) != properties:
+                self._alter(name, properties)
         if self._gone:
             for name in sorted(self._gone - self._collections.databases()):
                 self._drop(name)
@@ -83,9 +97,23 @@ class Databases:
         target_name = self._spec.target_database(name)
         self._do(operation, lambda: ensure_database(self._target, target_name))
 
+    def _alter(self, name: str, properties: dict[str, str]) -> None:
+        """Doing it again does no harm: nothing is written down before."""
+        before, self._given[name] = self._given.get(name, {}), properties
+        altered = dict(properties.items() - before.items())
+        dropped = sorted(before.keys() - properties.keys())
+        begun = self._operation(ALTER_DATABASE, name)
+        detail = begun.detail | {"properties": altered, "dropped": dropped}
+        target_name = self._spec.target_database(name)
+        self._finish(
+            replace(begun, detail=detail),
+            lambda: alter_database(self._target, target_name, altered, dropped),
+        )
+
     def _drop(self, name: str) -> None:
         for each in (self._begun, self._made, self._gone):
             each.discard(name)
+        self._given.pop(name, None)
         operation = self._operation(DROP_DATABASE, name)
         self._do(operation, lambda: self._drop_unless_shared(name))
 
@@ -119,6 +147,9 @@ class Databases:
         What may be half done must be known after a crash: the source may have undone it.
         """
         self._context.record(RecordOperationStarted(operation))
+        self._finish(operation, act)
+
+    def _finish(self, operation: Operation, act: Callable[[], None]) -> None:
         try:
             act()
         except OperationRefusedError as refusal:

@@ -206,9 +206,10 @@ class Catalog:
         self._databases()
         return self._created or 0
 
-    def databases(self) -> frozenset[str]:
-        """Return the names of the databases that there are now."""
-        return frozenset(self._databases()[1].values())
+    def databases(self) -> dict[str, dict[str, str]]:
+        """Return the properties of the databases that there are now, by name."""
+        self._databases()
+        return meta.database_properties(self._read(meta.DATABASES))
 
     def aliases(self) -> Aliases:
         """Return what every alias stands for now."""

@@ -149,6 +149,12 @@ def databases(pairs: Pairs) -> dict[int, str]:
     return {info.id: info.name for info in infos}
 
 
+def database_properties(pairs: Pairs) -> dict[str, dict[str, str]]:
+    """Return the databases' properties (Milvus 2.4) by name."""
+    infos = (parse(catalog_pb2.DatabaseInfo, pair) for pair in pairs)
+    return {info.name: _as_dict(info.properties) for info in infos}
+
+
 def set_up(pairs: Pairs) -> int:
     """Return when the database ``default`` was made: with the source itself.
 

@@ -70,6 +70,9 @@ def check_end(pipeline: RecordedPipeline) -> None:
     assert pipeline.target.collections.keys() == end(VERSION).rows.keys()
     assert pipeline.target.aliases == end(VERSION).aliases
     assert pipeline.target.databases == {"default", "db1"}
+    limit = {"database.max.collections": "20"}
+    assert pipeline.target.database_properties == {"db1": limit}
+    assert pipeline.task.task.unresolved == {}
     entries = pipeline.task.task.collections.values()
     states = {each.state for each in entries}
     assert states <= {CollectionState.LIVE, CollectionState.DROPPED}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdc_actors.errors import AccessRefusedError
+from cdc_actors.errors import AccessRefusedError, OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationStarted
 from cdc_actors.pipeline.metadata.databases import Databases
 from cdc_actors.tasks import TaskSpec
@@ -30,6 +30,7 @@ class Harness:
         self.asked: list[str] = []
         self.dies_after = ""
         self.refuses = False
+        self.cannot_alter = False
         self.start()
 
     def start(self) -> None:
@@ -41,6 +42,7 @@ class Harness:
             SimpleNamespace(call=self.call),
             EVERYTHING,
             self.task.databases,
+            self.task.database_properties,
         )
 
     def record(self, message: Any) -> None:
@@ -57,14 +59,26 @@ class Harness:
             raise AccessRefusedError("the target refuses the login")
         if method == "ListDatabases":
             return SimpleNamespace(db_names=sorted(self.there))
+        if method == "AlterDatabase":
+            return self.alter(request)
         self.asked.append(f"{method} {request.db_name}")
         change = self.there.add if method == "CreateDatabase" else self.there.remove
         return change(request.db_name)
 
-    def look(self, *source: str) -> list[str]:
+    def alter(self, request: Any) -> None:
+        """As the target does."""
+        if self.cannot_alter:
+            raise OperationRefusedError("the target does not know this operation")
+        for pair in request.properties:
+            self.asked.append(f"set {pair.key}={pair.value} of {request.db_name}")
+        for key in request.delete_keys:
+            self.asked.append(f"drop {key} of {request.db_name}")
+
+    def look(self, *source: str, **properties: dict[str, str]) -> list[str]:
         """See what the source has; return what the target is asked for that."""
         self.asked.clear()
-        self.databases.update(["default", *source])
+        bare: dict[str, dict[str, str]] = {name: {} for name in source}
+        self.databases.update({"default": {}, **bare, **properties})
         try:
             self.databases.advance()
         except ConnectionError:
@@ -144,3 +158,48 @@ def test_refused_login_is_not_written_down() -> None:
     harness.start()
     assert harness.look("a") == ["CreateDatabase a"]
     assert harness.task.databases == {"a": True}
+
+
+def test_properties_are_those_of_the_source() -> None:
+    """What was set, altered and dropped is, once, also over a restart."""
+    harness = Harness()
+    first = {"my.key": "v", "database.max.collections": "10"}
+    asked = ["CreateDatabase a", "set database.max.collections=10 of a"]
+    assert sorted(harness.look(a=first)) == [*asked, "set my.key=v of a"]
+    assert harness.look(a=first) == []
+    harness.start()
+    second = {"database.max.collections": "20"}
+    assert harness.look(a=second) == [
+        "set database.max.collections=20 of a",
+        "drop my.key of a",
+    ]
+    harness.start()
+    assert harness.look(a=second) == []
+    assert harness.look() == ["DropDatabase a"]
+    assert sorted(harness.look(a=first)) == [*asked, "set my.key=v of a"]
+
+
+def test_properties_about_the_source_itself_are_not_copied() -> None:
+    """Its query nodes, and that its clients may not write: nor may the task, then."""
+    harness = Harness()
+    own = {
+        "database.replica.number": "2",
+        "database.resource_groups": "rg",
+        "database.force.deny.writing": "true",
+        "replicate.id": "x",
+    }
+    assert harness.look(a=own) == ["CreateDatabase a"]
+
+
+def test_a_target_without_properties_of_databases() -> None:
+    """It is written down as what the target lacks, until the database is dropped."""
+    harness = Harness()
+    harness.cannot_alter = True
+    for _ in range(2):
+        harness.look(a={"database.max.collections": "10"})
+        assert harness.task.refused == 1
+        [refused] = harness.task.unresolved["database", "a"]
+        assert refused.kind == "AlterDatabase"
+        harness.start()
+    harness.look()
+    assert harness.task.unresolved == {}
