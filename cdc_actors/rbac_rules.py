@@ -85,6 +85,15 @@ class Grant:
         """Whether ``object_name`` is a collection's, or all of them."""
         return self.object_type == COLLECTION_OBJECT or self.by_name
 
+    @property
+    def on_database(self) -> bool:
+        """Whether it is on all that is in one database."""
+        return (
+            self.object_type in {COLLECTION_OBJECT, GLOBAL_OBJECT, GROUP_OBJECT}
+            and self.object_name in ALL_OBJECTS
+            and self.database not in ALL_OBJECTS
+        )
+
 
 RbacRule = User | Role | PrivilegeGroup | GroupMember | RoleBinding | Grant
 

@@ -179,4 +179,4 @@ class MetadataSync:
 
     def _update_rbac(self) -> None:
         if self._spec.task.enable_user_role:
-            self._rbac.update(self._catalog.rbac())
+            self._rbac.update(self._catalog.rbac(), self._catalog.databases())

@@ -12,7 +12,7 @@ from cdc_actors.target import rbac
 from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.rbac_rules import RbacRule
@@ -45,9 +45,14 @@ class RbacSync:
         self._known = known
         self._passwords = dict(passwords)
         self._lite_reported = False
+        self._databases: tuple[str, ...] = ()
 
-    def update(self, found: RbacMeta) -> None:
-        """Do what makes the difference between then and now."""
+    def update(self, found: RbacMeta, databases: Iterable[str]) -> None:
+        """Do what makes the difference between then and now.
+
+        ``databases`` are those that the source has.
+        """
+        self._databases = tuple(databases)
         if self._target.is_lite:
             self._report_lite()
             return
@@ -67,6 +72,8 @@ class RbacSync:
         detail: dict[str, Any] = {"access": json, "removed": remove}
         act = rbac.remove if remove else rbac.add
         try:
+            if not remove:
+                self._refuse_wider(rule)
             act(self._target, self._at_target(rule))
         except OperationRefusedError as refusal:
             detail["refused"] = str(refusal)
@@ -103,4 +110,24 @@ class RbacSync:
         if isinstance(rule, Grant) and rule.on_collection:
             names = self._spec.target_name(rule.database, rule.object_name)
             return replace(rule, database=names[0], object_name=names[1])
+        if isinstance(rule, Grant) and rule.on_database:
+            there = self._spec.target_database(rule.database)
+            return replace(rule, database=there)
         return rule
+
+    def _refuse_wider(self, rule: RbacRule) -> None:
+        """Refuse what is granted on all of a database that others go into, too."""
+        if not (isinstance(rule, Grant) and rule.on_database):
+            return
+        there = self._spec.target_database(rule.database)
+        others = [
+            each
+            for each in self._databases
+            if each != rule.database and self._spec.target_database(each) == there
+        ]
+        if others:
+            raise OperationRefusedError(
+                f"a grant on all of {rule.database} would be one on all of {there} at the "
+                f"target, where {', '.join(sorted(others))} of the source is, too: grant "
+                "it on single collections there"
+            )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import Operation
 
 GRANT = Grant("r", "Group", "shop", "books", "readers")
+SOURCE = ("default", "shop")
+"""The databases that the source has."""
 RULES = frozenset(
     {
         Role("r"),
@@ -80,7 +82,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     """It is made, filled and granted, under the target's names; and undone in reverse."""
     target = Target()
     follower = access(target, records, frozenset())
-    follower.update(RbacMeta(RULES, {}))
+    follower.update(RbacMeta(RULES, {}), SOURCE)
     role, group, *members, grant = target.asked
     assert role.entity.name == "r"
     assert group == milvus_pb2.CreatePrivilegeGroupRequest(group_name="readers")
@@ -94,7 +96,7 @@ def test_a_group_comes_before_what_needs_it(records: list[Operation]) -> None:
     assert grant.grantor.privilege.name == "readers"
     assert grant.type == milvus_pb2.Grant
     target.asked.clear()
-    follower.update(RbacMeta(frozenset({Role("r")}), {}))
+    follower.update(RbacMeta(frozenset({Role("r")}), {}), SOURCE)
     revoked, *taken, dropped = target.asked
     assert (revoked.type, revoked.db_name) == (milvus_pb2.Revoke, "store")
     assert {each.type for each in taken} == {milvus_pb2.RemovePrivilegesFromGroup}
@@ -112,7 +114,9 @@ def test_a_grant_on_one_collection_stays_on_that_one(
     """A global privilege with a name (Milvus 2.5) is granted on that name, mapped."""
     target = Target()
     grant = Grant("r", object_type, "shop", "books", privilege)
-    access(target, records, frozenset()).update(RbacMeta(frozenset({grant}), {}))
+    access(target, records, frozenset()).update(
+        RbacMeta(frozenset({grant}), {}), SOURCE
+    )
     assert target.asked == [
         milvus_pb2.OperatePrivilegeV2Request(
             role={"name": "r"},
@@ -128,7 +132,9 @@ def test_a_grant_on_all_there_is_is_asked_as_ever(records: list[Operation]) -> N
     """What Milvus 2.3 knows, too, is granted with the request that it knows."""
     target = Target()
     grant = Grant("r", "Global", "default", "*", "CreateCollection")
-    access(target, records, frozenset()).update(RbacMeta(frozenset({grant}), {}))
+    access(target, records, frozenset()).update(
+        RbacMeta(frozenset({grant}), {}), SOURCE
+    )
     (asked,) = target.asked
     assert isinstance(asked, milvus_pb2.OperatePrivilegeRequest)
     entity = asked.entity
@@ -142,7 +148,7 @@ def test_a_grant_on_all_there_is_is_asked_as_ever(records: list[Operation]) -> N
 def test_a_target_without_groups_says_so(records: list[Operation]) -> None:
     """What it does not know is written down as refused; the rest is done."""
     target = Target(old=True)
-    access(target, records, frozenset()).update(RbacMeta(RULES, {}))
+    access(target, records, frozenset()).update(RbacMeta(RULES, {}), SOURCE)
     refused = [each.kind for each in records if each.refused]
     assert refused == [
         "CreatePrivilegeGroup",
@@ -156,5 +162,44 @@ def test_a_missing_privilege_of_the_tasks_user_is_the_tasks(
 ) -> None:
     """No rule is written down as refused, so that all are tried again later."""
     with pytest.raises(AccessRefusedError):
-        access(Target(closed=True), records, frozenset()).update(RbacMeta(RULES, {}))
+        access(Target(closed=True), records, frozenset()).update(
+            RbacMeta(RULES, {}), SOURCE
+        )
     assert records == []
+
+
+@pytest.mark.parametrize(
+    ("object_type", "privilege"),
+    [
+        ("Global", "CreateCollection"),
+        ("Collection", "Insert"),
+        ("Group", "DatabaseAdmin"),
+    ],
+)
+def test_a_grant_on_a_whole_database_stays_on_that_one(
+    records: list[Operation], object_type: str, privilege: str
+) -> None:
+    """It is on what that is called at the target, unless others go there, too."""
+    target = Target()
+    rules = frozenset({Grant("r", object_type, "shop", "*", privilege)})
+    access(target, records, frozenset()).update(RbacMeta(rules, {}), SOURCE)
+    (asked,) = target.asked
+    assert getattr(asked, "entity", asked).db_name == "store"
+    target.asked.clear()
+    follower = access(target, records, frozenset())
+    follower.update(RbacMeta(rules, {}), ("shop", "store"))
+    assert target.asked == []
+    assert "where store of the source is, too" in records[-1].refused
+    follower.update(RbacMeta(frozenset(), {}), ("shop", "store"))
+    (asked,) = target.asked
+    assert asked.type == milvus_pb2.Revoke
+    assert not records[-1].refused
+
+
+def test_a_grant_on_all_databases_is_on_all_of_them(records: list[Operation]) -> None:
+    """That others go into one of them makes it no wider."""
+    target = Target()
+    rules = frozenset({Grant("r", "Collection", "*", "*", "Search")})
+    follower = access(target, records, frozenset())
+    follower.update(RbacMeta(rules, {}), ("shop", "store"))
+    assert [each.entity.db_name for each in target.asked] == ["*"]
