@@ -66,13 +66,7 @@ class MetadataSync:
             context, collections, pending, catalog, loads, task
         )
         self._databases = Databases(
-            context,
-            collections,
-            router.target_names,
-            target,
-            task,
-            spec.databases,
-            spec.database_properties,
+            context, collections, router.target_names, target, spec
         )
         self._properties = Properties(sources.api, router, pending)
         self._fields = Fields(collections, pending)

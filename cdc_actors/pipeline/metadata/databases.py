@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.pipeline.collection_table import CollectionTable
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.target_names import TargetNames
     from cdc_actors.target.connection import Connection
-    from cdc_actors.tasks import TaskSpec
 
 
 class Databases:
@@ -44,19 +44,14 @@ class Databases:
         collections: CollectionTable,
         target_names: TargetNames,
         target: Connection,
-        spec: TaskSpec,
-        known: Mapping[str, bool],
-        given: Mapping[str, Mapping[str, str]],
+        spec: RunSpec,
     ) -> None:
-        """``known`` are those that earlier runs made; False: that may be half done.
-
-        ``given`` are the properties that earlier runs gave them.
-        """
+        known, given = spec.databases, spec.database_properties
         self._context = context
         self._collections = collections
         self._target_names = target_names
         self._target = target
-        self._spec = spec
+        self._spec = spec.task
         self._begun = set(known)
         self._made = {name for name, made in known.items() if made}
         self._given = {name: dict(properties) for name, properties in given.items()}

@@ -40,9 +40,11 @@ class Harness:
             SimpleNamespace(databases=lambda: self.filled),
             SimpleNamespace(is_shared=lambda _name: False),
             SimpleNamespace(call=self.call),
-            EVERYTHING,
-            self.task.databases,
-            self.task.database_properties,
+            SimpleNamespace(
+                task=EVERYTHING,
+                databases=self.task.databases,
+                database_properties=self.task.database_properties,
+            ),
         )
 
     def record(self, message: Any) -> None:
