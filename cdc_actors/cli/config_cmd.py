@@ -53,9 +53,7 @@ def show(path: Path | None, output: str) -> None:
     CDC_ACTORS_SOURCE_CONFIG__ETCD__ROOT_PATH. A variable whose name ends with _FILE
     names a file that holds the value.
     """
-    resolved = load(path, os.environ, {})
-    for warning in resolved.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    resolved = _resolved(path)
     click.echo(_as_table(resolved) if output == "table" else _dump(resolved, output))
 
 
@@ -75,13 +73,21 @@ def check(context: click.Context, path: Path | None, output: str) -> None:
 
     logs.configure("error")
     found = []
-    for finding in findings(load(path, os.environ, {}).config):
+    for finding in findings(_resolved(path).config):
         found.append(finding)
         if output == "table":
             click.echo(_line(finding))
     if output != "table":
         click.echo(dump([asdict(finding) for finding in found], output))
     context.exit(0 if all(finding.ok for finding in found) else _NOT_READY)
+
+
+def _resolved(path: Path | None) -> Resolved:
+    """Return the settings, with what to warn of on standard error."""
+    resolved = load(path, os.environ, {})
+    for warning in resolved.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    return resolved
 
 
 def _line(finding: Finding) -> str:

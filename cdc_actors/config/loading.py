@@ -178,6 +178,12 @@ def _has_mechanism(kafka: Kafka) -> bool:
     return bool(kafka.sasl_mechanisms or _MECHANISMS & kafka.consumer.keys())
 
 
+def _uses_sasl(kafka: Kafka) -> bool:
+    """Tell whether librdkafka logs in; ``consumer`` has its own name of the setting."""
+    protocol = kafka.security_protocol or kafka.consumer.get("security.protocol", "")
+    return str(protocol).lower().startswith("sasl_")
+
+
 def _access_conflicts(
     auth: Auth, host: str, origins: Mapping[str, str]
 ) -> Iterator[str]:
@@ -216,6 +222,12 @@ def _origin(setting: Setting | None) -> str:
 def _warnings(config: Config, ignored: list[str]) -> Iterator[str]:
     if ignored:
         yield f"Keys of milvus-cdc without effect here: {', '.join(ignored)}."
+    kafka = config.source_config.kafka
+    if kafka is not None and kafka.sasl_username and not _uses_sasl(kafka):
+        yield (
+            "sourceConfig.kafka.saslUsername has no effect without securityProtocol "
+            "SASL_PLAINTEXT or SASL_SSL."
+        )
     host, _ = config.listen
     if config.auth.tokens and not config.tls.cert_path and not _is_loopback(host):
         yield "Tokens come over the network in clear: set tls, or put a proxy before it."

@@ -13,7 +13,7 @@ import threading
 import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import grpc
 import structlog
@@ -87,6 +87,8 @@ class Connection:
     ) -> None:
         """Connect within ``timeout`` seconds. ``name`` is what errors call the server.
 
+        Without a ``token`` the login counts that the address has, if there is one.
+
         Calls that wait are cancelled, with TransientError, once ``cancelled()`` is true.
 
         Raises:
@@ -109,7 +111,7 @@ class Connection:
         try:
             self._handler = GrpcHandler(
                 address=address(uri),
-                token=token,
+                token=token or _login_in(uri),
                 secure=urlsplit(uri).scheme == "https",
                 grpc_options=NO_KEEPALIVE | RECONNECT_SOON,
                 **(tls or {}),
@@ -271,6 +273,14 @@ def address(uri: str) -> str:
     parts = urlsplit(uri)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 19530)}"
+
+
+def _login_in(uri: str) -> str:
+    """Return user name and password of an address as a token; empty if it has none."""
+    parts = urlsplit(uri)
+    if not (parts.username and parts.password):
+        return ""
+    return f"{unquote(parts.username)}:{unquote(parts.password)}"
 
 
 def tls_arguments(param: Any) -> dict[str, str]:

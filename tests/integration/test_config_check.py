@@ -64,15 +64,20 @@ def test_everything_works(
 
 
 def test_nothing_is_there(file: Path) -> None:
-    """What cannot be reached is said part by part with the reason; status 4."""
+    """What cannot be reached is said part by part with the reason; status 4.
+
+    What has no effect is said on standard error, as by ``config show``.
+    """
     source = {
+        "readChanLen": 4,
         "uri": f"http://{NOBODY}",
         "etcd": {"address": [f"http://{NOBODY}"]},
         "natsmq": {"address": f"nats://{NOBODY}"},
     }
     result = check(file, source, "-o", "json")
     assert result.exit_code == 4, result.output
-    found = {each["part"]: each for each in json.loads(result.output)}
+    assert result.stderr.startswith("Warning: Keys of milvus-cdc without effect here")
+    found = {each["part"]: each for each in json.loads(result.stdout)}
     assert found["store"]["ok"]
     for part in ("source api", "etcd", "message queue", "channels"):
         assert not found[part]["ok"]

@@ -357,6 +357,28 @@ def test_tokens_in_clear_are_warned_of():
     assert load(None, environ, everywhere | tls).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("", True),
+        (", securityProtocol: SSL", True),
+        (", securityProtocol: SASL_SSL", False),
+        (", consumer: {security.protocol: sasl_plaintext}", False),
+    ],
+)
+def test_a_login_that_kafka_would_not_see_is_warned_of(tmp_path, more, warned):
+    """The client library passes over it without the protocol that has a login."""
+    login = "saslUsername: u, saslPassword: p, saslMechanisms: PLAIN"
+    file = tmp_path / "cdc.yaml"
+    file.write_text(f"sourceConfig: {{kafka: {{address: 'h:9092', {login}{more}}}}}\n")
+
+    warnings = load(file, {}, {}).warnings
+
+    assert ["saslUsername has no effect" in each for each in warnings] == [
+        True
+    ] * warned
+
+
 def test_other_variables_do_not_concern_us():
     """Only names with our prefix are looked at."""
     environ = NATS | {"ADDRESS": "x", "CDC_ADDRESS": "x", "cdc_actors_address": "x"}

@@ -25,6 +25,7 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
+from cdc_actors.target import connection as connection_module
 from cdc_actors.target.answers import RateLimitError, TooLargeError, check, rpc_error
 from cdc_actors.target.connection import Connection
 
@@ -326,6 +327,30 @@ def test_tls_files_without_tls_are_refused() -> None:
     """Nothing is connected to: the token would go out in clear."""
     with pytest.raises(OperatorError, match="in clear"):
         Connection("http://127.0.0.1:1", "root:x", {"ca_pem_path": "ca.pem"})
+
+
+@pytest.mark.parametrize(
+    ("uri", "token", "sent"),
+    [
+        ("http://u:p%40ss@127.0.0.1:1", "", "u:p@ss"),
+        ("http://u:p@127.0.0.1:1", "root:x", "root:x"),
+        ("http://127.0.0.1:1", "", ""),
+    ],
+)
+def test_the_login_in_an_address(
+    monkeypatch: pytest.MonkeyPatch, uri: str, token: str, sent: str
+) -> None:
+    """It is used where there is no token."""
+    tokens: list[str] = []
+
+    def handler(*, token: str, **_: object) -> None:
+        tokens.append(token)
+        raise ValueError
+
+    monkeypatch.setattr(connection_module, "GrpcHandler", handler)
+    with pytest.raises(OperatorError):
+        Connection(uri, token)
+    assert tokens == [sent]
 
 
 def test_nothing_is_sent_for_a_run_that_was_left_behind() -> None:
