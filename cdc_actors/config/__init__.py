@@ -10,6 +10,7 @@ from cdc_actors.config.model import (
     Postgres,
     SourceConfig,
     Sqlite,
+    Storage,
 )
 from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq
 
@@ -25,5 +26,6 @@ __all__ = [
     "Rocksmq",
     "SourceConfig",
     "Sqlite",
+    "Storage",
     "load",
 ]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_actors.config.auth import Auth
+    from cdc_actors.config.model import Storage
     from cdc_actors.config.queues import Kafka
 
 _NO_QUEUE = (
@@ -166,11 +167,21 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.kafka needs both of saslUsername and saslPassword, or neither"
     if kafka is not None and kafka.sasl_username and not _has_mechanism(kafka):
         yield "sourceConfig.kafka.saslMechanisms is missing: saslUsername needs it"
+    yield from _storage_conflicts(config.source_config.storage)
     etcd = config.source_config.etcd
     if etcd.enable_auth and not etcd.username:
         yield "sourceConfig.etcd.username is missing: enableAuth needs it"
     if etcd.enable_tls and bool(etcd.tls_cert_path) != bool(etcd.tls_key_path):
         yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
+
+
+def _storage_conflicts(storage: Storage) -> Iterator[str]:
+    if storage.type == "local" and not storage.path:
+        yield "sourceConfig.storage.path is missing: type local needs it"
+    if storage.type == "s3" and not storage.bucket_name:
+        yield "sourceConfig.storage.bucketName is missing: type s3 needs it"
+    if bool(storage.access_key_id) != bool(storage.secret_access_key):
+        yield "sourceConfig.storage needs both of accessKeyID and secretAccessKey"
 
 
 def _has_mechanism(kafka: Kafka) -> bool:

@@ -34,6 +34,9 @@ LogLevel = Annotated[
     Literal["debug", "info", "warn", "error"],
     Meta(description="debug, info, warn or error"),
 ]
+StorageType = Annotated[
+    Literal["none", "local", "s3"], Meta(description="none, local or s3")
+]
 ListenAddress = Annotated[
     str, Meta(description="host:port such as 127.0.0.1:8444 or [::1]:8444")
 ]
@@ -83,6 +86,26 @@ class Etcd(Section, frozen=True, kw_only=True):
     tls_ca_cert_path: Text = field(default="", name="tlsCACertPath")
 
 
+class Storage(Section, frozen=True, kw_only=True):
+    """Where the source keeps its files: a folder, or a bucket of an object store.
+
+    With ``none`` they are not read. The names are those of ``minio`` and ``localStorage``
+    in the source's ``milvus.yaml``; ``address`` is ``host:port``, empty for AWS. Without a
+    key the environment's login is taken.
+    """
+
+    type: StorageType = "none"
+    path: Text = ""
+    address: Text = ""
+    bucket_name: Text = ""
+    root_path: Text = ""
+    region: Text = ""
+    use_ssl: Flag = field(default=False, name="useSSL")
+    ca_cert: Text = ""
+    access_key_id: Text = field(default="", name="accessKeyID")
+    secret_access_key: Secret = ""
+
+
 class SourceConfig(Section, frozen=True, kw_only=True):
     """The Milvus that is replicated: its API, its metadata, its write-ahead log.
 
@@ -97,6 +120,7 @@ class SourceConfig(Section, frozen=True, kw_only=True):
     rocksmq: Rocksmq | None = None
     kafka: Kafka | None = None
     pulsar: Pulsar | None = None
+    storage: Storage = Storage()
 
 
 class Config(Section, frozen=True, kw_only=True):

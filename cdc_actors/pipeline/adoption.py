@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import REPLICATE_ID
 from cdc_actors.errors import (
     CollectionError,
+    FailureClass,
     PassedOverError,
     RowsLostError,
     TransientError,
@@ -24,6 +25,7 @@ from cdc_actors.errors import (
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
 from cdc_actors.pipeline.replay import beginning
+from cdc_actors.pipeline.snapshots import refuse_lost
 from cdc_actors.pipeline.work import CreateCollectionWork
 from cdc_actors.tasks import CollectionState
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.snapshots import Snapshots
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.pipeline.subscriptions import Subscriptions
     from cdc_actors.pipeline.target_names import TargetNames
@@ -60,6 +63,7 @@ class Adoption:
         collections: CollectionTable,
         target_names: TargetNames,
         subscriptions: Subscriptions,
+        snapshots: Snapshots,
     ) -> None:
         self._context = context
         self._spec = spec.task
@@ -74,6 +78,7 @@ class Adoption:
         self._collections = collections
         self._target_names = target_names
         self._subscriptions = subscriptions
+        self._snapshots = snapshots
 
     def restore(self, entry: CollectionEntry) -> Creation | None:
         """Know a collection from an earlier run; its channels are subscribed already.
@@ -81,7 +86,7 @@ class Adoption:
         One that may exist at the target or not is created again, unless the source has
         dropped it since: then it is dropped.
         """
-        if self._begins_anew(entry):
+        if self._begins_anew(entry) or self._comes_from_files(entry):
             return None
         if entry.state is CollectionState.DROPPED or not entry.schema:
             self._collections.restore_ignored(entry)
@@ -121,8 +126,7 @@ class Adoption:
             else:
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
-            entry = excluded_entry_of(new[collection_id])
-            self._collections.exclude(entry, lost)
+            self._take_from_files(new[collection_id], lost, why)
 
     def create(self, collection_id: int) -> Creation | None:
         """Decide about a collection that the log tells of and that is not known.
@@ -143,13 +147,7 @@ class Adoption:
         if not self._spec.selects(meta.database, meta.name):
             self._collections.skip(collection_id)
             return None
-        why = f"collection {meta.name} is new"
-        if self._passed_over(meta):
-            self._exclude_passed_over(meta)
-            return None
-        refusal = _refusal(meta) or self._subscriptions.add([meta], why).get(meta.id)
-        if refusal:
-            self._collections.exclude(excluded_entry_of(meta), refusal)
+        if not self._begins(meta, f"collection {meta.name} is new"):
             return None
         stood = self._stood.get(meta.id, {})
         entry = replace(entry_of(meta), stood=stood)
@@ -157,6 +155,21 @@ class Adoption:
             self.exclude_unnamed(entry, holder)
             return None
         return self._create(entry, meta)
+
+    def _begins(self, meta: CollectionMeta, why: str) -> bool:
+        """Tell whether the log brings a collection from its beginning on.
+
+        If it does not, that is dealt with. ``why`` as in ``Subscriptions.add``.
+        """
+        if self._passed_over(meta):
+            self._exclude_passed_over(meta)
+        elif refusal := _refusal(meta):
+            self._collections.exclude(excluded_entry_of(meta), refusal)
+        elif lost := self._subscriptions.add([meta], why):
+            self._take_from_files(meta, lost[meta.id], why)
+        else:
+            return True
+        return False
 
     def exclude_unnamed(
         self, entry: CollectionEntry, holder: str = _KEEPS_NAME
@@ -171,6 +184,73 @@ class Adoption:
             f"{holder} is: {remedy}"
         )
         self._collections.exclude(entry, error)
+
+    def renamed(self, entry: CollectionEntry) -> None:
+        """Go on with the files of a collection that has another name at the target."""
+        if entry.state is CollectionState.SNAPSHOT:
+            self._snapshots.forget(entry.collection_id)
+            self._snapshots.bring(entry, again=True)
+
+    def dropped(self, entry: CollectionEntry) -> None:
+        """Read no more of a collection's files."""
+        self._snapshots.forget(entry.collection_id)
+
+    def _take_from_files(
+        self, meta: CollectionMeta, lost: RowsLostError, why: str = ""
+    ) -> None:
+        """Bring from files what the log no longer holds; exclude what they cannot bring.
+
+        ``why`` as in ``Subscriptions.add``.
+        """
+        self._context.note_source_mark(meta)
+        wanted = entry_of(meta)
+        if holder := self._holder_of_name(wanted):
+            self.exclude_unnamed(wanted, holder)
+            return
+        try:
+            entry = self._snapshots.plan(meta, lost)
+        except CollectionError as error:
+            self._collections.exclude(excluded_entry_of(meta), error)
+            return
+        self._subscriptions.begin(entry.stood, why)
+        self._add(entry, exists=True, status=Status.SUSPENDED)
+        self._snapshots.bring(entry, again=False)
+
+    def _restore_snapshot(self, entry: CollectionEntry) -> None:
+        """Go on with the files of a collection, unless the source has dropped it."""
+        meta = self._catalog.collection(entry.collection_id)
+        if meta is None or meta.dropping:
+            self._add(entry, exists=True, status=Status.DROPPING)
+            return
+        self._context.note_source_mark(meta)
+        self._add(entry, exists=True, status=Status.SUSPENDED)
+        try:
+            name = f"{entry.database}.{entry.name}"
+            refuse_lost(self._wal, name, entry.stood.values())
+        except CollectionError as error:
+            self._context.record_set_aside(entry, error, entry.stood)
+            return
+        self._snapshots.bring(entry, again=True)
+
+    def _comes_from_files(self, entry: CollectionEntry) -> bool:
+        """Have files bring, or go on to bring, what the log lacks; tell if they do."""
+        if entry.state is CollectionState.SNAPSHOT:
+            self._restore_snapshot(entry)
+            return True
+        return self._is_lost(entry) and self._restore_lost(entry)
+
+    def _is_lost(self, entry: CollectionEntry) -> bool:
+        """Tell whether nothing of a collection came to the target: the log lacked it."""
+        is_lost = entry.failure_class is FailureClass.POSITION_LOST
+        return is_lost and not entry.schema and self._snapshots.available
+
+    def _restore_lost(self, entry: CollectionEntry) -> bool:
+        """Have files bring what was set aside when there were none to read."""
+        meta = self._catalog.collection(entry.collection_id)
+        if meta is None or not self._is_selected(meta):
+            return False
+        self._take_from_files(meta, RowsLostError(entry.reason or ""))
+        return True
 
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
         self._context.note_source_mark(meta)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry, TaskSpec
 
+_APART = frozenset({CollectionState.SET_ASIDE, CollectionState.SNAPSHOT})
+
 ROW_ATTEMPTS = 3
 """How often a collection is tried before one row of it is called refused."""
 
@@ -72,7 +74,7 @@ class Applier:
         self._operations = CollectionOperations(
             entry, context, target, reader, spec, exists=exists
         )
-        self._suspended = entry.state is CollectionState.SET_ASIDE
+        self._suspended = entry.state in _APART
         self._open: dict[int, Work] = {}
         self._again: list[Work] = []
         self._attempts = Attempts(entry.collection_id, context)

@@ -110,6 +110,49 @@ class RecordCollectionSetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSnapshotStarted:
+    """To a task: write down that a collection comes from files; answered when durable.
+
+    They hold so many rows, and have so many bytes.
+    """
+
+    run_number: int
+    entry: CollectionEntry
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSegmentDone:
+    """To a task: a collection's rows of one segment are at the target; answered."""
+
+    run_number: int
+    collection_id: int
+    segment_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """To a task: all rows of a collection's files are at the target.
+
+    So many were sent in this run, in so many seconds.
+    """
+
+    run_number: int
+    collection_id: int
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """How many rows of a collection's files this run has sent, of how many in them."""
+
+    rows: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class RecordSource:
     """To a task: write down which Milvus it replicates; answered when that is durable."""
 
@@ -155,7 +198,8 @@ class RunProgressed:
     """To a task: how far the run has come. ``confirmed`` is a hybrid timestamp, or None.
 
     ``waits`` says by collection id why what the source did to some is not done yet,
-    ``retried`` which are tried again beside the others. ``tick_lead`` is by how many
+    ``retried`` which are tried again beside the others, ``snapshots`` which come from
+    files, and how far they are. ``tick_lead`` is by how many
     seconds at most a tick was ahead of ``time.monotonic`` when it was read, of those read
     since the last report; None if none was. ``head`` is the newest tick that was read,
     a hybrid timestamp; 0 if none was.
@@ -168,6 +212,7 @@ class RunProgressed:
     behind: bool
     waits: Mapping[int, str]
     retried: Mapping[int, Retried] = field(default_factory=dict)
+    snapshots: Mapping[int, SnapshotProgress] = field(default_factory=dict)
     tick_lead: float | None = None
     head: int = 0
 

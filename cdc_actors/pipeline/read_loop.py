@@ -16,6 +16,7 @@ from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
 from cdc_actors.pipeline.router import Router
 from cdc_actors.pipeline.send_horizon import SendHorizon
+from cdc_actors.pipeline.snapshots import Snapshots
 from cdc_actors.pipeline.subscriptions import Subscriptions
 from cdc_actors.pipeline.target_names import TargetNames
 from cdc_actors.source.decode import decode
@@ -53,18 +54,13 @@ class ReadLoop:
         floors = Floors(spec, sources.channels, sources.wal)
         collections = CollectionTable(context, sources.channels, floors)
         target_names = TargetNames(spec.task, spec.reservations, collections)
+        self._snapshots = Snapshots(context, spec, sources)
+        known = collections, target_names
         adoption = Adoption(
-            context, spec, sources, collections, target_names, self._subscriptions
+            context, spec, sources, *known, self._subscriptions, self._snapshots
         )
-        self.router = Router(
-            context,
-            spec.task,
-            sources.target,
-            adoption,
-            collections,
-            target_names,
-            reader,
-        )
+        target = sources.target
+        self.router = Router(context, spec.task, target, adoption, *known, reader)
         self._expiry = Expiry(sources.api)
         self._metadata = MetadataSync(
             context, spec, sources, self.router, adoption, self._expiry
@@ -113,6 +109,11 @@ class ReadLoop:
                 self._metadata.postpone_flush(request, collection_id)
             case _:
                 self.router.hear(message)
+
+    def join(self, seconds: float) -> None:
+        """Wait for what is under way, so long at most; for a run that is stopping."""
+        self.router.join(seconds)
+        self._snapshots.join(seconds)
 
     def _complete_channels(self) -> None:
         """Read what an earlier version of the service left unread of a collection."""
@@ -182,6 +183,7 @@ class ReadLoop:
                 self._channels.behind,
                 self._metadata.waits(),
                 self._context.retried.shown(),
+                self._snapshots.shown(),
                 tick_lead=self._tick_lead,
                 head=self._head,
             )

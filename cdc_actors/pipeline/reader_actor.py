@@ -54,7 +54,7 @@ class Reader(pykka.ThreadingActor):
         # Whoever still refers to this actor must not keep the rows that it had.
         loop, self._loop = self._loop, None
         if loop is not None:
-            loop.router.join(STOP_SECONDS)
+            loop.join(STOP_SECONDS)
         with suppress(Exception):
             self._open.close()
 

@@ -149,6 +149,7 @@ class Router:
             return
         self._appliers.pop(collection_id, None)
         self.collections.end(collection_id)
+        self._adoption.dropped(collection.entry)
         self.target_names.dropped(collection.entry)
         self._free(collection_id)
         for alias in self.target_names.aliases_of(collection_id):
@@ -161,6 +162,7 @@ class Router:
             earlier = collection.entry
             collection.entry = replace(earlier, database=name[0], name=name[1])
             self.target_names.renamed(earlier, collection.entry)
+            self._adoption.renamed(collection.entry)
             self._free(collection_id)
 
     def _name_kept(self, collection_id: int) -> None:

@@ -29,7 +29,8 @@ class RunSpec:
 
     What follows the reservations comes from earlier runs. Between a channel's checkpoint
     and its send horizon, changes may be at the target or not. ``unresolved`` are refused
-    operations that still matter. What ``reached`` means is said in ``TaskAttributes``.
+    operations that still matter. ``segments_done`` are those of files, by collection, that
+    are at the target. What ``reached`` means is said in ``TaskAttributes``.
     ``owner_start`` is None for a task that this owner of the store has created.
     """
 
@@ -52,3 +53,4 @@ class RunSpec:
     checkpoints: Mapping[str, Checkpoint]
     send_horizons: Mapping[str, int]
     owner_start: OwnerStart | None
+    segments_done: Mapping[int, frozenset[int]]

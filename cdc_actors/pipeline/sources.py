@@ -12,6 +12,7 @@ from cdc_actors.pipeline.messages import RecordSource
 from cdc_actors.pipeline.renames_done import take_over_renames
 from cdc_actors.pipeline.replay import Replay, plan_replay
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
+from cdc_actors.pipeline.source_files import SourceFiles
 from cdc_actors.pipeline.source_identity import identify_source
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
@@ -60,6 +61,7 @@ class Sources:
     watch: CatalogWatch
     api: SourceApi
     replay: Replay
+    files: SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,10 @@ def open_sources(
         api = opened(SourceApi(lambda: servers.api(spec, run)))
         if spec.source_identity is None:
             run.record(RecordSource(run.run_number, identity))
-        yield Sources(target, wal, channels, catalog, snapshot, watch, api, replay)
+        files = SourceFiles(spec.source.storage, lambda: servers.catalog(spec))
+        yield Sources(
+            target, wal, channels, catalog, snapshot, watch, api, replay, files
+        )
 
 
 @contextmanager

@@ -68,6 +68,16 @@ class Subscriptions:
             self._record(begun, why)
         return lost
 
+    def begin(self, starts: Mapping[str, Checkpoint], why: str) -> None:
+        """Read those channels that are not read yet, each from its checkpoint on.
+
+        ``why`` as in ``add``.
+        """
+        begun = {c: at for c, at in starts.items() if c not in self._channels}
+        self.resume(begun)
+        if begun and why:
+            self._record(begun, why)
+
     def record_all(self) -> None:
         """Write down where the run begins."""
         self._record(self._context.checkpoints(), "the run opens")

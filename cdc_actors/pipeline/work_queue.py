@@ -69,6 +69,10 @@ class RunBudget:
         self._quota.wait_for(lambda: has_room() or not self._at_work, timeout)
         return has_room()
 
+    def has_room(self, timeout: float) -> bool:
+        """Wait for room, so long at most; tell if there is."""
+        return self._quota.wait_for(self._quota.has_room, timeout)
+
     def close(self) -> None:
         """Hold nothing any more. Idempotent."""
         self._quota.close()

@@ -25,6 +25,7 @@ from cdc_actors.service.source_settings import (
 )
 from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.storage.files import Files
 from cdc_actors.source.wal import open_reader, queue_of
 from cdc_actors.source.wal.beginnings import lost_starts
 from cdc_actors.store.secrets import SecretBox
@@ -61,6 +62,8 @@ def check(config: Config, without: Collection[str] = ()) -> Iterator[Finding]:
         "message queue": partial(_queue, source),
         "channels": partial(_channels, source),
     }
+    if source.storage.type != "none":
+        parts["storage"] = partial(_storage, source)
     for name, part in parts.items():
         if name not in without:
             yield Finding(name, *tried(part))
@@ -94,6 +97,12 @@ def _queue(source: SourceConfig) -> str:
     return queue_of(source)
 
 
+def _storage(source: SourceConfig) -> str:
+    files = Files(source.storage)
+    files.check()
+    return f"{source.storage.type}, rows that the log no longer holds come from there"
+
+
 def _channels(source: SourceConfig) -> str:
     """Tell which collections could be replicated from their beginnings on.
 
@@ -116,10 +125,15 @@ def _channels(source: SourceConfig) -> str:
         starts = [(meta, _starts(reader, meta)) for meta in found]
         gone = lost_starts(reader, chain.from_iterable(own for _, own in starts))
     lost = [f"{c.database}.{c.name}" for c, own in starts if gone.intersection(own)]
+    if lost and source.storage.type != "none":
+        return (
+            f"{len(channels)} in use; the log no longer holds the beginning of "
+            f"{_some(lost)}: a new task brings them from the source's files"
+        )
     if lost:
         raise PositionLostError(
             f"the log no longer holds the beginning of {_some(lost)}: a new task would "
-            "set them aside"
+            "set them aside; sourceConfig.storage has it read the source's files"
         )
     if not found and not fits:
         return "none in use; whether sourceConfig.replicateChan fits is known later"

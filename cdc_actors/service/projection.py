@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import FailureClass
+from cdc_actors.pipeline.messages import SnapshotProgress
 from cdc_actors.service.problems import (
     operation_time,
     problems_of,
@@ -22,12 +23,12 @@ from cdc_actors.service.views import (
     Refusal,
     TaskView,
 )
-from cdc_actors.tasks import ANY, TaskState
+from cdc_actors.tasks import ANY, CollectionState, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.pipeline.messages import Retried
+    from cdc_actors.pipeline.messages import Retried, RunProgressed
     from cdc_actors.service.views import HealthStatus
     from cdc_actors.tasks import CollectionEntry, Operation, Task
 
@@ -38,8 +39,6 @@ def view_of(snapshot: TaskSnapshot) -> TaskView:
     Takes 2 microseconds for each collection, so that it is made only when somebody asks.
     """
     task = snapshot.task
-    waits = snapshot.progress.waits if snapshot.progress else {}
-    retried = snapshot.retried
     return TaskView(
         task_id=task.task_id,
         spec=task.spec,
@@ -51,7 +50,7 @@ def view_of(snapshot: TaskSnapshot) -> TaskView:
         rows_applied=snapshot.applied.count,
         databases=_databases(task),
         collections=tuple(
-            _collection(task, entry, waits, retried) for entry in _present(task)
+            _collection(task, entry, snapshot) for entry in _present(task)
         ),
         refused=task.refused,
         refusals=tuple(map(_refusal, task.refusals)),
@@ -80,11 +79,11 @@ def _databases(task: Task) -> tuple[DatabaseView, ...]:
 def _collection(
     task: Task,
     entry: CollectionEntry,
-    waits: Mapping[int, str],
-    retried: Mapping[int, Retried],
+    snapshot: TaskSnapshot,
 ) -> CollectionView:
-    again = _retried(entry, retried)
+    again = _retried(entry, snapshot.retried)
     reason = retry_reason(again) if again else entry.reason
+    waits = snapshot.progress.waits if snapshot.progress else {}
     return CollectionView(
         database=entry.database,
         name=entry.name,
@@ -92,6 +91,7 @@ def _collection(
         collection_id=entry.collection_id,
         state=RETRYING if again else entry.state.value,
         reason=reason or waits.get(entry.collection_id),
+        snapshot=_snapshot(entry, snapshot.progress),
         resync_needed=resync_needed(entry),
     )
 
@@ -106,6 +106,15 @@ def states_of(snapshot: TaskSnapshot) -> dict[str, int]:
 
 def _retried(entry: CollectionEntry, retried: Mapping[int, Retried]) -> Retried | None:
     return retried.get(entry.collection_id) if entry.reason is None else None
+
+
+def _snapshot(
+    entry: CollectionEntry, progress: RunProgressed | None
+) -> SnapshotProgress | None:
+    if entry.state is not CollectionState.SNAPSHOT:
+        return None
+    known = progress.snapshots.get(entry.collection_id) if progress else None
+    return known or SnapshotProgress(0, 0)
 
 
 def _refusal(operation: Operation) -> Refusal:
@@ -160,4 +169,6 @@ def status_of(snapshot: TaskSnapshot) -> HealthStatus:
         return "retrying"
     if progress is None:
         return "starting"
-    return "catching_up" if progress.behind else "ok"
+    states = (entry.state for entry in task.collections.values())
+    comes = progress.behind or CollectionState.SNAPSHOT in states
+    return "catching_up" if comes else "ok"

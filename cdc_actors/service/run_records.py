@@ -10,10 +10,12 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
+    RecordSegmentDone,
+    RecordSnapshotStarted,
     RecordSource,
     RecordStarts,
 )
-from cdc_actors.tasks import SUPERVISOR
+from cdc_actors.tasks import SUPERVISOR, snapshots
 
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
@@ -68,6 +70,10 @@ def _write_down_of_run(message: Any, record: TaskRecord) -> None:
     match message:
         case RecordCollectionSetAside():
             _set_aside(message, record)
+        case RecordSnapshotStarted(_, entry, rows, size):
+            record.execute(lambda task: snapshots.start(task, entry, rows, size))
+        case RecordSegmentDone():
+            record.save_segment_done(message.collection_id, message.segment_id)
         case RecordSource():
             _record_source(message, record)
         case RecordStarts():

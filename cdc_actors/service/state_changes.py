@@ -9,6 +9,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.messages import Retried
     from cdc_actors.tasks import CollectionEntry, Task
 
@@ -54,4 +55,16 @@ def _say(entry: CollectionEntry, old: str | None, new: str, reason: str | None) 
         collection_id=entry.collection_id,
         reason=reason,
         **{"from": old, "to": new},
+    )
+
+
+def log_failed(error: CdcError) -> None:
+    """Log that a run failed, with the traceback of what nobody expected."""
+    cause = error.__cause__
+    is_unexpected = cause is not None and str(error).startswith("unexpected ")
+    _log.warning(
+        "run_failed",
+        error=str(error),
+        failure_class=error.failure_class.value,
+        exc_info=cause if is_unexpected else None,
     )

@@ -11,6 +11,7 @@ from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Stores:
     log: TaskLog
     checkpoints: Checkpoints
     send_horizons: SendHorizons
+    segments_done: SegmentsDone
     secrets: SecretBox
     owner_start: OwnerStart = field(default_factory=OwnerStart)
 
@@ -41,7 +43,7 @@ class Stores:
         """
         secrets = SecretBox.open(key_path(config), os.environ)
         log = open_log(config)
-        return cls(log, Checkpoints(log), SendHorizons(log), secrets)
+        return cls(log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets)
 
 
 def open_log(config: Config) -> TaskLog:

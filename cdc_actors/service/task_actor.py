@@ -19,10 +19,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.pipeline.messages import (
-    RunFailed,
-    RunProgressed,
-)
+from cdc_actors.pipeline.messages import RunFailed, RunProgressed, SnapshotTaken
 from cdc_actors.service import backoff
 from cdc_actors.service.current_run import CurrentRun
 from cdc_actors.service.messages import (
@@ -42,13 +39,14 @@ from cdc_actors.service.messages import (
     UpdateTask,
 )
 from cdc_actors.service.run_records import PassedOver, write_down
+from cdc_actors.service.state_changes import log_failed
 from cdc_actors.service.take_ups import TakeUps
-from cdc_actors.tasks import SUPERVISOR, TaskState, updates
+from cdc_actors.tasks import SUPERVISOR, TaskState, snapshots, updates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from cdc_actors.changes import Checkpoint
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import MemoryBudget
     from cdc_actors.pipeline.reservations import TaskReservations
@@ -66,6 +64,10 @@ HEALTHY_SECONDS = 60.0
 CREATED_SECONDS = 1.0
 """How long to wait before the log is asked again whether a new task is in it."""
 
+_NOTIFICATIONS = (
+    *(Launch, RetryRun, ReadSelected, PeerReturned),
+    *(RunProgressed, RunFailed, SnapshotTaken),
+)
 _log = structlog.get_logger()
 
 
@@ -113,14 +115,7 @@ class TaskActor(pykka.ThreadingActor):
                 self._delete(message.who)
             case Shutdown():
                 self._end_run()
-            case (
-                Launch()
-                | RetryRun()
-                | PeerReturned()
-                | RunProgressed()
-                | RunFailed()
-                | ReadSelected()
-            ):
+            case _ if isinstance(message, _NOTIFICATIONS):
                 self._on_notification(message)
             case _:
                 write_down(message, self._record, self._run)
@@ -151,10 +146,10 @@ class TaskActor(pykka.ThreadingActor):
                     self._retry_run(run_number)
                 case PeerReturned(run_number):
                     self._on_peer_returned(run_number)
+                case SnapshotTaken():
+                    self._complete_snapshot(message)
                 case ReadSelected(names):
-                    why = "an update selected it"
-                    retry = RetryCollections(self._id, names, SUPERVISOR, why)
-                    self._retry_collections(retry)
+                    self._retry_by_itself(names, "an update selected it")
         except CdcError as error:
             _log.warning("event_log_error", error=str(error))
 
@@ -222,17 +217,29 @@ class TaskActor(pykka.ThreadingActor):
         self._begin_run()
 
     def _retry_collections(self, message: RetryCollections) -> None:
-        """The next run sets their channels back: to a running task it is like a pause."""
         self._refresh()
         self._record.task.retriable(message.collections)
-        self._run.end()
-        try:
-            checkpoints = self._record.load_checkpoints()
-            self._execute(
-                lambda task: task.retry(
-                    message.collections, checkpoints, who=message.who, why=message.why
+        self._replay(
+            lambda task, at: task.retry(
+                message.collections, at, who=message.who, why=message.why
+            )
+        )
+
+    def _complete_snapshot(self, taken: SnapshotTaken) -> None:
+        """The next run reads the log on from where the files end."""
+        if self._run.numbered(taken.run_number):
+            self._replay(
+                lambda task, at: snapshots.complete(
+                    task, taken.collection_id, taken.rows, taken.seconds, at
                 )
             )
+
+    def _replay(self, command: Callable[[Task, list[Checkpoint]], None]) -> None:
+        """Have the next run set channels back: to a running task it is like a pause."""
+        self._run.end()
+        try:
+            at = self._record.load_checkpoints()
+            self._execute(lambda task: command(task, at))
         finally:
             self._launch()
 
@@ -305,10 +312,12 @@ class TaskActor(pykka.ThreadingActor):
         """Take up what was set aside for a reason that may have passed."""
         entries = self._record.task.collections.values()
         if names := self._take_ups.due(entries, time.monotonic()):
-            why = "its reason may have passed"
-            self._retry_collections(
-                RetryCollections(self._id, tuple(names), SUPERVISOR, why)
-            )
+            self._retry_by_itself(names, "its reason may have passed")
+
+    def _retry_by_itself(self, names: Iterable[FullName], why: str) -> None:
+        self._retry_collections(
+            RetryCollections(self._id, tuple(names), SUPERVISOR, why)
+        )
 
     def _on_run_failed(self, message: RunFailed) -> None:
         if self._run.numbered(message.run_number):
@@ -317,12 +326,7 @@ class TaskActor(pykka.ThreadingActor):
 
     def _retry_or_pause(self, error: CdcError) -> None:
         """Try again later, or wait for the operator, as the error's class says."""
-        _log.warning(
-            "run_failed",
-            error=str(error),
-            failure_class=error.failure_class.value,
-            exc_info=error.__cause__ if _is_unexpected(error) else None,
-        )
+        log_failed(error)
         self._run.count_failure(error)
         if self._retries.failed(error):
             self._retry_later(error)
@@ -380,10 +384,7 @@ class TaskActor(pykka.ThreadingActor):
         try:
             write()
         except CdcError as failed:
-            _log.error(
-                "failure_not_persisted",
-                error=str(failed),
-            )
+            _log.error("failure_not_persisted", error=str(failed))
             self._record.store_failed(error, wait)
             return False
         finally:
@@ -394,7 +395,3 @@ class TaskActor(pykka.ThreadingActor):
         """Tell the supervisor how the task is, once it is known to exist."""
         if self._record.exists:
             self._supervisor.tell(TaskReported(self._run.snapshot()))
-
-
-def _is_unexpected(error: CdcError) -> bool:
-    return error.__cause__ is not None and str(error).startswith("unexpected ")

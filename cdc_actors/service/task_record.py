@@ -196,6 +196,7 @@ class TaskRecord:
             checkpoints=dict(self.checkpoints),
             send_horizons=self._stores.send_horizons.load(self._id),
             owner_start=self._owner_start,
+            segments_done=self._stores.segments_done.load(self._id),
         )
 
     def release_marks(self, left: Iterable[CollectionEntry]) -> None:
@@ -275,11 +276,16 @@ class TaskRecord:
         """Set the send horizons of these channels."""
         self._stores.send_horizons.save(self._id, sent)
 
+    def save_segment_done(self, collection_id: int, segment_id: int) -> None:
+        """Know that a segment of a collection's files is at the target."""
+        self._stores.segments_done.add(self._id, collection_id, segment_id)
+
     def clear(self) -> None:
         """Forget how far a deleted task came, if the store lets us."""
         try:
             self._stores.checkpoints.delete(self._id)
             self._stores.send_horizons.delete(self._id)
+            self._stores.segments_done.delete(self._id)
         except UnavailableError as error:
             _log.warning("checkpoint_cleanup_failed", error=str(error))
 

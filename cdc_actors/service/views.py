@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, FullName
+    from cdc_actors.pipeline.messages import SnapshotProgress
     from cdc_actors.tasks.spec import TaskSpec
 
 HealthStatus = Literal[
@@ -78,7 +79,8 @@ class CollectionView:
     """One collection of a task: where it stands, and why if it was set aside, or waits.
 
     ``target`` is its database and its name at the target. ``resync_needed`` says why rows
-    are missing there that the log will never bring, None if there are none.
+    are missing there that the log will never bring, None if there are none. ``snapshot``
+    is how far the rows are that come from the source's files, None if none do just now.
     """
 
     database: str
@@ -88,6 +90,7 @@ class CollectionView:
     state: str
     reason: str | None = None
     resync_needed: str | None = None
+    snapshot: SnapshotProgress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,7 @@ def _names(schema: str) -> dict[str, str]:
         "hashes": f"{schema}.event_hashes",
         "checkpoints": f"{schema}.checkpoints",
         "send_horizons": f"{schema}.fences",
+        "segments_done": f"{schema}.segments_done",
         "write_checks": f"{schema}.write_checks",
         "order": "notification_id",
         "binary": "BYTEA",

@@ -36,6 +36,7 @@ _NAMES = {
     "hashes": "event_hashes",
     "checkpoints": "checkpoints",
     "send_horizons": "fences",
+    "segments_done": "segments_done",
     "write_checks": "write_checks",
     "order": "rowid",
     "binary": "BLOB",

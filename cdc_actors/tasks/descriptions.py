@@ -11,6 +11,8 @@ from cdc_actors.tasks.events import (
     OperationApplied,
     OperationEvent,
     OperationStarted,
+    SnapshotCompleted,
+    SnapshotStarted,
     SourceIdentified,
     TaskCreated,
     TaskDeleted,
@@ -45,6 +47,22 @@ def _created(event: TaskCreated) -> str:
 @describe.register
 def _started(event: TaskStarted) -> str:
     return f"reading started, channels: {len(event.start)}"
+
+
+@describe.register
+def _snapshot_started(event: SnapshotStarted) -> str:
+    return (
+        f"snapshot of {event.database}.{event.name} started: {event.rows:,} rows in "
+        f"{event.size:,} bytes of files"
+    )
+
+
+@describe.register
+def _snapshot_completed(event: SnapshotCompleted) -> str:
+    return (
+        f"snapshot of {event.database}.{event.name} completed: {event.rows:,} rows in "
+        f"{event.seconds:.1f} s; the log follows"
+    )
 
 
 @describe.register

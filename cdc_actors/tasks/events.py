@@ -240,6 +240,48 @@ class CollectionsRetried(TaskEvent):
         transitions.retried(aggregate, retried, standing.from_json(self.checkpoints))
 
 
+class SnapshotStarted(OperationEvent):
+    """A collection whose beginning the log no longer holds comes from the source's files.
+
+    The attributes are those of its ``CreateCollection``: ``detail`` says with ``snapshot``
+    up to when, a hybrid timestamp, and with ``stood`` from where on the log is read
+    afterwards. ``rows`` and ``size``, in bytes, are what the files hold.
+    """
+
+    TOPIC = "task.snapshot_started"
+
+    rows: int
+    size: int
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Know the collection, which the target may have from now on."""
+        transitions.snapshot_started(aggregate, self.operation)
+
+
+class SnapshotCompleted(TaskEvent):
+    """The target has a collection as it was up to ``until``, a hybrid timestamp.
+
+    ``rows`` is how many were sent in the last run, in ``seconds``. ``checkpoints`` are as
+    in ``CollectionsRetried``.
+    """
+
+    TOPIC = "task.snapshot_completed"
+
+    collection_id: int
+    database: str
+    name: str
+    until: int
+    rows: int
+    seconds: float
+    checkpoints: dict[str, dict[str, Any]]
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Have the log read on from there."""
+        transitions.snapshot_completed(
+            aggregate, self.collection_id, standing.from_json(self.checkpoints)
+        )
+
+
 class TaskRekeyed(TaskEvent):
     """The target's token is the same; ``secret`` is it, encrypted with a newer key."""
 

@@ -45,8 +45,10 @@ class CollectionState(StrEnum):
 
     ``CREATING`` says that its creation has begun and may have been done, ``DROPPING`` the
     same of its drop: after a crash it must be done again before anything newer.
+    ``SNAPSHOT`` says that what its log no longer holds comes from the source's files.
     """
 
+    SNAPSHOT = "snapshot"
     CREATING = "creating"
     LIVE = "live"
     DROPPING = "dropping"
@@ -75,6 +77,8 @@ class CollectionEntry:
     target had the collection before the task did, and may have rows up to then.
     ``target_id`` is the target's own id of it, 0 where that gives none or it is not known.
     ``marked`` tells that it had the task's mark there once it was created.
+    ``snapshot`` is the hybrid timestamp up to which its rows came, or come, from the
+    source's files, 0 where the log has brought all of them.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
@@ -92,6 +96,7 @@ class CollectionEntry:
     adopted_until: int = 0
     target_id: int = 0
     marked: bool = False
+    snapshot: int = 0
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
     imports: tuple[int, ...] = ()
@@ -148,6 +153,8 @@ class Operation:
             detail["target_id"] = entry.target_id
         if entry.marked:
             detail["marked"] = True
+        if entry.snapshot:
+            detail["snapshot"] = entry.snapshot
         if entry.properties:
             detail["properties"] = entry.properties
         if entry.stood:
@@ -208,6 +215,7 @@ class Operation:
             adopted_until=self.detail.get("adopted_until", 0),
             target_id=self.detail.get("target_id", 0),
             marked=self.detail.get("marked", False),
+            snapshot=self.detail.get("snapshot", 0),
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),
         )

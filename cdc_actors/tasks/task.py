@@ -50,6 +50,8 @@ class Task(TaskAttributes, Aggregate):
     OperationApplied = events.OperationApplied
     CollectionSetAside = events.CollectionSetAside
     CollectionsRetried = events.CollectionsRetried
+    SnapshotStarted = events.SnapshotStarted
+    SnapshotCompleted = events.SnapshotCompleted
     Rekeyed = events.TaskRekeyed
     Updated = events.TaskUpdated
     Deleted = events.TaskDeleted

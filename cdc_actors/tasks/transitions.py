@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import TaskAttributes
 
+_APART = frozenset({CollectionState.SET_ASIDE, CollectionState.SNAPSHOT})
+
 SHOWN_REFUSALS = 10
 """How many refused operations a task keeps to be shown, the newest; all are counted."""
 
@@ -70,6 +72,8 @@ def set_aside(task: TaskAttributes, noted: CollectionEntry) -> None:
     before = entry.state if known else None
     if before is CollectionState.SET_ASIDE:
         before, stood = entry.state_before, entry.stood
+    if before is CollectionState.SNAPSHOT:
+        stood = entry.stood
     reached = task.reached if known and not entry.stood else {}
     applied = {c: reached[c] for c in stood if c in reached}
     applied.update(entry.stood)
@@ -98,7 +102,8 @@ def retried(
         changes: dict[str, Any] = {}
         if entry.collection_id in collections:
             state = entry.state_before or CollectionState.CREATING
-            changes = {"state": state, "reason": None, "replay": True}
+            replay = state is not CollectionState.SNAPSHOT
+            changes = {"state": state, "reason": None, "replay": replay}
             changes |= dict.fromkeys(("failure_class", "set_aside_at", "state_before"))
         elif _goes_on(entry):
             here = {c: at for c, at in checkpoints.items() if c in entry.stood}
@@ -110,8 +115,27 @@ def retried(
 
 def _goes_on(entry: CollectionEntry) -> bool:
     """Tell whether a collection that stood apart has what its channels have brought."""
-    is_behind = entry.replay or entry.state is CollectionState.SET_ASIDE
+    is_behind = entry.replay or entry.state in _APART
     return bool(entry.stood) and not is_behind
+
+
+def snapshot_started(task: TaskAttributes, operation: Operation) -> None:
+    """Note that a collection comes from the source's files, and then from the log."""
+    _create(task, operation, CollectionState.SNAPSHOT)
+
+
+def snapshot_completed(
+    task: TaskAttributes, collection_id: int, checkpoints: Mapping[str, Checkpoint]
+) -> None:
+    """Have the log read on from where the files of a collection end.
+
+    The target has the collection, and all of its rows up to there.
+    """
+    entry = task.collections.get(collection_id)
+    if entry is not None and entry.state is CollectionState.SNAPSHOT:
+        before = CollectionState.CREATING
+        task.collections[collection_id] = replace(entry, state_before=before)
+        retried(task, {collection_id}, checkpoints)
 
 
 def set_back(task: TaskAttributes) -> None:

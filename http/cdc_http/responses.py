@@ -16,6 +16,7 @@ from cdc_http.requests import ExtraInfo, NameMapping
 if TYPE_CHECKING:
     import falcon
 
+    from cdc_actors.pipeline.messages import SnapshotProgress
     from cdc_actors.service.views import CollectionView, DatabaseView, TaskView
 
 _MAX_MESSAGE = 2000
@@ -63,12 +64,23 @@ class Database(ResponseObject, frozen=True):
     whole: bool
 
 
+class Snapshot(ResponseObject, frozen=True):
+    """How many rows of the source's files were sent in this run, of how many in them.
+
+    Of those in the files, some may have been sent before, or be deleted since.
+    """
+
+    rows: int
+    total: int
+
+
 class Collection(ResponseObject, frozen=True):
     """A collection and its state.
 
     ``reason`` says why it was set aside, is ``retrying`` beside the others, or waits for
     its name at the target.
     ``resync_needed`` says why rows of it are missing at the target, if any are.
+    ``snapshot`` is there while the rows that the log lacks come from the source's files.
     """
 
     database: str
@@ -79,6 +91,7 @@ class Collection(ResponseObject, frozen=True):
     state: str
     reason: str | None
     resync_needed: str | None
+    snapshot: Snapshot | UnsetType = UNSET
 
 
 class RefusedOperations(ResponseObject, frozen=True):
@@ -281,6 +294,10 @@ def _database(view: DatabaseView) -> Database:
     return Database(name=view.name, target_name=view.target, whole=view.whole)
 
 
+def _snapshot(progress: SnapshotProgress | None) -> Snapshot | UnsetType:
+    return Snapshot(rows=progress.rows, total=progress.total) if progress else UNSET
+
+
 def _collection(view: CollectionView) -> Collection:
     return Collection(
         database=view.database,
@@ -291,4 +308,5 @@ def _collection(view: CollectionView) -> Collection:
         state=view.state,
         reason=view.reason,
         resync_needed=view.resync_needed,
+        snapshot=_snapshot(view.snapshot),
     )

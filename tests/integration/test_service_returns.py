@@ -17,6 +17,7 @@ from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import TaskSpec
 from cdc_actors.tasks.spec import ConnectParam
@@ -56,7 +57,9 @@ def supervisor(
     queue = Natsmq(address=ways.queue["natsmq"]["address"])
     etcd = Etcd(address=(ways.etcd_address,))
     source = SourceConfig(uri=ways.uri, etcd=etcd, natsmq=queue)
-    stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+    stores = Stores(
+        log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets
+    )
     ref = Supervisor.start(Config(source_config=source), stores, SourceClock())
     ref.ask(Rebuild())
     yield ref

@@ -26,6 +26,7 @@ from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import TaskSpec, Who
 from cdc_actors.tasks.spec import ConnectParam
@@ -67,7 +68,9 @@ def supervisor(
             natsmq=Natsmq(address=source.nats_address),
         )
     )
-    stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+    stores = Stores(
+        log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets
+    )
     ref = Supervisor.start(config, stores, SourceClock())
     ref.ask(Rebuild())
     wait_until(lambda: answers(ref), "the log is read")

@@ -183,10 +183,11 @@ class IndexesAndLoads:
         made = [index.created for index in found.indexes]
         seen = self._newest_tick(meta.id) + SETTLED
         known.since = max(known.since, seen, known.requested_at, *made)
-        if self._version >= REQUESTS_SINCE:
-            self._issue_partitions(known)
-        else:
+        # What clients had asked of one that came from files may not be in the log.
+        if self._version < REQUESTS_SINCE or collection.entry.snapshot:
             self._issue_all(known, found)
+        else:
+            self._issue_partitions(known)
 
     def _restore(self, known: _Collection, entry: CollectionEntry) -> None:
         """Begin with what earlier runs did, and have finished what was under way.

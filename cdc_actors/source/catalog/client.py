@@ -237,6 +237,15 @@ class Catalog:
         """Return the bulk imports that brought rows and are not forgotten yet."""
         return self._imports()
 
+    def read_below(self, prefixes: Iterable[str], revision: int = 0) -> meta.Pairs:
+        """Return what is below some prefixes of the metadata, all at one revision."""
+        found: list[tuple[str, bytes]] = []
+        for prefix in prefixes:
+            listing = self._client.read(self._key(prefix), revision)
+            revision = listing.revision
+            found += self._present(listing.pairs)
+        return found
+
     def rbac(self) -> RbacMeta:
         """Return which users and roles there are now, and what they may do."""
         pairs = [pair for kind in rbac.PREFIXES for pair in self._read(kind)]

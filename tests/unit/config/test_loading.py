@@ -38,6 +38,9 @@ sourceConfig:
     enableAuth: false, username: "", password: "",
     enableTLS: false, tlsCertPath: "", tlsKeyPath: "", tlsCACertPath: ""}
   replicateChan: by-dev-replicate-msg
+  storage: {type: local, path: /var/lib/milvus/data, address: "s3:9000", bucketName: b,
+    rootPath: files, region: "", useSSL: false, caCert: "", accessKeyID: u,
+    secretAccessKey: p}
   QUEUE
 logLevel: info
 auth:
@@ -105,6 +108,18 @@ def test_every_key_has_its_default_but_the_queue():
                 "tlsCACertPath": "",
             },
             "replicateChan": "by-dev-replicate-msg",
+            "storage": {
+                "type": "none",
+                "path": "",
+                "address": "",
+                "bucketName": "",
+                "rootPath": "",
+                "region": "",
+                "useSSL": False,
+                "caCert": "",
+                "accessKeyID": "",
+                "secretAccessKey": "",
+            },
             "natsmq": {"address": "nats://127.0.0.1:4222"},
             "rocksmq": None,
             "kafka": None,
@@ -188,6 +203,7 @@ def example(key: Key) -> tuple[str, Any]:
         "address": "[::1]:9444",
         "metaStoreConfig.storeType": "postgres",
         "metaStoreConfig.postgres.url": "postgresql://somewhere/cdc",
+        "sourceConfig.storage.type": "s3",
         "sourceConfig.uri": "https://somewhere:1",
         "sourceConfig.natsmq.address": "tls://somewhere:1",
         "sourceConfig.kafka.address": "a:1, b:2",
@@ -214,6 +230,9 @@ COMPANIONS = {
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__USERNAME": "me",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_CERT_PATH": "cert",
     "CDC_ACTORS_SOURCE_CONFIG__ETCD__TLS_KEY_PATH": "key",
+    "CDC_ACTORS_SOURCE_CONFIG__STORAGE__BUCKET_NAME": "bucket",
+    "CDC_ACTORS_SOURCE_CONFIG__STORAGE__ACCESS_KEY_ID": "me",
+    "CDC_ACTORS_SOURCE_CONFIG__STORAGE__SECRET_ACCESS_KEY": "mine",
     "CDC_ACTORS_TLS__CERT_PATH": "cert",
     "CDC_ACTORS_TLS__KEY_PATH": "key",
 }
@@ -441,6 +460,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 43
+    assert len(KEYS) == 53
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

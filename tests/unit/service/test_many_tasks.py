@@ -17,6 +17,7 @@ from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from tests.support.tasks import CLIENT, new_task
 
@@ -50,7 +51,9 @@ def test_requests_are_answered_while_tasks_are_read(
     secrets = SecretBox.open(tmp_path / "cdc.key", {})
     queue = Natsmq(address="nats://127.0.0.1:1")
     config = Config(source_config=SourceConfig(natsmq=queue))
-    stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+    stores = Stores(
+        log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets
+    )
     ref = Supervisor.start(config, stores, SourceClock())
     ref.tell(Rebuild())
     try:

@@ -47,6 +47,7 @@ from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import (
     CollectionsRetried,
@@ -106,7 +107,9 @@ class Harness:
         task = new_task(secret=secrets.encrypt("root:Milvus"))
         log.save(task)
         self._id = task.task_id
-        stores = Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+        stores = Stores(
+            log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets
+        )
         self.shown: list[Any] = []
         supervisor = SimpleNamespace(tell=self.shown.append)
         self.awaited: list[Any] = []

@@ -12,6 +12,7 @@ from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from tests.support.tasks import new_task
 
@@ -29,7 +30,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     """Yield the stores of an owner that has just begun."""
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     secrets = SecretBox.open(tmp_path / "cdc.key", {})
-    yield Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+    yield Stores(log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets)
     log.close()
 
 

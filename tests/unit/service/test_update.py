@@ -43,6 +43,7 @@ from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
+from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import (
     TOKEN,
@@ -148,7 +149,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     monkeypatch.setattr(RecordingRun, "begun", [], raising=False)
     log = TaskLog.sqlite(str(tmp_path / "cdc.db"))
     secrets = SecretBox.open(tmp_path / "cdc.key", {})
-    yield Stores(log, Checkpoints(log), SendHorizons(log), secrets)
+    yield Stores(log, Checkpoints(log), SendHorizons(log), SegmentsDone(log), secrets)
     pykka.ActorRegistry.stop_all()
     log.close()
 

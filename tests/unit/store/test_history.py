@@ -98,6 +98,8 @@ class TestEntries:
                 "updated, another collection_infos, db_collections, "
                 "milvus_connect_param.token; not replicated any more: default.c445"
             ),
+            "snapshot of db.c9 started: 100 rows in 5,000 bytes of files",
+            "snapshot of db.c9 completed: 90 rows in 1.5 s; the log follows",
             "deleted: over",
         ]
 

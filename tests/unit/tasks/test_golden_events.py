@@ -25,6 +25,7 @@ from cdc_actors.tasks import (
     Task,
     TaskEvent,
     TaskSpec,
+    snapshots,
 )
 from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry
 
@@ -77,6 +78,11 @@ def every_event() -> dict[str, TaskEvent]:
     fewer = replace(spec, collection_infos=("a", "c"), db_collections={"db": ("*",)})
     asked = {"secret": "dG9rZW4=", "who": CLIENT, "why": "POST /cdc"}
     task.update(fewer, [checkpoint("dml_0", 6)], **asked)
+    older = entry(
+        9, database="db", snapshot=1500, stood={"dml_0": checkpoint("dml_0", 2)}
+    )
+    snapshots.start(task, older, rows=100, size=5000)
+    snapshots.complete(task, 9, 90, 1.5, [checkpoint("dml_0", 5)])
     task.delete("over", [checkpoint("dml_0", 5)], who=CLIENT, why="POST /cdc")
     return {event.TOPIC: event for event in task.collect_events()}
 

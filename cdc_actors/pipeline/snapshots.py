@@ -1,0 +1,327 @@
+"""Collections whose beginning the log no longer holds: brought from the source's files.
+
+Milvus writes down for each shard up to when its messages are in files, and where the log
+goes on from there. Up to that moment the rows come from the files; then the log is read on
+from there, as for a collection that is taken up again. Each row comes exactly once.
+
+What was begun by an earlier run, or listed anew, is done so that twice is the same as
+once: files are merged by the source at any time, and a row may come to be in another.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from cdc_actors.changes import Checkpoint
+from cdc_actors.errors import (
+    CollectionError,
+    RowsLostError,
+    UnclearAnswerError,
+)
+from cdc_actors.pipeline.claims import Claim
+from cdc_actors.pipeline.definitions import channels_of, definition_of, entry_of
+from cdc_actors.pipeline.messages import (
+    RecordSegmentDone,
+    RecordSnapshotStarted,
+    SnapshotProgress,
+    SnapshotTaken,
+)
+from cdc_actors.pipeline.work import AppliedRows
+from cdc_actors.replication.fold import fold
+from cdc_actors.source.storage.files import FileGoneError
+from cdc_actors.target import collections
+from cdc_actors.target.rows import RowWriter
+from cdc_actors.tasks import CollectionState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.changes import Insert
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.source_files import Stored
+    from cdc_actors.pipeline.sources import Sources
+    from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.tasks import CollectionEntry
+
+MAX_LISTINGS = 10
+"""How often the files of one collection are listed anew, while none of them is done."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One collection to be brought. ``again`` tells that the target may have parts."""
+
+    entry: CollectionEntry
+    again: bool
+    done: set[int] = field(default_factory=set)
+    rows: int = 0
+    total: int = 0
+    is_over: bool = False
+
+
+class Snapshots:
+    """The collections of one run that come from files, one after the other.
+
+    Everything is called from the reader's thread; the work has a thread of its own, which
+    ends with the run.
+    """
+
+    def __init__(self, context: RunContext, spec: RunSpec, sources: Sources) -> None:
+        self._context = context
+        self._spec = spec
+        self._files = sources.files
+        self._wal = sources.wal
+        self._worker = _Worker(context, spec, sources)
+        self._done = spec.segments_done
+
+    @property
+    def available(self) -> bool:
+        """Whether there are files that may be read."""
+        return self._files.available
+
+    def plan(self, meta: CollectionMeta, lost: RowsLostError) -> CollectionEntry:
+        """Return the entry of a collection that is to be brought from files.
+
+        ``lost`` is why the log cannot bring it, which stays so without files.
+
+        Raises:
+            CollectionError: They cannot bring it either.
+            TransientError: Catalog, storage or log do not answer.
+        """
+        if not self._files.available:
+            raise lost
+        stored = self._files.find(meta.id)
+        if stored is None:
+            raise lost
+        stood = self._starts(stored)
+        until = min(each.tick for each in stood.values())
+        requests = self._wal.newest(self._spec.source.replicate_chan)
+        if requests is not None:
+            # What clients asked before is in the catalog, which is read afterwards.
+            stood[requests.channel] = Checkpoint(requests, False, until)
+        entry = replace(
+            entry_of(stored.meta),
+            state=CollectionState.SNAPSHOT,
+            stood=stood,
+            snapshot=until,
+        )
+        segments = stored.listing.segments
+        rows, size = sum(s.rows for s in segments), sum(s.size for s in segments)
+        run_number = self._context.run_number
+        self._context.record(RecordSnapshotStarted(run_number, entry, rows, size))
+        return entry
+
+    def bring(self, entry: CollectionEntry, *, again: bool) -> None:
+        """Have a collection brought; ``again`` if an earlier run may have begun it."""
+        done = self._done.get(entry.collection_id, ()) if again else ()
+        self._worker.add(_Job(entry, again, set(done)))
+
+    def forget(self, collection_id: int) -> None:
+        """Bring no more of a collection: it is dropped, or is called otherwise now."""
+        self._worker.cancel(collection_id)
+
+    def shown(self) -> dict[int, SnapshotProgress]:
+        """Return how far each of them has come, by id."""
+        return self._worker.shown()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread to end, so long at most; for a run that is stopping."""
+        self._worker.join(seconds)
+
+    def _starts(self, stored: Stored) -> dict[str, Checkpoint]:
+        """Return where the log is read on, by channel: the earliest of its shards.
+
+        Raises:
+            RowsLostError: The log does not go on from there.
+        """
+        name = f"{stored.meta.database}.{stored.meta.name}"
+        starts: dict[str, Checkpoint] = {}
+        for shard in stored.meta.shards:
+            at = stored.listing.checkpoints.get(shard)
+            if at is None:
+                raise RowsLostError(
+                    f"the source has not written down yet up to where the rows of {name} "
+                    "are in files: flush it there, then retry"
+                )
+            [channel] = channels_of([shard])
+            position = self._wal.position(channel, at.message_id)
+            begin = Checkpoint(position, True, at.timestamp)
+            known = starts.get(channel)
+            if known is None or begin.tick < known.tick:
+                starts[channel] = begin
+        refuse_lost(self._wal, name, starts.values())
+        return starts
+
+
+def refuse_lost(wal: WalReader, name: str, starts: Iterable[Checkpoint]) -> None:
+    """See that the log goes on where the files of a collection end.
+
+    Raises:
+        RowsLostError: It does not.
+    """
+    gone = [
+        s.position for s in starts if not wal.holds(s.position, inclusive=s.inclusive)
+    ]
+    if gone:
+        where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
+        raise RowsLostError(
+            f"the log no longer goes on where the files of {name} end ({where}): flush it "
+            "at the source, and lengthen the retention of its message queue; then retry"
+        )
+
+
+class _Worker:
+    """The thread that brings collections, and those that wait for it."""
+
+    def __init__(self, context: RunContext, spec: RunSpec, sources: Sources) -> None:
+        self._context = context
+        self._spec = spec
+        self._files = sources.files
+        self._target = sources.target
+        self._jobs: deque[_Job] = deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, job: _Job) -> None:
+        with self._lock:
+            self._jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._serve, name="snapshot", daemon=True
+                )
+                self._thread.start()
+
+    def cancel(self, collection_id: int) -> None:
+        with self._lock:
+            for job in self._jobs:
+                if job.entry.collection_id == collection_id:
+                    job.is_over = True
+
+    def shown(self) -> dict[int, SnapshotProgress]:
+        with self._lock:
+            return {
+                job.entry.collection_id: SnapshotProgress(job.rows, job.total)
+                for job in self._jobs
+                if not job.is_over
+            }
+
+    def join(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _serve(self) -> None:
+        while (job := self._next()) is not None:
+            if not self._context.guard(partial(self._bring, job)):
+                return
+            with self._lock:
+                self._jobs.popleft()
+
+    def _next(self) -> _Job | None:
+        with self._lock:
+            if self._context.stopping or not self._jobs:
+                self._thread = None
+                return None
+            return self._jobs[0]
+
+    def _bring(self, job: _Job) -> None:
+        """Bring one collection, or say why it cannot be."""
+        entry, begun = job.entry, time.monotonic()
+        with structlog.contextvars.bound_contextvars(
+            collection=f"{entry.database}.{entry.name}",
+            collection_id=entry.collection_id,
+        ):
+            try:
+                is_done = self._bring_all(job)
+            except (CollectionError, UnclearAnswerError) as error:
+                if not job.is_over and not self._context.stopping:
+                    self._context.record_set_aside(entry, error, entry.stood)
+                job.is_over = True
+                return
+        if is_done:
+            seconds = round(time.monotonic() - begun, 3)
+            self._context.notify_task(
+                SnapshotTaken(
+                    self._context.run_number, entry.collection_id, job.rows, seconds
+                )
+            )
+
+    def _bring_all(self, job: _Job) -> bool:
+        """Bring what is not done yet; tell whether all of it is there now."""
+        listings = 0
+        while not job.is_over and not self._context.stopping:
+            stored = self._files.find(job.entry.collection_id)
+            if stored is None:
+                return False
+            done = len(job.done)
+            try:
+                return self._bring_listed(job, stored)
+            except FileGoneError as gone:
+                # The source has merged files: they are in others now.
+                listings = 0 if len(job.done) > done else listings + 1
+                if listings > MAX_LISTINGS:
+                    raise
+                _log.info("files_listed_anew", detail=str(gone))
+                job.again = True
+        return False
+
+    def _bring_listed(self, job: _Job, stored: Stored) -> bool:
+        writer = self._open(job, stored)
+        segments = [s for s in stored.listing.segments if s.id not in job.done]
+        job.total = sum(each.rows for each in stored.listing.segments)
+        # Small ones are the next to be merged.
+        for segment in sorted(segments, key=lambda each: each.size):
+            [channel] = channels_of([segment.shard])
+            until = job.entry.stood[channel].tick
+            for insert in stored.reader.inserts(segment, until):
+                if job.is_over or self._context.stopping:
+                    return False
+                self._write(writer, insert, again=job.again)
+                job.rows += insert.rows
+            writer.drain()
+            job.done.add(segment.id)
+            self._context.record(
+                RecordSegmentDone(
+                    self._context.run_number, job.entry.collection_id, segment.id
+                )
+            )
+        return True
+
+    def _open(self, job: _Job, stored: Stored) -> RowWriter:
+        """Have the target create the collection; return who writes its rows."""
+        entry, context = job.entry, self._context
+        name = self._spec.task.target_name(entry.database, entry.name)
+        definition = definition_of(stored.meta, name)
+        mark = context.claimant.mark(entry).to_properties()
+        properties = {**definition.properties, **mark}
+        if collections.create_collection(
+            self._target, replace(definition, properties=properties), lambda: None
+        ):
+            job.again = True
+        claim = Claim(
+            context.claimant, self._target, context.source_marks, context.source_time
+        )
+        claim.check(entry, name)
+        return RowWriter(self._target, *name, entry.schema)
+
+    def _write(self, writer: RowWriter, insert: Insert, *, again: bool) -> None:
+        """Send a piece, once the memory of the service has room for it."""
+        while not self._context.budget.has_room(timeout=0.25):
+            self._context.check_running()
+        memory = self._context.budget.hold(insert.size)
+
+        def confirmed() -> None:
+            memory.release()
+            self._context.release((), AppliedRows.of([insert]))
+
+        writer.write(fold([insert], writer.keys_of, may_exist=again), confirmed)

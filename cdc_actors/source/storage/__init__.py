@@ -1,0 +1,1 @@
+"""The source's own files: the rows that its log may no longer hold."""

@@ -1,0 +1,139 @@
+"""Columns as the files have them, made what the log has: serialized ``FieldData``.
+
+Vectors are copied as they are, from Arrow's buffer behind the message's head. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pymilvus.grpc_gen import schema_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_VECTORS_TAG = b"\x22"  # Field 4 of schema.FieldData.
+_FLOATS_TAG = b"\x12"  # Field 2 of schema.VectorField.
+_DATA_TAG = b"\x0a"  # Field 1 of schema.FloatArray, packed.
+
+_SCALARS = {
+    schema_pb2.Bool: "bool_data",
+    schema_pb2.Int8: "int_data",
+    schema_pb2.Int16: "int_data",
+    schema_pb2.Int32: "int_data",
+    schema_pb2.Int64: "long_data",
+    schema_pb2.Float: "float_data",
+    schema_pb2.Double: "double_data",
+    schema_pb2.VarChar: "string_data",
+    schema_pb2.JSON: "json_data",
+    schema_pb2.Geometry: "geometry_data",
+}
+_BYTES_VECTORS = {
+    schema_pb2.BinaryVector: "binary_vector",
+    schema_pb2.Float16Vector: "float16_vector",
+    schema_pb2.BFloat16Vector: "bfloat16_vector",
+    schema_pb2.Int8Vector: "int8_vector",
+}
+
+
+def readable(kind: int) -> bool:
+    """Tell whether columns of a ``schema.DataType`` can be made from a file."""
+    return kind in _MAKERS
+
+
+def field_data(field: schema_pb2.FieldSchema, values: pa.Array) -> bytes:
+    """Return the column of a field, with a value for every row, as the log has it.
+
+    In the log a null is said by ``valid_data``, and some value stands in its place.
+    """
+    made = schema_pb2.FieldData(
+        type=field.data_type,
+        field_name=field.name,
+        field_id=field.fieldID,
+        is_dynamic=field.is_dynamic,
+    )
+    if field.nullable:
+        made.valid_data.extend(values.is_valid().to_pylist())
+        values = _filled(values)
+    return _MAKERS[field.data_type](made, field, values)
+
+
+def _filled(values: pa.Array) -> pa.Array:
+    """Return the values with those that are null replaced by one of their type."""
+    if not values.null_count:
+        return values
+    plain: Any = b"" if pa.types.is_binary(values.type) else 0
+    plain = "" if pa.types.is_string(values.type) else plain
+    return pc.fill_null(values, pa.scalar(plain).cast(values.type))
+
+
+def _scalars(made: Any, field: Any, values: pa.Array) -> bytes:
+    kind = _SCALARS[field.data_type]
+    getattr(made.scalars, kind).data.extend(values.to_pylist())
+    return bytes(made.SerializeToString())
+
+
+def _arrays(made: Any, field: Any, values: pa.Array) -> bytes:
+    arrays = made.scalars.array_data
+    arrays.element_type = field.element_type
+    for value in values.to_pylist():
+        arrays.data.add().MergeFromString(value)
+    return bytes(made.SerializeToString())
+
+
+def _floats(made: Any, field: Any, values: pa.Array) -> bytes:
+    """The vectors go behind the message's head in one piece."""
+    data = _raw(values)
+    dim = schema_pb2.VectorField(dim=_dim(field)).SerializeToString()
+    array = [_DATA_TAG, _varint(len(data)), data]
+    floats = sum(map(len, array))
+    vectors = [dim, _FLOATS_TAG, _varint(floats), *array]
+    size = sum(map(len, vectors))
+    return b"".join([made.SerializeToString(), _VECTORS_TAG, _varint(size), *vectors])
+
+
+def _bytes_vectors(made: Any, field: Any, values: pa.Array) -> bytes:
+    made.vectors.dim = _dim(field)
+    setattr(made.vectors, _BYTES_VECTORS[field.data_type], _raw(values))
+    return bytes(made.SerializeToString())
+
+
+def _sparse(made: Any, _field: Any, values: pa.Array) -> bytes:
+    contents: Sequence[bytes] = values.to_pylist()
+    made.vectors.sparse_float_vector.contents.extend(contents)
+    # An index and a value, four bytes each; the last index is the largest.
+    ends = (int.from_bytes(each[-8:-4], "little") for each in contents if each)
+    made.vectors.dim = made.vectors.sparse_float_vector.dim = max(ends, default=-1) + 1
+    return bytes(made.SerializeToString())
+
+
+def _raw(values: pa.Array) -> memoryview:
+    width = values.type.byte_width
+    whole = values.buffers()[1]
+    return memoryview(whole)[
+        values.offset * width : (values.offset + len(values)) * width
+    ]
+
+
+def _dim(field: schema_pb2.FieldSchema) -> int:
+    return next(int(pair.value) for pair in field.type_params if pair.key == "dim")
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+_MAKERS: dict[int, Callable[[Any, Any, pa.Array], bytes]] = {
+    **dict.fromkeys(_SCALARS, _scalars),
+    **dict.fromkeys(_BYTES_VECTORS, _bytes_vectors),
+    schema_pb2.Array: _arrays,
+    schema_pb2.FloatVector: _floats,
+    schema_pb2.SparseFloatVector: _sparse,
+}

@@ -1,0 +1,90 @@
+"""The form of Milvus's files (2.2 to 2.5): events around a Parquet file.
+
+Source of the rules: Milvus 2.3.5, ``internal/storage/event_writer.go`` and
+``data_codec.go``; files of 2.2.16, 2.3.0 and 2.3.5 were read. Pure: bytes in, values out.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from cdc_actors.changes import Key
+
+_MAGIC = 0x00FFFABC
+_START = struct.Struct("<i")
+_HEADER = struct.Struct("<Qbii")
+"""Timestamp, type, length of the event, offset of the next."""
+_STAMPS = struct.Struct("<QQ")
+_DESCRIPTOR_BODY = 52 + 8
+_COLUMN = "val"
+
+
+class DamagedFileError(ValueError):
+    """A file is not what Milvus writes, or not all of it is there."""
+
+
+def column(data: pa.Buffer) -> pa.Array:
+    """Return the values of a file of rows, one a row, in Arrow's types.
+
+    Raises:
+        DamagedFileError: It is no such file.
+    """
+    return _table(data).column(_COLUMN).combine_chunks()
+
+
+def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
+    """Return the keys of a file of deletes, and when each was deleted (hybrid timestamps).
+
+    Raises:
+        DamagedFileError: It is no such file.
+    """
+    table = _table(data)
+    if _COLUMN not in table.column_names:
+        return table.column("pk").to_pylist(), table.column("ts").to_pylist()
+    keys: list[Key] = []
+    times: list[int] = []
+    for text in table.column(_COLUMN).to_pylist():
+        key, time = _delete(text)
+        keys.append(key)
+        times.append(time)
+    return keys, times
+
+
+def _delete(text: str) -> tuple[Key, int]:
+    """Old files (2.2) have ``<key>,<timestamp>``, with numbers for keys."""
+    try:
+        if text.startswith("{"):
+            parsed: dict[str, Any] = json.loads(text)
+            return parsed["pk"], parsed["ts"]
+        key, _, time = text.rpartition(",")
+        return int(key), int(time)
+    except (ValueError, KeyError) as error:
+        raise DamagedFileError("a line of a file of deletes cannot be read") from error
+
+
+def _table(data: pa.Buffer) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(_payload(data)), use_threads=False)
+    except (pa.ArrowException, struct.error, OSError) as error:
+        raise DamagedFileError(str(error)) from error
+
+
+def _payload(data: pa.Buffer) -> pa.Buffer:
+    """Return the Parquet file of the first event behind the descriptor."""
+    if data.size < _START.size or _START.unpack_from(data)[0] != _MAGIC:
+        raise DamagedFileError("it does not begin as Milvus's files do")
+    _, _, length, _ = _HEADER.unpack_from(data, _START.size)
+    begin = _START.size + length
+    _, _, size, _ = _HEADER.unpack_from(data, begin)
+    head = _HEADER.size + _STAMPS.size
+    # The newer form of deletes (2.5) does not say how long it is.
+    end = begin + size if size > head else data.size
+    if length < _HEADER.size + _DESCRIPTOR_BODY or end > data.size:
+        raise DamagedFileError(f"{data.size} bytes of {end} are there")
+    return data.slice(begin + head, end - begin - head)

@@ -1,0 +1,103 @@
+"""Where the source's files are: a folder, or a bucket of an object store."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from cdc_actors.errors import OperatorError, TransientError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cdc_actors.config import Storage
+
+_REFUSED = ("ACCESS_DENIED", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+
+
+class FileGoneError(TransientError):
+    """A file that the catalog named is there no longer: Milvus has removed it since."""
+
+
+class Files:
+    """Reads the files of one source by their paths below its root. Any thread may use it.
+
+    Methods raise ``TransientError`` where the store is away, and ``OperatorError`` where
+    it refuses.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        _check_library()
+        self._store, self._root = _open(storage)
+
+    def read(self, path: str) -> pa.Buffer:
+        """Return all of a file.
+
+        Raises:
+            FileGoneError: There is none.
+        """
+        try:
+            with self._store.open_input_file(f"{self._root}/{path}") as file:
+                return file.read_buffer()
+        except FileNotFoundError as error:
+            raise FileGoneError(f"{path} is not there any more") from error
+        except OSError as error:
+            raise _translated(error, f"{self._root}/{path}") from error
+
+    def check(self) -> None:
+        """See that the store answers, and has a folder of Milvus's rows.
+
+        Raises:
+            OperatorError: There is none: it is another store, or nothing was written yet.
+        """
+        from pyarrow.fs import FileType  # noqa: PLC0415 - an extra
+
+        folder = f"{self._root}/insert_log"
+        try:
+            [found] = self._store.get_file_info([folder])
+        except OSError as error:
+            raise _translated(error, folder) from error
+        if found.type is not FileType.Directory:
+            raise OperatorError(
+                f"there is no folder {folder}: check path, bucket and rootPath in "
+                "sourceConfig.storage, or nothing was flushed at the source yet"
+            )
+
+
+def _check_library() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise OperatorError(
+            "sourceConfig.storage needs a library that is not installed: "
+            "pip install 'cdc-actors[snapshot]'"
+        )
+
+
+def _open(storage: Storage) -> tuple[Any, str]:
+    from pyarrow import fs  # noqa: PLC0415 - an extra
+
+    if storage.type == "local":
+        return fs.LocalFileSystem(), storage.path.rstrip("/")
+    given = {
+        "access_key": storage.access_key_id,
+        "secret_key": storage.secret_access_key,
+        "region": storage.region,
+        "endpoint_override": storage.address,
+        "tls_ca_file_path": storage.ca_cert,
+    }
+    try:
+        store = fs.S3FileSystem(
+            **{name: value for name, value in given.items() if value},
+            scheme="https" if storage.use_ssl else "http",
+            connect_timeout=5.0,
+            request_timeout=30.0,
+        )
+    except (OSError, ValueError) as error:
+        raise _translated(error, storage.bucket_name) from error
+    return store, "/".join(filter(None, (storage.bucket_name, storage.root_path)))
+
+
+def _translated(error: Exception, what: str) -> OperatorError | TransientError:
+    text = f"the source's storage does not give {what}: {error}"
+    if isinstance(error, PermissionError) or any(w in str(error) for w in _REFUSED):
+        return OperatorError(text)
+    return TransientError(text)

@@ -1,0 +1,33 @@
+"""Which segments of the source's files are at the target, while a snapshot is taken.
+
+A snapshot that was interrupted goes on with the others. The channel of a row is the
+collection's id and the segment's, with a slash between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from cdc_actors.store.channel_rows import ChannelRows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class SegmentsDone(ChannelRows):
+    """The segments of all tasks that are done; see ``ChannelRows``."""
+
+    table = "{segments_done}"
+    columns: ClassVar = {"collection": "BIGINT", "segment": "BIGINT"}
+
+    def add(self, task_id: str, collection_id: int, segment_id: int) -> None:
+        """Know that a segment is done."""
+        channel = f"{collection_id}/{segment_id}"
+        self._save([(task_id, channel, collection_id, segment_id)])
+
+    def load(self, task_id: str) -> Mapping[int, frozenset[int]]:
+        """Return a task's segments that are done, by the id of their collection."""
+        found: dict[int, set[int]] = {}
+        for row in self._load(task_id):
+            found.setdefault(row["collection"], set()).add(row["segment"])
+        return {each: frozenset(segments) for each, segments in found.items()}

@@ -1,0 +1,141 @@
+"""Collections that are older than the log: their rows come from the source's files."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count as count_from
+from typing import TYPE_CHECKING
+
+import nats
+import pytest
+
+from cdc_actors.config import Etcd
+from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.storage.listing import listing, prefixes
+from tests.support.books import Books, wait_equal, wait_keys
+from tests.support.cdc import Cdc, wait_until
+
+NUMBERS = count_from(10_000)
+"""Keys of rows that are written while the service is away."""
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymilvus import MilvusClient
+
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+
+@pytest.fixture
+def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
+    """Yield a service that may read the source's files."""
+    storage = f"  storage: {{type: local, path: {source.folder / 'data'}}}\n"
+    with Cdc(tmp_path, source, settings=storage) as service:
+        yield service
+
+
+def forget(source: EmbeddedMilvus, client: MilvusClient, name: str) -> None:
+    """Have the log forget what is in files of a collection, as retention does."""
+    client.flush(name)
+    catalog = Catalog(Etcd(address=(source.etcd_address,)))
+    meta = catalog.find("default", name)
+    assert meta is not None
+    rows = client.query(name, output_fields=["count(*)"])[0]["count(*)"]
+
+    def found():
+        return listing(meta, catalog.read_below(prefixes(meta)))
+
+    wait_until(lambda: sum(s.rows for s in found().segments) >= rows, "all is in files")
+    ends = {
+        shard.rpartition("_")[0]: int.from_bytes(at.message_id, "little")
+        for shard, at in found().checkpoints.items()
+    }
+    catalog.close()
+
+    async def purge() -> None:
+        connection = await nats.connect(source.nats_address)
+        for channel, end in ends.items():
+            await connection.jetstream().purge_stream(channel, seq=end)
+        await connection.close()
+
+    asyncio.run(purge())
+
+
+def count(client: MilvusClient, name: str = "books") -> int:
+    """Return how many rows a collection has; a query hides copies of one key."""
+    [found] = client.query(name, output_fields=["count(*)"], consistency_level="Strong")
+    return found["count(*)"]
+
+
+def states(cdc: Cdc, task: str) -> dict[str, str]:
+    """Return the state of each collection."""
+    return {each["name"]: each["state"] for each in cdc.get(task)["collections"]}
+
+
+def test_rows_that_the_log_does_not_hold(
+    source: EmbeddedMilvus,
+    client: MilvusClient,
+    cdc: Cdc,
+    target,
+    emptied,
+) -> None:
+    """A collection older than the log arrives whole, and then follows the log."""
+    books = Books(client).create()
+    books.insert(range(100))
+    books.delete(range(10))
+    forget(source, client, "books")
+    books.insert(range(100, 120))
+    books.delete(range(10, 20))
+    there = emptied(target)
+    task = cdc.create(target.uri)
+    wait_until(lambda: there.has_collection("books"), "it is there")
+    wait_keys(there, range(20, 120))
+    wait_equal(source, target)
+    books.insert(range(120, 130))
+    wait_keys(there, range(20, 130))
+    assert states(cdc, task) == {"books": "live"}
+
+
+def test_killed_while_files_are_read(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
+) -> None:
+    """Killed in the middle of the files, the service brings each row once all the same."""
+    books = Books(client).create(shards=2)
+    client.create_partition("books", "old")
+    books.insert(range(3000), partition="old")
+    books.insert(range(3000, 6000))
+    forget(source, client, "books")
+    books.delete(range(100))
+    books.upsert(range(3000, 3100))
+    task = cdc.create(target_milvus.uri)
+    for _ in range(3):
+        wait_until(lambda: states(cdc, task) != {}, "it is known")
+        cdc.kill()
+        books.insert([next(NUMBERS)])
+        cdc.start()
+    expected = {*range(100, 6000), *range(10_000, 10_003)}
+    wait_keys(milvus, expected)
+    wait_equal(source, target_milvus)
+    assert count(milvus) == len(expected)
+    events = cdc.ask("history", task_id=task, limit=1000)["events"]
+    told = [each["event"] for each in events]
+    assert told.count("snapshot_started") == 1
+    assert told.count("snapshot_completed") == 1
+
+
+def test_dropped_and_renamed_while_files_are_read(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
+) -> None:
+    """A collection that is renamed, or dropped, meanwhile ends as it does at the source."""
+    for name in ("renamed", "dropped"):
+        Books(client, name).create().insert(range(5000))
+        forget(source, client, name)
+    task = cdc.create(target_milvus.uri)
+    wait_until(lambda: len(states(cdc, task)) == 2, "both are known")
+    client.rename_collection("renamed", "novels")
+    client.drop_collection("dropped")
+    wait_keys(milvus, range(5000), "novels")
+    wait_until(lambda: milvus.list_collections() == ["novels"], "nothing else is there")
+    wait_equal(source, target_milvus)
+    assert cdc.get(task)["health"]["problems"]["reasons"] == []

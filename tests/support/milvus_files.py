@@ -1,0 +1,59 @@
+"""Files as Milvus (2.2 to 2.5) writes them: see ``cdc_actors.source.storage.envelope``."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdc_actors.changes import Key
+
+_HEADER = struct.Struct("<Qbii")
+_DESCRIPTOR, _INSERT, _DELETE = 0, 1, 2
+
+
+def file_of_rows(values: pa.Array) -> bytes:
+    """Return a file of one column's values, one a row."""
+    return _file(pa.table({"val": values}), _INSERT)
+
+
+def file_of_deletes(deletes: Iterable[tuple[Key, int]]) -> bytes:
+    """Return a file of keys and when each was deleted."""
+    lines = [
+        json.dumps({"pk": key, "ts": time, "pkType": 5 if isinstance(key, int) else 21})
+        for key, time in deletes
+    ]
+    return _file(pa.table({"val": pa.array(lines, pa.string())}), _DELETE)
+
+
+def newer_file_of_deletes(deletes: Iterable[tuple[Key, int]]) -> bytes:
+    """Return the same in the form that 2.5 may have, which does not say how long it is."""
+    keys, times = zip(*deletes, strict=True)
+    table = pa.table({"pk": pa.array(keys), "ts": pa.array(times, pa.int64())})
+    return _file(table, _DELETE, size=0)
+
+
+def _file(table: pa.Table, kind: int, size: int | None = None) -> bytes:
+    body = pa.BufferOutputStream()
+    pq.write_table(table, body, compression="zstd")
+    payload = body.getvalue().to_pybytes()
+    extras = json.dumps({"original_size": str(len(payload))}).encode()
+    described = bytes(52) + bytes([52, *[16] * 7]) + struct.pack("<i", len(extras))
+    length = 17 + len(described) + len(extras)
+    whole = 17 + 16 + len(payload)
+    parts: list[Any] = [
+        struct.pack("<i", 0x00FFFABC),
+        _HEADER.pack(1, _DESCRIPTOR, length, 4 + length),
+        described,
+        extras,
+        _HEADER.pack(1, kind, whole if size is None else size, 4 + length + whole),
+        bytes(16),
+        payload,
+    ]
+    return b"".join(parts)

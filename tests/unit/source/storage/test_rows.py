@@ -1,0 +1,218 @@
+"""Rows as the source's files have them, at a moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.errors import CollectionError, TransientError
+from cdc_actors.source.catalog.model import CollectionMeta, PartitionMeta
+from cdc_actors.source.storage.listing import FileSet, Segment, StoredFile
+from cdc_actors.source.storage.rows import SegmentReader
+from tests.support.milvus_files import (
+    file_of_deletes,
+    file_of_rows,
+    newer_file_of_deletes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+KEY, VECTOR, NOTE = 100, 101, 102
+Row = tuple[int, int]
+"""Key and timestamp."""
+
+
+class MemoryFiles:
+    """Files by path."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, bytes] = {}
+
+    def read(self, path: str) -> pa.Buffer:
+        """Return a file."""
+        return pa.py_buffer(self.found[path])
+
+    def add(self, content: bytes) -> StoredFile:
+        """Keep a file; return what the catalog says of it."""
+        path = f"file/{len(self.found)}"
+        self.found[path] = content
+        return StoredFile(path, 0, len(content))
+
+
+def schema(*more: schema_pb2.FieldSchema) -> bytes:
+    """Return a schema of a key and a vector, and other fields."""
+    key = schema_pb2.FieldSchema(
+        fieldID=KEY, name="id", is_primary_key=True, data_type=schema_pb2.Int64
+    )
+    vector = schema_pb2.FieldSchema(
+        fieldID=VECTOR, name="v", data_type=schema_pb2.FloatVector
+    )
+    vector.type_params.add(key="dim", value="2")
+    return schema_pb2.CollectionSchema(
+        name="c", fields=[key, vector, *more]
+    ).SerializeToString()
+
+
+def meta(**changes: Any) -> CollectionMeta:
+    """Return a collection with one partition."""
+    fields: dict[str, Any] = {
+        "id": 1,
+        "database": "default",
+        "name": "c",
+        "description": "",
+        "created": 1,
+        "available": True,
+        "dropping": False,
+        "schema": schema(),
+        "shards": ("dml_0_1v0",),
+        "channels": ("dml_0",),
+        "start_positions": {},
+        "shards_num": 1,
+        "consistency_level": 0,
+        "properties": {},
+        "partitions": {7: PartitionMeta("_default", 1)},
+    }
+    return CollectionMeta(**(fields | changes))
+
+
+def segment(
+    files: MemoryFiles,
+    rows: Sequence[Row],
+    deletes: Sequence[Row] = (),
+    write_deletes: Callable[[Sequence[Row]], bytes] = file_of_deletes,
+    **more: pa.Array,
+) -> Segment:
+    """Write the files of a segment; return what the catalog says of it."""
+    keys, times = [key for key, _ in rows], [time for _, time in rows]
+    floats = pa.array([key + 0.5 for key in keys for _ in range(2)], pa.float32())
+    vectors = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(8), len(rows), [None, floats.buffers()[1]]
+    )
+    columns = {1: pa.array(times, pa.int64()), KEY: pa.array(keys, pa.int64())}
+    columns |= {VECTOR: vectors, **{int(k[1:]): v for k, v in more.items()}}
+    written = {each: files.add(file_of_rows(c)) for each, c in columns.items()}
+    deleted = (files.add(write_deletes(deletes)),) if deletes else ()
+    return Segment(
+        id=1,
+        partition=7,
+        shard="dml_0_1v0",
+        sets=(FileSet(written),),
+        deletes=deleted,
+    )
+
+
+def found(reader: SegmentReader, *segments: Segment, until: int) -> Counter[Row]:
+    """Return the rows that segments have at a moment, by key and vector's first value."""
+    rows: Counter[Row] = Counter()
+    for each in segments:
+        for insert in reader.inserts(each, until):
+            fields = {
+                field.field_id: field
+                for field in map(schema_pb2.FieldData.FromString, insert.columns)
+            }
+            keys = fields[KEY].scalars.long_data.data
+            floats = fields[VECTOR].vectors.float_vector.data
+            assert [key + 0.5 for key in keys for _ in range(2)] == list(floats)
+            assert insert.rows == len(keys)
+            assert insert.timestamp <= until
+            rows.update((key, 0) for key in keys)
+    return rows
+
+
+messages = st.lists(
+    st.tuples(
+        st.sampled_from(["insert", "delete", "upsert"]),
+        st.integers(0, 3),
+        st.integers(0, 2),
+    ),
+    max_size=20,
+)
+
+
+@given(messages, st.integers(0, 25))
+def test_rows_are_those_of_the_log_at_that_moment(said, until):
+    """Whatever was inserted and deleted in which segment, each row is there once."""
+    expected: list[Row] = []
+    rows: dict[int, list[Row]] = {0: [], 1: [], 2: []}
+    deletes: list[Row] = []
+    for time, (kind, key, place) in enumerate(said, start=1):
+        if kind != "insert":
+            deletes.append((key, time))
+        if kind != "delete":
+            rows[place].append((key, time))
+        if time > until:
+            continue
+        if kind != "insert":
+            expected = [row for row in expected if row[0] != key]
+        if kind != "delete":
+            expected.append((key, time))
+    files = MemoryFiles()
+    segments = [segment(files, each, deletes) for each in rows.values() if each]
+    reader = SegmentReader(meta(), files)
+    assert found(reader, *segments, until=until) == Counter(
+        (key, 0) for key, _ in expected
+    )
+
+
+def test_newer_form_of_deletes():
+    """Deletes in a column for the keys and one for the times are read, too."""
+    files = MemoryFiles()
+    one = segment(files, [(1, 1), (2, 1)], [(2, 3)], newer_file_of_deletes)
+    assert found(SegmentReader(meta(), files), one, until=9) == Counter({(1, 0): 1})
+
+
+def test_many_rows_come_in_pieces(monkeypatch):
+    """A set of files becomes several inserts, so that little is held at once."""
+    monkeypatch.setattr("cdc_actors.source.storage.rows.PIECE_BYTES", 100)
+    files = MemoryFiles()
+    one = segment(files, [(key, 1) for key in range(40)])
+    reader = SegmentReader(meta(), files)
+    assert len(list(reader.inserts(one, 9))) > 3
+    assert found(reader, one, until=9).total() == 40
+
+
+def test_nulls_are_said_as_in_the_log():
+    """A nullable column has a value for every row, and says which are null."""
+    note = schema_pb2.FieldSchema(
+        fieldID=NOTE, name="note", data_type=schema_pb2.VarChar, nullable=True
+    )
+    files = MemoryFiles()
+    texts = pa.array(["a", None, "c"])
+    one = segment(files, [(1, 1), (2, 1), (3, 1)], f102=texts)
+    reader = SegmentReader(meta(schema=schema(note)), files)
+    [insert] = reader.inserts(one, 9)
+    column = schema_pb2.FieldData.FromString(insert.columns[2])
+    assert list(column.valid_data) == [True, False, True]
+    assert list(column.scalars.string_data.data) == ["a", "", "c"]
+
+
+def test_partition_that_is_dropped():
+    """Nothing comes of a partition that the catalog does not have any more."""
+    files = MemoryFiles()
+    one = segment(files, [(1, 1)])
+    assert not list(SegmentReader(meta(partitions={}), files).inserts(one, 9))
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", None])
+def test_damaged_file_is_tried_again(damage):
+    """A file that is not whole is no reason to give up: it may be written just now."""
+    files = MemoryFiles()
+    one = segment(files, [(1, 1)])
+    path = one.sets[0].files[KEY].path
+    files.found[path] = files.found[path][:-40] if damage is None else damage
+    with pytest.raises(TransientError, match="cannot be read"):
+        list(SegmentReader(meta(), files).inserts(one, 9))
+
+
+def test_type_that_is_not_read_from_files():
+    """A column of a type that cannot be read is named."""
+    odd = schema_pb2.FieldSchema(fieldID=NOTE, name="when", data_type=200)
+    with pytest.raises(CollectionError, match=r"the field when of default\.c"):
+        SegmentReader(meta(schema=schema(odd)), MemoryFiles()).refuse_unreadable()
