@@ -1,11 +1,17 @@
-"""After a server is back rows flow at once, however long the next try is away."""
+"""After a server is back rows flow at once, however long the next try is away.
+
+Run with ``-s`` the tests print how long that took: PLACEHOLDER
+"""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pykka
 import pytest
+from pymilvus import MilvusClient
 
 from cdc_actors.config import Config, Etcd, Natsmq, SourceConfig
 from cdc_actors.service import backoff
@@ -29,8 +35,6 @@ from tests.support.ways import PLACES, Ways, ways_between
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from pymilvus import MilvusClient
 
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
@@ -77,11 +81,7 @@ def test_rows_flow_once_a_server_is_back(
 ) -> None:
     """Each of target, queue and etcd in turn; the waiting ends because it answers."""
     books = Books(client).create()
-    spec = TaskSpec(
-        target=ConnectParam(uri=ways.target_uri, connect_timeout=1),
-        collection_infos=("*",),
-    )
-    task = supervisor.ask(CreateTask(None, spec, CLIENT)).get(timeout=60)
+    task = create_task(supervisor, ways)
     for number, place in enumerate(PLACES):
         ways.proxies[place].cut()
         books.insert([number])
@@ -89,8 +89,54 @@ def test_rows_flow_once_a_server_is_back(
             lambda: status(supervisor, task) == "retrying", f"{place} is away", 60
         )
         ways.proxies[place].heal()
+        began = time.monotonic()
         wait_keys(lite, range(number + 1))
+        print(f"{place} is back: {time.monotonic() - began:.1f} s")  # noqa: T201
         wait_until(lambda: status(supervisor, task) != "retrying", "it is well", 60)
+
+
+@pytest.mark.thorough
+def test_rows_flow_once_the_source_is_back(
+    source: EmbeddedMilvus,
+    ways: Ways,
+    supervisor: pykka.ActorRef[Supervisor],
+    client: MilvusClient,
+    lite: MilvusClient,
+) -> None:
+    """Killed and started again it takes rows; the task has them as soon as itself has."""
+    books = Books(client).create()
+    task = create_task(supervisor, ways)
+    books.insert([0])
+    wait_keys(lite, [0])
+    source.kill()
+    wait_until(lambda: status(supervisor, task) == "retrying", "it is away", 60)
+    source.start()
+    wait_until(lambda: books.insert([1]) is None, "it takes rows")
+    began = time.monotonic()
+    with ThreadPoolExecutor() as threads:
+        waits = {
+            side: threads.submit(seconds_until_there, began, uri)
+            for side, uri in (("source", ways.uri), ("target", ways.servers[1].uri))
+        }
+    took = {side: round(wait.result(), 1) for side, wait in waits.items()}
+    print(f"the row can be read after, in seconds: {took}")  # noqa: T201
+    wait_until(lambda: status(supervisor, task) != "retrying", "it is well", 60)
+
+
+def create_task(supervisor: pykka.ActorRef[Supervisor], ways: Ways) -> str:
+    """Create a task of every collection; return its id."""
+    target = ConnectParam(uri=ways.target_uri, connect_timeout=1)
+    spec = TaskSpec(target=target, collection_infos=("*",))
+    task: str = supervisor.ask(CreateTask(None, spec, CLIENT)).get(timeout=60)
+    return task
+
+
+def seconds_until_there(began: float, uri: str) -> float:
+    """Wait until a server has both books; return the seconds since ``began``."""
+    client = MilvusClient(uri, dedicated=True)
+    wait_keys(client, [0, 1])
+    client.close()
+    return time.monotonic() - began
 
 
 def status(supervisor: pykka.ActorRef[Supervisor], task: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from cdc_actors.errors import TransientError
+from cdc_actors.errors import AccessRefusedError, TransientError
 from cdc_actors.pipeline import attempts
 from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
@@ -30,6 +30,17 @@ ANSWERS = (
     "DropPartition",
     "Insert",
     "ShowPartitions",
+)
+GUARDED = (
+    *ANSWERS,
+    "AlterAlias",
+    "AlterCollection",
+    "CreateAlias",
+    "CreateCollection",
+    "DropAlias",
+    "ListDatabases",
+    "RenameCollection",
+    "ShowCollections",
 )
 REFUSABLE = (
     "CreateCollection",
@@ -173,6 +184,13 @@ class Replication(RuleBasedStateMachine):
         """Let a request be answered in a way that says nothing."""
         self.target.answer_once_unclearly(method, is_done=is_done)
 
+    @rule(methods=st.sets(st.sampled_from(GUARDED), min_size=1))
+    def withdraw(self, methods: set[str]) -> None:
+        """Let the user lack some privileges for a moment."""
+        for method in methods:
+            self.attempts += 1
+            self.target.refuse_login(method)
+
     @rule(method=st.sampled_from(REFUSABLE))
     def refuse(self, method: str) -> None:
         """Let a request be refused: a collection is set aside, or it is done anew."""
@@ -216,7 +234,7 @@ class Replication(RuleBasedStateMachine):
         for _ in range(self.attempts):
             try:
                 step()
-            except TransientError:
+            except (AccessRefusedError, TransientError):
                 self.pipeline.stop()
                 self.pipeline.begin()
             else:
