@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
@@ -10,13 +11,17 @@ from pymilvus.exceptions import MilvusException
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.embedded.server import body_at
 from tests.support.accounts import PASSWORD, ROOT, as_root, forget
+from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     Right = tuple[str, str, str]
 
 WANTED = {"common": {"security": {"authorizationEnabled": True}}}
+_TIMEOUT = 10.0
+_EVERYWHERE: dict[str, Any] = {"db_name": "*", "timeout": _TIMEOUT}
 USER = ROLE = "replicator"
 
 _GLOBAL = (
@@ -59,25 +64,21 @@ class GuardedMilvus(EmbeddedMilvus):
 
     def _is_ready(self) -> bool:
         """Tell whether a login goes through: right after the start each is refused."""
-        if b"OK" not in body_at(self.ports["metrics"], "/healthz", 2.0):
-            return False
-        try:
-            client = MilvusClient(self.uri, token=ROOT, timeout=2, dedicated=True)
-            client.list_users()
-        except MilvusException:
-            return False
-        client.close()
-        return True
+        healthy = b"OK" in body_at(self.ports["metrics"], "/healthz", 2.0)
+        return healthy and _logs_in(self, ROOT)
 
 
 class TaskUser:
     """The user of a task at a guarded Milvus, and what its operator does to it.
 
-    It begins with every right of ``RIGHTS``. Used by one thread.
+    It begins with every right of ``RIGHTS``. Whatever is asked of the server is asked until
+    it is done, and one that has ended is started: a 2.3.5 that was killed may crash once
+    more by itself. Used by one thread.
     """
 
     def __init__(self, server: GuardedMilvus) -> None:
         """There are no other users, roles and grants afterwards."""
+        self._server = server
         self._root = as_root(server)
         self._password = PASSWORD
         forget(self._root)
@@ -95,18 +96,40 @@ class TaskUser:
     def change_password(self, password: str) -> str:
         """Let no other password do any more; return the former."""
         former, self._password = self._password, password
-        self._root.update_password(USER, former, password)
+
+        def change() -> None:
+            if not _logs_in(self._server, self.token):
+                self._root.update_password(USER, former, password, timeout=_TIMEOUT)
+
+        self._do(change)
         return former
 
     def withdraw(self, right: Right) -> None:
         """Take a right away."""
-        self._root.revoke_privilege(ROLE, *right, db_name="*")
+        self._do(partial(self._root.revoke_privilege, ROLE, *right, **_EVERYWHERE))
 
     def grant(self, right: Right) -> None:
         """Give a right."""
-        self._root.grant_privilege(ROLE, *right, db_name="*")
+        self._do(partial(self._root.grant_privilege, ROLE, *right, **_EVERYWHERE))
 
     def close(self) -> None:
         """Remove the user, and close the connection."""
-        forget(self._root)
+        self._do(lambda: forget(self._root))
         self._root.close()
+
+    def _do(self, act: Callable[[], object]) -> None:
+        def is_done() -> bool:
+            self._server.start()
+            act()
+            return True
+
+        wait_until(is_done, "the target does what its operator asks")
+
+
+def _logs_in(server: EmbeddedMilvus, token: str) -> bool:
+    try:
+        client = MilvusClient(server.uri, token=token, timeout=2, dedicated=True)
+    except MilvusException:
+        return False
+    client.close()
+    return True
