@@ -1,6 +1,12 @@
 """After a server is back rows flow at once, however long the next try is away.
 
-Run with ``-s`` the tests print how long that took: PLACEHOLDER
+With ``-s`` they print how long that took: on a machine with a load of 8 and two cores 1.7 s
+for the target, 1.9 s for the queue, 1.6 s for etcd. A source that is killed and started
+again (``--thorough``) takes rows before it ticks, so that nobody can read them, itself not
+either, until the lease of its dead self is over (``common.session.ttl``, counted from the
+start of an etcd that is embedded). Seconds until the row could be read at the source and at
+the target: 0.8 and 0.2 with a lease of 3 s, 4.8 and 4.4 with the tests' 10 s, 24.6 and 24.3
+with 30 s.
 """
 
 from __future__ import annotations
