@@ -112,13 +112,7 @@ class Catalog:
         """
         self.version()
         revision, databases = self._databases()
-        pairs = [
-            pair
-            for prefix in _ALL_OF_COLLECTIONS
-            for pair in self._below(
-                self._client.read(self._key(prefix), revision).pairs
-            )
-        ]
+        pairs = self.read_below(_ALL_OF_COLLECTIONS, revision)
         return CatalogSnapshot(
             revision=revision,
             databases=databases,
@@ -238,12 +232,15 @@ class Catalog:
         return self._imports()
 
     def read_below(self, prefixes: Iterable[str], revision: int = 0) -> meta.Pairs:
-        """Return what is below some prefixes of the metadata, all at one revision."""
+        """Return what is below some prefixes of the metadata, all at one revision.
+
+        What Milvus removed is there as ``TOMBSTONE``, where its key has snapshots.
+        """
         found: list[tuple[str, bytes]] = []
         for prefix in prefixes:
             listing = self._client.read(self._key(prefix), revision)
             revision = listing.revision
-            found += self._present(listing.pairs)
+            found += self._below(listing.pairs)
         return found
 
     def rbac(self) -> RbacMeta:
@@ -358,9 +355,8 @@ class Catalog:
         """Return what there is below each kind, at least of these collections."""
         if len(kinds) * len(collections) > MAX_RANGES:
             return [self._read(kind) for kind in kinds]
-        pairs = self._read_together(
-            [f"{k}{each}" for k in kinds for each in collections]
-        )
+        wanted = [f"{kind}{each}" for kind in kinds for each in collections]
+        pairs = self._read_together(wanted)
         return [[pair for pair in pairs if pair[0].startswith(kind)] for kind in kinds]
 
     def _read_together(self, prefixes: Iterable[str]) -> meta.Pairs:
