@@ -11,6 +11,7 @@ import structlog
 from cdc_actors.changes import Batch
 from cdc_actors.errors import (
     CollectionError,
+    OperationRefusedError,
     RowRefusedError,
     TransientError,
     UnclearAnswerError,
@@ -51,6 +52,7 @@ class Applier:
     Where the target answers, but does not do it for now, everything that is not confirmed
     is done again, as after a restart, later and later. Once that has lasted
     too long the collection is set aside, or the run ends if others do not go on either.
+    Rows that it clearly refuses are sent once more at once, in parts, to find the one.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Applier:
         self._open: dict[int, Work] = {}
         self._again: list[Work] = []
         self._attempts = Attempts(entry.collection_id, context)
+        self._isolates = False
 
     @property
     def has_operation_next(self) -> bool:
@@ -129,10 +132,24 @@ class Applier:
         match error:
             case UnclearAnswerError():
                 self._try_again(error)
-            case RowRefusedError():
+            case RowRefusedError(__cause__=UnclearAnswerError()):
                 self._blame(error)
+            case OperationRefusedError() if self._is_about_rows and not self._isolates:
+                self._isolate()
             case _:
                 self._suspend(error)
+
+    @property
+    def _is_about_rows(self) -> bool:
+        """Whether rows come first of what is not done."""
+        first = next(iter(self._open.values()), None)
+        return isinstance(first, RowChunk) and not self._suspended
+
+    def _isolate(self) -> None:
+        """Send everything once more, so that the row which is refused comes out."""
+        self._isolates = True
+        self._doubt()
+        self._again = list(self._open.values())
 
     @property
     def _must_drain(self) -> bool:
@@ -144,6 +161,7 @@ class Applier:
             self._operations.finish_rename()
         items, self._again = self._again, []
         self._apply(items or self._receive())
+        self._isolates = False
 
     def _receive(self) -> list[Work]:
         items = self._queue.take()
@@ -175,7 +193,7 @@ class Applier:
         changes = list(chain.from_iterable(chunk.changes for chunk in chunks))
         writer = self._operations.writer
         batch = fold(changes, writer.keys_of, may_exist=may_exist)
-        if self._attempts.count:
+        if self._attempts.count or self._isolates:
             writer.write(Batch(batch.deletes, ()), lambda: None)
             write_apart(writer, batch.inserts)
             self._close_rows(chunks)
@@ -207,11 +225,15 @@ class Applier:
             self._try_again(error)
 
     def _try_again(self, error: CdcError) -> None:
-        """Begin to wait; what is open is as if a run had ended in the middle of it."""
-        self._operations.writer.abandon()
-        self._open = {id(each): each for each in map(_uncertain, self._open.values())}
+        """Begin to wait."""
+        self._doubt()
         self._attempts.failed(error)
         self._wait_on()
+
+    def _doubt(self) -> None:
+        """Take it that the target may have anything of what is open."""
+        self._operations.writer.abandon()
+        self._open = {id(each): each for each in map(_uncertain, self._open.values())}
 
     def _may_go_on(self) -> bool:
         """Tell whether it is time for the next try."""

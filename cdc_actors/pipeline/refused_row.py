@@ -31,7 +31,8 @@ def write_apart(writer: RowWriter, rows: Sequence[Rows]) -> None:
     written: that takes two requests, about, for each time that their number can be halved.
 
     Raises:
-        RowRefusedError: One row is refused, twice, and others are taken.
+        RowRefusedError: One row is refused, twice, and others are taken. Its cause is the
+            refusal.
         UnclearAnswerError: It may be any of them, or none: nothing tells them apart.
         OperationRefusedError: The same.
         TransientError: The target is away.
@@ -48,9 +49,9 @@ def write_apart(writer: RowWriter, rows: Sequence[Rows]) -> None:
             raise RowRefusedError(
                 f"the target takes other rows, but not {_named(writer, suspect)}: "
                 f"{refusal}; delete or change it at the source"
-            )
+            ) from refusal
     if refusal and not others:
-        raise UnclearAnswerError(f"{_named(writer, suspect)}: {refusal}", refusal.code)
+        raise type(refusal)(f"{_named(writer, suspect)}: {refusal}", refusal.code)
     for each in (refusal, *refusals):
         if each is not None:
             raise each

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
 
+ROW_TRIES = 3
+"""How often one row is sent before its collection is set aside for a clear refusal."""
+
 _NOT_FOUND = 100
 _ALIAS_NOT_FOUND = 1600
 _CANCEL_SECONDS = 0.01
@@ -70,6 +73,7 @@ class FakeTarget:
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
         self._refused_key: int | None = None
+        self._row_refusal: CdcError
         self._ids: Iterator[int] = repeat(0)
 
     def connect(self, cancelled: Callable[[], bool]) -> FakeConnection:
@@ -89,10 +93,11 @@ class FakeTarget:
             made = StoredCollection(schema, collection_id=next(self._ids))
             self.collections["default", name] = made
 
-    def refuse(self, method: str) -> None:
-        """Say no to the next request of a method."""
+    def refuse(self, method: str, times: int = 1) -> None:
+        """Say no to the next requests of a method."""
         refusal = OperationRefusedError(f"the target refuses {method}")
-        self._plan(method, refusal, is_done=False)
+        for _ in range(times):
+            self._plan(method, refusal, is_done=False)
 
     def refuse_login(self, method: str) -> None:
         """Refuse the login to the next request of a method."""
@@ -118,10 +123,16 @@ class FakeTarget:
         with self.changed:
             self._unclear[method, name] = 0
 
-    def refuse_row(self, key: int) -> None:
+    def refuse_row(self, key: int, *, clearly: bool = False) -> None:
         """Take no insert that has a row of this key until ``speak``."""
         with self.changed:
             self._refused_key = key
+            words = "Insert is answered with code"
+            self._row_refusal = (
+                OperationRefusedError(f"{words} 1100", 1100)
+                if clearly
+                else UnclearAnswerError(f"{words} 6", 6)
+            )
 
     def unclear_answers(self, method: str, name: str) -> int:
         """Return how often a request was answered so."""
@@ -308,7 +319,7 @@ class FakeTarget:
             raise OperationRefusedError(f"no partition {request.partition_name}", 200)
         keys = list(_keys(request))
         if self._refused_key in keys:
-            raise UnclearAnswerError("Insert is answered with code 6", 6)
+            raise self._row_refusal
         rows.update(keys)
         self.asked.append(f"insert {request.collection_name}")
 

@@ -19,6 +19,9 @@ UNCLEAR = (1, 500, 108, 65535)
 NULL = 6
 """The key of a row that Milvus Lite does not take."""
 
+REFUSED = 44
+"""The key of one that the way to it refuses."""
+
 
 class Refusing:
     """Answers what is asked about one collection with codes that say nothing."""
@@ -39,6 +42,17 @@ class Refusing:
         status = common_pb2.Status(code=code, error_code=1, reason="it did not work")
         answer = milvus_pb2.MutationResult(status=status)
         return bytes((answer if method == "Insert" else status).SerializeToString())
+
+
+def refuse_row(method: str, request: bytes) -> bytes | None:
+    """Refuse, clearly, an insert that has a row of one key."""
+    if method != "Insert":
+        return None
+    columns = milvus_pb2.InsertRequest.FromString(request).fields_data
+    if not any(REFUSED in each.scalars.long_data.data for each in columns):
+        return None
+    status = common_pb2.Status(code=1100, error_code=1, reason="invalid parameter")
+    return bytes(milvus_pb2.MutationResult(status=status).SerializeToString())
 
 
 def test_a_collection_is_tried_again_beside_the_others(
@@ -91,6 +105,16 @@ def test_a_collection_is_tried_again_beside_the_others(
             f"not the row with the key {NULL}: the target" in shown["notes"]["reason"]
         )
         assert {shown[name]["state"] for name in ("books", "papers")} == {"live"}
+        way.refuse = refuse_row
+        papers.insert(range(40, 50))
+        said = (
+            f"not the row with the key {REFUSED}: the target answers Insert with code"
+        )
+        wait_until(lambda: said in str(shown_by(cdc, task)["papers"]["reason"]), said)
+        way.refuse = lambda _method, _request: None
+        cdc.ask("retry", task_id=task, collection_infos=[{"name": "papers"}])
+        wait_keys(lite, range(50), "papers")
+        assert count(lite, "papers") == 50
 
 
 def notes(client: MilvusClient) -> None:

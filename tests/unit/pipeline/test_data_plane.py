@@ -15,7 +15,7 @@ from cdc_actors.errors import TransientError
 from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A, B
-from tests.fakes.fake_target import StoredCollection
+from tests.fakes.fake_target import ROW_TRIES, StoredCollection
 from tests.fakes.pipeline import Pipeline
 from tests.support.tasks import CLIENT, SPEC
 
@@ -341,7 +341,7 @@ def test_a_refused_collection_is_set_aside_alone(pipeline: Pipeline) -> None:
     books, papers = source.create("books"), source.create("papers")
     source.tick()
     pipeline.settle()
-    target.refuse("Insert")
+    target.refuse("Insert", ROW_TRIES)
     source.insert(books, [1])
     source.tick()
     pipeline.settle()

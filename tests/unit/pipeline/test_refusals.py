@@ -9,6 +9,7 @@ import pytest
 from cdc_actors.errors import AccessRefusedError
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A
+from tests.fakes.fake_target import ROW_TRIES
 from tests.fakes.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_refused_login_costs_nothing(pipeline: Pipeline, method: str) -> None:
 def test_collection_that_the_target_does_not_rename(pipeline: Pipeline) -> None:
     """Set aside, it keeps its name there: the next collection of that name is excluded."""
     source, target, task = pipeline.source, pipeline.target, pipeline.task.task
-    target.refuse("Insert")
+    target.refuse("Insert", ROW_TRIES)
     target.refuse("RenameCollection")
     first = source.create("books", A)
     source.insert(first, [1])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_actors.changes import Rows
-from cdc_actors.errors import RowRefusedError, UnclearAnswerError
+from cdc_actors.errors import OperationRefusedError, RowRefusedError, UnclearAnswerError
 from cdc_actors.pipeline import attempts
 from cdc_actors.pipeline.refused_row import write_apart
 from cdc_actors.tasks import CollectionState
@@ -19,15 +19,24 @@ from tests.fakes.pipeline import Pipeline
 from tests.support.changes import insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cdc_actors.changes import Batch, Insert
+
+
+UNCLEAR = UnclearAnswerError("code 6", 6)
+CLEAR = OperationRefusedError("code 1100", 1100)
 
 
 class Writer:
     """Takes rows, but for those of some keys. Stands for ``RowWriter``."""
 
-    def __init__(self, refused: set[int]) -> None:
+    def __init__(
+        self,
+        refused: set[int],
+        refusal: UnclearAnswerError | OperationRefusedError = UNCLEAR,
+    ) -> None:
+        self._refusal = refusal
         self.rows: list[int] = []
         self.requests = 0
         self._refused = refused
@@ -43,7 +52,7 @@ class Writer:
         self.rows = [key for key in self.rows if key not in deleted]
         keys = [key for each in batch.inserts for key in self._kept(each)]
         if self._refused & set(keys):
-            raise UnclearAnswerError("code 6", 6)
+            raise self._refusal
         self.rows += keys
 
     def _kept(self, each: Rows) -> list[int]:
@@ -72,15 +81,18 @@ def inserts(sizes: list[int]) -> list[Rows]:
 sizes = st.lists(st.integers(1, 30), min_size=1, max_size=20)
 
 
-@given(sizes, st.data())
+@given(sizes, st.data(), st.sampled_from([UNCLEAR, CLEAR]))
 def test_the_row_is_found_and_the_others_are_written(
-    sizes: list[int], data: st.DataObject
+    sizes: list[int],
+    data: st.DataObject,
+    refusal: UnclearAnswerError | OperationRefusedError,
 ) -> None:
     """Each other row is there once, and few requests were asked for it."""
     count = sum(sizes)
     key = data.draw(st.integers(0, count - 1))
-    writer = Writer({key})
-    with pytest.raises((RowRefusedError, UnclearAnswerError), match=f"the key {key}:"):
+    writer = Writer({key}, refusal)
+    kind = RowRefusedError if count > 1 else type(refusal)
+    with pytest.raises(kind, match=f"the key {key}:"):
         write_apart(writer, inserts(sizes))  # type: ignore[arg-type]
     assert sorted(writer.rows) == [each for each in range(count) if each != key]
     halvings = ceil(log2(len(sizes))) + ceil(log2(max(sizes)))
@@ -99,7 +111,17 @@ def test_no_row_is_to_blame_where_all_are_refused(sizes: list[int]) -> None:
     assert sorted(writer.rows) == sorted(every)
 
 
-def test_that_collection_alone_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    """Yield a task that has begun."""
+    with Pipeline() as pipeline:
+        yield pipeline.start()
+
+
+@pytest.mark.parametrize("clearly", [False, True])
+def test_that_collection_alone_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch, *, clearly: bool
+) -> None:
     """Its reason names the key, with the target's words; the neighbour goes on."""
     monkeypatch.setattr(attempts, "LONGEST_DELAY", 0.01)
     with Pipeline() as pipeline:
@@ -107,7 +129,7 @@ def test_that_collection_alone_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> 
         pipeline.start()
         books, papers = source.create("books", A), source.create("papers", A)
         source.catalog.tell()
-        target.refuse_row(5)
+        target.refuse_row(5, clearly=clearly)
         source.insert(books, list(range(9)))
         source.insert(papers, [10])
         source.tick()
@@ -122,7 +144,46 @@ def test_that_collection_alone_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> 
         source.tick()
         pipeline.settle()
         reason = task.collections[books.id].reason or ""
-        assert "not the row with the key 5: Insert is answered with code 6" in reason
+        code = 1100 if clearly else 6
+        said = f"not the row with the key 5: Insert is answered with code {code}"
+        assert said in reason
         assert target.rows("papers") == {10: 1, 11: 1}
         assert target.rows("books") == {key: 1 for key in range(9) if key != 5}
         pipeline.wait_until(lambda: pipeline.memory.used == 0)
+
+
+def test_a_clear_refusal_of_a_row_alone(pipeline: Pipeline) -> None:
+    """It is named as well; once the target takes it, a retry brings it."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books", A)
+    source.catalog.tell()
+    target.refuse_row(5, clearly=True)
+    source.insert(books, [5])
+    source.tick()
+    entries = pipeline.task.task.collections
+    aside = CollectionState.SET_ASIDE
+    pipeline.wait_until(
+        lambda: books.id in entries and entries[books.id].state is aside
+    )
+    said = "the row with the key 5: Insert is answered with code 1100"
+    assert said in (entries[books.id].reason or "")
+    target.speak()
+    pipeline.retry()
+    pipeline.settle()
+    pipeline.wait_until(lambda: target.rows("books") == {5: 1})
+
+
+def test_a_clear_refusal_that_does_not_come_again(pipeline: Pipeline) -> None:
+    """Nothing is set aside, and what was sent a second time is there once."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books", A)
+    source.catalog.tell()
+    source.tick()
+    pipeline.settle()
+    target.refuse("Insert")
+    for key in range(4):
+        source.insert(books, [key])
+    source.tick()
+    pipeline.settle()
+    assert target.rows("books") == dict.fromkeys(range(4), 1)
+    assert pipeline.task.entries["books"].state is CollectionState.LIVE

@@ -10,6 +10,7 @@ import pytest
 from cdc_actors.errors import FailureClass
 from cdc_actors.pipeline import claims, mark_rounds
 from cdc_actors.tasks import CollectionState
+from tests.fakes.fake_target import ROW_TRIES
 from tests.fakes.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_it_is_not_dropped_with_the_source(pipeline: Pipeline) -> None:
 def test_once_more_while_it_is_set_aside(pipeline: Pipeline) -> None:
     """A retry of another reason finds it, too."""
     books = books_of(pipeline)
-    pipeline.target.refuse("Insert")
+    pipeline.target.refuse("Insert", ROW_TRIES)
     insert(pipeline, books, 3)
     pipeline.wait_until(lambda: is_aside(pipeline))
     pipeline.target.make_anew("books")

@@ -11,6 +11,7 @@ from cdc_actors.errors import FailureClass, TaskConflictError
 from cdc_actors.pipeline import mark_rounds
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A, B
+from tests.fakes.fake_target import ROW_TRIES
 from tests.fakes.pipeline import Pipeline
 from tests.support.tasks import SPEC
 
@@ -43,7 +44,7 @@ def meta_of(pipeline: Pipeline, name: str) -> CollectionMeta:
 
 def set_aside(pipeline: Pipeline, name: str, keys: list[int], channel: str = A) -> None:
     """Have an insert into a collection refused."""
-    pipeline.target.refuse("Insert")
+    pipeline.target.refuse("Insert", ROW_TRIES)
     meta = meta_of(pipeline, name)
     pipeline.source.insert(meta, keys, channel)
     pipeline.source.tick()
@@ -154,7 +155,7 @@ def test_a_collection_that_is_set_aside_once_more(pipeline: Pipeline) -> None:
     """What is refused while it is replayed it goes on from later."""
     set_aside(pipeline, "books", [3])
     insert(pipeline, "papers", 5)
-    pipeline.target.refuse("Delete")
+    pipeline.target.refuse("Delete", 2)
     pipeline.retry()
     pipeline.wait_until(lambda: state(pipeline, "books") is CollectionState.SET_ASIDE)
     pipeline.settle()
