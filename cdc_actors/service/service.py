@@ -229,10 +229,10 @@ class Service:
     ) -> Sequence[str]:
         """Make ``spec`` of a task that is ``before``; return the members that differ.
 
-        A token in ``spec`` is a new one, none keeps the present one. The target is
-        connected to as for ``create``; ``same_milvus`` is the client's word, where nothing
-        else tells, that another address leads to the Milvus that it was. Where nothing
-        differs, nothing is done.
+        A token in ``spec`` is a new one, none keeps the present one. A target with another
+        address or login is connected to as for ``create``; ``same_milvus`` is the client's
+        word, where nothing else tells, that another address leads to the Milvus that it
+        was. Where nothing differs, nothing is done.
 
         Raises:
             UnknownTaskError: There is no such task.
@@ -249,11 +249,12 @@ class Service:
             differ.append(TOKEN)
         if not differ:
             return []
-        token = spec.token or known_token(task, decrypt) or ""
-        asked = msgspec.structs.replace(spec, token=token)
-        self._target_trial.run(
-            asked, lambda target: refuse_move(target, task, token, told=same_milvus)
-        )
+        if {"milvus_connect_param", TOKEN} & set(differ):
+            token = spec.token or known_token(task, decrypt) or ""
+            asked = msgspec.structs.replace(spec, token=token)
+            self._target_trial.run(
+                asked, lambda target: refuse_move(target, task, token, told=same_milvus)
+            )
         message = UpdateTask(task_id, before, spec, who)
         self._ask(replace(message, why=SAME_MILVUS) if same_milvus else message)
         return differ

@@ -186,7 +186,10 @@ def test_update(
 def test_milvus_lite_by_another_address(
     client: MilvusClient, lite: MilvusClient, target_lite: EmbeddedLite, cdc: Cdc
 ) -> None:
-    """Nothing tells that it is the same; the operator's word does, and is kept."""
+    """Nothing tells that it is the same; the operator's word does, and is kept.
+
+    While it is away the selection can be changed.
+    """
     books = Books(client).create()
     books.insert(range(5))
     task = cdc.create(target_lite.uri)
@@ -200,8 +203,12 @@ def test_milvus_lite_by_another_address(
         books.insert([5])
         wait_keys(lite, range(6))
         assert counted(lite, "books") == 6
+        proxy.cut()
+        infos = [{"name": "*"}, {"name": "books"}]
+        told = cdc.ask("update", task_id=task, collection_infos=infos)
+        assert told["changed"] == ["collection_infos, db_collections"]
     history = cdc.ask("history", task_id=task)["events"]
-    (updated,) = [each for each in history if each["event"] == "updated"]
+    updated, _ = [each for each in history if each["event"] == "updated"]
     assert updated["why"].endswith("says that the target is the same Milvus")
 
 

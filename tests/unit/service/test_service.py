@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pykka
 import pytest
+from msgspec.structs import replace
 
 from cdc_actors.config import Config, SourceConfig
-from cdc_actors.errors import UnavailableError, UnknownTaskError
+from cdc_actors.errors import (
+    TargetRefusedError,
+    UnavailableError,
+    UnknownTaskError,
+)
+from cdc_actors.service.messages import UpdateTask
 from cdc_actors.service.service import Service
-from cdc_actors.tasks import SUPERVISOR
+from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.tasks import SUPERVISOR, ConnectParam, NameMapping, Task
+from tests.support.tasks import CLIENT, SPEC, new_task
 
 
 class Supervisor:
@@ -82,3 +91,48 @@ def test_a_task_that_ends_meanwhile_is_gone_or_comes_back(
     service = Service(Config(source_config=SourceConfig()))
     with pytest.raises(answered):
         service.pause("0" * 32, SUPERVISOR)
+
+
+class WithTask:
+    """A supervisor that has one task, and takes what is asked of it."""
+
+    def __init__(self, task: Task) -> None:
+        self._snapshot = TaskSnapshot(task=task)
+        self.updates: list[UpdateTask] = []
+
+    def ask(self, message: object, timeout: float) -> Any:
+        """Show the task, or note an update."""
+        assert timeout
+        if isinstance(message, UpdateTask):
+            self.updates.append(message)
+        return SimpleNamespace(snapshot=self._snapshot)
+
+
+@pytest.mark.parametrize("changes", ["selection", "names", "address", "token"])
+def test_an_update_asks_the_target_only_about_itself(changes: str) -> None:
+    """What is selected, and under which names, may change while the target is away."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        away = ConnectParam(
+            uri=f"http://127.0.0.1:{nobody.getsockname()[1]}", connect_timeout=1
+        )
+        task = new_task(spec=replace(SPEC, target=away, token=""))
+        supervisor = WithTask(task)
+        stores = SimpleNamespace(secrets=SimpleNamespace(decrypt=lambda _secret: "old"))
+        tenure = SimpleNamespace(supervisor=supervisor, stores=stores)
+        service = Service(Config(source_config=SourceConfig()))
+        service._ownership = cast("Any", SimpleNamespace(alive=True, tenure=tenure))
+        mapping = (NameMapping(source_db="a", target_db="b"),)
+        changed: dict[str, Any] = {
+            "selection": {"collection_infos": ("books",)},
+            "names": {"name_mapping": mapping},
+            "address": {"target": replace(away, connect_timeout=2)},
+            "token": {"token": "new"},
+        }[changes]
+        spec = replace(task.spec, **changed)
+        if changes in {"address", "token"}:
+            with pytest.raises(TargetRefusedError):
+                service.update(task.task_id, task.spec, spec, CLIENT)
+        else:
+            assert service.update(task.task_id, task.spec, spec, CLIENT)
+        assert len(supervisor.updates) == (changes in {"selection", "names"})
