@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from pymilvus.grpc_gen import schema_pb2
+
 from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
 from cdc_actors.pipeline.work import CatalogOperation
 from cdc_actors.source.catalog.client import IndexAndLoadState, IndexMeta, LoadMeta
@@ -89,6 +91,7 @@ class Source(Server):
         self.ids: dict[str, int] = {}
         self.made = 0
         self.names_partitions = True
+        self.fields: frozenset[int] = frozenset()
         self.shown_version = VERSION
 
     def field_of_index(self, _collection: int, _name: str, _until: int) -> str:
@@ -109,7 +112,12 @@ class Source(Server):
     def meta(self) -> SimpleNamespace:
         """The collection in the catalog, as far as it matters here."""
         found = {each: PartitionMeta(str(each), each) for each in self.partitions}
-        return SimpleNamespace(id=ID, partitions=found)
+        schema = schema_pb2.CollectionSchema()
+        for number, name in enumerate(("id", "vector", "text"), 100):
+            schema.fields.add(fieldID=number, name=name)
+        return SimpleNamespace(
+            id=ID, partitions=found, schema=schema.SerializeToString()
+        )
 
     def indexes_and_loads(self, _known: object) -> dict[int, IndexAndLoadState]:
         """As the catalog does."""
@@ -132,6 +140,7 @@ class Source(Server):
             replicas=1,
             whole=self.whole,
             partitions=frozenset(self.loaded) if named else frozenset(),
+            fields=self.fields,
         )
         return {ID: IndexAndLoadState(indexes, load if self.loaded else None)}
 

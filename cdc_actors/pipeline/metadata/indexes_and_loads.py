@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
+from cdc_actors.source.catalog.model import field_names
 from cdc_actors.source.versions import REQUESTS_SINCE
 from cdc_actors.tasks import (
     CREATE_INDEX,
@@ -62,7 +63,8 @@ class _Collection:
     tells that a client asked to load or release all of it in this run, ``requested_at``
     when any last asked for anything. The rest counts once it is ``compared``: ``indexes``
     (names by id) and ``loaded`` are the target's, ``wanted`` is loaded at the source, and
-    nothing is asked with an older time than ``since``.
+    nothing is asked with an older time than ``since``. ``fields`` are those that are
+    loaded, if not all are.
     """
 
     id: int
@@ -75,6 +77,7 @@ class _Collection:
     wanted: Loaded | None = None
     partitions: dict[int, str] = field(default_factory=dict)
     replicas: int = 1
+    fields: tuple[str, ...] = ()
     since: int = 0
 
 
@@ -180,6 +183,7 @@ class IndexesAndLoads:
         known.partitions = {each: part.name for each, part in meta.partitions.items()}
         known.wanted = _loaded(found, known.partitions)
         known.replicas = found.load.replicas if found.load else 1
+        known.fields = _loaded_fields(meta, found)
         made = [index.created for index in found.indexes]
         seen = self._newest_tick(meta.id) + SETTLED
         known.since = max(known.since, seen, known.requested_at, *made)
@@ -264,6 +268,8 @@ class IndexesAndLoads:
             request["partition_names"] = sorted(names)
         if kind in {LOAD_COLLECTION, LOAD_PARTITIONS}:
             request["replica_number"] = known.replicas
+            if known.fields:
+                request["load_fields"] = list(known.fields)
         self._issue(known, kind, LoadDetail(request, then))
         known.loaded = then
 
@@ -289,6 +295,15 @@ def _creation(index: IndexMeta) -> IndexDetail:
         "extra_params": params,
     }
     return IndexDetail(index.id, request, index.name)
+
+
+def _loaded_fields(meta: CollectionMeta, found: IndexAndLoadState) -> tuple[str, ...]:
+    """Return the names of the fields that are loaded, if these are not all (Milvus 2.5)."""
+    names = field_names(meta.schema)
+    loaded = found.load.fields if found.load else frozenset()
+    if not loaded or loaded >= names.keys():
+        return ()
+    return tuple(name for each, name in names.items() if each in loaded)
 
 
 def _loaded(found: IndexAndLoadState, partitions: Iterable[int]) -> Loaded | None:

@@ -134,13 +134,15 @@ class LoadMeta:
 
     ``partitions`` are the partitions' ids; ``whole`` tells that the collection was
     loaded rather than these partitions, so that new ones are loaded as well. Milvus 2.2
-    names no partitions of a whole collection, for there none can be released.
+    names no partitions of a whole collection, for there none can be released. ``fields``
+    are the ids of the fields that are loaded; before 2.5 none are named, and all are.
     """
 
     collection_id: int
     replicas: int
     whole: bool
     partitions: frozenset[int]
+    fields: frozenset[int] = frozenset()
 
 
 def databases(pairs: Pairs) -> dict[int, str]:
@@ -248,12 +250,14 @@ def loads(collections: Pairs, partitions: Pairs) -> dict[int, LoadMeta]:
         partial[part.collection_id] = part
     infos = [parse(catalog_pb2.CollectionLoadInfo, pair) for pair in collections]
     whole = {i.collection_id: i for i in infos if i.load_type != _SOME_PARTITIONS}
+    fields = {i.collection_id: frozenset(i.load_fields) for i in infos}
     return {
         collection_id: LoadMeta(
             collection_id=collection_id,
             replicas=info.replica_number,
             whole=collection_id in whole,
             partitions=frozenset(loaded.get(collection_id, ())),
+            fields=fields.get(collection_id, frozenset()),
         )
         for collection_id, info in {**partial, **whole}.items()
     }

@@ -190,3 +190,15 @@ def test_nothing_before_the_partitions_have_settled(source: Source) -> None:
     assert early.look() == []
     early.tick = 1 << 60
     assert early.look() != []
+
+
+def test_a_load_of_some_fields() -> None:
+    """What the catalog alone shows is loaded with those; all are asked for as ever."""
+    source = Source()
+    source.create_index("vector", "FLAT")
+    source.load({1})
+    for fields, named in ({100, 101}, ["id", "vector"]), ({100, 101, 102, 1}, None):
+        source.fields = frozenset(fields)
+        [(kind, request)] = asked(harness(source, WITH_REQUESTS).look())
+        assert kind == LOAD_PARTITIONS
+        assert request.get("load_fields") == named

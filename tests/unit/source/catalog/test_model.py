@@ -11,6 +11,7 @@ from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import catalog_pb2
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.versions import refuse_unsupported
+from tests.support.recorded_life import CatalogWrite, life
 
 CREATED, CREATING, DROPPING, DROPPED = range(4)
 
@@ -148,6 +149,18 @@ def test_loads_as_each_version_has_them() -> None:
     older = meta.loads([_load(1, 0)], [_part_load(2, 6)])
     assert (older[1].whole, older[1].partitions) == (True, frozenset())
     assert (older[2].whole, older[2].partitions, older[2].replicas) == (False, {6}, 3)
+
+
+def test_which_fields_are_loaded() -> None:
+    """A real 2.5.27 names the fields of a load, all of them or some."""
+    loads = {}
+    for step in life("2.5.27"):
+        if isinstance(step, CatalogWrite) and meta.COLLECTION_LOADS in step.key:
+            value = step.value or meta.TOMBSTONE
+            loads[step.key.partition("meta/")[2]] = value
+    pairs = [pair for pair in loads.items() if pair[1] != meta.TOMBSTONE]
+    found = [sorted(each.fields) for each in meta.loads(pairs, []).values()]
+    assert sorted(found) == [[100, 101, 102], [100, 108, 112]]
 
 
 @pytest.mark.parametrize(
