@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import falcon
 import structlog
 
+from cdc_http.page_files import PageResource
 from cdc_http.tokens import TokenRing
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class AuthMiddleware:
         resource: Any,
         _params: dict[str, Any],
     ) -> None:
-        """Find out who calls."""
+        """Find out who calls. The page's files are anybody's: they say why not, if so."""
+        if isinstance(resource, PageResource):
+            return
         req.context.caller = self._caller(req, is_open=resource.open)
 
     def _caller(self, req: falcon.Request, *, is_open: bool) -> Caller | None:

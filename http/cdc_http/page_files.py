@@ -28,7 +28,6 @@ HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "; ".join(_POLICY),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
@@ -36,7 +35,7 @@ HEADERS: Mapping[str, str] = {
 
 
 class PageResource:
-    """``GET /`` and ``GET /page/{name}``. Without a token: what they ask for needs one."""
+    """``GET /`` and ``GET /page/{name}``. For anybody: there is nothing in them."""
 
     methods: ClassVar = ("GET",)
     open: ClassVar = True

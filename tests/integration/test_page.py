@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from cdc_actors.tasks import ConnectParam
 from cdc_http import Server, create_app
 from cdc_http.tokens import new_token
 from tests.support.browser import chromium, opened
-from tests.support.http_service import FakeService, entry
+from tests.support.http_service import WHEN, FakeService, entry
 from tests.support.shown import DIFFERS, STALL, collections, serving_tasks, shown
 
 if TYPE_CHECKING:
@@ -192,6 +193,21 @@ def test_one_task_is_followed_as_well(browser):
         expect(lag).to_contain_text("Unknown")
 
 
+def test_the_lag_of_another_process_is_another(browser):
+    """A service that has started again counts anew, and so does the page."""
+    service = serving_tasks(shown(1), lags={ID: [0.4, 12.5]})
+    with page_of(browser, service, task_path()) as page:
+        lag = page.get_by_role("region", name="Lag")
+        expect(lag).to_contain_text("Highest in the last hour: 13 s at 12:30:15 UTC")
+        service.lags[ID].append(17.0)
+        page.clock.run_for(16 * SECOND)
+        expect(lag).to_contain_text("Highest in the last hour: 17 s at 12:30:30 UTC")
+        service.since, service.lags = WHEN + timedelta(hours=1), {ID: [0.2, 0.1, 0.1]}
+        page.clock.run_for(16 * SECOND)
+        expect(lag).to_contain_text("Highest in the last hour: 0.2 s at 13:30:00 UTC")
+        expect(lag).to_contain_text("since the service started at 13:30:00 UTC")
+
+
 def test_the_focus_stays_where_it_is(browser):
     """A row that moves up while somebody is on it keeps the focus."""
     service = serving_tasks(shown(1), shown(2), shown(3))
@@ -348,6 +364,8 @@ def test_hundreds_of_collections_have_filters_and_pages(browser):
         expect(area.get_by_role("status")).to_have_text("1 to 25 of 130 collections")
         expect(area.get_by_role("row").nth(1)).to_contain_text("set aside")
         expect(area.get_by_role("row").nth(2)).to_contain_text("default.c2")
+        button(area, "Previous").click(force=True)
+        expect(area.get_by_role("status")).to_have_text("1 to 25 of 130 collections")
         button(area, "Next").click()
         expect(area.get_by_role("status")).to_have_text("26 to 50 of 130 collections")
         area.get_by_label("Filter").fill("c12")
@@ -398,9 +416,9 @@ def test_other_moments_and_what_differs_between_them(browser):
         button(area, "Show what differs from A to B").click()
         expect(past).to_contain_text("From event 1 to event 2:")
         line = past.get_by_role("row").filter(has_text=re.compile("^state"))
-        expect(line).to_have_text('state"Paused""Running"')
-        new = past.get_by_role("row").filter(has_text="collections.default.c3.state")
-        expect(new).to_have_text('collections.default.c3.state-"live"')
+        expect(line).to_have_text("statePausedRunning")
+        new = past.get_by_role("row").filter(has_text="collection default.c3")
+        expect(new).to_have_text("collection default.c3-live; default.c3 at the target")
         area.get_by_role("textbox", name="Moment A").fill("yesterday")
         button(area, "Show the task at A").click()
         expect(area.get_by_role("alert")).to_contain_text("as_of must be the number")
@@ -425,7 +443,9 @@ def test_a_service_that_does_not_answer_is_said(browser):
         service.ready = Readiness(ready=False, missing={"source etcd": "refused"})
         page.clock.run_for(SECOND)
         missing = page.locator("#missing")
-        expect(missing).to_have_text("Not all is there. source etcd: refused")
+        expect(missing).to_have_text(
+            "The service cannot reach all that it needs. source etcd: refused"
+        )
 
 
 def test_nothing_is_asked_while_nobody_looks(browser):
@@ -514,6 +534,17 @@ def test_a_page_of_another_site_reaches_nothing(browser):
             page.evaluate(send, [f"{url}cdc", body])
         assert answer.value.status == 403
         context.close()
+    assert service.asked == []
+
+
+def test_a_name_that_may_lead_elsewhere_is_refused(browser):
+    """Without tokens; the page says why, and what to do."""
+    service = serving_tasks(shown(1))
+    with served(service) as url:
+        elsewhere = url.replace("127.0.0.1", "own.localhost")
+        with opened(browser, elsewhere) as page:
+            alert = page.get_by_role("alert")
+            expect(alert).to_contain_text("are refused without a token; make one with")
     assert service.asked == []
 
 

@@ -57,6 +57,7 @@ class FakeService:
     unfit: list[str] = field(default_factory=list)
     past: dict[Moment | None, TaskView] = field(default_factory=dict)
     lags: dict[str, list[float | None]] = field(default_factory=dict)
+    since: datetime = WHEN
     failure: Exception | None = None
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
@@ -94,14 +95,11 @@ class FakeService:
     def lag_samples(self, after: int) -> LagSamples:
         """Return what the test set, behind that sample."""
         self._ask("lag_samples", after)
-        if not self.lags:
-            return LagSamples(
-                since=WHEN, every_seconds=15, last=0, times=[], lag_seconds={}
-            )
-        last = len(next(iter(self.lags.values())))
-        times = [WHEN + timedelta(seconds=15 * each) for each in range(after, last)]
+        last = max(map(len, self.lags.values()), default=0)
+        seconds = range(15 * after, 15 * last, 15)
+        times = [self.since + timedelta(seconds=each) for each in seconds]
         return LagSamples(
-            since=WHEN,
+            since=self.since,
             every_seconds=15,
             last=last,
             times=times,

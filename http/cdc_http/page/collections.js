@@ -55,7 +55,7 @@ export class Collections {
   }
 
   #from(first) {
-    this.#first = first;
+    this.#first = Math.max(0, first);
     this.#draw();
   }
 

@@ -3,7 +3,7 @@
 import { ApiError, ask } from "./api.js";
 import { Collections } from "./collections.js";
 import { Rows, el, setAttribute, setText, showText } from "./dom.js";
-import { STATUSES, count, plural, time } from "./format.js";
+import { STATUSES, count, plural, time, words } from "./format.js";
 
 const NEWEST = 20; // Shown at first.
 const PAGE = 100;
@@ -211,20 +211,32 @@ const field = () => el("input", {
 });
 
 function differences(before, after) {
-  const [old, recent] = [flat(before), flat(after)];
+  const [old, recent] = [values(before), values(after)];
   const names = new Set([...old.keys(), ...recent.keys()]);
-  names.delete("as_of");
   return [...names].filter((name) => old.get(name) !== recent.get(name))
     .map((name) => [name, old.get(name) ?? "-", recent.get(name) ?? "-"]);
 }
 
-/** Return each single value with its path; collections have their names in it. */
-function flat(value, name = "", found = new Map()) {
-  const inside = value !== null && typeof value === "object" ? Object.entries(value) : [];
-  if (!inside.length) found.set(name, value === null ? "-" : JSON.stringify(value));
-  for (const [key, each] of inside) {
-    const part = each?.collection_id ? `${each.database}.${each.name}` : key;
-    flat(each, name ? `${name}.${part}` : part, found);
+/** Return what can differ of a task, by name; a collection is one value. */
+function values(task) {
+  const { as_of, collections, health: { problems: { reasons, ...problems }, ...health }, ...rest } =
+    task;
+  const found = flat({ ...rest, health: { ...health, problems } });
+  for (const each of collections) {
+    found.set(`collection ${each.database}.${each.name}`, [
+      words(each.state),
+      `${each.target_database}.${each.target_name} at the target`,
+      each.reason, each.resync_needed,
+    ].filter(Boolean).join("; "));
   }
   return found;
 }
+
+function flat(value, name = "", found = new Map()) {
+  const inside = value !== null && typeof value === "object" ? Object.entries(value) : [];
+  if (!inside.length) found.set(name, isEmpty(value) ? "-" : String(value));
+  for (const [key, each] of inside) flat(each, name ? `${name}.${key}` : key, found);
+  return found;
+}
+
+const isEmpty = (value) => value === null || typeof value === "object" || value === "";

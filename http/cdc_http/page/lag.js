@@ -51,13 +51,13 @@ export class Lag {
 
   #add(told) {
     this.#last = told.last;
+    if (!told.times.length) return;
     const times = told.times.map((text) => Date.parse(text));
-    this.#now = times.at(-1) ?? this.#now;
+    this.#now = times.at(-1);
     for (const [task, lags] of Object.entries(told.lag_seconds)) {
       const points = this.#points.get(task) ?? [];
       points.push(...lags.map((lag, index) => [times[index], lag]));
-      const oldest = points.at(-1)[0] - HOUR_MS;
-      this.#points.set(task, points.filter(([at]) => at >= oldest));
+      this.#points.set(task, points.filter(([at]) => at >= this.#now - HOUR_MS));
     }
   }
 }

@@ -50,7 +50,7 @@ async function show() {
   setAttribute(document.body, "data-connection", "live");
   setText($("connection"), "Live");
   const missing = Object.entries(overview.missing).map(([name, text]) => `${name}: ${text}`);
-  showText($("missing"), missing.length ? `Not all is there. ${missing.join("; ")}` : null);
+  showText($("missing"), missing.length ? `The service cannot reach all that it needs. ${missing.join("; ")}` : null);
   tellChanges();
   await refresh();
 }
@@ -61,10 +61,10 @@ function refresh() {
   return refreshed;
 }
 
-function failed(error, wait) {
-  const next = `Trying again in ${Math.round(wait / 1000)} s.`;
+function failed(error) {
   const words = error instanceof ApiError ? error.message : `The page failed: ${error.message}`;
-  showText($("trouble"), `${words.replace(/\.?$/, ".")} ${overview ? "What is shown may be old. " : ""}${next}`);
+  const old = overview ? "What is shown may be old. " : "";
+  showText($("trouble"), `${words.replace(/\.?$/, ".")} ${old}It is asked again and again.`);
   setText($("connection"), "Not live");
   setAttribute(document.body, "data-connection", "lost");
   if (!(error instanceof ApiError)) console.error(error);
@@ -120,7 +120,7 @@ async function go() {
   try {
     await refresh();
   } catch (error) {
-    failed(error, 1000);
+    failed(error);
   }
 }
 

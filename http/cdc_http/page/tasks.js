@@ -37,11 +37,11 @@ export class TasksView {
       this.#status = status;
       this.#show();
     }));
-    this.#tools = el("div", { class: "tools" },
-      el("div", { class: "filters", role: "group", "aria-label": "Health" },
-        ...this.#filters.map((filter) => filter.node)),
+    this.#tools = el("div", { class: "filters tools", role: "group", "aria-label": "Health" },
+      ...this.#filters.map((filter) => filter.node));
+    const title = el("div", { class: "title" }, this.#heading,
       el("label", {}, "Search ", this.#search));
-    this.node = el("div", { class: "all" }, this.#heading, this.#tools, this.#table, this.#none, this.#empty);
+    this.node = el("div", {}, title, this.#tools, this.#table, this.#none, this.#empty);
   }
 
   /** Put the focus where reading begins. */
