@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import RecordSource
+from cdc_actors.pipeline.queue_identity import refuse_another_queue
 from cdc_actors.pipeline.renames_done import take_over_renames
 from cdc_actors.pipeline.replay import Replay, plan_replay
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
@@ -71,6 +72,7 @@ class Servers:
     target: Callable[[RunSpec, RunContext], Connection]
     log: Callable[[RunSpec, RunContext], WalReader]
     catalog: Callable[[RunSpec], Catalog]
+    refuse_queue: Callable[[RunSpec, Catalog], object]
     refuse_target: Callable[[Connection, RunSpec, Collection[int]], None]
     api: Callable[[RunSpec, RunContext], Connection]
     source_time: Callable[[RunSpec], int]
@@ -92,6 +94,7 @@ SERVERS = Servers(
     target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
     log=lambda spec, run: open_reader(spec.source, run.prefetch),
     catalog=lambda spec: Catalog(spec.source.etcd),
+    refuse_queue=lambda spec, catalog: refuse_another_queue(spec.source, catalog),
     refuse_target=_refuse_target,
     api=lambda spec, run: Connection(
         spec.source.uri,
@@ -113,7 +116,8 @@ def open_sources(
     The clients' requests are read from the oldest on, for what they asked of a collection
     came after its beginning; the catalog is listed when it is known how many of them there
     are, and watched from the revision that was listed. Before that the source must turn
-    out to be the task's, which is written down by the first run.
+    out to be the task's, which is written down by the first run, and the message queue to
+    be the source's.
 
     Raises:
         CdcError: One of them cannot be opened, or the run is to stop.
@@ -131,6 +135,7 @@ def open_sources(
             wal = opened(servers.log(spec, run))
             catalog = opened(servers.catalog(spec))
             identity = identify_source(spec, catalog)
+            servers.refuse_queue(spec, catalog)
         replay = plan_replay(spec, run.run_number, wal, catalog, target)
         channels = Channels(wal, run)
         requests = spec.source.replicate_chan

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import CreateCollection, Tick
-from cdc_actors.errors import CdcError, OperatorError
+from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
 from cdc_actors.masking import mask_urls
+from cdc_actors.pipeline.queue_identity import refuse_another_queue
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.source.decode import decode
 from cdc_actors.source.versions import REQUESTS_SINCE
-from cdc_actors.source.wal import open_reader, queue_of
+from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import Connection
 from cdc_actors.target.identity import collection_ids, components
 
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cdc_actors.config import SourceConfig
-    from cdc_actors.source.catalog.client import CollectionMeta
-    from cdc_actors.source.wal.base import WalReader
 
 _ROWS_CHANNEL = re.compile(r"(.+)-rootcoord-dml_\d+")
 """Milvus's names unless ``msgChannel.chanNamePrefix`` or ``preCreatedTopic`` says else."""
@@ -30,9 +26,6 @@ _ROWS_CHANNEL = re.compile(r"(.+)-rootcoord-dml_\d+")
 
 _LOOKS = 3
 """How often it must look as if there were two Milvus: collections come and go."""
-
-READ_SECONDS = 2.0
-"""For how long a queue is read for what must be there."""
 
 
 class SettingsError(OperatorError):
@@ -110,52 +103,17 @@ def check_channel(source: SourceConfig) -> bool:
 
 
 def check_queue(source: SourceConfig) -> bool:
-    """Tell whether the message queue is known to be that of the Milvus in etcd.
-
-    Two of them have channels of the same names. But only its own queue has the creation
-    of the newest collection, where the catalog says that its log begins. False while there
-    is no collection, or if the queue has lost that.
+    """Tell whether the message queue was looked at; False while there is no collection.
 
     Raises:
         SettingsError: It is another Milvus's.
         CdcError: Etcd or the queue does not answer, or refuses.
     """
     with closing(Catalog(source.etcd)) as catalog:
-        every = catalog.snapshot().collections.values()
-    found = [meta for meta in every if meta.available and meta.start_positions]
-    if not found:
-        return False
-    newest = max(found, key=lambda meta: meta.created)
-    with open_reader(source) as reader:
-        has_it = _has_creation(reader, newest)
-    if has_it is False:
-        raise SettingsError(
-            f"sourceConfig.{queue_of(source)} is not the message queue of the Milvus of "
-            f"sourceConfig.etcd: it has no creation of {newest.database}.{newest.name} "
-            "where that has its beginning"
-        )
-    return bool(has_it)
-
-
-def _has_creation(reader: WalReader, meta: CollectionMeta) -> bool | None:
-    """Tell whether a collection is created in its log; None if that is lost, or slow.
-
-    No tick comes before what is older.
-    """
-    channel, start = next(iter(meta.start_positions.items()))
-    position = reader.position(channel, start)
-    if not reader.holds(position):
-        return None
-    reader.subscribe(channel, position)
-    end = time.monotonic() + READ_SECONDS
-    while time.monotonic() < end:
-        for record in reader.poll(READ_SECONDS):
-            match decode(record.payload):
-                case CreateCollection(collection=meta.id):
-                    return True
-                case Tick(timestamp) if timestamp >= meta.created:
-                    return False
-    return None
+        try:
+            return refuse_another_queue(source, catalog)
+        except SourceChangedError as error:
+            raise SettingsError(str(error)) from error
 
 
 SETTINGS: dict[str, Callable[[SourceConfig], bool]] = {

@@ -54,6 +54,7 @@ class Pipeline:
             target=lambda _spec, run: self.target.connect(run.cancelled),
             log=lambda _spec, _run: MemoryReader(self.source.log, POLL_SECONDS),
             catalog=lambda _spec: self.source.catalog,
+            refuse_queue=lambda _spec, _found: None,
             refuse_target=lambda _target, _spec, _known: None,
             api=lambda _spec, _run: FakeApi(self.source),
             source_time=lambda _spec: self.source.now,

@@ -46,6 +46,7 @@ class Opened:
             target=lambda _spec, _run: self._enter("target", SimpleNamespace()),
             log=lambda _spec, _run: self._enter("log", MemoryReader(self._log)),
             catalog=lambda _spec: self._enter("catalog", self._catalog),
+            refuse_queue=lambda _spec, _found: None,
             refuse_target=lambda _target, _spec, _known: None,
             api=lambda _spec, _run: self._enter("api", SimpleNamespace()),
             source_time=lambda _spec: 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from cdc_actors.config import Natsmq, SourceConfig
 from cdc_actors.errors import TransientError
+from cdc_actors.pipeline.queue_identity import refuse_another_queue
 from cdc_actors.service import source_probe_actor, source_settings
 from cdc_actors.service.source_probe_actor import Probe, SourceProbe, SourceState
 from cdc_actors.service.source_settings import (
@@ -136,35 +138,21 @@ def test_topics_that_were_made_before(source: FakeSource) -> None:
     assert check_channel(SourceConfig(replicate_chan="any"))
 
 
-OURS = SourceConfig(natsmq=Natsmq(address="nats://ours:4222"))
-
-
-def test_the_queue_has_the_creation_of_the_newest_collection(
-    source: FakeSource,
-) -> None:
-    """Until there is one nothing is known; a tick from before it says nothing."""
-    source.tick()
-    assert not check_queue(OURS)
-    source.create("older")
-    source.declare("newer")
-    source.tick()
-    with pytest.raises(SettingsError, match=r"natsmq is not .* default\.newer"):
-        check_queue(OURS)
-    source.create("newest", A)
-    assert check_queue(OURS)
-
-
-def test_a_queue_that_has_lost_the_beginning_tells_nothing(
+def test_the_queue_of_another_milvus(
     source: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does one that is slow."""
-    monkeypatch.setattr(source_settings, "READ_SECONDS", 0.01)
-    books = source.declare("books", A)
-    assert not check_queue(OURS)
-    source.say_create(books, A)
+    """It is a wrong setting; nothing is known while there is no collection."""
+    ours = SourceConfig(natsmq=Natsmq(address="nats://ours:4222"))
+    monkeypatch.setattr(
+        source_settings,
+        "refuse_another_queue",
+        partial(refuse_another_queue, opened=lambda _: MemoryReader(source.log)),
+    )
+    assert not check_queue(ours)
+    source.declare("books")
     source.tick()
-    source.log.truncate(A, source.log.append(A, b"later"))
-    assert not check_queue(OURS)
+    with pytest.raises(SettingsError, match="natsmq is not the message queue of"):
+        check_queue(ours)
 
 
 def test_what_does_not_answer_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
