@@ -19,10 +19,12 @@ from cdc_actors.cli.output import (
     table,
     text_of,
 )
+from cdc_actors.cli.selection import changed_selection, mapping_within, selection
 from cdc_actors.errors import CdcError, OperatorError
+from cdc_actors.tasks.names import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from cdc_actors.cli.api import Api
 
@@ -123,7 +125,7 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
             param = request.get("milvus_connect_param") or {}
             request["milvus_connect_param"] = {**param, **changes}
         if collections:
-            request |= _selection(collections)
+            request |= selection(collections)
         command(request=request, **given)
 
     with_options: Callable[..., None] = with_request
@@ -161,7 +163,8 @@ def create(*, api: Api, request: dict[str, Any], task_id: str | None) -> None:
     "--remove",
     multiple=True,
     metavar="[DATABASE.]NAME",
-    help="Collection to replicate no more, as the task names it. May be repeated.",
+    help="Collection to replicate no more, as the task names it, nor to map to another "
+    "name. May be repeated.",
 )
 @click.option("--same-milvus", is_flag=True, help="Say so where nothing else tells.")
 def update(
@@ -181,7 +184,13 @@ def update(
     if add or remove:
         if {"collection_infos", "db_collections"} & request.keys():
             raise click.UsageError("--add and --remove change the present selection.")
-        request |= _changed_selection(api.task(task_id), add, remove)
+        shown = api.task(task_id)
+        request |= changed_selection(shown, add, remove)
+        mapping, unmapped = mapping_within(shown, request)
+        if unmapped and "name_mapping" not in request:
+            request["name_mapping"] = mapping
+            said = f"{listed(unmapped)} leaves the task's name_mapping, too"
+            _warn({"warnings": [said]})
     if same_milvus:
         request["same_milvus"] = True
     updated = api.ask("update", **request | {"task_id": task_id})
@@ -204,32 +213,6 @@ def _read(file: IO[str]) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise OperatorError(f"{file.name} must hold the fields of a request")
     return request
-
-
-def _selection(collections: Sequence[str]) -> dict[str, Any]:
-    infos: list[dict[str, str]] = []
-    by_database: dict[str, list[dict[str, str]]] = {}
-    for each in collections:
-        database, dot, name = each.rpartition(".")
-        chosen = by_database.setdefault(database, []) if dot else infos
-        chosen.append({"name": name})
-    return {"collection_infos": infos, "db_collections": by_database}
-
-
-def _changed_selection(
-    shown: dict[str, Any], add: Iterable[str], remove: Iterable[str]
-) -> dict[str, Any]:
-    """Return the selection of a task with some more, and without some."""
-    names = [each["name"] for each in shown["collection_infos"]]
-    for database, infos in shown.get("db_collections", {}).items():
-        names += [f"{database}.{each['name']}" for each in infos]
-    for name in remove:
-        if name not in names:
-            raise OperatorError(
-                f"the task does not name {name}, it has {', '.join(names)}"
-            )
-    left = set(remove)
-    return _selection([*(name for name in names if name not in left), *add])
 
 
 @task.command("list")
@@ -307,7 +290,7 @@ def resume(task_id: str, api: Api) -> None:
 )
 def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
     """Take collections that were set aside up again, from where each stood."""
-    answer = api.ask("retry", task_id=task_id, **_selection(collections))
+    answer = api.ask("retry", task_id=task_id, **selection(collections))
     say(f"Retried {task_id}.")
     _warn(answer)
 

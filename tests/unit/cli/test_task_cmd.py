@@ -25,6 +25,7 @@ from cdc_actors.config import load
 from cdc_actors.config.auth import Token
 from cdc_actors.errors import TaskLimitError, UnavailableError
 from cdc_actors.service.views import Problems, TaskView
+from cdc_actors.tasks import NameMapping
 from cdc_http import Server, create_app
 from cdc_http.tokens import TokenRing
 from tests.support.http_service import FakeService, entry
@@ -188,6 +189,39 @@ class TestTask:
         assert "does not name y, it has a, x, d.c" in told
         both = ("--add", "y", "--collection", "z")
         assert "--add and --remove" in run("task", "update", task, *both, status=2)
+
+    def test_removing_what_is_mapped(self, run, task, service):
+        """Its names leave the mapping, which is said; all others stay."""
+        names = {"a": "x", "b": "y"}
+        mapping = [
+            {"source_db": "d", "target_db": "e", "collection_mapping": {"b": "x"}},
+            {"source_db": "default", "target_db": "f", "collection_mapping": names},
+            {"source_db": "g", "target_db": "h"},
+            {"source_db": "*", "target_db": "all"},
+        ]
+        request = {
+            "collection_infos": [{"name": "a"}, {"name": "b"}],
+            "db_collections": {"d": [{"name": "b"}], "g": [{"name": "*"}]},
+            "name_mapping": mapping,
+        }
+        run("task", "update", task, "-f", "-", stdin=json.dumps(request))
+        gone = ("--remove", "d.b", "--remove", "a", "--remove", "g.*")
+        told = run("task", "update", task, *gone, "--add", "h.c")
+        assert "Warning: d.b default.a g.* leaves the task's name_mapping, too." in told
+        kept = service.tasks[task].spec.name_mapping
+        assert kept == (
+            NameMapping(
+                source_db="default", target_db="f", collection_mapping={"b": "y"}
+            ),
+            NameMapping(source_db="*", target_db="all"),
+        )
+        told = run("task", "update", task, "--add", "k.d")
+        assert "name_mapping" not in told
+        given = json.dumps({"name_mapping": []})
+        arguments = ("--remove", "b", "-f", "-")
+        told = run("task", "update", task, *arguments, stdin=given)
+        assert "leaves" not in told
+        assert service.tasks[task].spec.name_mapping == ()
 
     def test_update_to_another_address_of_the_same_milvus(self, run, task, service):
         """That it is the same is the operator's word."""
