@@ -43,6 +43,8 @@ PulsarUrl = Annotated[
     ),
 ]
 
+Minutes = Annotated[int, Meta(ge=0, description="a whole number of at least 0")]
+
 
 class Natsmq(Section, frozen=True, kw_only=True):
     """The NATS JetStream embedded in a standalone Milvus."""
@@ -53,10 +55,12 @@ class Natsmq(Section, frozen=True, kw_only=True):
 class Rocksmq(Section, frozen=True, kw_only=True):
     """The RocksDB embedded in a standalone Milvus, read on the machine it runs on.
 
-    ``path`` is Milvus's own ``rocksmq.path``.
+    ``path`` and ``retention_time_in_minutes`` are Milvus's own, of ``rocksmq``. How long it
+    keeps records can be seen nowhere else; 0 stands for unknown.
     """
 
     path: Name
+    retention_time_in_minutes: Minutes = 0
 
 
 class Kafka(Section, frozen=True, kw_only=True):

@@ -23,9 +23,12 @@ from cdc_actors.changes import (
     Tick,
     to_hybrid_ts,
 )
+from cdc_actors.config import SourceConfig
+from cdc_actors.config.queues import Rocksmq
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.decode import decode
+from cdc_actors.source.wal import open_reader
 from cdc_actors.source.wal.rocksmq import reader as module
 from cdc_actors.source.wal.rocksmq.reader import RocksReader
 from tests.support.books import Books
@@ -109,6 +112,17 @@ def test_neighbouring_names_do_not_mix(rocksmq: RocksWal, channel: str) -> None:
         assert payloads(read(reader, 1), channel) == [channel.encode()]
         assert reader.poll(0) == []
         assert reader.oldest(channel) == reader.newest(channel)
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(60, 3600.0), (0, None)])
+def test_records_are_kept_as_the_settings_say(
+    rocksmq: RocksWal, channel: str, minutes: int, seconds: float | None
+) -> None:
+    """They are Milvus's own, which nothing on the disk tells; unknown unless given."""
+    rocksmq.append(channel, [b"1"])
+    section = Rocksmq(path=str(rocksmq.path), retention_time_in_minutes=minutes)
+    with open_reader(SourceConfig(rocksmq=section)) as reader:
+        assert reader.kept_seconds(channel) == seconds
 
 
 def append_old(rocksmq: RocksWal, channel: str) -> None:

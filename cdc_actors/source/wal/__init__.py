@@ -70,7 +70,7 @@ def _natsmq(section: Any, quota: Quota | None) -> WalReader:
 def _rocksmq(section: Any, _quota: Quota | None) -> WalReader:
     from cdc_actors.source.wal.rocksmq.reader import RocksReader  # noqa: PLC0415
 
-    return RocksReader(section.path)
+    return RocksReader(section.path, section.retention_time_in_minutes)
 
 
 def _kafka(section: Any, quota: Quota | None) -> WalReader:

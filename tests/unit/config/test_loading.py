@@ -50,7 +50,7 @@ tls: {certPath: cert.pem, keyPath: key.pem}
 """
 QUEUES = {
     "natsmq": "{address: nats://127.0.0.1:4222}",
-    "rocksmq": "{path: /var/lib/milvus/rdb_data}",
+    "rocksmq": "{path: /var/lib/milvus/rdb_data, retentionTimeInMinutes: 4320}",
     "kafka": "{address: '127.0.0.1:9092', saslUsername: u, saslPassword: p, "
     "saslMechanisms: PLAIN, securityProtocol: SASL_SSL, consumer: {a.b: 1}}",
     "pulsar": "{address: pulsar://127.0.0.1:6650, webAddress: a, tenant: public, "
@@ -239,7 +239,7 @@ COMPANIONS = {
 
 
 QUEUE_COMPANIONS = {
-    "sourceConfig.rocksmq": {},
+    "sourceConfig.rocksmq": {"CDC_ACTORS_SOURCE_CONFIG__ROCKSMQ__PATH": "/a"},
     "sourceConfig.kafka": {
         "CDC_ACTORS_SOURCE_CONFIG__KAFKA__ADDRESS": "a:1",
         "CDC_ACTORS_SOURCE_CONFIG__KAFKA__SASL_USERNAME": "u",
@@ -460,6 +460,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 53
+    assert len(KEYS) == 54
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

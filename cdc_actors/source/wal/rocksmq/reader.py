@@ -38,13 +38,15 @@ class RocksReader(WalReader):
 
     Args:
         path: Milvus's ``rocksmq.path`` as this machine sees it.
+        retention_minutes: Its ``rocksmq.retentionTimeInMinutes``, 0 for unknown.
 
     Raises:
         TransientError: No Milvus has it open.
         OperatorError: It is not there, or may not be read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, retention_minutes: int = 0) -> None:
+        self._kept_seconds = retention_minutes * 60.0 or None
         self._view = RocksView(Path(path).absolute())
         self._using = threading.Lock()
         self._closed = threading.Event()
@@ -114,8 +116,11 @@ class RocksReader(WalReader):
         return number_of(position) >= number_of(mark)
 
     def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
-        """Return None: how long Milvus keeps records is in its own settings alone."""
-        return None
+        """Return for how long Milvus keeps what it has read, as it was told.
+
+        Where the size (``rocksmq.retentionSizeInMB``) does not end it earlier.
+        """
+        return self._kept_seconds
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
