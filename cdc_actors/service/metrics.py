@@ -59,6 +59,7 @@ def families(
     if statistics is not None:
         yield from _tasks(views)
         yield from _collections(views)
+        yield from _snapshots(views)
         yield from _statistics(statistics)
         ids = {view.task_id for view in views}
         known = {i: each for i, each in retention.items() if i in ids}
@@ -149,7 +150,7 @@ def _collections(views: Sequence[TaskView]) -> Iterator[Metric]:
         "cdc_collection_resync_needed",
         "1 for a collection that lacks rows which the log never had.",
         ["task_id", "database", "collection"],
-        _named(views, lambda each: each.resync_needed is not None),
+        _named(views, lambda each: 1 if each.resync_needed else None),
     )
     others = chain.from_iterable(_not_live(view) for view in views)
     yield _gauges(
@@ -157,6 +158,22 @@ def _collections(views: Sequence[TaskView]) -> Iterator[Metric]:
         f"1 for the state of a collection that is not live; {MAX_COLLECTIONS} at most.",
         ["task_id", "database", "collection", "state"],
         islice(others, MAX_COLLECTIONS),
+    )
+
+
+def _snapshots(views: Sequence[TaskView]) -> Iterator[Metric]:
+    labels = ["task_id", "database", "collection"]
+    yield _gauges(
+        "cdc_snapshot_rows_sent",
+        "Rows of the source's files that this run has sent of a collection.",
+        labels,
+        _named(views, lambda each: each.snapshot.rows if each.snapshot else None),
+    )
+    yield _gauges(
+        "cdc_snapshot_rows_expected",
+        "Rows in these files.",
+        labels,
+        _named(views, lambda each: each.snapshot.total if each.snapshot else None),
     )
 
 
@@ -227,13 +244,14 @@ def _not_live(view: TaskView) -> Iterator[_Row]:
 
 
 def _named(
-    views: Sequence[TaskView], chosen: Callable[[CollectionView], bool]
+    views: Sequence[TaskView], of: Callable[[CollectionView], int | None]
 ) -> Iterator[_Row]:
+    """Return what is known of collections, of so many at most."""
     found = (
-        ((view.task_id, each.database, each.name), 1)
+        ((view.task_id, each.database, each.name), value)
         for view in views
         for each in view.collections
-        if chosen(each)
+        if (value := of(each)) is not None
     )
     return islice(found, MAX_COLLECTIONS)
 

@@ -40,6 +40,8 @@ ASK_SECONDS = 60.0
 
 ANSWER_SECONDS = 5.0
 
+_STAYING = (CollectionState.DROPPED, CollectionState.SET_ASIDE)
+
 _log = structlog.get_logger()
 
 
@@ -137,11 +139,19 @@ def retention(
 
 
 def _ticks(task: Task, checkpoints: Mapping[str, Checkpoint]) -> dict[str, int]:
-    """Return the ticks of those channels in which ticks go on.
+    """Return from which tick on each channel is needed, of those in which ticks go on.
 
-    That is so where there is a collection; one that is set aside stays where it is.
+    That is so where there is a collection; one that is set aside stays where it is. One
+    that comes from files needs the log from where these end.
     """
-    gone = (CollectionState.DROPPED, CollectionState.SET_ASIDE)
-    going = (each for each in task.collections.values() if each.state not in gone)
-    channels = {channel for each in going for channel in channels_of(each.shards)}
-    return {c: at.tick for c, at in checkpoints.items() if c in channels and at.tick}
+    ticks: dict[str, int] = {}
+    for entry in task.collections.values():
+        if entry.state in _STAYING:
+            continue
+        snapshot = entry.snapshot if entry.state is CollectionState.SNAPSHOT else 0
+        for channel in channels_of(entry.shards):
+            at = checkpoints.get(channel)
+            known = (ticks.get(channel, 0), at.tick if at else 0, snapshot)
+            if tick := min(filter(None, known), default=0):
+                ticks[channel] = tick
+    return ticks

@@ -24,6 +24,7 @@ OF_TROUBLE = {
     "Collections that are not live",
     "Collections that lack rows",
     "Failures",
+    "From the source's files",
     "Missing",
     "Waiting messages and refused operations",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.messages import RunProgressed, SnapshotProgress
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.service import metrics
 from cdc_actors.service.metrics import families
@@ -123,6 +123,17 @@ def test_collections_are_counted_and_those_in_trouble_named(
         (ID, "default", "c0", "set_aside"): 1,
         (ID, "default", "c1", "set_aside"): 1,
     }
+
+
+def test_rows_from_the_sources_files_are_counted() -> None:
+    """Of those collections that come from there, of how many."""
+    shown = [
+        collection("a", "live"),
+        replace(collection("b", "snapshot"), snapshot=SnapshotProgress(0, 7)),
+    ]
+    found = scraped(replace(VIEW, collections=shown))
+    assert values(found, "cdc_snapshot_rows_sent") == {(ID, "default", "b"): 0}
+    assert values(found, "cdc_snapshot_rows_expected") == {(ID, "default", "b"): 7}
 
 
 def test_what_the_supervisor_counts_is_there() -> None:

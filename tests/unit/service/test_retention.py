@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,21 @@ def test_channels_of_nothing_that_goes_on_do_not_count(
     stage.snapshot = TaskSnapshot(task=task)
     stage.saved = checkpoint(CHANNEL, 1000.0) | checkpoint(OTHER, 1.0)
     assert stage.look() == Retention(until=1000.0 + DAY, kept=DAY)
+
+
+def test_a_collection_from_files_needs_the_log_from_where_they_end(
+    stage: Stage,
+) -> None:
+    """Its channel may be further, for others, or not be read yet."""
+    task = task_with(CollectionState.LIVE, CollectionState.SNAPSHOT)
+    files = replace(task.collections[1], snapshot=to_hybrid_ts(500.0))
+    task.collections[1] = files
+    stage.snapshot = TaskSnapshot(task=task)
+    stage.saved = checkpoint(CHANNEL, 1000.0)
+    assert stage.look() == Retention(until=500.0 + DAY, kept=DAY)
+    task.collections[1] = replace(files, shards=task.collections[0].shards)
+    stage.snapshot = TaskSnapshot(task=task)
+    assert stage.look() == Retention(until=500.0 + DAY, kept=DAY)
 
 
 def test_unknown_is_left_out(stage: Stage) -> None:
