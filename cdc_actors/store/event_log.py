@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
     JSONTranscoder,
     Mapper,
 )
+from eventsourcing.utils import TopicError
 
 from cdc_actors.errors import (
     OperatorError,
@@ -31,6 +32,8 @@ from cdc_actors.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from eventsourcing.persistence import StoredEvent
 
 _PAGE = 500
 
@@ -69,11 +72,27 @@ class _Transcoder(JSONTranscoder):
         return self.encoder.encode(obj).encode("utf-8", "backslashreplace")
 
 
+class _Mapper(Mapper[UUID]):
+    """Refuses what a newer version wrote; the library reads it as if it were old."""
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        event = super().to_domain_event(stored_event)
+        if b'"class_version":' in stored_event.state:
+            stored = self.transcoder.decode(stored_event.state).get("class_version", 1)
+            known = getattr(type(event), "class_version", 1)
+            if stored > known:
+                raise TopicError(
+                    f"{stored_event.topic} is there in version {stored}, and known up to "
+                    f"version {known}"
+                )
+        return event
+
+
 def event_mapper() -> Mapper[UUID]:
     """Return what turns events into stored ones and back: plain JSON."""
     transcoder = _Transcoder()
     transcoder.register(DatetimeAsISO())
-    return Mapper(transcoder)
+    return _Mapper(transcoder)
 
 
 def postgres_database(url: str) -> Database:

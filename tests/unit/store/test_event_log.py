@@ -191,6 +191,18 @@ class TestEachDatabase:
         with pytest.raises(OperatorError, match=r"task\.unheard_of.*newer version"):
             log.load(task.task_id)
 
+    @pytest.mark.parametrize(
+        "kind", ["task.collection_set_aside", "task.paused", "task.created"]
+    )
+    def test_known_event_in_a_newer_version(self, log, kind):
+        """It is not read as if it were of a version that is known, and said to be newer."""
+        task = saved_task(log)
+        newer = StoredEvent(task.id, 2, kind, b'{"class_version":7,"why":"-"}')
+        log.database.recorder.insert_events([newer])
+        told = f"{kind} is there in version 7, and known up to .*newer version"
+        with pytest.raises(OperatorError, match=told):
+            log.load(task.task_id)
+
     @pytest.mark.parametrize("state", [b"{", b"\xff"])
     def test_damaged_event(self, log, state):
         """An event that is not JSON stops the load, and names the event."""
