@@ -72,6 +72,7 @@ class RetentionWatch:
         self._checkpoints = checkpoints
         self._supervisor = supervisor
         self._kept: dict[str, float | None] = {}
+        self._asked: set[str] = set()
         self._asked_at = float("-inf")
         self._stopped: dict[str, tuple[TaskSnapshot, dict[str, int]]] = {}
         self._ended = threading.Event()
@@ -115,11 +116,11 @@ class RetentionWatch:
 
     def _ask(self, channels: set[str]) -> None:
         due = time.monotonic() - self._asked_at > ASK_SECONDS
-        if not channels or not (due or channels - self._kept.keys()):
+        if not channels or not (due or channels - self._asked):
             return
+        self._asked, self._asked_at = channels, time.monotonic()
         with open_reader(self._source) as reader:
             self._kept = {each: reader.kept_seconds(each) for each in channels}
-        self._asked_at = time.monotonic()
 
 
 def retention(

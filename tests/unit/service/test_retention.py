@@ -160,6 +160,7 @@ def test_a_queue_that_is_away_does_not_stop_the_clock(stage: Stage) -> None:
     with pytest.raises(TransientError):
         stage.look()
     assert stage.known == Retention(until=1500.0 + DAY, kept=DAY)
+    assert stage.look() == stage.known, "it is not asked again for a while"
 
 
 def test_a_queue_is_asked_seldom(stage: Stage) -> None:
