@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from cdc_actors.errors import UnavailableError
+from cdc_actors.errors import CdcError, UnavailableError
 
 if TYPE_CHECKING:
     from cdc_actors.store.event_log import TaskLog
@@ -47,7 +47,7 @@ class StoreCheck:
             try:
                 self._log.check()
                 reason = ""
-            except UnavailableError as error:
+            except CdcError as error:
                 reason = str(error)
             if not self._ended.is_set():
                 self._reason = reason

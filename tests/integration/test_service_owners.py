@@ -13,6 +13,7 @@ import pytest
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.support.scraping import scrape, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,7 @@ def test_the_second_waits_and_takes_over(
     assert second.probe("/livez") == (200, {"alive": True})
     status, ready = second.probe("/readyz")
     assert (status, owner in ready["missing"]["tasks"]) == (503, True)
+    assert [value(scrape(each), "cdc_store_owned") for each in services] == [1, 0]
     for begin in range(0, 600, 100):
         books.insert(range(begin, begin + 100))
         if begin == 300:
@@ -85,6 +87,7 @@ def test_the_second_waits_and_takes_over(
             killed = time.monotonic()
             wait_until(lambda: second.request("list")[0] == 200, "it takes over")
             assert time.monotonic() - killed < TAKE_OVER_SECONDS
+    assert value(scrape(second), "cdc_store_owned") == 1
     wait_keys(lite, range(600))
     wait_equal(source, target_lite)
     (counted,) = lite.query("books", output_fields=["count(*)"])
