@@ -9,6 +9,7 @@ one lock, so that a silent target would hold up every other.
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from itertools import chain, repeat
@@ -57,6 +58,10 @@ _RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before an operation that came too soon for the target is asked again."""
 
 _INSERT = "/milvus.proto.milvus.MilvusService/Insert"
+
+_GRANTS = frozenset({"OperatePrivilege", "OperatePrivilegeV2"})
+_GRANTOR = ("authorization", base64.b64encode(b"root:").decode())
+"""Who grants where nobody logs in: Milvus wants a name then, too, and asks no password."""
 
 _LOOK_TIMEOUT = 2.0
 """Seconds in which a Milvus says its version, if it is one and is there."""
@@ -108,10 +113,12 @@ class Connection:
         self._name = name
         self._cancelled = cancelled
         self._answered: set[str] = set()
+        login = token or _login_in(uri)
+        self._grantor = () if login else (_GRANTOR,)
         try:
             self._handler = GrpcHandler(
                 address=address(uri),
-                token=token or _login_in(uri),
+                token=login,
                 secure=urlsplit(uri).scheme == "https",
                 grpc_options=NO_KEEPALIVE | RECONNECT_SOON,
                 **(tls or {}),
@@ -146,11 +153,11 @@ class Connection:
         """
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
         pauses = chain(_RETRY_DELAYS, repeat(_RETRY_DELAYS[-1]))
+        grantor = self._grantor if method in _GRANTS else ()
+        metadata = (("dbname", database), *grantor)
         while True:
             self._refuse_if_cancelled()
-            answer = stub.future(
-                request, timeout=timeout, metadata=(("dbname", database),)
-            )
+            answer = stub.future(request, timeout=timeout, metadata=metadata)
             _time(answer, method)
             try:
                 return self.finish(answer, method)

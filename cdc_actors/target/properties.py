@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperationRefusedError
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "collection.description"
 """What Milvus (2.5) calls the description where it is altered; it is no property."""
+
+
+CONSISTENCY = "consistency_level"
+"""The property that alters the level that searches have unless they ask for another."""
 
 
 def description_of(schema: bytes) -> str:
@@ -39,8 +43,15 @@ def alter_properties(
     """
     for members in apart(altered, dropped):
         _alter(target, database, name, members)
-    if dropped or DESCRIPTION in altered:
-        _refuse_undone(describe(target, database, name), altered, dropped)
+    if dropped or altered.keys() & {DESCRIPTION, CONSISTENCY}:
+        found = describe(target, database, name)
+        undone = _undone(found, altered, dropped) if found is not None else []
+        # Milvus Lite has one level of consistency.
+        if undone and not (target.is_lite and undone == [CONSISTENCY]):
+            raise OperationRefusedError(
+                "the target is too old to drop properties or to alter the description or "
+                f"the consistency level: {', '.join(undone)}"
+            )
 
 
 def alter_database(
@@ -80,16 +91,14 @@ def _alter(
         target.call("AlterCollection", request, database)
 
 
-def _refuse_undone(
-    found: Any | None, altered: Mapping[str, str], dropped: Collection[str]
-) -> None:
-    if found is None:
-        return
+def _undone(
+    found: Any, altered: Mapping[str, str], dropped: Collection[str]
+) -> list[str]:
     kept = sorted(each.key for each in found.properties if each.key in dropped)
-    wanted = altered.get(DESCRIPTION, found.schema.description)
-    undone = [*kept, *([DESCRIPTION] if found.schema.description != wanted else [])]
-    if undone:
-        raise OperationRefusedError(
-            f"the target is too old to drop properties or to alter the description: "
-            f"{', '.join(undone)}"
-        )
+    description = altered.get(DESCRIPTION, found.schema.description)
+    level = common_pb2.ConsistencyLevel.Name(found.consistency_level)
+    differing = {
+        DESCRIPTION: found.schema.description != description,
+        CONSISTENCY: level != altered.get(CONSISTENCY, level),
+    }
+    return [*kept, *(name for name, differs in differing.items() if differs)]

@@ -7,10 +7,10 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperationRefusedError
-from cdc_actors.target.properties import DESCRIPTION
+from cdc_actors.target.properties import CONSISTENCY, DESCRIPTION
 from tests.fakes.fake_target import FakeConnection, FakeTarget
 
 if TYPE_CHECKING:
@@ -77,6 +77,13 @@ class NewerTarget(FakeTarget):
         stored = self.collections[request.db_name, request.collection_name]
         stored.collection_id = self._made
         self.contents[self._made] = {}
+
+    def _describe_collection(self, request: Any) -> Any:
+        found = super()._describe_collection(request)
+        level = self._find(request).properties.get(CONSISTENCY)
+        if level is not None:
+            found.consistency_level = common_pb2.ConsistencyLevel.Value(level)
+        return found
 
     def _alter_database(self, request: Any) -> None:
         if request.properties and request.delete_keys:

@@ -73,6 +73,8 @@ def check_end(pipeline: RecordedPipeline) -> None:
     limit = {"database.max.collections": "20"}
     assert pipeline.target.database_properties == {"db1": limit}
     assert pipeline.task.task.unresolved == {}
+    refused = {each.kind for each in pipeline.task.task.refusals}
+    assert refused <= {"UpdateCredential"}
     entries = pipeline.task.task.collections.values()
     states = {each.state for each in entries}
     assert states <= {CollectionState.LIVE, CollectionState.DROPPED}

@@ -14,9 +14,11 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Definition, Insert, Rows
+from cdc_actors.rbac_rules import Grant
 from cdc_actors.target.collections import create_collection, defaulted_fields
 from cdc_actors.target.columns import named_columns
 from cdc_actors.target.connection import Connection
+from cdc_actors.target.rbac import add, request_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +39,13 @@ class Playing(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []
+        self.metadata: dict[str, dict[str, str]] = {}
         self._answers = decoded(RECORDED["answers"])
 
     def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler:
         """Return what answers calls of a method."""
         method = handler_call_details.method.rpartition("/")[2]
+        self.metadata[method] = dict(handler_call_details.invocation_metadata)
 
         def answer(request: bytes, _context: grpc.ServicerContext) -> bytes:
             self.asked.append((method, request))
@@ -121,3 +125,17 @@ def test_null_rows_are_taken_out_of_every_kind_of_column() -> None:
         kept = [had[row] for row, valid in enumerate(before.valid_data) if valid]
         assert 0 < len(kept) < len(had)
         assert list(getattr(after.scalars, kind).data) == kept
+
+
+@pytest.mark.parametrize("name", ["books", "*"])
+def test_a_grant_names_who_grants(
+    playing: tuple[Playing, Connection], name: str
+) -> None:
+    """Also where nobody logs in: "fail to get authorization from the md" otherwise."""
+    server, connection = playing
+    grant = Grant("r", "Global", "default", name, "DescribeCollection")
+    add(connection, grant)
+    asked = server.metadata[request_name(grant, remove=False)]
+    assert base64.b64decode(asked["authorization"]) == b"root:"
+    connection.call("ListDatabases", milvus_pb2.ListDatabasesRequest(), "default")
+    assert "authorization" not in server.metadata["ListDatabases"]

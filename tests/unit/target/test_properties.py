@@ -9,7 +9,7 @@ import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError
-from cdc_actors.target.properties import DESCRIPTION, alter_properties
+from cdc_actors.target.properties import CONSISTENCY, DESCRIPTION, alter_properties
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Target:
     old: bool = False
     is_lite: bool = True
     description: str = "first"
+    consistency: str = "Bounded"
     properties: dict[str, str] = field(default_factory=lambda: {"a": "1", "b": "2"})
     asked: list[Any] = field(default_factory=list)
 
@@ -28,13 +29,14 @@ class Target:
             pairs = [{"key": k, "value": v} for k, v in self.properties.items()]
             schema = {"name": "books", "description": self.description}
             return milvus_pb2.DescribeCollectionResponse(
-                schema=schema, properties=pairs
+                schema=schema, properties=pairs, consistency_level=self.consistency
             )
         self.asked.append(request)
         assert not (request.properties and request.delete_keys), "it takes no both"
         altered = {each.key: each.value for each in request.properties}
         if not self.old:
             self.description = altered.pop(DESCRIPTION, self.description)
+            self.consistency = altered.get(CONSISTENCY, self.consistency)
             for key in request.delete_keys:
                 self.properties.pop(key, None)
         self.properties.update(altered)
@@ -58,15 +60,29 @@ def test_nothing_to_do_asks_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("altered", "dropped", "named"),
-    [({}, ["b"], "b"), ({DESCRIPTION: "second"}, [], DESCRIPTION)],
+    [
+        ({}, ["b"], "b"),
+        ({DESCRIPTION: "second"}, [], DESCRIPTION),
+        ({CONSISTENCY: "Strong"}, [], CONSISTENCY),
+    ],
 )
 def test_a_target_that_does_nothing_is_found_out(
     altered: dict[str, str], dropped: list[str], named: str
 ) -> None:
     """An older Milvus calls it done: what it did not do is named."""
-    target = Target(old=True)
+    target = Target(old=True, is_lite=False)
     with pytest.raises(OperationRefusedError, match=f"too old.*: {named}$"):
         alter_properties(target, "default", "books", altered, dropped)  # type: ignore[arg-type]
+
+
+def test_another_consistency_level() -> None:
+    """Milvus 2.5 has it from then on; Milvus Lite has one for all."""
+    altered = {CONSISTENCY: "Eventually"}
+    target = Target(is_lite=False)
+    alter_properties(target, "default", "books", altered)  # type: ignore[arg-type]
+    assert target.consistency == "Eventually"
+    lite = Target(old=True)
+    alter_properties(lite, "default", "books", altered)  # type: ignore[arg-type]
 
 
 def test_what_milvus_stores_late_is_asked_twice() -> None:
