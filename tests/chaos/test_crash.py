@@ -8,8 +8,8 @@ comes and goes as well (``tests.support.access_faults``):
 
     python -m pytest -n 0 -s --kills 100 --seed 22 tests/chaos/test_crash.py -k rocksmq
 
-ended with equal rows after 100 kills, the access taken away 48 times: 22 changed passwords,
-9 times rights withdrawn, 17 times a proxy that refused.
+ended with equal rows after 100 kills, the access taken away 48 times: 21 changed passwords,
+9 times rights withdrawn, 18 times a proxy that refused.
 """
 
 from __future__ import annotations

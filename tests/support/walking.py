@@ -31,8 +31,10 @@ from cdc_actors.compare import Kind, compare
 from cdc_actors.compare.server import Endpoint
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.errors import CdcError
+from tests.support.access_faults import Access
 from tests.support.accounts import ROOT, Accounts, access_of, as_root, forget
 from tests.support.cdc import Cdc, wait_until
+from tests.support.proxy import TcpProxy
 from tests.support.walk import World
 
 if TYPE_CHECKING:
@@ -117,6 +119,8 @@ class Walking(RuleBasedStateMachine):
         servers = [stage.source] if self.to_lite else [stage.source, stage.target]
         self._roots = [as_root(server) for server in servers]
         self.cdc: Any = None
+        self._way = TcpProxy(stage.target.ports["api"])
+        self._access = Access(self._way, None, random.Random(0))
         self.world = World(stage.source.uri, self._steps)
         self.accounts = Accounts(self._roots[0], self._steps)
 
@@ -151,6 +155,8 @@ class Walking(RuleBasedStateMachine):
             self._stage.emptied(server).close()
         self._forget_users()
         folder = self._stage.folder / f"walk_{self._stage.walks}"
+        self._way.heal()
+        self._access = Access(self._way, None, random.Random(repr(seeds)))
         self.cdc = Cdc(folder, self._stage.source)
         self.cdc.start()
         for name, seed in zip("ab", seeds, strict=True):
@@ -164,7 +170,8 @@ class Walking(RuleBasedStateMachine):
     def create_task(self) -> None:
         """Replicate everything, what is there already too."""
         self._event("create_task")
-        target = {"uri": self._stage.target.uri, "token": "" if self.to_lite else ROOT}
+        uri = f"http://127.0.0.1:{self._way.port}"
+        target = {"uri": uri, "token": "" if self.to_lite else ROOT}
         self._task = self.cdc.ask(
             "create",
             milvus_connect_param=target,
@@ -212,6 +219,19 @@ class Walking(RuleBasedStateMachine):
         self._event("resume")
         self.cdc.ask("resume", task_id=self._task)
 
+    @precondition(lambda self: self._task and "give_back" not in self._due)
+    @rule(steps=st.integers(1, 3))
+    def take_away(self, steps: int) -> None:
+        """Have a proxy on the way to the target refuse everything for a while."""
+        self._access.take_away()
+        self._event(f"take_away: {self._access.told[-1]}")
+        self._due["give_back"] = self._step + steps
+
+    def give_back(self) -> None:
+        """Let the proxy pass everything on again."""
+        self._event("give_back")
+        self._access.give_back(self.cdc, self._task)
+
     # How it ends.
 
     def teardown(self) -> None:
@@ -223,6 +243,7 @@ class Walking(RuleBasedStateMachine):
             if self.cdc is not None:
                 self._finish()
         finally:
+            self._way.__exit__()
             for root in self._roots:
                 root.close()
 
