@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 THREE_DAYS = 3 * 24 * 3600
 ASSETS = Path(cdc_actors.__file__).with_name("assets")
 OF_TROUBLE = {
+    "Alerts",
     "Collections that are not live",
     "Collections that lack rows",
     "Failures",
