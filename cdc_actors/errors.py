@@ -179,7 +179,7 @@ class SourceRefusedError(RequestError):
 
 
 class TaskLimitError(RequestError):
-    """There are as many tasks as ``maxTaskNum`` allows."""
+    """There are as many tasks as ``maxTaskNum`` allows, or comparisons as can be."""
 
     status = 429
 

@@ -9,6 +9,7 @@ import click
 
 from cdc_actors.cli.api import Api, api_options
 from cdc_actors.cli.output import (
+    DIFFERENT,
     dump,
     dump_line,
     flat,
@@ -22,7 +23,6 @@ from cdc_actors.cli.task_cmd import print_task, task_argument
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_DIFFERENT = 3
 _HEAD = {"number": "NUMBER", "time": "TIME", "who": "WHO", "text": "WHAT", "why": "WHY"}
 _EXAMPLES = """\b
 Examples:
@@ -75,7 +75,7 @@ def history(
     elif diff is not None:
         changes = _changes(*(api.task(task_id, moment) for moment in diff))
         _print_changes(changes, diff, output)
-        click.get_current_context().exit(_DIFFERENT if changes else 0)
+        click.get_current_context().exit(DIFFERENT if changes else 0)
     elif follow:
         _print_each(_while_read(api.follow(task_id, after)), output)
     elif output == "table":

@@ -10,6 +10,7 @@ import click
 from cdc_actors.cli.api import service_options
 from cdc_actors.cli.assets_cmd import assets
 from cdc_actors.cli.audit_cmd import audit
+from cdc_actors.cli.compare_cmd import compare
 from cdc_actors.cli.config_cmd import config
 from cdc_actors.cli.demo import demo
 from cdc_actors.cli.doctor_cmd import doctor
@@ -85,6 +86,7 @@ COMMANDS = (
     health,
     task,
     history,
+    compare,
     audit,
     config,
     token,

@@ -14,6 +14,9 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+DIFFERENT = 3
+"""Exit status: a difference was found."""
+
 NOT_READY = 4
 """Exit status: what was asked for is not so, and may come to be so later."""
 

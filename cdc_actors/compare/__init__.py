@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cdc_actors.compare.collection import Cursor, Pair
 from cdc_actors.compare.report import (
     CollectionReport,
     Finding,
@@ -11,15 +12,23 @@ from cdc_actors.compare.report import (
     Tally,
     Verdict,
 )
-from cdc_actors.compare.run import compare
+from cdc_actors.compare.run import Comparison, begin, compare
+from cdc_actors.compare.server import Endpoint
+from cdc_actors.compare.sweep import MAX_PAGE_ROWS
 
 __all__ = [
+    "MAX_PAGE_ROWS",
     "CollectionReport",
+    "Comparison",
+    "Cursor",
+    "Endpoint",
     "Finding",
     "Kind",
+    "Pair",
     "Report",
     "RowFinding",
     "Tally",
     "Verdict",
+    "begin",
     "compare",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pymilvus import DataType
 
+from cdc_actors.changes import FullName, Key  # noqa: TC001 - a cursor is decoded
 from cdc_actors.compare.keys import LARGEST, any_key, exactly
 from cdc_actors.compare.report import CollectionReport, Kind
 from cdc_actors.compare.settings import compare_settings
@@ -17,7 +18,6 @@ from cdc_actors.errors import OperatorError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cdc_actors.changes import FullName, Key
     from cdc_actors.compare.schema import Table
     from cdc_actors.compare.server import Server
 
@@ -55,9 +55,11 @@ class Conduct(Protocol):
 
     ``looks`` is how often a difference must be seen before it is believed: more than once
     where changes are on their way. ``load`` says that what is not loaded is, for a while.
+    ``most_rows`` is how many rows a range may have.
     """
 
     looks: int
+    most_rows: int
     load: bool
 
     def reach(self) -> bool:
@@ -124,7 +126,7 @@ class CollectionComparison:
         if report.source_rows is None:
             report.source_rows = report.target_rows = 0
             cursor.expected = _expected(source)
-        sweep = Sweep(source, target)
+        sweep = Sweep(source, target, conduct.most_rows)
         for partition in sorted({*source.partitions, *target.partitions}):
             for _ in _new_ranges(sweep, partition, cursor):
                 if len(cursor.suspects) >= MAX_SUSPECTS:
@@ -154,7 +156,6 @@ def _new_ranges(sweep: Sweep, partition: str, cursor: Cursor) -> Iterator[None]:
 
 def _settle(settler: Settler, cursor: Cursor) -> None:
     settler.settle(cursor.suspects)
-    cursor.suspects = []
 
 
 def _partitions(server: Server, table: Table) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.compare.collection import CollectionComparison, Cursor, Pair
 from cdc_actors.compare.report import CollectionReport, Kind, Report
 from cdc_actors.compare.server import Endpoint, Server
+from cdc_actors.compare.sweep import MAX_PAGE_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +65,7 @@ class _Standstill:
     """Compares while nobody writes."""
 
     looks = 1
+    most_rows = MAX_PAGE_ROWS
 
     def __init__(self, load: bool, progress: Progress) -> None:  # noqa: FBT001
         self.load = load
@@ -103,6 +106,10 @@ class Comparison:
     def source_names(self) -> set[FullName]:
         """Return the collections that the source has."""
         return set(self._ends[0].names())
+
+    def source_now(self) -> int:
+        """Return the source's time, a hybrid timestamp."""
+        return self._ends[0].server(DEFAULT_DATABASE).now()
 
     def run(self, pair: Pair, cursor: Cursor) -> CollectionReport:
         """Compare one collection from the cursor on, and report on it.

@@ -2,8 +2,9 @@
 
 A row may differ because its change is on the way. So the source's row is noted, then time
 passes until the target is confirmed to have all that the source had (a ``Moment``), then
-the target's row is read, and then the source's once more. Where the source's is what it was
-all the while, the target's should be the same. It is seen to differ twice before that is
+the target's row is read, and then the source's once more. If the target's is the noted one,
+they were the same at that moment. Where the source's is what it was all the while, the
+target's should be the same. It is seen to differ twice before that is
 believed: a source that writes the same row once more has it deleted and inserted at the
 target, and between the two it is missing there. A row that never stands still is unsettled.
 """
@@ -14,13 +15,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cdc_actors.changes import Key  # noqa: TC001 - a suspect is decoded
 from cdc_actors.compare.content import differences, digest
 from cdc_actors.compare.report import RowFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cdc_actors.changes import Key
     from cdc_actors.compare.report import CollectionReport
     from cdc_actors.compare.sweep import Side
 
@@ -79,9 +80,18 @@ class Settler:
         rows = source.table.page_rows // GROUP_SHARE
         self._group_rows = max(1, min(GROUP_ROWS, rows))
 
-    def settle(self, suspects: Iterable[Suspect]) -> None:
-        """Look at the suspects until each is known to be the same, or to differ."""
+    def settle(self, suspects: list[Suspect]) -> None:
+        """Look at the suspects until each is known to be the same, or to differ.
+
+        Those that are settled leave the list, also where an error ends it.
+        """
         pending = {suspect: _Open() for suspect in suspects}
+        try:
+            self._look_until_settled(pending)
+        finally:
+            suspects[:] = pending
+
+    def _look_until_settled(self, pending: dict[Suspect, _Open]) -> None:
         if self._looks > 1:
             self._note_source(pending)
         for _ in range(MOST_LOOKS):
@@ -91,7 +101,8 @@ class Settler:
             self._look(pending)
             if not is_reached:
                 break
-        for suspect, each in pending.items():
+        while pending:
+            suspect, each = pending.popitem()
             self._report.unsettled.add(each.words or _found(suspect))
 
     def _note_source(self, pending: dict[Suspect, _Open]) -> None:
@@ -120,6 +131,8 @@ class Settler:
         if now == self._print(*target):
             if source.times > 1:
                 self._report.doubled.add(_found(suspect, _times(source, target)))
+            return True
+        if self._looks > 1 and each.source == self._print(*target):
             return True
         if self._looks > 1 and each.source != now:
             each.source, each.seen = now, 0

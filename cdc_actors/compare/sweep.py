@@ -118,9 +118,11 @@ class Range:
 class Sweep:
     """Reads both sides of a collection, range by range. One thread uses it."""
 
-    def __init__(self, source: Side, target: Side) -> None:
+    def __init__(self, source: Side, target: Side, most_rows: int) -> None:
+        """``most_rows`` is how many rows a range may have."""
+        self._most_rows = most_rows
         self._sides = (source, target)
-        self._rows = self._asked = source.table.page_rows
+        self._rows = self._asked = min(most_rows, source.table.page_rows)
 
     def ranges(self, partition: str, low: Key | None) -> Iterator[Range]:
         """Yield the ranges of a partition whose keys are greater than ``low``."""
@@ -176,7 +178,7 @@ class Sweep:
         if read:
             row = max(page.size // len(page.keys) for page in read)
             wanted = PAGE_BYTES // max(1, row)
-            self._rows = max(1, min(wanted, 2 * self._rows, MAX_PAGE_ROWS))
+            self._rows = max(1, min(wanted, 2 * self._rows, self._most_rows))
 
     def _range(
         self, partition: str, low: Key | None, high: Key, pages: list[Page | None]

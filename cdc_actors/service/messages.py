@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.service.snapshot import TaskSnapshot
-    from cdc_actors.tasks import TaskSpec, Who
+    from cdc_actors.tasks import ComparisonResult, TaskSpec, Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,27 @@ class UpdateEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCompared:
+    """Write down what a comparison came to.
+
+    Answered with a future that is set once that is done.
+    """
+
+    task_id: str
+    result: ComparisonResult
+    who: Who
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteTask:
     """Answered with a future that is set once the task is gone."""
 
     task_id: str
     who: Who
+
+
+PassedToTask = PauseTask | ResumeTask | RetryCollections | RecordCompared | DeleteTask
+"""What the supervisor passes on as it is; the task's future is its answer."""
 
 
 @dataclass(frozen=True, slots=True)

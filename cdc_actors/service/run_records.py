@@ -1,4 +1,4 @@
-"""What a run asks to be written down, before or after it is done at the target."""
+"""What a run, or a comparison, asks to be written down."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cdc_actors.pipeline.messages import (
     RecordSource,
     RecordStarts,
 )
+from cdc_actors.service.messages import RecordCompared
 from cdc_actors.tasks import SUPERVISOR, snapshots
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class PassedOver:
 
 
 def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
-    """Do what a run's message asks. The task actor's thread.
+    """Do what a message asks. The task actor's thread.
 
     What is set aside, where channels begin and how far they were sent counts only if the
     run is still ``run``: another one begins elsewhere, and may have the collection go on.
@@ -62,6 +63,9 @@ def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
             record.execute(lambda task: task.start_operation(done, **_BY_SOURCE))
         case RecordOperationApplied(done):
             record.execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
+        case RecordCompared(_, result, who):
+            why = "asked by a client"
+            record.execute(lambda task: task.note_compared(result, who=who, why=why))
         case _ if run.numbered(message.run_number):
             _write_down_of_run(message, record)
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,8 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.service.asking import ANSWER_SECONDS, ask
+from cdc_actors.service.comparison_metrics import comparison_families
 from cdc_actors.service.health import health_at, lag_at, view_at
 from cdc_actors.service.lag_history import LagHistory
 from cdc_actors.service.messages import (
@@ -52,13 +55,12 @@ if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
+    from cdc_actors.service.comparisons import Comparisons
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
     from cdc_actors.tasks import TaskSpec, Who
 
-ANSWER_SECONDS = 5.0
-"""How long a request waits for the supervisor, and then for the task."""
 
 SAME_MILVUS = "asked by a client, who says that the target is the same Milvus"
 """Why an update is done that relies on the client's word."""
@@ -193,6 +195,11 @@ class Service:
         """Log from this level on, until the next start."""
         self._set_log_level(level)
 
+    @property
+    def comparisons(self) -> Comparisons:
+        """The comparisons of tasks; UnavailableError while there are none."""
+        return self._tenure.comparisons
+
     def pause(self, task_id: str, who: Who) -> None:
         """Pause a task; nothing more reaches the target once this returns."""
         self._ask(PauseTask(task_id, who))
@@ -288,7 +295,7 @@ class Service:
         views = [view_at(each, moment) for each in seen]
         readiness = Readiness(ready=not missing, missing=missing)
         ownership = self._ownership
-        return families(
+        known = families(
             views,
             statistics,
             readiness,
@@ -296,6 +303,10 @@ class Service:
             retention=ownership.retention if ownership else {},
             now=moment.source,
         )
+        ids = {view.task_id for view in views}
+        compared = self._tenure.comparisons.views() if ids else []
+        found = comparison_families(v for v in compared if v.task_id in ids)
+        return chain(known, found)
 
     def alive(self) -> bool:
         """Tell whether the supervisor answers, or this service waits for the store."""
@@ -362,20 +373,8 @@ class Service:
         A task that ends while it is asked may be gone: then the supervisor knows by now.
         """
         with suppress(pykka.ActorDeadError):
-            return self._ask_once(message)
+            return ask(self._tenure.supervisor, message)
         try:
-            return self._ask_once(message)
+            return ask(self._tenure.supervisor, message)
         except pykka.ActorDeadError as error:
             raise UnavailableError("the task is just starting again") from error
-
-    def _ask_once(self, message: object) -> Any:
-        try:
-            answer = self._tenure.supervisor.ask(message, timeout=ANSWER_SECONDS)
-            if isinstance(answer, pykka.Future):
-                answer = answer.get(timeout=ANSWER_SECONDS)
-        except pykka.Timeout as error:
-            raise UnavailableError(
-                f"no answer within {ANSWER_SECONDS:.0f} seconds; whether it was done "
-                "will be seen: ask again"
-            ) from error
-        return answer

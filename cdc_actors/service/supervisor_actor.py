@@ -29,16 +29,13 @@ from cdc_actors.service import backoff, rebuild
 from cdc_actors.service.messages import (
     CheckTasks,
     CreateTask,
-    DeleteTask,
     GetStatistics,
     GetTask,
     Launch,
     ListTasks,
-    PauseTask,
+    PassedToTask,
     Rebuild,
     RebuildEnded,
-    ResumeTask,
-    RetryCollections,
     SaveCreated,
     Shutdown,
     StoreLost,
@@ -167,7 +164,7 @@ class Supervisor(pykka.ThreadingActor):
                 return _seen(self._find(message.task_id, text))
             case UpdateTask():
                 return self._update(message)
-            case PauseTask() | ResumeTask() | RetryCollections() | DeleteTask():
+            case _ if isinstance(message, PassedToTask):
                 text = f"not found the task, task_id: {message.task_id}"
                 known = self._find(message.task_id, text)
                 return self._actor_of(known).ask(message, block=False)

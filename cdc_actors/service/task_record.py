@@ -16,6 +16,7 @@ from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.run_spec import RunSpec
 from cdc_actors.service.mark_release import release_marks
 from cdc_actors.service.state_changes import log_changes
+from cdc_actors.store.comparisons import ComparisonRows
 from cdc_actors.tasks import SUPERVISOR, Failure
 
 if TYPE_CHECKING:
@@ -286,6 +287,7 @@ class TaskRecord:
             self._stores.checkpoints.delete(self._id)
             self._stores.send_horizons.delete(self._id)
             self._stores.segments_done.delete(self._id)
+            ComparisonRows(self._stores.log).delete(self._id)
         except UnavailableError as error:
             _log.warning("checkpoint_cleanup_failed", error=str(error))
 

@@ -16,6 +16,7 @@ import pykka
 import structlog
 
 from cdc_actors.errors import CdcError, UnavailableError
+from cdc_actors.service.comparisons import Comparisons
 from cdc_actors.service.messages import Rebuild, Shutdown, StoreLost
 from cdc_actors.service.retention import RetentionWatch
 from cdc_actors.service.store_check import StoreCheck
@@ -48,7 +49,7 @@ _log = structlog.get_logger()
 
 
 class Tenure:
-    """The open stores, and the supervisor of their tasks. Any thread may use it."""
+    """The open stores, and supervisor and comparisons of their tasks, for any thread."""
 
     def __init__(self, config: Config, clock: SourceClock) -> None:
         """Open the stores and begin to rebuild the tasks; does not wait for them.
@@ -65,6 +66,10 @@ class Tenure:
         self.retention = RetentionWatch(
             config.source_config, self.stores.checkpoints, self.supervisor
         )
+        self.comparisons = Comparisons(
+            config.source_config, self.stores, self.supervisor
+        )
+        self.comparisons.resume()
         if config.meta_store_config.verify_at_start:
             # Beside all else: nobody is to wait for it, and nothing can be undone by it.
             threading.Thread(
@@ -75,6 +80,7 @@ class Tenure:
         """Write nothing any more, at once; show the tasks as they were, and the reason."""
         self.store_check.end(reason)
         self.retention.end()
+        self.comparisons.stop()
         self.stores.log.close()
         with suppress(pykka.ActorDeadError):
             self.supervisor.tell(StoreLost(reason))
@@ -83,6 +89,7 @@ class Tenure:
         """End all work and keep the checkpoints, until a time of the monotonic clock."""
         self.store_check.end(ENDING)
         self.retention.end()
+        self.comparisons.stop()
         # Who has died has nothing to end. Who waits for a server that hangs is left
         # behind: its thread is a daemon.
         try:

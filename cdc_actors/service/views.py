@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, FullName
+    from cdc_actors.compare import CollectionReport
     from cdc_actors.pipeline.messages import SnapshotProgress
     from cdc_actors.tasks.spec import TaskSpec
 
@@ -197,6 +198,37 @@ class PositionView:
     task_id: str
     checkpoint: Checkpoint
     of_requests: bool
+
+
+ComparisonStatus = Literal[
+    "running", "equal", "different", "undecided", "cancelled", "failed"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonView:
+    """The newest comparison of a task: how far it is, and what it came to.
+
+    ``error`` is why it failed or, while it runs, what it waits for. ``collection`` is the
+    source's name of the one that is being compared, with ``collection_rows`` of about
+    ``collection_rows_expected`` looked at. ``counts`` are those of ``counts_of``,
+    ``reports`` those of the collections that are done.
+    """
+
+    task_id: str
+    status: ComparisonStatus
+    began: datetime
+    ended: datetime | None
+    error: str | None
+    repair: bool
+    delete_extra: bool
+    collections: int
+    collections_done: int
+    collection: str | None
+    collection_rows: int
+    collection_rows_expected: int | None
+    counts: dict[str, int]
+    reports: tuple[CollectionReport, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 Imports nothing of the rest but the change model and the errors.
 """
 
+from cdc_actors.tasks.comparison import ComparisonResult
 from cdc_actors.tasks.conflicts import (
     known_token,
     refuse_other_body,
@@ -17,6 +18,7 @@ from cdc_actors.tasks.events import (
     SnapshotCompleted,
     SnapshotStarted,
     SourceIdentified,
+    TaskCompared,
     TaskCreated,
     TaskDeleted,
     TaskEvent,
@@ -87,6 +89,7 @@ __all__ = [
     "CollectionSetAside",
     "CollectionState",
     "CollectionsRetried",
+    "ComparisonResult",
     "ConnectParam",
     "Failure",
     "Loaded",
@@ -100,6 +103,7 @@ __all__ = [
     "SourceIdentified",
     "SourceIdentity",
     "Task",
+    "TaskCompared",
     "TaskCreated",
     "TaskDeleted",
     "TaskEvent",

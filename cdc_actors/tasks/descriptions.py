@@ -14,6 +14,7 @@ from cdc_actors.tasks.events import (
     SnapshotCompleted,
     SnapshotStarted,
     SourceIdentified,
+    TaskCompared,
     TaskCreated,
     TaskDeleted,
     TaskEvent,
@@ -126,6 +127,16 @@ def _updated(event: TaskUpdated) -> str:
     left = [f"{each['database']}.{each['name']}" for each in event.deselected]
     then = f"; not replicated any more: {', '.join(left)}" if left else ""
     return f"updated, another {', '.join(event.changed)}{then}"
+
+
+@describe.register
+def _compared(event: TaskCompared) -> str:
+    numbers = [f"{name} {number:,}" for name, number in event.counts.items() if number]
+    found = (
+        f"compared with the target, {event.outcome}: {', '.join(numbers) or 'nothing'}"
+    )
+    more = event.error or ", ".join(event.differing)
+    return f"{found}; {more}" if more else found
 
 
 @describe.register

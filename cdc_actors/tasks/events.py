@@ -323,6 +323,24 @@ class TaskUpdated(TaskEvent):
         )
 
 
+class TaskCompared(TaskEvent):
+    """Source and target were compared; the attributes are those of ``ComparisonResult``."""
+
+    TOPIC = "task.compared"
+
+    outcome: str
+    began: str
+    selection: list[str]
+    repair: bool
+    delete_extra: bool
+    counts: dict[str, int]
+    differing: list[str]
+    error: str | None
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """A comparison leaves the task as it is."""
+
+
 class TaskDeleted(TaskEvent):
     """The task is over for good; its history stays.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import FailureClass
+    from cdc_actors.tasks.comparison import ComparisonResult
     from cdc_actors.tasks.model import CollectionEntry, Operation
     from cdc_actors.tasks.state import SourceIdentity, Who
 
@@ -54,6 +55,7 @@ class Task(TaskAttributes, Aggregate):
     SnapshotCompleted = events.SnapshotCompleted
     Rekeyed = events.TaskRekeyed
     Updated = events.TaskUpdated
+    Compared = events.TaskCompared
     Deleted = events.TaskDeleted
 
     def __init__(self) -> None:
@@ -335,6 +337,10 @@ class Task(TaskAttributes, Aggregate):
             who=who,
             why=why,
         )
+
+    def note_compared(self, result: ComparisonResult, *, who: Who, why: str) -> None:
+        """Record what a comparison with the target came to, in whatever state it is."""
+        self._trigger(events.TaskCompared, **asdict(result), who=who, why=why)
 
     def delete(
         self, reason: str, checkpoints: Iterable[Checkpoint], *, who: Who, why: str

@@ -11,8 +11,11 @@ from cdc_actors.service.views import LagSamples, Overview
 from cdc_actors.store.history import Page, moment_of
 from cdc_actors.tasks.state import TaskState
 from cdc_http import maintenance
+from cdc_http.comparison import ComparisonHandlers, ComparisonResponse
 from cdc_http.create import check_channel, spec_of, warnings
 from cdc_http.requests import (
+    CompareRequest,
+    ComparisonQuery,
     CreateRequest,
     DeleteRequest,
     GetRequest,
@@ -72,7 +75,9 @@ class RequestHandlers:
         self._service = service
         self._requests_channel = requests_channel
         self._max_name_length = max_name_length
-        self.by_type = dict(sorted((self._reading() | self._changing()).items()))
+        compare = _comparison_handlers(service)
+        handlers = self._reading() | self._changing() | compare
+        self.by_type = dict(sorted(handlers.items()))
 
     def _reading(self) -> dict[str, RequestHandler]:
         return {
@@ -201,3 +206,18 @@ class RequestHandlers:
         with known_task_id(request.task_id) as known:
             self._service.delete(known, who, ignore_not_found=request.ignore_not_found)
         return EmptyResponse()
+
+
+def _comparison_handlers(service: TaskService) -> dict[str, RequestHandler]:
+    handlers = ComparisonHandlers(service)
+    return {
+        "cancel_comparison": RequestHandler(
+            "operator", TaskRequest, EmptyResponse, handlers.cancel
+        ),
+        "compare": RequestHandler(
+            "operator", CompareRequest, ComparisonResponse, handlers.compare
+        ),
+        "comparison": RequestHandler(
+            "viewer", ComparisonQuery, ComparisonResponse, handlers.show
+        ),
+    }

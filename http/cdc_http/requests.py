@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Port = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}\Z")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Rate = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
 class RequestObject(
@@ -43,7 +44,7 @@ class LagSamplesRequest(RequestObject, frozen=True):
 
 
 class TaskRequest(RequestObject, frozen=True):
-    """The data of ``pause`` and ``resume``: the task.
+    """The data of ``pause``, ``resume`` and ``cancel_comparison``: the task.
 
     ``resume`` takes up again what is set aside, as ``retry`` does.
     """
@@ -67,6 +68,26 @@ class RetryRequest(RequestObject, frozen=True):
     task_id: str = ""
     collection_infos: list[CollectionName] = []
     db_collections: dict[str, list[CollectionName]] = {}
+
+
+class CompareRequest(RequestObject, frozen=True):
+    """The data of ``compare``: the task, what of it, and how fast.
+
+    ``collection_infos`` and ``db_collections`` are as in ``retry``; without either all is
+    compared. At most ``rows_per_second`` rows of the source are read in a second.
+    """
+
+    task_id: str = ""
+    collection_infos: list[CollectionName] = []
+    db_collections: dict[str, list[CollectionName]] = {}
+    rows_per_second: Rate | None = None
+
+
+class ComparisonQuery(RequestObject, frozen=True):
+    """The data of ``comparison``: the task, and whether to list its collections."""
+
+    task_id: str = ""
+    details: bool = True
 
 
 class GetRequest(RequestObject, frozen=True):

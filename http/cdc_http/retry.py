@@ -1,4 +1,4 @@
-"""A ``retry`` request checked: which collections it names."""
+"""Which collections a ``retry`` or ``compare`` request names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cdc_actors.changes import FullName
-    from cdc_http.requests import CollectionName, RetryRequest
+    from cdc_http.requests import CollectionName, CompareRequest, RetryRequest
 
 
-def collections_of(request: RetryRequest) -> tuple[FullName, ...]:
+def collections_of(request: RetryRequest | CompareRequest) -> tuple[FullName, ...]:
     """Return the collections that the request names, by database and name.
 
     Raises:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
+    from cdc_actors.service.comparison_state import ComparisonRequest
     from cdc_actors.service.views import (
+        ComparisonView,
         LagSamples,
         Overview,
         PositionView,
@@ -21,6 +23,22 @@ if TYPE_CHECKING:
     from cdc_actors.store.history import Moment, Page
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
+
+
+class TaskComparisons(Protocol):
+    """The comparisons of tasks with their targets; see ``TaskService``."""
+
+    def start(self, task_id: str, request: ComparisonRequest, who: Who) -> None:
+        """Begin to compare a task, which is not being compared."""
+        ...
+
+    def view(self, task_id: str) -> ComparisonView:
+        """Return the newest comparison of a task, which must have one."""
+        ...
+
+    def cancel(self, task_id: str) -> None:
+        """Have the comparison that runs end."""
+        ...
 
 
 class TaskService(Protocol):
@@ -108,6 +126,11 @@ class TaskService(Protocol):
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool) -> None:
         """Delete a task in any state; once it returns the task is unknown."""
+        ...
+
+    @property
+    def comparisons(self) -> TaskComparisons:
+        """The comparisons of tasks."""
         ...
 
     def readiness(self) -> Readiness:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from cdc_actors.cli.main import main
 from cdc_actors.config import load
 from cdc_actors.instruments import TIMERS
+from cdc_actors.service.comparison_metrics import comparison_families
 from cdc_actors.service.metrics import families
 from cdc_actors.service.snapshot import Statistics
 from cdc_actors.service.views import Readiness
@@ -51,6 +52,7 @@ def served_metrics() -> list[str]:
         f"{name}{{{','.join(labels)}}}" if labels else name
         for name, labels in [
             *map(_family, found),
+            *map(_family, comparison_families(())),
             *((each._name, each._labelnames) for each in TIMERS),
         ]
     )

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import testing
 
+from cdc_actors.compare import CollectionReport
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
+from cdc_actors.service.comparison_state import ComparisonState
 from cdc_actors.service.metrics import families
 from cdc_actors.service.snapshot import Statistics
 from cdc_actors.service.views import (
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
+    from cdc_actors.service.comparison_state import ComparisonRequest
+    from cdc_actors.service.views import ComparisonView
     from cdc_actors.store.history import Moment
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -54,6 +58,7 @@ class FakeService:
     tasks: dict[str, TaskView] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
+    compared: dict[str, ComparisonState] = field(default_factory=dict)
     unfit: list[str] = field(default_factory=list)
     past: dict[Moment | None, TaskView] = field(default_factory=dict)
     lags: dict[str, list[float | None]] = field(default_factory=dict)
@@ -211,6 +216,11 @@ class FakeService:
             now=0,
         )
 
+    @property
+    def comparisons(self) -> FakeComparisons:
+        """Return comparisons of the tasks, each of which is equal at once."""
+        return FakeComparisons(self)
+
     def alive(self) -> bool:
         """Return what the test set."""
         self._ask("alive")
@@ -231,6 +241,37 @@ class FakeService:
                 raise TaskConflictError(f"{no}, task_id: {task_id}")
             task = replace(self.tasks[task_id], state=state, reason=reason)
             self.tasks[task_id] = task
+
+
+@dataclass
+class FakeComparisons:
+    """Comparisons that are equal as soon as they begin."""
+
+    service: FakeService
+
+    def start(self, task_id: str, request: ComparisonRequest, who: Who) -> None:
+        """Begin one, unless there is one."""
+        self.service._ask("compare", task_id, request, who)
+        self.service.get(task_id)
+        if task_id in self.service.compared:
+            raise TaskConflictError("the task is just being compared")
+        state = ComparisonState(task_id=task_id, request=request, who=who, began=WHEN)
+        state.reports.append(CollectionReport(database="default", name="books"))
+        state.end("equal")
+        self.service.compared[task_id] = state
+
+    def view(self, task_id: str) -> ComparisonView:
+        """Return what was begun."""
+        self.service._ask("comparison", task_id)
+        if task_id not in self.service.compared:
+            raise UnknownTaskError("the task has not been compared yet")
+        return self.service.compared[task_id].view()
+
+    def cancel(self, task_id: str) -> None:
+        """Forget what was begun."""
+        self.service._ask("cancel_comparison", task_id)
+        if self.service.compared.pop(task_id, None) is None:
+            raise UnknownTaskError("the task has not been compared yet")
 
 
 def task_view(task_id: str, spec: TaskSpec) -> TaskView:

@@ -15,6 +15,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.service.comparison_state import ComparisonRequest
 from cdc_actors.service.views import CollectionView, DatabaseView, Health, Refusal
 from cdc_actors.tasks.spec import ConnectParam, TaskSpec
 from cdc_actors.tasks.state import Who
@@ -370,3 +371,20 @@ def test_a_second_create_of_the_same_id_gives_the_same_answer():
     again = api.create(task_id=ID, collection_infos=ALL, milvus_connect_param=TARGET)
     assert first.json == again.json == {"code": 200, "data": {"task_id": ID}}
     assert list(api.service.tasks) == [ID]
+
+
+def test_a_comparison_is_begun_shown_and_ended():
+    """Which collections, how fast and who reach the service; then how it is, or 404."""
+    api = api_with_task()
+    asked = {"task_id": ID, "collection_infos": [{"name": "books"}]}
+    begun = api.ask("compare", asked | {"rows_per_second": 5}).json["data"]
+    request = ComparisonRequest(collections=(("default", "books"),), rows_per_second=5)
+    assert ("compare", ID, request, CLIENT) in api.service.asked
+    assert (begun["task_id"], begun["status"], begun["reports"]) == (ID, "equal", [])
+    error_of(api.ask("compare", asked), 409)
+    [report] = api.ask("comparison", {"task_id": ID}).json["data"]["reports"]
+    assert (report["name"], report["verdict"]) == ("books", "equal")
+    assert report["missing"] == {"count": 0, "examples": []}
+    assert api.ask("cancel_comparison", {"task_id": ID}).json["data"] == {}
+    error_of(api.ask("comparison", {"task_id": ID}), 404)
+    error_of(api.ask("compare", asked | {"rows_per_second": 0}), 400)

@@ -100,6 +100,10 @@ class TestEntries:
             ),
             "snapshot of db.c9 started: 100 rows in 5,000 bytes of files",
             "snapshot of db.c9 completed: 90 rows in 1.5 s; the log follows",
+            (
+                "compared with the target, different: collections 2, rows 3,000, "
+                "missing 1; db.b"
+            ),
             "deleted: over",
         ]
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from cdc_actors.errors import FailureClass
 from cdc_actors.store.event_log import event_mapper
 from cdc_actors.tasks import (
+    ComparisonResult,
     ConnectParam,
     Operation,
     SourceIdentity,
@@ -83,6 +84,16 @@ def every_event() -> dict[str, TaskEvent]:
     )
     snapshots.start(task, older, rows=100, size=5000)
     snapshots.complete(task, 9, 90, 1.5, [checkpoint("dml_0", 5)])
+    result = ComparisonResult(
+        outcome="different",
+        began="2026-01-02T03:04:00+00:00",
+        selection=["default.a", "db.*"],
+        repair=True,
+        delete_extra=False,
+        counts={"collections": 2, "rows": 3_000, "missing": 1},
+        differing=["db.b"],
+    )
+    task.note_compared(result, who=CLIENT, why="POST /cdc")
     task.delete("over", [checkpoint("dml_0", 5)], who=CLIENT, why="POST /cdc")
     return {event.TOPIC: event for event in task.collect_events()}
 

@@ -1,0 +1,211 @@
+"""``compare`` of a running service: what it finds while both sides are written to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
+
+from cdc_actors.cli.main import main
+from cdc_actors.grpc_common import NO_KEEPALIVE
+from tests.support.cdc import Cdc, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.testing import Result
+
+    from cdc_actors.embedded.milvus import EmbeddedMilvus
+
+BOOKS = "books"
+ROWS = 3_000
+SCHEMA = CollectionSchema(
+    [
+        FieldSchema("id", DataType.INT64, is_primary=True),
+        FieldSchema("title", DataType.VARCHAR, max_length=64),
+        FieldSchema("vector", DataType.FLOAT_VECTOR, dim=4),
+    ],
+    enable_dynamic_field=True,
+)
+NO_MAPPING: dict[str, Any] = {}
+MAPPED = {
+    "db_collections": {"default": [{"name": "*"}]},
+    "name_mapping": [
+        {
+            "source_db": "default",
+            "target_db": "default",
+            "collection_mapping": {BOOKS: "buecher"},
+        }
+    ],
+}
+
+
+def rows(*keys: int, title: str = "a book") -> list[dict[str, Any]]:
+    """Return rows of ``SCHEMA``."""
+    vector = [0.1, 0.2, 0.3, 0.4]
+    return [{"id": key, "title": title, "vector": vector, "n": key} for key in keys]
+
+
+@pytest.fixture
+def task_id(
+    cdc: Cdc, client: MilvusClient, milvus: MilvusClient, target_milvus: EmbeddedMilvus
+) -> str:
+    """Return a task whose target has ``ROWS`` rows under another name of the collection."""
+    client.create_collection(BOOKS, schema=SCHEMA)
+    indexes = client.prepare_index_params()
+    indexes.add_index("vector", index_type="FLAT", metric_type="L2")
+    client.create_index(BOOKS, indexes, sync=False)
+    client.load_collection(BOOKS)
+    client.insert(BOOKS, rows(*range(ROWS)))
+    task_id = cdc.create(target_milvus.uri, **MAPPED)
+    cdc.wait_caught_up(task_id)
+    wait_until(lambda: loaded(milvus, "buecher"), "the target has loaded it")
+    return task_id
+
+
+def loaded(client: MilvusClient, name: str) -> bool:
+    """Tell whether a collection is there and can be read."""
+    return bool(client.query(name, "id >= 0", limit=1))
+
+
+def run(cdc: Cdc, task_id: str, *options: str) -> tuple[int, dict[str, Any]]:
+    """Run ``cdc-actors compare``; return its status and what it prints as JSON."""
+    url = f"http://127.0.0.1:{cdc.port}"
+    words = ["compare", task_id, "--url", url, "-o", "json", *options]
+    done: Result = CliRunner().invoke(main, words)
+    assert done.exit_code in {0, 3, 4}, done.output
+    return done.exit_code, json.loads(done.stdout)
+
+
+def keys_of(report: dict[str, Any], kind: str) -> list[int]:
+    """Return the keys that a report names of one kind of difference."""
+    return [each["key"] for each in report[kind]["examples"]]
+
+
+def test_what_differs_is_found_and_nothing_else(
+    cdc: Cdc, task_id: str, milvus: MilvusClient
+) -> None:
+    """Equal first; then a row less, one more, one bit, and a copy: each is named."""
+    status, found = run(cdc, task_id)
+    assert (status, found["status"]) == (0, "equal"), found
+    assert found["counts"]["rows"] == ROWS
+    bit = [0.1, 0.2, 0.3, 0.4000000357627869]
+    milvus.delete("buecher", ids=[1])
+    milvus.insert("buecher", rows(ROWS + 1, 2))
+    milvus.upsert("buecher", [{**rows(3)[0], "vector": bit}])
+    status, found = run(cdc, task_id)
+    [report] = found["reports"]
+    assert (status, found["status"], report["verdict"]) == (3, *["different"] * 2)
+    assert [
+        keys_of(report, k) for k in ("missing", "extra", "different", "doubled")
+    ] == [
+        [1],
+        [ROWS + 1],
+        [3],
+        [2],
+    ]
+    assert report["notes"] == ["is called default.buecher at the target"]
+    last = cdc.ask("history", task_id=task_id)["events"][-1]
+    assert (last["event"], last["content"]["outcome"]) == ("compared", "different")
+    assert last["content"]["counts"]["missing"] == 1
+
+
+@contextmanager
+def writing(uri: str) -> Iterator[None]:
+    """Insert, update and delete rows of the source all the while."""
+    over = threading.Event()
+    client = MilvusClient(uri, dedicated=True, grpc_options=NO_KEEPALIVE)
+
+    def write() -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            client.insert(BOOKS, rows(ROWS + number))
+            client.upsert(BOOKS, rows(number % 7, ROWS - number % 7, title=str(number)))
+            client.upsert(BOOKS, rows(100))
+            client.delete(BOOKS, ids=[200 + number])
+
+    thread = threading.Thread(target=write)
+    with closing(client):
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_rows_on_their_way_are_no_difference(
+    cdc: Cdc, task_id: str, milvus: MilvusClient, source: EmbeddedMilvus
+) -> None:
+    """While the source is written to, a row that the target lost is all that is found."""
+    milvus.delete("buecher", ids=[2_500])
+    with writing(source.uri):
+        wait_until(lambda: cdc.get(task_id)["rows_applied"] > ROWS + 50, "rows flow")
+        _, found = run(cdc, task_id)
+    [report] = found["reports"]
+    assert keys_of(report, "missing") == [2_500], found
+    differing = ("extra", "different", "uneven", "settings")
+    assert {kind: found["counts"][kind] for kind in differing} == dict.fromkeys(
+        differing, 0
+    )
+
+
+def test_a_comparison_goes_on_after_a_kill(cdc: Cdc, task_id: str) -> None:
+    """One at a time; killed in the middle, it goes on behind what was equal already."""
+    asked = {"task_id": task_id, "rows_per_second": 500}
+    assert cdc.ask("compare", **asked)["status"] == "running"
+    assert cdc.request("compare", **asked)[0] == 409
+    begun = cdc.ask("comparison", task_id=task_id)["began"]
+    wait_until(
+        lambda: state(cdc, task_id)["collection_rows"] >= 2_000, "it is half done"
+    )
+    cdc.kill()
+    cdc.start()
+    wait_until(lambda: state(cdc, task_id)["collection_rows"], "it goes on", 30)
+    assert state(cdc, task_id)["collection_rows"] >= 1_000
+    wait_until(lambda: state(cdc, task_id)["ended"], "it ends", 30)
+    found = state(cdc, task_id)
+    assert (found["began"], found["status"]) == (begun, "equal"), found
+    assert found["counts"]["rows"] == ROWS
+    events = cdc.ask("history", task_id=task_id)["events"]
+    assert [event["event"] for event in events].count("compared") == 1
+
+
+def state(cdc: Cdc, task_id: str) -> dict[str, Any]:
+    """Return how far the comparison is."""
+    shown: dict[str, Any] = cdc.ask("comparison", task_id=task_id)
+    return shown
+
+
+def test_what_cannot_be_compared_is_said(
+    cdc: Cdc, task_id: str, client: MilvusClient, milvus: MilvusClient
+) -> None:
+    """Cancelled, paused with rows that have not come, not loaded: each in its words."""
+    cdc.ask("compare", task_id=task_id, rows_per_second=1)
+    cdc.ask("cancel_comparison", task_id=task_id)
+    wait_until(lambda: state(cdc, task_id)["status"] == "cancelled", "it is cancelled")
+    assert cdc.request("cancel_comparison", task_id=task_id)[0] == 409
+    assert cdc.request("comparison", task_id="0" * 32)[0] == 404
+    asked = {"task_id": task_id, "db_collections": {"other": [{"name": "a"}]}}
+    assert cdc.request("compare", **asked)[0] == 409
+    cdc.ask("pause", task_id=task_id)
+    client.insert(BOOKS, rows(ROWS + 1))
+    status, found = run(cdc, task_id)
+    assert (status, found["status"], found["counts"]["unsettled"]) == (
+        4,
+        "undecided",
+        1,
+    )
+    milvus.release_collection("buecher")
+    status, found = run(cdc, task_id)
+    [report] = found["reports"]
+    assert (status, [each["kind"] for each in report["findings"]]) == (
+        4,
+        ["load", "unread"],
+    )
