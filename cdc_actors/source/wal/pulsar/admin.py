@@ -96,7 +96,9 @@ class PulsarAdmin:
         except ValueError as error:
             raise self._not_pulsar(f"its answer {error}") from error
         except OSError as error:
-            raise TransientError(f"pulsar's web service {url}: {error}") from error
+            raise TransientError(
+                f"pulsar's web service (sourceConfig.pulsar.webAddress) {url}: {error}"
+            ) from error
 
     def _refused(self, status: int, body: str) -> CdcError:
         text = f"pulsar's web service {self._url} answers {status} ({body})"
