@@ -228,10 +228,12 @@ class CollectionOperations:
         if existed:
             until = self._context.source_time()
             self.entry = replace(self.entry, adopted_until=until)
-        target_id = collections.id_of(self._target, *self._target_name)
+        target_id, reduced = collections.made(self._target, work.definition)
         marked = self._claim.marked
         self.entry = replace(self.entry, target_id=target_id, marked=marked)
-        self._record_applied(Operation.create_collection(self.entry))
+        self._record_applied(
+            Operation.create_collection(self.entry).as_reduced(reduced)
+        )
         self._exists = True
 
     def _record_creation_started(self) -> None:

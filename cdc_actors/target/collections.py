@@ -146,10 +146,17 @@ def describe(target: Connection, database: str, name: str) -> Any | None:
     return found if found is not None and found.schema.name == name else None
 
 
-def id_of(target: Connection, database: str, name: str) -> int:
-    """Return the target's id of a collection; 0 from Milvus Lite, which has none."""
-    found = describe(target, database, name)
-    return int(found.collectionID) if found is not None else 0
+def made(target: Connection, definition: Definition) -> tuple[int, str]:
+    """Return the target's id of a collection, and what it has less than was asked for.
+
+    From Milvus Lite the id is 0, as it has none, nor shards.
+    """
+    found = describe(target, definition.database, definition.name)
+    if found is None:
+        return 0, ""
+    fewer = 0 < found.shards_num < definition.shards and not target.is_lite
+    reduced = f"{found.shards_num} instead of {definition.shards} shards"
+    return int(found.collectionID), reduced if fewer else ""
 
 
 def _described(target: Connection, database: str, name: str) -> Any | None:

@@ -44,6 +44,7 @@ class StoredCollection:
     schema: Any
     properties: dict[str, str] = field(default_factory=dict)
     collection_id: int = 0
+    shards: int = 0
     partitions: dict[str, Counter[int]] = field(
         default_factory=lambda: {"_default": Counter()}
     )
@@ -69,6 +70,7 @@ class FakeTarget:
         self.waiting = 0
         self.is_too_large: Callable[[Any], bool] = lambda _request: False
         """Tells of an insert or a delete whether it is refused for its size."""
+        self.most_shards = 16
         self._errors: dict[str, list[tuple[Exception, bool]]] = {}
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
@@ -233,6 +235,7 @@ class FakeTarget:
             schema=schema,
             aliases=aliases,
             collectionID=self.collections[named].collection_id,
+            shards_num=self.collections[named].shards,
             properties=[common_pb2.KeyValuePair(key=k, value=v) for k, v in properties],
         )
 
@@ -242,7 +245,12 @@ class FakeTarget:
             raise OperationRefusedError(f"{name} exists")
         schema = schema_pb2.CollectionSchema.FromString(request.schema)
         properties = {pair.key: pair.value for pair in request.properties}
-        made = StoredCollection(schema, properties, next(self._ids))
+        if request.shards_num > self.most_shards:
+            raise OperationRefusedError(
+                f"maximum shards's number should be limited to {self.most_shards}"
+            )
+        shards = request.shards_num
+        made = StoredCollection(schema, properties, next(self._ids), shards)
         self.collections[name] = made
         self.asked.append(f"create {request.collection_name}")
 

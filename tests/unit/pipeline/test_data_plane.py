@@ -13,7 +13,8 @@ from pymilvus.grpc_gen import msg_pb2, schema_pb2
 from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import TransientError
 from cdc_actors.pipeline.messages import RunProgressed
-from cdc_actors.tasks import CollectionState
+from cdc_actors.tasks import CollectionState, OperationApplied
+from cdc_actors.tasks.descriptions import describe as describe_event
 from tests.fakes.fake_source import A, B
 from tests.fakes.fake_target import ROW_TRIES, StoredCollection
 from tests.fakes.pipeline import Pipeline
@@ -243,6 +244,25 @@ def test_a_run_tells_how_new_the_ticks_are_that_it_reads(begun: Pipeline) -> Non
     begun.wait_until(leads)
     newest = physical_seconds(begun.source.next())
     assert before - newest <= -leads()[-1] <= time.monotonic()
+
+
+def test_a_target_that_takes_fewer_shards(pipeline: Pipeline) -> None:
+    """What it was made with instead stands in the task's history."""
+    pipeline.target.most_shards = 1
+    pipeline.source.create("books", A, B)
+    pipeline.source.create("papers", A)
+    pipeline.source.catalog.tell()
+    pipeline.source.tick()
+    pipeline.settle()
+    told = [
+        describe_event(each)
+        for each in pipeline.task.task.pending_events
+        if isinstance(each, OperationApplied) and each.name != "first"
+    ]
+    assert sorted(told) == [
+        "CreateCollection of default.books applied at the target, 1 instead of 2 shards",
+        "CreateCollection of default.papers applied at the target",
+    ]
 
 
 def test_an_alias_is_moved_and_dropped(pipeline: Pipeline) -> None:
