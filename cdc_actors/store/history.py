@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eventsourcing.utils import get_topic
 
-from cdc_actors.errors import InvalidRequestError, UnknownTaskError
+from cdc_actors.errors import (
+    InvalidRequestError,
+    OperatorError,
+    UnavailableError,
+    UnknownTaskError,
+)
 from cdc_actors.tasks.descriptions import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cdc_actors.store.event_log import TaskLog
     from cdc_actors.tasks.events import TaskEvent
     from cdc_actors.tasks.task import Task
@@ -58,7 +66,8 @@ class Page:
 class History:
     """Reads the event log. Any thread may use it.
 
-    Methods raise ``UnavailableError`` when the log does not answer.
+    Methods raise ``UnavailableError`` when the log does not answer, or has what this
+    version cannot read.
     """
 
     def __init__(self, log: TaskLog) -> None:
@@ -70,7 +79,8 @@ class History:
         Raises:
             UnknownTaskError: There has never been a task of that id.
         """
-        events = self._log.page(task_id, after=after, limit=limit + 1)
+        with _explained():
+            events = self._log.page(task_id, after=after, limit=limit + 1)
         entries = [entry_of(event) for event in events[:limit]]
         return Page(task_id=task_id, events=entries, more=len(events) > limit)
 
@@ -84,6 +94,10 @@ class History:
             UnknownTaskError: There was no such task then: not yet, or no longer.
             InvalidRequestError: There is no event of that number.
         """
+        with _explained():
+            return self._task(task_id, moment)
+
+    def _task(self, task_id: str, moment: Moment) -> Task:
         last = self._log.last_number(task_id)
         number = moment if isinstance(moment, int) else self._at(task_id, last, moment)
         if number > last or moment == 0:
@@ -101,6 +115,14 @@ class History:
             return self._log.page(task_id, after=number - 1, limit=1)[0].timestamp
 
         return bisect_right(range(1, last + 1), moment, key=time_of)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OperatorError as error:
+        raise UnavailableError(str(error)) from error
 
 
 def entry_of(event: TaskEvent) -> Entry:
