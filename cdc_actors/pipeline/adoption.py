@@ -25,7 +25,7 @@ from cdc_actors.errors import (
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
 from cdc_actors.pipeline.replay import beginning
-from cdc_actors.pipeline.snapshots import refuse_lost
+from cdc_actors.pipeline.snapshot_starts import refuse_lost
 from cdc_actors.pipeline.work import CreateCollectionWork
 from cdc_actors.tasks import CollectionState
 

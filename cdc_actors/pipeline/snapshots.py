@@ -33,6 +33,7 @@ from cdc_actors.pipeline.messages import (
     SnapshotProgress,
     SnapshotTaken,
 )
+from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
 from cdc_actors.source.storage.files import FileGoneError
@@ -41,15 +42,12 @@ from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cdc_actors.changes import Insert
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.source_files import Stored
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.source.catalog.client import CollectionMeta
-    from cdc_actors.source.wal.base import WalReader
     from cdc_actors.tasks import CollectionEntry
 
 MAX_LISTINGS = 10
@@ -82,6 +80,9 @@ class Snapshots:
         self._spec = spec
         self._files = sources.files
         self._wal = sources.wal
+        self._starts = SnapshotStarts(
+            sources.wal, sources.files.open_log, sources.catalog
+        )
         self._worker = _Worker(context, spec, sources)
         self._done = spec.segments_done
 
@@ -104,7 +105,7 @@ class Snapshots:
         stored = self._files.find(meta.id)
         if stored is None:
             raise lost
-        stood = self._starts(stored)
+        stood = self._starts.find(stored)
         until = min(each.tick for each in stood.values())
         requests = self._wal.newest(self._spec.source.replicate_chan)
         if requests is not None:
@@ -138,47 +139,6 @@ class Snapshots:
     def join(self, seconds: float) -> None:
         """Wait for the thread to end, so long at most; for a run that is stopping."""
         self._worker.join(seconds)
-
-    def _starts(self, stored: Stored) -> dict[str, Checkpoint]:
-        """Return where the log is read on, by channel: the earliest of its shards.
-
-        Raises:
-            RowsLostError: The log does not go on from there.
-        """
-        name = f"{stored.meta.database}.{stored.meta.name}"
-        starts: dict[str, Checkpoint] = {}
-        for shard in stored.meta.shards:
-            at = stored.listing.checkpoints.get(shard)
-            if at is None:
-                raise RowsLostError(
-                    f"the source has not written down yet up to where the rows of {name} "
-                    "are in files: flush it there, then retry"
-                )
-            [channel] = channels_of([shard])
-            position = self._wal.position(channel, at.message_id)
-            begin = Checkpoint(position, True, at.timestamp)
-            known = starts.get(channel)
-            if known is None or begin.tick < known.tick:
-                starts[channel] = begin
-        refuse_lost(self._wal, name, starts.values())
-        return starts
-
-
-def refuse_lost(wal: WalReader, name: str, starts: Iterable[Checkpoint]) -> None:
-    """See that the log goes on where the files of a collection end.
-
-    Raises:
-        RowsLostError: It does not.
-    """
-    gone = [
-        s.position for s in starts if not wal.holds(s.position, inclusive=s.inclusive)
-    ]
-    if gone:
-        where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
-        raise RowsLostError(
-            f"the log no longer goes on where the files of {name} end ({where}): flush it "
-            "at the source, and lengthen the retention of its message queue; then retry"
-        )
 
 
 class _Worker:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
     from cdc_actors.source.storage.listing import Listing
     from cdc_actors.source.storage.rows import SegmentReader
+    from cdc_actors.source.wal.base import WalReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Stored:
 class SourceFiles:
     """Finds a collection's files, by a connection of its own. Any thread may use it.
 
-    ``storage`` says where they are, if the service may read them.
+    ``storage`` says where they are, if the service may read them; ``open_log`` opens
+    another reader of the log.
     """
 
     storage: Storage
     open_catalog: Callable[[], Catalog]
+    open_log: Callable[[], WalReader]
 
     @property
     def available(self) -> bool:

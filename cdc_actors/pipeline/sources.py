@@ -149,10 +149,18 @@ def open_sources(
         api = opened(SourceApi(lambda: servers.api(spec, run)))
         if spec.source_identity is None:
             run.record(RecordSource(run.run_number, identity))
-        files = SourceFiles(spec.source.storage, lambda: servers.catalog(spec))
+        files = _files(spec, run, servers)
         yield Sources(
             target, wal, channels, catalog, snapshot, watch, api, replay, files
         )
+
+
+def _files(spec: RunSpec, run: RunContext, servers: Servers) -> SourceFiles:
+    return SourceFiles(
+        spec.source.storage,
+        lambda: servers.catalog(spec),
+        lambda: servers.log(spec, run),
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from tests.support.wal import Wal
 
 MB = 1_000_000
+
+
+def clock_apart() -> float:
+    """Return a time that no record has: the clocks of some queues count milliseconds."""
+    time.sleep(0.01)
+    now = time.time()
+    time.sleep(0.01)
+    return now
 
 
 def test_an_empty_channel_gives_nothing(wal: Wal, channel: str) -> None:
@@ -111,6 +120,18 @@ def test_oldest_and_newest_are_what_the_log_keeps(wal: Wal, channel: str) -> Non
         assert reader.oldest(channel) == positions[4]
         (newest,) = wal.append(channel, [b"11"])
         assert reader.newest(channel) == newest
+
+
+def test_the_first_record_since_a_time_is_found(wal: Wal, channel: str) -> None:
+    """A time leads to the first record written from then on, if there is one."""
+    first, *_ = wal.append(channel, numbered(3))
+    with wal.reader() as reader:
+        assert reader.written_since(channel, time.time() - 3600) == first
+        between = clock_apart()
+        (second,) = wal.append(channel, [b"second"])
+        assert reader.written_since(channel, between) == second
+        assert reader.written_since(channel, clock_apart()) is None
+        assert reader.written_since("no-such-channel", between) is None
 
 
 def test_positions_of_a_channel_can_be_compared(wal: Wal, channel: str) -> None:

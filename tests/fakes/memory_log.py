@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class _Topic:
 
     first: int = 1
     records: list[bytes] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -62,6 +64,7 @@ class MemoryLog:
         with self.changed:
             topic = self._topics.setdefault(channel, _Topic())
             topic.records.append(payload)
+            topic.times.append(time.time())
             self.changed.notify_all()
             return position_of(channel, topic.end - 1)
 
@@ -70,7 +73,7 @@ class MemoryLog:
         with self.changed:
             topic = self._topics[channel]
             gone = max(0, min(sequence_of(before), topic.end) - topic.first)
-            del topic.records[:gone]
+            del topic.records[:gone], topic.times[:gone]
             topic.first += gone
             self.changed.notify_all()
 
@@ -91,6 +94,13 @@ class MemoryLog:
         with self.changed:
             topic = self._topics.get(channel)
             return (topic.first, topic.end) if topic else None
+
+    def written_since(self, channel: str, seconds: float) -> int | None:
+        """Return the number of the first record of a time or later."""
+        with self.changed:
+            topic = self._topics.get(channel) or _Topic()
+            late = (n for n, at in enumerate(topic.times, topic.first) if at >= seconds)
+            return next(late, None)
 
     def read(self, channel: str, start: int) -> list[Record]:
         """Return records from number ``start`` on, as many as fit into 32 MiB."""
@@ -160,6 +170,12 @@ class MemoryReader(WalReader):
         """Return the position of the newest record, None if there is none."""
         first, end = self._bounds(channel)
         return position_of(channel, end - 1) if first < end else None
+
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return the position of the first record of a time or later."""
+        self._check()
+        number = self._log.written_since(channel, seconds)
+        return None if number is None else position_of(channel, number)
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""

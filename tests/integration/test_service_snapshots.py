@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import nats
 import pytest
 
-from cdc_actors.config import Etcd
+from cdc_actors.config import Etcd, Natsmq, SourceConfig
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.storage.listing import listing, prefixes
-from tests.support.books import Books, wait_equal, wait_keys
+from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal.natsmq.positions import sequence_of
+from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
 NUMBERS = count_from(10_000)
@@ -35,8 +37,16 @@ def cdc(source: EmbeddedMilvus, tmp_path: Path) -> Iterator[Cdc]:
         yield service
 
 
-def forget(source: EmbeddedMilvus, client: MilvusClient, name: str) -> None:
-    """Have the log forget what is in files of a collection, as retention does."""
+def forget(
+    source: EmbeddedMilvus,
+    client: MilvusClient,
+    name: str,
+    before: dict[str, int] | None = None,
+) -> None:
+    """Have the log forget what is in files of a collection, as retention does.
+
+    All of it, or what came before records of these numbers, by channel.
+    """
     client.flush(name)
     catalog = Catalog(Etcd(address=(source.etcd_address,)))
     meta = catalog.find("default", name)
@@ -47,7 +57,7 @@ def forget(source: EmbeddedMilvus, client: MilvusClient, name: str) -> None:
         return listing(meta, catalog.read_below(prefixes(meta)))
 
     wait_until(lambda: sum(s.rows for s in found().segments) >= rows, "all is in files")
-    ends = {
+    ends = before or {
         shard.rpartition("_")[0]: int.from_bytes(at.message_id, "little")
         for shard, at in found().checkpoints.items()
     }
@@ -66,6 +76,17 @@ def count(client: MilvusClient, name: str = "books") -> int:
     """Return how many rows a collection has; a query hides copies of one key."""
     [found] = client.query(name, output_fields=["count(*)"], consistency_level="Strong")
     return found["count(*)"]
+
+
+def end_of(source: EmbeddedMilvus, name: str) -> dict[str, int]:
+    """Return the number of the newest record of each channel of a collection."""
+    catalog = Catalog(Etcd(address=(source.etcd_address,)))
+    meta = catalog.find("default", name)
+    catalog.close()
+    assert meta is not None
+    with open_reader(SourceConfig(natsmq=Natsmq(address=source.nats_address))) as log:
+        newest = [log.newest(channel) for channel in meta.channels]
+    return {each.channel: sequence_of(each) for each in newest if each}
 
 
 def states(cdc: Cdc, task: str) -> dict[str, str]:
@@ -95,6 +116,27 @@ def test_rows_that_the_log_does_not_hold(
     books.insert(range(120, 130))
     wait_keys(there, range(20, 130))
     assert states(cdc, task) == {"books": "live"}
+
+
+def test_last_minutes_come_from_the_log(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
+) -> None:
+    """Files are taken up to some minutes before their end, as far as the log has these."""
+    books = Books(client).create()
+    books.insert(range(50))
+    wait_until(lambda: len(keys(client)) == 50, "the rows are there")
+    before = end_of(source, "books")
+    books.insert(range(50, 100))
+    books.delete(range(10))
+    forget(source, client, "books", before)
+    books.upsert(range(20, 30))
+    task = cdc.create(target_milvus.uri)
+    wait_keys(milvus, range(10, 100))
+    wait_equal(source, target_milvus)
+    assert count(milvus) == 90
+    events = cdc.ask("history", task_id=task)["events"]
+    [done] = [each for each in events if each["event"] == "snapshot_completed"]
+    assert done["content"]["rows"] == 50
 
 
 def test_killed_while_files_are_read(

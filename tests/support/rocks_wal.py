@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import time
 from contextlib import closing
@@ -65,14 +64,12 @@ class RocksWal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # As of a Milvus's clock, with 18 bits behind the milliseconds.
-        self._first = (time.time_ns() // 1_000_000) << 18
-        self._ids = itertools.count(self._first, 3)
+        self._first = self._last = _now()
         self.start()
 
     def append(self, channel: str, payloads: Iterable[bytes]) -> list[Position]:
         """Write records, making the channel if there is none."""
-        numbered = [(next(self._ids), payload) for payload in payloads]
+        numbered = [(self._next_id(), payload) for payload in payloads]
         return self.append_at(channel, numbered)
 
     def append_at(
@@ -120,6 +117,10 @@ class RocksWal:
         """Open a reader."""
         return open_reader(SourceConfig(rocksmq=Rocksmq(path=str(self.path))))
 
+    def _next_id(self) -> int:
+        self._last = max(self._last + 3, _now())
+        return self._last
+
     def ask(self, what: str, *arguments: Any) -> Any:
         """Let the writing process do something, and return what comes of it."""
         self._connection.send((what, arguments))
@@ -140,6 +141,11 @@ def serve(connection: Connection, path: str) -> None:
                 connection.send(getattr(primary, what)(*arguments))
         except EOFError:
             return
+
+
+def _now() -> int:
+    """Return an id as of a Milvus's clock, with 18 bits behind the milliseconds."""
+    return (time.time_ns() // 1_000_000) << 18
 
 
 def key(channel: str, number: int | str) -> bytes:

@@ -49,6 +49,12 @@ class WalReader(Protocol):
     def newest(self, channel: str) -> Position | None:
         """Return the position of the newest record, None if there is none."""
 
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return the position of the first record that was written at a time or later.
+
+        ``seconds`` are since 1970, by the queue's clock, or its writer's. None without one.
+        """
+
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
 

@@ -210,6 +210,19 @@ class KafkaClient:
             return None
         return Bounds(low, high, "" if found == _NO_ID else found)
 
+    def offset_since(self, topic: str, seconds: float) -> int | None:
+        """Return that of the first record of a time or later, None without one."""
+        wanted = TopicPartition(topic, _PARTITION, int(seconds * 1000))
+        try:
+            [found] = self._ask(
+                lambda timeout: self._control.offsets_for_times(
+                    [wanted], timeout=timeout
+                )
+            )
+        except _UnknownTopicError:
+            return None
+        return found.offset if found.offset >= 0 else None
+
     def configuration(self, topic: str) -> dict[str, str | None]:
         """Return a topic's settings, those that it has from the broker included."""
         wanted = ConfigResource(ConfigResource.Type.TOPIC, topic)

@@ -135,6 +135,14 @@ class KafkaReader(WalReader):
         low, high, topic_id = self._bounds(channel)
         return position_of(channel, high - 1, topic_id) if low < high else None
 
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return the first record of a time or later; see ``WalReader``."""
+        low, high, topic_id = self._bounds(channel)
+        with self._using() as client:
+            offset = client.offset_since(channel, seconds) if low < high else None
+        is_there = offset is not None and offset < high
+        return position_of(channel, offset or 0, topic_id) if is_there else None
+
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
         wanted = next_offset(start, inclusive=inclusive)

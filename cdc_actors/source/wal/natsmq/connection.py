@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -112,9 +113,27 @@ class JetStream:
             range to what it has; None if there is no such stream.
         """
         by = DeliverPolicy.BY_START_SEQUENCE if start else DeliverPolicy.ALL
-        config = ConsumerConfig(
-            deliver_policy=by,
-            opt_start_seq=start or None,
+        return await self._add_consumer(
+            stream, ConsumerConfig(deliver_policy=by, opt_start_seq=start or None)
+        )
+
+    async def consumer_since(
+        self, stream: str, seconds: float
+    ) -> tuple[str, int] | None:
+        """Create one from the first record of a time, in seconds since 1970, or later.
+
+        Returns what ``create_consumer`` does.
+        """
+        by, at = DeliverPolicy.BY_START_TIME, datetime.fromtimestamp(seconds, UTC)
+        return await self._add_consumer(
+            stream,
+            ConsumerConfig(deliver_policy=by, opt_start_time=at),
+        )
+
+    async def _add_consumer(
+        self, stream: str, config: ConsumerConfig
+    ) -> tuple[str, int] | None:
+        config = config.evolve(
             ack_policy=AckPolicy.NONE,
             inactive_threshold=_INACTIVE_THRESHOLD,
             mem_storage=True,

@@ -108,6 +108,10 @@ class NatsReader(WalReader):
             position_of(channel, info.state.last_seq, made_at(info)) if info else None
         )
 
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return the first record of a time or later; see ``WalReader``."""
+        return self._call(self._written_since(channel, seconds))
+
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
         first = next_sequence(start, inclusive=inclusive)
@@ -167,6 +171,16 @@ class NatsReader(WalReader):
         task = asyncio.create_task(puller.run())
         task.add_done_callback(self._on_puller_ended)
         self._pullers[channel] = puller, task
+
+    async def _written_since(self, channel: str, seconds: float) -> Position | None:
+        info = await self._with_records(channel)
+        made = await self._control.consumer_since(channel, seconds) if info else None
+        if info is None or made is None:
+            return None
+        name, first = made
+        await self._control.delete_consumer(channel, name)
+        is_there = first <= info.state.last_seq
+        return position_of(channel, first, made_at(info)) if is_there else None
 
     async def _with_records(self, channel: str) -> StreamInfo | None:
         info = await self._control.stream(channel)

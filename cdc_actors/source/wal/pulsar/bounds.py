@@ -43,6 +43,16 @@ class PulsarBounds:
         """Return the position of the newest message, None if there is none."""
         return self._first(channel, MessageId.latest)
 
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return that of the first message of a time or later, None without one."""
+        with self._reader(channel, MessageId.earliest) as reader:
+            if reader is None:
+                return None
+            self._link.seek(reader, seconds)
+            if not self._link.has_message(reader):
+                return None
+            return position_of(channel, self._link.read(reader).message_id())
+
     def lost(self, start: Position) -> PositionLostError | None:
         """Return the error if reading cannot begin at ``start``, None if it can.
 

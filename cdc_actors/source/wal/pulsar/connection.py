@@ -164,6 +164,11 @@ class PulsarLink:
                     return False
                 raise
 
+    def seek(self, reader: pulsar.Reader, seconds: float) -> None:
+        """Go to the first message that was published at a time, since 1970, or later."""
+        with self._translated():
+            reader.seek(int(seconds * 1000))
+
     def read(self, reader: pulsar.Reader) -> pulsar.Message:
         """Return the message that there is for a reader."""
         with self._translated():

@@ -90,6 +90,11 @@ class PulsarReader(WalReader):
         self._check()
         return self._bounds.newest(channel)
 
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return the first record of a time or later; see ``WalReader``."""
+        self._check()
+        return self._bounds.written_since(channel, seconds)
+
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:  # noqa: ARG002
         """Tell whether reading can begin at ``start`` without missing a record.
 

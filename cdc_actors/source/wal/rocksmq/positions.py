@@ -88,6 +88,16 @@ class Keys:
         entries.prev()
         return self._at(entries)
 
+    def since(self, entries: RdictIter, number: int) -> int | None:
+        """Return the lowest id from ``number`` on.
+
+        Of another number of digits, which ids get once in centuries, it is the first.
+        """
+        first = self.first(entries)
+        if first is None or _digits(first) != _digits(number):
+            return first
+        return self._from(entries, number)
+
     def longer(self, entries: RdictIter, number: int) -> int | None:
         """Return the lowest id with more digits than ``number``, the last of its own."""
         found = [self._behind(entries, number), self._from(entries, _power(number))]

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, to_hybrid_ts
 from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.rocksmq.cursor import RocksCursor, record_gone
@@ -94,6 +94,13 @@ class RocksReader(WalReader):
     def newest(self, channel: str) -> Position | None:
         """Return the position of the newest record, None if there is none."""
         number = self._ask(lambda: Keys(channel).last(self._view.entries()))
+        return None if number is None else position_of(channel, number)
+
+    def written_since(self, channel: str, seconds: float) -> Position | None:
+        """Return the first record of a time or later, by its id: see ``WalReader``."""
+        number = self._ask(
+            lambda: Keys(channel).since(self._view.entries(), to_hybrid_ts(seconds))
+        )
         return None if number is None else position_of(channel, number)
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:  # noqa: ARG002

@@ -1,0 +1,118 @@
+"""Up to when a collection's rows are taken from files, and where the log goes on.
+
+That is the checkpoint that Milvus has written down for each shard, with one exception:
+2.3 counts deletes as written that are only about to be, while it compacts (seen on 2.3.5;
+``internal/datanode/channel_meta.go``, ``removeSegments``), and 2.2 is no better. There
+everything of the last minutes before comes from the log, as far as the log has it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Checkpoint, Tick, physical_seconds
+from cdc_actors.errors import RowsLostError, TransientError
+from cdc_actors.pipeline.definitions import channels_of
+from cdc_actors.source.decode import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cdc_actors.changes import Position
+    from cdc_actors.pipeline.source_files import Stored
+    from cdc_actors.source.catalog.client import Catalog
+    from cdc_actors.source.wal.base import WalReader
+
+UNWRITTEN_SECONDS = 1200.0
+"""How long a delete may take to be in a file: it waits for ten minutes (``syncPeriod``),
+and for a compaction."""
+
+_ALL_WRITTEN_SINCE = (2, 4)
+_TICK_SECONDS = 10.0
+"""How long a tick of the log is waited for: there are five in a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotStarts:
+    """Finds it out. The reader's thread."""
+
+    wal: WalReader
+    open_log: Callable[[], WalReader]
+    catalog: Catalog
+
+    def find(self, stored: Stored) -> dict[str, Checkpoint]:
+        """Return where the log goes on, by channel: the earliest of its shards.
+
+        Raises:
+            RowsLostError: It does not.
+            CdcError: Log or catalog do not answer.
+        """
+        name = f"{stored.meta.database}.{stored.meta.name}"
+        starts: dict[str, Checkpoint] = {}
+        for shard in stored.meta.shards:
+            begin = self._written(stored, shard, name)
+            known = starts.get(begin.position.channel)
+            if known is None or begin.tick < known.tick:
+                starts[begin.position.channel] = begin
+        refuse_lost(self.wal, name, starts.values())
+        if self.catalog.version() >= _ALL_WRITTEN_SINCE:
+            return starts
+        earlier = {channel: self._earlier(at) for channel, at in starts.items()}
+        # Rows of a bulk import are in files alone.
+        first = min(physical_seconds(each.tick) for each in earlier.values())
+        imports = self.catalog.imports()
+        own = [each for each in imports if each.collection_id == stored.meta.id]
+        return starts if any(each.created >= first for each in own) else earlier
+
+    def _written(self, stored: Stored, shard: str, name: str) -> Checkpoint:
+        at = stored.listing.checkpoints.get(shard)
+        if at is None:
+            raise RowsLostError(
+                f"the source has not written down yet up to where the rows of {name} are "
+                "in files: flush it there, then retry"
+            )
+        [channel] = channels_of([shard])
+        position = self.wal.position(channel, at.message_id)
+        return Checkpoint(position, inclusive=True, tick=at.timestamp)
+
+    def _earlier(self, written: Checkpoint) -> Checkpoint:
+        """Return a checkpoint some minutes earlier, or the earliest that the log has."""
+        since = physical_seconds(written.tick) - UNWRITTEN_SECONDS
+        first = self.wal.written_since(written.position.channel, since)
+        if first is None or self.wal.reached(first, written.position):
+            return written
+        earlier = self._first_tick(first)
+        return earlier if earlier.tick < written.tick else written
+
+    def _first_tick(self, start: Position) -> Checkpoint:
+        deadline = time.monotonic() + _TICK_SECONDS
+        with self.open_log() as log:
+            log.subscribe(start.channel, start)
+            while time.monotonic() < deadline:
+                for record in log.poll(_TICK_SECONDS / 10):
+                    change = decode(record.payload)
+                    if isinstance(change, Tick):
+                        tick = change.timestamp
+                        return Checkpoint(record.position, inclusive=False, tick=tick)
+        raise TransientError(f"the log has no tick behind {start.channel} {start.text}")
+
+
+def refuse_lost(wal: WalReader, name: str, starts: Iterable[Checkpoint]) -> None:
+    """See that the log goes on where the files of a collection end.
+
+    Raises:
+        RowsLostError: It does not.
+    """
+    gone = [
+        each.position
+        for each in starts
+        if not wal.holds(each.position, inclusive=each.inclusive)
+    ]
+    if gone:
+        where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
+        raise RowsLostError(
+            f"the log no longer goes on where the files of {name} end ({where}): flush it "
+            "at the source, and lengthen the retention of its message queue; then retry"
+        )
