@@ -34,7 +34,7 @@ from cdc_actors.pipeline.work import (
     ForwardRequest,
 )
 from cdc_actors.replication.barriers import BarrierOperation
-from cdc_actors.target import collections, requests
+from cdc_actors.target import collections, loads, requests
 from cdc_actors.target.answers import RateLimitError
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
@@ -277,9 +277,7 @@ class CollectionOperations:
             self._undo_rename()
             self._report_name()
             return
-        loaded = self._exists and collections.is_loaded(
-            self._target, *self._target_name
-        )
+        loaded = self._exists and loads.is_loaded(self._target, *self._target_name)
         json = replace(detail, loaded=loaded).to_json()
         operation = self.entry.operation(work.kind, work.timestamp, json)
         self._record_started(operation)
@@ -311,14 +309,15 @@ class CollectionOperations:
 
     def _rename_to(self, operation: Operation) -> None:
         database, name = operation.new_name
+        reduced = ""
         if self._is_ours():
-            collections.rename_collection(
+            reduced = collections.rename_collection(
                 self._target,
                 self._target_name,
                 self._spec.target_name(database, name),
                 loaded=operation.detail["loaded"],
             )
-        self._record_applied(operation)
+        self._record_applied(operation.as_reduced(reduced))
         self.entry = replace(self.entry, database=database, name=name, renaming=None)
         self._open_writer()
         self._report_name()

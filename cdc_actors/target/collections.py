@@ -16,10 +16,10 @@ from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import (
     CollectionError,
     OperationRefusedError,
-    TransientError,
     UnclearAnswerError,
 )
 from cdc_actors.target.aliases import drop_alias
+from cdc_actors.target.loads import load_and_check
 from cdc_actors.target.shards import create_limited
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Definition, FullName
     from cdc_actors.target.connection import Connection
-
-_LOAD_ATTEMPTS = 5
-_LOAD_CHECK_DELAY = 0.5
-"""Seconds after which a load is checked: Milvus Lite may have lost it by then."""
 
 _NOT_FOUND = frozenset({100, 200, 800})
 
@@ -173,8 +169,10 @@ def _described(target: Connection, database: str, name: str) -> Any | None:
 
 def rename_collection(
     target: Connection, old: FullName, new: FullName, *, loaded: bool
-) -> None:
+) -> str:
     """Rename the collection unless that is done already.
+
+    Returns what it was done without, "" if nothing.
 
     Milvus Lite lets go of a collection that it renames; one that was ``loaded`` is again.
 
@@ -182,7 +180,8 @@ def rename_collection(
         OperationRefusedError: The target refuses, or cannot move it into another database.
     """
     if old == new:
-        return
+        return ""
+    reduced = ""
     if target.is_lite and old[0] != new[0]:
         # It would rename it within its database, and call that a success.
         raise OperationRefusedError("Milvus Lite cannot rename into another database")
@@ -193,36 +192,30 @@ def rename_collection(
         )
         # Milvus Lite (3.2.2) fails where two requests write its aliases at once.
         with target.alias_lock, _done_if(lambda: _is_renamed(target, old, new)):
-            target.call("RenameCollection", request, old[0])
+            reduced = _rename(target, request)
     if target.is_lite and loaded:
-        _load(target, *new)
+        load_and_check(target, *new)
+    return reduced
+
+
+def _rename(target: Connection, request: Any) -> str:
+    """Milvus from 2.6 on moves a collection to another database only without aliases."""
+    database, name = request.db_name, request.oldName
+    try:
+        target.call("RenameCollection", request, database)
+    except OperationRefusedError as refusal:
+        found = describe(target, database, name)
+        if found is None or not found.aliases or request.newDBName == database:
+            raise
+        for alias in found.aliases:
+            drop_alias(target, database, alias)
+        target.call("RenameCollection", request, database)
+        return f"without its aliases {', '.join(found.aliases)}: {refusal}"
+    return ""
 
 
 def _is_renamed(target: Connection, old: FullName, new: FullName) -> bool:
     return describe(target, *old) is None and describe(target, *new) is not None
-
-
-def _load(target: Connection, database: str, name: str) -> None:
-    """Load the collection, and see that it is.
-
-    Milvus Lite (3.2.2) opens a collection that it has just renamed once for each request
-    that comes at that time, and keeps the one that was opened last: the one that was
-    loaded may be another.
-    """
-    request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
-    for _ in range(_LOAD_ATTEMPTS):
-        target.call("LoadCollection", request, database)
-        target.wait(_LOAD_CHECK_DELAY)
-        if is_loaded(target, database, name):
-            return
-    raise TransientError(f"the target does not keep {database}.{name} loaded")
-
-
-def is_loaded(target: Connection, database: str, name: str) -> bool:
-    """Tell whether the collection is loaded, or being loaded."""
-    request = milvus_pb2.GetLoadStateRequest(db_name=database, collection_name=name)
-    state = target.call("GetLoadState", request, database).state
-    return state in (common_pb2.LoadStateLoading, common_pb2.LoadStateLoaded)
 
 
 def drop_collection(target: Connection, database: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Loads that ask for more than the target has.
+"""Loads at the target, also those that ask for more than it has.
 
 How many replicas a collection is loaded in, and in which resource groups, is about the
 query nodes of the source. What is to be equal is that it can be searched.
@@ -9,13 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import OperationRefusedError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cdc_actors.target.connection import Connection
+
+_LOAD_ATTEMPTS = 5
+_LOAD_CHECK_DELAY = 0.5
+"""Seconds after which a load is checked: Milvus Lite may have lost it by then."""
 
 LOADS = frozenset({"LoadCollection", "LoadPartitions"})
 
@@ -59,3 +64,26 @@ def _extent(load: Any) -> str:
     replicas = max(1, load.replica_number)
     groups = ", ".join(load.resource_groups) or "the default resource group"
     return f"{replicas} replica{'s' * (replicas > 1)} in {groups}"
+
+
+def load_and_check(target: Connection, database: str, name: str) -> None:
+    """Load the collection, and see that it is.
+
+    Milvus Lite (3.2.2) opens a collection that it has just renamed once for each request
+    that comes at that time, and keeps the one that was opened last: the one that was
+    loaded may be another.
+    """
+    request = milvus_pb2.LoadCollectionRequest(db_name=database, collection_name=name)
+    for _ in range(_LOAD_ATTEMPTS):
+        target.call("LoadCollection", request, database)
+        target.wait(_LOAD_CHECK_DELAY)
+        if is_loaded(target, database, name):
+            return
+    raise TransientError(f"the target does not keep {database}.{name} loaded")
+
+
+def is_loaded(target: Connection, database: str, name: str) -> bool:
+    """Tell whether the collection is loaded, or being loaded."""
+    request = milvus_pb2.GetLoadStateRequest(db_name=database, collection_name=name)
+    state = target.call("GetLoadState", request, database).state
+    return state in (common_pb2.LoadStateLoading, common_pb2.LoadStateLoaded)

@@ -1,4 +1,4 @@
-"""A target in memory that takes and refuses rows as a real Milvus of 2.5.27 did."""
+"""A target in memory that takes and refuses what real newer Milvus servers did."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.properties import CONSISTENCY, DESCRIPTION
-from tests.fakes.fake_target import FakeConnection, FakeTarget
+from tests.fakes.fake_target import FakeConnection, FakeTarget, StoredCollection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,22 +27,29 @@ Row = tuple[str, dict[str, Any]]
 
 
 class NewerTarget(FakeTarget):
-    """A Milvus of 2.5.27 as its recorded answers show it. Any thread may use it.
+    """A Milvus of 2.5 or later as recorded answers show it. Any thread may use it.
+
+    Seen were 2.5.27, 2.6.20 and 3.0.0; the latter two differ alike in what is done here.
 
     ``contents`` has the rows of each collection by key; ``requests`` everything that was
     asked of it and done, by method.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "2.5.27") -> None:
         super().__init__()
+        self.version = version
+        self._is_later = version >= "2.6"
         self.contents: dict[int, dict[Any, list[Row]]] = {}
         self.requests: list[tuple[str, Any]] = []
+        self.levels: dict[int, int] = {}
         self.database_properties: dict[str, dict[str, str]] = {}
         self._made = 0
 
     def connect(self, cancelled: Callable[[], bool]) -> NewerConnection:
         """Return what one run uses."""
-        return NewerConnection(self, cancelled)
+        connection = NewerConnection(self, cancelled)
+        connection.version = f"v{self.version}"
+        return connection
 
     def answer(self, method: str, request: Any, cancelled: Callable[[], bool]) -> Any:
         """Do what is asked, and take note of it."""
@@ -77,12 +84,15 @@ class NewerTarget(FakeTarget):
         stored = self.collections[request.db_name, request.collection_name]
         stored.collection_id = self._made
         self.contents[self._made] = {}
+        self.levels[self._made] = request.consistency_level
+        _refuse_time_to_live(request, is_later=self._is_later)
 
     def _describe_collection(self, request: Any) -> Any:
         found = super()._describe_collection(request)
-        level = self._find(request).properties.get(CONSISTENCY)
-        if level is not None:
-            found.consistency_level = common_pb2.ConsistencyLevel.Value(level)
+        stored = self._find(request)
+        found.consistency_level = self.levels.get(stored.collection_id, 0)
+        if self._is_later:
+            found.properties.add(key="timezone", value="UTC")
         return found
 
     def _alter_database(self, request: Any) -> None:
@@ -101,11 +111,35 @@ class NewerTarget(FakeTarget):
         if request.properties and request.delete_keys:
             raise _refusal("can not provide properties and deletekeys at the same time")
         super()._alter_collection(request)
+        _refuse_time_to_live(request, is_later=self._is_later)
         stored = self._find(request)
+        self._alter_level(stored)
+        if (
+            self._is_later
+            and stored.properties.pop("dynamicfield.enabled", "") == "true"
+        ):
+            stored.schema.enable_dynamic_field = True
         for key in request.delete_keys:
             stored.properties.pop(key, None)
         if (description := stored.properties.pop(DESCRIPTION, None)) is not None:
             stored.schema.description = description
+
+    def _alter_level(self, stored: StoredCollection) -> None:
+        """It is a property besides in 2.5."""
+        level = stored.properties.get(CONSISTENCY)
+        if level is not None:
+            level_number = common_pb2.ConsistencyLevel.Value(level)
+            self.levels[stored.collection_id] = level_number
+        if self._is_later:
+            stored.properties.pop(CONSISTENCY, None)
+
+    def _rename_collection(self, request: Any) -> None:
+        old = request.db_name, request.oldName
+        moves = request.newDBName not in {"", request.db_name}
+        has_alias = (old[0], old[1]) in {(a[0], to) for a, to in self.aliases.items()}
+        if self._is_later and moves and has_alias:
+            raise _refusal("must drop all aliases of this collection before rename")
+        super()._rename_collection(request)
 
     def _alter_collection_field(self, request: Any) -> None:
         fields = self._find(request).schema.fields
@@ -158,7 +192,11 @@ class NewerTarget(FakeTarget):
 class NewerConnection(FakeConnection):
     """One run's connection."""
 
-    version = "v2.5.27"
+
+def _refuse_time_to_live(request: Any, *, is_later: bool) -> None:
+    given = {pair.key: pair.value for pair in request.properties}
+    if is_later and not given.get("collection.ttl.seconds", "0").isdecimal():
+        raise _refusal("collection TTL is not a valid positive integer")
 
 
 def _checked(schema: Any, request: Any) -> dict[str, list[Any]]:

@@ -124,15 +124,17 @@ class RecordedApi:
 
 
 class RecordedPipeline(Pipeline):
-    """A task of everything, from a recorded source to a target of 2.5.27 in memory."""
+    """A task from a recorded source to a newer target in memory."""
 
     source: RecordedSource
     target: NewerTarget
 
-    def __init__(self, version: str, spec: TaskSpec = SPEC) -> None:
+    def __init__(
+        self, version: str, spec: TaskSpec = SPEC, target: str = "2.5.27"
+    ) -> None:
         super().__init__(spec)
         self.source = source = RecordedSource(version)
-        self.target = NewerTarget()
+        self.target = NewerTarget(target)
         self.requests = REQUESTS
         self.servers = replace(
             self.servers,

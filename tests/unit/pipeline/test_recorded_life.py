@@ -23,13 +23,16 @@ MOMENT = 200
 """Milliseconds of the life that are played at once."""
 
 
-@pytest.fixture
-def pipeline() -> Iterator[RecordedPipeline]:
-    """Yield a task of everything that the source has, users and roles included."""
+@pytest.fixture(params=["2.5.27", "2.6.20"])
+def pipeline(request: pytest.FixtureRequest) -> Iterator[RecordedPipeline]:
+    """Yield a task of everything that the source has, to a target of each version.
+
+    Users and roles are included.
+    """
     spec = replace(
         SPEC, collection_infos=(), db_collections={"*": ("*",)}, enable_user_role=True
     )
-    with RecordedPipeline(VERSION, spec) as pipeline:
+    with RecordedPipeline(VERSION, spec, request.param) as pipeline:
         yield pipeline
 
 

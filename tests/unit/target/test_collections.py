@@ -17,6 +17,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     UnclearAnswerError,
 )
+from cdc_actors.target.aliases import set_alias
 from cdc_actors.target.collections import (
     create_collection,
     create_partition,
@@ -24,7 +25,9 @@ from cdc_actors.target.collections import (
     drop_collection,
     drop_partition,
     ensure_database,
+    rename_collection,
 )
+from tests.fakes.newer_target import NewerTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,3 +271,41 @@ def test_refusal_of_what_is_not_so_is_one(
     """What the target says is what the error says."""
     with pytest.raises(OperationRefusedError, match="is refused"):
         act(Target(method, look))
+
+
+@pytest.mark.parametrize(
+    ("version", "aliases", "done_without"),
+    [
+        ("2.5.27", {("default", "al"): "books"}, ""),
+        ("2.6.20", {}, "without its aliases al: must drop all aliases"),
+    ],
+)
+def test_a_collection_with_an_alias_moves_to_another_database(
+    version: str, aliases: dict[tuple[str, str], str], done_without: str
+) -> None:
+    """Where the target wants the alias dropped, it is, and that is told."""
+    target = NewerTarget(version)
+    connection: Any = target.connect(lambda: False)
+    create_collection(connection, definition(), lambda: None)
+    set_alias(connection, "default", "books", "al")
+    old, new = ("default", "books"), ("db1", "books")
+    reduced = rename_collection(connection, old, new, loaded=False)
+    assert reduced.startswith(done_without)
+    assert bool(reduced) == bool(done_without)
+    assert list(target.collections) == [new]
+    assert target.aliases == aliases
+    assert rename_collection(connection, old, new, loaded=False) == ""
+
+
+def test_a_rename_that_is_refused_for_another_reason() -> None:
+    """The aliases stay."""
+    target = NewerTarget("2.6.20")
+    connection: Any = target.connect(lambda: False)
+    for name in ("books", "tomes"):
+        create_collection(connection, definition(name), lambda: None)
+    set_alias(connection, "default", "books", "al")
+    with pytest.raises(OperationRefusedError, match="exists"):
+        rename_collection(
+            connection, ("default", "books"), ("default", "tomes"), loaded=False
+        )
+    assert target.aliases == {("default", "al"): "books"}
