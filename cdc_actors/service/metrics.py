@@ -7,9 +7,8 @@ Names follow https://prometheus.io/docs/practices/naming/; what is unknown is le
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from importlib.metadata import version
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from prometheus_client.core import (
@@ -18,6 +17,8 @@ from prometheus_client.core import (
     InfoMetricFamily,
 )
 
+from cdc_actors.service.overview import client_id
+from cdc_actors.service.projection import noted_collections
 from cdc_actors.service.views import HealthStatus
 from cdc_actors.tasks import CollectionState, TaskState
 
@@ -29,18 +30,22 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.work import AppliedRows
     from cdc_actors.service.retention import Retention
     from cdc_actors.service.snapshot import Statistics, TaskSnapshot
-    from cdc_actors.service.views import CollectionView, Readiness, TaskView
+    from cdc_actors.service.views import CollectionView, Readiness, TaskSummary
 
 MAX_COLLECTIONS = 1000
 """How many collections one scrape names at most: those that are not live."""
 
 _HEALTHS = tuple(each for each in get_args(HealthStatus) if each != "unknown")
+_NAMED = ["task_id", "database", "collection"]
+_Noted = tuple[str, "CollectionView"]
+"""A task's id and one of its collections."""
+
 _Row = tuple[tuple[str, ...], float]
 _Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
 
 
 def families(
-    views: Sequence[TaskView],
+    summaries: Sequence[TaskSummary],
     statistics: Statistics | None,
     readiness: Readiness,
     *,
@@ -48,22 +53,26 @@ def families(
     retention: Mapping[str, Retention],
     now: float,
 ) -> Iterator[Metric]:
-    """Return everything that is known.
+    """Return everything that is known, of tasks by the ids that clients know.
 
-    ``statistics`` is None while this process owns no store, and there are no views;
+    ``statistics`` is None while this process owns no store, and there are no tasks;
     then ``store_takes_writes`` is None, too. ``retention`` is by task id, ``now`` by the
     source's clock in seconds since 1970.
     """
     yield from _service(readiness)
     yield from _store(store_takes_writes)
-    if statistics is not None:
-        yield from _tasks(views)
-        yield from _collections(views)
-        yield from _snapshots(views)
-        yield from _statistics(statistics)
-        ids = {view.task_id for view in views}
-        known = {i: each for i, each in retention.items() if i in ids}
-        yield from _retention(known, now)
+    if statistics is None:
+        return
+    observed = [each.snapshot for each in statistics.observations]
+    ids = {each.task.task_id: client_id(each.task) for each in observed}
+    known = {ids[i]: each for i, each in retention.items() if i in ids}
+    noted = [(ids[s.task.task_id], c) for s in observed for c in noted_collections(s)]
+    yield from _tasks(summaries)
+    yield from _collections(summaries, noted)
+    yield from _snapshots(noted)
+    yield from _progress(observed)
+    yield from _statistics(statistics, ids)
+    yield from _retention(known, now)
 
 
 def _service(readiness: Readiness) -> Iterator[Metric]:
@@ -109,98 +118,92 @@ def _retention(known: Mapping[str, Retention], now: float) -> Iterator[Metric]:
     )
 
 
-def _tasks(views: Sequence[TaskView]) -> Iterator[Metric]:
+def _tasks(summaries: Sequence[TaskSummary]) -> Iterator[Metric]:
     yield _gauges(
         "cdc_task_state",
         "1 for what the task is meant to do, 0 for the rest.",
         ["task_id", "state"],
-        _one_of(views, tuple(TaskState), lambda view: view.state),
+        _one_of(summaries, tuple(TaskState), lambda each: each.state),
     )
     yield _gauges(
         "cdc_task_health",
         "1 for the health of the task, 0 for the rest.",
         ["task_id", "status"],
-        _one_of(views, _HEALTHS, lambda view: view.health.status),
+        _one_of(summaries, _HEALTHS, lambda each: each.health.status),
     )
     yield _gauges(
         "cdc_lag_seconds",
         "How old the newest change of the source is that the target has not confirmed.",
         ["task_id"],
-        _known((view.task_id, view.lag_seconds) for view in views),
+        _known((each.task_id, each.lag_seconds) for each in summaries),
     )
     yield _counters(
         "cdc_operations_refused",
         "Operations of the source that were not done.",
         ["task_id"],
-        (((view.task_id,), view.refused) for view in views),
+        (((each.task_id,), each.operations_refused) for each in summaries),
     )
 
 
-def _collections(views: Sequence[TaskView]) -> Iterator[Metric]:
-    counts = Counter(
-        (view.task_id, each.state) for view in views for each in view.collections
-    )
+def _collections(
+    summaries: Sequence[TaskSummary], noted: Sequence[_Noted]
+) -> Iterator[Metric]:
     yield _gauges(
         "cdc_collections",
         "Collections of the task by state.",
         ["task_id", "state"],
-        counts.items(),
+        (
+            ((each.task_id, state), count)
+            for each in summaries
+            for state, count in each.collections.items()
+        ),
     )
     yield _gauges(
         "cdc_collection_resync_needed",
         "1 for a collection that lacks rows which the log never had.",
-        ["task_id", "database", "collection"],
-        _named(views, lambda each: 1 if each.resync_needed else None),
+        _NAMED,
+        _named(noted, lambda each: 1 if each.resync_needed else None),
     )
-    others = chain.from_iterable(_not_live(view) for view in views)
+    others = (
+        ((task_id, each.database, each.name, each.state), 1.0)
+        for task_id, each in noted
+        if each.state != CollectionState.LIVE
+    )
     yield _gauges(
         "cdc_collection_state",
         f"1 for the state of a collection that is not live; {MAX_COLLECTIONS} at most.",
-        ["task_id", "database", "collection", "state"],
+        [*_NAMED, "state"],
         islice(others, MAX_COLLECTIONS),
     )
 
 
-def _snapshots(views: Sequence[TaskView]) -> Iterator[Metric]:
-    labels = ["task_id", "database", "collection"]
+def _snapshots(noted: Sequence[_Noted]) -> Iterator[Metric]:
     yield _gauges(
         "cdc_snapshot_rows_sent",
         "Rows of the source's files that this run has sent of a collection.",
-        labels,
-        _named(views, lambda each: each.snapshot.rows if each.snapshot else None),
+        _NAMED,
+        _named(noted, lambda each: each.snapshot.rows if each.snapshot else None),
     )
     yield _gauges(
         "cdc_snapshot_rows_expected",
         "Rows in these files.",
-        labels,
-        _named(views, lambda each: each.snapshot.total if each.snapshot else None),
+        _NAMED,
+        _named(noted, lambda each: each.snapshot.total if each.snapshot else None),
     )
 
 
-def _statistics(statistics: Statistics) -> Iterator[Metric]:
-    observed = [each.snapshot for each in statistics.observations]
-    yield from _progress(observed)
-    yield _counters(
-        "cdc_run_failures",
-        "Runs of the task that failed since the service started, by class.",
-        ["task_id", "class"],
-        (
-            ((each.task.task_id, kind), count)
-            for each in observed
-            for kind, count in each.failures.items()
-        ),
-    )
+def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Metric]:
     yield _counters(
         "cdc_task_restarts",
         "Times that the task's actor died and was started again.",
         ["task_id"],
-        (((task_id,), count) for task_id, count in statistics.restarts.items()),
+        (((ids.get(i, i),), count) for i, count in statistics.restarts.items()),
     )
     yield _gauges(
         "cdc_mailbox_messages",
         "Messages that wait for an actor; its task's id, or supervisor.",
         ["actor"],
-        (((actor,), count) for actor, count in statistics.mailboxes.items()),
+        (((ids.get(i, i),), count) for i, count in statistics.mailboxes.items()),
     )
     yield _gauge(
         "cdc_memory_held_bytes", "Rows held by all tasks.", statistics.memory_held
@@ -213,13 +216,13 @@ def _progress(observed: Sequence[TaskSnapshot]) -> Iterator[Metric]:
         "cdc_last_confirmed_timestamp_seconds",
         "Up to which moment of the source's clock the target has confirmed everything.",
         ["task_id"],
-        _known((each.task.task_id, each.confirmed_at) for each in observed),
+        _known((client_id(each.task), each.confirmed_at) for each in observed),
     )
     yield _gauges(
         "cdc_source_head_timestamp_seconds",
         "Of when the newest tick of the source is that was read, by the source's clock.",
         ["task_id"],
-        _known((each.task.task_id, each.head_at) for each in observed),
+        _known((client_id(each.task), each.head_at) for each in observed),
     )
     yield _counters(
         "cdc_rows_applied",
@@ -233,34 +236,39 @@ def _progress(observed: Sequence[TaskSnapshot]) -> Iterator[Metric]:
         ["task_id", "kind"],
         _by_kind(observed, lambda rows: (rows.inserted_bytes, rows.deleted_bytes)),
     )
-
-
-def _not_live(view: TaskView) -> Iterator[_Row]:
-    return (
-        ((view.task_id, each.database, each.name, each.state), 1)
-        for each in view.collections
-        if each.state != CollectionState.LIVE
+    yield _counters(
+        "cdc_run_failures",
+        "Runs of the task that failed since the service started, by class.",
+        ["task_id", "class"],
+        (
+            ((client_id(each.task), kind), count)
+            for each in observed
+            for kind, count in each.failures.items()
+        ),
     )
 
 
 def _named(
-    views: Sequence[TaskView], of: Callable[[CollectionView], int | None]
+    noted: Sequence[_Noted], of: Callable[[CollectionView], int | None]
 ) -> Iterator[_Row]:
     """Return what is known of collections, of so many at most."""
     found = (
-        ((view.task_id, each.database, each.name), value)
-        for view in views
-        for each in view.collections
+        ((task_id, each.database, each.name), value)
+        for task_id, each in noted
         if (value := of(each)) is not None
     )
     return islice(found, MAX_COLLECTIONS)
 
 
 def _one_of(
-    views: Sequence[TaskView], values: Sequence[str], of: Callable[[TaskView], str]
+    summaries: Sequence[TaskSummary],
+    values: Sequence[str],
+    of: Callable[[TaskSummary], str],
 ) -> Iterator[_Row]:
     return (
-        ((view.task_id, value), of(view) == value) for view in views for value in values
+        ((each.task_id, value), of(each) == value)
+        for each in summaries
+        for value in values
     )
 
 
@@ -268,7 +276,7 @@ def _by_kind(
     observed: Iterable[TaskSnapshot], of: Callable[[AppliedRows], tuple[int, int]]
 ) -> Iterator[_Row]:
     return (
-        ((each.task.task_id, kind), value)
+        ((client_id(each.task), kind), value)
         for each in observed
         for kind, value in zip(("insert", "delete"), of(each.applied), strict=True)
     )

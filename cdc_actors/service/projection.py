@@ -96,6 +96,18 @@ def _collection(
     )
 
 
+def noted_collections(snapshot: TaskSnapshot) -> list[CollectionView]:
+    """Return those collections of a task that are not simply live, as its view has them."""
+    task, retried = snapshot.task, snapshot.retried
+    return [
+        _collection(task, entry, snapshot)
+        for entry in _present(task)
+        if entry.state is not CollectionState.LIVE
+        or entry.imports
+        or entry.collection_id in retried
+    ]
+
+
 def states_of(snapshot: TaskSnapshot) -> dict[str, int]:
     """Return how many collections of a task are in which state, as its view has them."""
     return Counter(

@@ -292,20 +292,26 @@ class Service:
         )
         moment = self._clock.moment()
         seen = statistics.observations if statistics is not None else ()
-        views = [view_at(each, moment) for each in seen]
+        summaries = [summary_at(each, moment) for each in seen]
         readiness = Readiness(ready=not missing, missing=missing)
         ownership = self._ownership
         known = families(
-            views,
+            summaries,
             statistics,
             readiness,
             store_takes_writes=ownership.store_takes_writes if ownership else None,
             retention=ownership.retention if ownership else {},
             now=moment.source,
         )
-        ids = {view.task_id for view in views}
+        ids = {
+            each.snapshot.task.task_id: client_id(each.snapshot.task) for each in seen
+        }
         compared = self._tenure.comparisons.views() if ids else []
-        found = comparison_families(v for v in compared if v.task_id in ids)
+        found = comparison_families(
+            replace(each, task_id=ids[each.task_id])
+            for each in compared
+            if each.task_id in ids
+        )
         return chain(known, found)
 
     def alive(self) -> bool:

@@ -208,7 +208,7 @@ class FakeService:
             observations=(), mailboxes={}, restarts={}, memory_held=0, memory_limit=1
         )
         return families(
-            list(self.tasks.values()),
+            [self._summary(view) for view in self.tasks.values()],
             nothing,
             self.ready,
             store_takes_writes=True,

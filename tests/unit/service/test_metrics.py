@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from cdc_actors.pipeline.messages import RunProgressed, SnapshotProgress
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.service import metrics
 from cdc_actors.service.metrics import families
-from cdc_actors.service.projection import view_of
+from cdc_actors.service.overview import summary_at
 from cdc_actors.service.retention import Retention
 from cdc_actors.service.snapshot import (
     Observation,
@@ -19,23 +19,25 @@ from cdc_actors.service.snapshot import (
     Statistics,
     TaskSnapshot,
 )
-from cdc_actors.service.views import CollectionView, Readiness
+from cdc_actors.service.source_clock import Moment
+from cdc_actors.service.views import Readiness
+from cdc_actors.tasks import CollectionEntry, CollectionState
 from tests.support.tasks import new_task
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from cdc_actors.service.views import TaskView
+    from cdc_actors.tasks import Task
 
 TASK = new_task()
 ID = TASK.task_id
-VIEW = view_of(TaskSnapshot(task=TASK))
+NOW = Moment(wall=1000.0, monotonic=0.0, source=1000.0)
 READY = Readiness(ready=True, missing={})
 
 
-def statistics(**changed: object) -> Statistics:
+def statistics(task: Task = TASK, **changed: object) -> Statistics:
     """Return what a supervisor knows of one task."""
-    snapshot = TaskSnapshot(task=TASK, **changed)
+    snapshot = TaskSnapshot(task=task, **changed)
     return Statistics(
         observations=[Observation(snapshot, ProgressMonitor(0, 0))],
         mailboxes={"supervisor": 1, ID: 2},
@@ -46,36 +48,35 @@ def statistics(**changed: object) -> Statistics:
 
 
 def scraped(
-    view: TaskView = VIEW,
     known: Statistics | None = None,
     *,
     store: bool | None = True,
     retention: dict[str, Retention] | None = None,
 ) -> list[Metric]:
-    """Return the families of a service with one task."""
+    """Return the families of a service with one task, at ``NOW``."""
     known = known or statistics()
     return list(
         families(
-            [view],
+            [summary_at(each, NOW) for each in known.observations],
             known,
             READY,
             store_takes_writes=store,
             retention=retention or {},
-            now=1000.0,
+            now=NOW.source,
         )
     )
 
 
-def collection(name: str, state: str, resync: str | None = None) -> CollectionView:
-    """Return a collection's view."""
-    return CollectionView(
-        database="default",
-        name=name,
-        target=("default", name),
-        collection_id=1,
-        state=state,
-        resync_needed=resync,
-    )
+def task_with(*entries: dict[str, object]) -> Task:
+    """Return the task with collections c0, c1 and so on that are as given."""
+    task = TASK.draft()
+    task.collections = {
+        number: CollectionEntry(
+            collection_id=number, database="default", name=f"c{number}", **given
+        )
+        for number, given in enumerate(entries)
+    }
+    return task
 
 
 def values(found: list[Metric], name: str) -> dict[tuple[str, ...], float]:
@@ -90,9 +91,8 @@ def test_what_is_unknown_is_left_out() -> None:
     assert values(found, "cdc_lag_seconds") == {}
     assert values(found, "cdc_last_confirmed_timestamp_seconds") == {}
     assert values(found, "cdc_source_head_timestamp_seconds") == {}
-    known = replace(VIEW, lag_seconds=0.5)
-    found = scraped(known, statistics(confirmed=1000 << 18))
-    assert values(found, "cdc_lag_seconds") == {(ID,): 0.5}
+    found = scraped(statistics(confirmed=1000 << 18))
+    assert values(found, "cdc_lag_seconds") == {(ID,): 999.0}
     assert values(found, "cdc_last_confirmed_timestamp_seconds") == {(ID,): 1.0}
 
 
@@ -111,34 +111,30 @@ def test_collections_are_counted_and_those_in_trouble_named(
 ) -> None:
     """Live ones are a number only, and even of the others so many are named at most."""
     monkeypatch.setattr(metrics, "MAX_COLLECTIONS", 2)
-    shown = [
-        collection("a", "live"),
-        collection("b", "live", resync="an import"),
-        *(collection(f"c{number}", "set_aside") for number in range(3)),
-    ]
-    found = scraped(replace(VIEW, collections=shown))
+    aside = {"state": CollectionState.SET_ASIDE}
+    task = task_with({}, {"imports": (7,)}, aside, aside, aside)
+    found = scraped(statistics(task))
     assert values(found, "cdc_collections") == {(ID, "live"): 2, (ID, "set_aside"): 3}
-    assert values(found, "cdc_collection_resync_needed") == {(ID, "default", "b"): 1}
+    assert values(found, "cdc_collection_resync_needed") == {(ID, "default", "c1"): 1}
     assert values(found, "cdc_collection_state") == {
-        (ID, "default", "c0", "set_aside"): 1,
-        (ID, "default", "c1", "set_aside"): 1,
+        (ID, "default", "c2", "set_aside"): 1,
+        (ID, "default", "c3", "set_aside"): 1,
     }
 
 
 def test_rows_from_the_sources_files_are_counted() -> None:
     """Of those collections that come from there, of how many."""
-    shown = [
-        collection("a", "live"),
-        replace(collection("b", "snapshot"), snapshot=SnapshotProgress(0, 7)),
-    ]
-    found = scraped(replace(VIEW, collections=shown))
-    assert values(found, "cdc_snapshot_rows_sent") == {(ID, "default", "b"): 0}
-    assert values(found, "cdc_snapshot_rows_expected") == {(ID, "default", "b"): 7}
+    task = task_with({}, {"state": CollectionState.SNAPSHOT})
+    coming = {1: SnapshotProgress(0, 7)}
+    progress = RunProgressed(1, {}, None, AppliedRows(), False, {}, snapshots=coming)
+    found = scraped(statistics(task, progress=progress))
+    assert values(found, "cdc_snapshot_rows_sent") == {(ID, "default", "c1"): 0}
+    assert values(found, "cdc_snapshot_rows_expected") == {(ID, "default", "c1"): 7}
 
 
 def test_what_the_supervisor_counts_is_there() -> None:
     """Failures of runs, deaths of actors, mailboxes and memory."""
-    found = scraped(known=statistics(failures={"transient": 6}))
+    found = scraped(statistics(failures={"transient": 6}))
     assert values(found, "cdc_run_failures") == {(ID, "transient"): 6}
     assert values(found, "cdc_task_restarts") == {(ID,): 3}
     assert values(found, "cdc_mailbox_messages") == {("supervisor",): 1, (ID,): 2}
@@ -150,7 +146,7 @@ def test_rows_and_bytes_are_counted_by_kind() -> None:
     """What was inserted and what was deleted; a run says how far it has read, too."""
     progress = RunProgressed(1, {}, None, AppliedRows(), False, {}, head=5000 << 18)
     applied = AppliedRows(1, 2, inserted_bytes=30, deleted_bytes=40)
-    found = scraped(known=statistics(progress=progress, applied=applied))
+    found = scraped(statistics(progress=progress, applied=applied))
     assert values(found, "cdc_rows_applied") == {(ID, "insert"): 1, (ID, "delete"): 2}
     assert values(found, "cdc_applied_bytes") == {
         (ID, "insert"): 30,
@@ -174,6 +170,28 @@ def test_the_store_is_ours_and_well_or_not(well) -> None:
     found = scraped(store=well)
     assert values(found, "cdc_store_owned") == {(): 1}
     assert values(found, "cdc_store_up") == {(): int(well)}
+
+
+def test_a_task_has_the_id_that_its_client_gave_it() -> None:
+    """In every series, as in the answers to requests."""
+    own = new_task(spec=replace(TASK.spec, task_name="nightly"))
+    found = scraped(
+        Statistics(
+            observations=[Observation(TaskSnapshot(task=own), ProgressMonitor(0, 0))],
+            mailboxes={own.task_id: 0},
+            restarts={own.task_id: 0},
+            memory_held=0,
+            memory_limit=1,
+        ),
+        retention={own.task_id: Retention(1.0, 2.0)},
+    )
+    named = {
+        sample.labels.get("task_id", sample.labels.get("actor"))
+        for family in found
+        for sample in family.samples
+        if {"task_id", "actor"} & sample.labels.keys()
+    }
+    assert named == {"nightly"}
 
 
 def test_without_the_store_there_is_only_what_is_missing() -> None:
