@@ -73,12 +73,13 @@ def _look_at(spec: TaskSpec, token: str) -> Connection:
 def _likely_first(
     target: Connection, names: Collection[FullName]
 ) -> Iterable[FullName]:
-    """Return the names of existing databases, first those that collections have.
+    """Return the names that may be taken, first those that collections have.
 
-    Others may be those of aliases.
+    Others in a database with collections may be those of aliases.
     """
     used = {database for database, _ in names} & databases(target)
     there = {(each, name) for each in used for name in collection_names(target, each)}
+    used = {database for database, _ in there}
     return sorted(
         (name for name in names if name[0] in used), key=lambda name: name not in there
     )

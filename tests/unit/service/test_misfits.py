@@ -107,9 +107,11 @@ def test_a_target_that_is_slow(
     source: FakeSource, target: FakeTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request does not wait for it, and the answer says what was not looked at."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
     source.create("books")
     target.silence("DescribeCollection")
+    assert said() == [], "where there is no collection there is no alias"
+    put(target, "library")
     (sentence,) = said()
     assert sentence.startswith("1 collections were not looked for at the target")
 
