@@ -29,6 +29,7 @@ _EXAMPLES = """\b
 Examples:
   cdc-actors compare TASK
   cdc-actors compare TASK --collection books --rows-per-second 20000
+  cdc-actors compare TASK --repair
   cdc-actors compare TASK --attach -o json
 
 Exit status: 0 equal, 1 failure, 2 wrong usage, 3 different, 4 undecided (not all could
@@ -52,6 +53,17 @@ be read, or changed all the while) or the service is not there.
     help="How many rows of the source to read in a second at most.",
 )
 @click.option(
+    "--repair",
+    is_flag=True,
+    help="Send the source's rows where the target's differ or are missing, and compare "
+    "them again.",
+)
+@click.option(
+    "--delete-extra",
+    is_flag=True,
+    help="With --repair, delete what only the target has, your own rows there included.",
+)
+@click.option(
     "--attach",
     is_flag=True,
     help="Follow the comparison that runs, or print the last one; start none.",
@@ -63,10 +75,10 @@ def compare(
     task_id: str,
     api: Api,
     collections: Sequence[str],
-    rows_per_second: int | None,
     attach: bool,
     cancel: bool,
     output: str,
+    **asked: Any,
 ) -> None:
     """Compare a task's source with its target, while both are written to.
 
@@ -79,8 +91,7 @@ def compare(
         api.ask("cancel_comparison", task_id=task_id)
         return
     if not attach:
-        asked = {"rows_per_second": rows_per_second, **selection(collections)}
-        api.ask("compare", task_id=task_id, **asked)
+        api.ask("compare", task_id=task_id, **asked, **selection(collections))
     _print(_followed(api, task_id), output)
 
 

@@ -14,7 +14,8 @@ from cdc_actors.compare.report import (
 )
 from cdc_actors.compare.run import Comparison, begin, compare
 from cdc_actors.compare.server import Endpoint
-from cdc_actors.compare.sweep import MAX_PAGE_ROWS
+from cdc_actors.compare.settle import Repair
+from cdc_actors.compare.sweep import MAX_PAGE_ROWS, Side
 
 __all__ = [
     "MAX_PAGE_ROWS",
@@ -25,8 +26,10 @@ __all__ = [
     "Finding",
     "Kind",
     "Pair",
+    "Repair",
     "Report",
     "RowFinding",
+    "Side",
     "Tally",
     "Verdict",
     "begin",

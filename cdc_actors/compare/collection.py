@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.compare.schema import Table
     from cdc_actors.compare.server import Server
+    from cdc_actors.compare.settle import Repair
 
 MAX_SUSPECTS = 5_000
 """How many rows may wait to be settled together."""
@@ -68,6 +69,9 @@ class Conduct(Protocol):
         False if that cannot be waited for.
         """
 
+    def repair_of(self, pair: Pair, source: Side) -> Repair | None:
+        """Return what repairs rows of a collection; None if they are not to be."""
+
     def advanced(self, cursor: Cursor) -> None:
         """Hear that a range has been compared; wait, or raise to end the comparison."""
 
@@ -78,6 +82,7 @@ class CollectionComparison:
     def __init__(
         self, pair: Pair, source: Server, target: Server, conduct: Conduct
     ) -> None:
+        self._pair = pair
         self._source = (source, pair.source[1])
         self._target = (target, pair.target[1])
         self._conduct = conduct
@@ -122,7 +127,8 @@ class CollectionComparison:
 
     def _sweep(self, source: Side, target: Side, cursor: Cursor) -> None:
         report, conduct = cursor.report, self._conduct
-        settler = Settler(source, target, report, conduct.reach, conduct.looks)
+        repair = conduct.repair_of(self._pair, source)
+        settler = Settler(source, target, report, conduct.reach, conduct.looks, repair)
         if report.source_rows is None:
             report.source_rows = report.target_rows = 0
             cursor.expected = _expected(source)

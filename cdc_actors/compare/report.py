@@ -92,6 +92,7 @@ class CollectionReport:
             compared.
         uneven: How many of the doubled keys occur more often at one side.
         unsettled: Rows that differed, but may have been on their way.
+        repaired: Rows that differed, were sent, and are the same now.
         findings: Differences between the collections themselves.
         notes: What is not as at the source, and rightly so.
     """
@@ -106,6 +107,7 @@ class CollectionReport:
     doubled: Tally = field(default_factory=Tally)
     uneven: int = 0
     unsettled: Tally = field(default_factory=Tally)
+    repaired: int = 0
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -144,6 +146,8 @@ class CollectionReport:
             yield f"  {finding.kind}: {finding.text}"
         for title, tally in self._tallies():
             yield from _tally_lines(title, tally)
+        if self.repaired:
+            yield f"  repaired: {self.repaired:,}"
         for note in self.notes:
             yield f"  note: {note}"
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
     from cdc_actors.compare.collection import Conduct
+    from cdc_actors.compare.sweep import Side
 
     Selection = Callable[[str, str], bool]
     Progress = Callable[[str, int], None]
@@ -73,6 +74,9 @@ class _Standstill:
 
     def reach(self) -> bool:
         return True
+
+    def repair_of(self, _pair: Pair, _source: Side) -> None:
+        return None
 
     def advanced(self, cursor: Cursor) -> None:
         report = cursor.report

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import grpc
 from pymilvus import MilvusClient
@@ -55,6 +55,13 @@ class Endpoint:
         """Return the names of its databases."""
         with Server(self, DEFAULT_DATABASE) as server, server.errors():
             return list(server.client.list_databases(timeout=CALL_TIMEOUT))
+
+
+class Columns(NamedTuple):
+    """Rows as serialized ``schema.FieldData`` messages, with the server's field ids."""
+
+    columns: tuple[bytes, ...]
+    rows: int
 
 
 class Server:
@@ -230,6 +237,15 @@ class Server:
     def rows_of(self, table: Table, partition: str, condition: str, at: int) -> Page:
         """Return the rows that meet ``condition``, in any order."""
         return self._page(table, self._begin(table, partition, condition, ["*"], at)())
+
+    def columns_of(
+        self, table: Table, partition: str, condition: str, at: int
+    ) -> Columns:
+        """Return the rows that meet ``condition`` as they would be inserted."""
+        answer = self._begin(table, partition, condition, ["*"], at)()
+        columns = tuple(each.SerializeToString() for each in answer.fields_data)
+        keys = Page(table.key, answer.fields_data, 0).keys
+        return Columns(columns, len(keys))
 
     def _page(self, table: Table, answer: Any) -> Page:
         return Page(table.key, answer.fields_data, answer.ByteSize())

@@ -2,18 +2,26 @@
 
 A row may differ because its change is on the way. So the source's row is noted, then time
 passes until the target is confirmed to have all that the source had (a ``Moment``), then
-the target's row is read, and then the source's once more. If the target's is the noted one,
-they were the same at that moment. Where the source's is what it was all the while, the
-target's should be the same. It is seen to differ twice before that is
-believed: a source that writes the same row once more has it deleted and inserted at the
+the target's row is read, and then the source's once more. Where the source's is what it
+was all the while, the target's should be the same. It is seen to differ twice before that
+is believed: a source that writes the same row once more has it deleted and inserted at the
 target, and between the two it is missing there. A row that never stands still is unsettled.
+
+A repair sends such a row while the task goes on, and the two may meet: whatever order the
+target takes them in, it may be left with the older row, with two, or with none. So a row
+that was repaired is a suspect like any other afterwards. The repair has been answered by
+then, the next moment is later, and up to that the task has done all it had to: if both
+sides are the same then, with the source's row read after the target's, nothing older can
+come any more, and what is newer the task brings onto what the source had, as always. If
+they are not, the row is repaired again. Only a row that stood still while the task came to
+a moment is sent, so that the task has nothing older left which would insert it once more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cdc_actors.changes import Key  # noqa: TC001 - a suspect is decoded
 from cdc_actors.compare.content import differences, digest
@@ -42,6 +50,25 @@ MOST_LOOKS = 10
 """How often a row is looked at that never stands still."""
 
 
+MOST_REPAIRS = 3
+"""How often a row is sent before it is said to differ."""
+
+
+class Repair(Protocol):
+    """What makes rows of the target those of the source."""
+
+    @property
+    def deletes_extra(self) -> bool:
+        """Whether it may delete what only the target has."""
+
+    def send(self, partition: str, keys: list[Key], extra: list[Key]) -> None:
+        """Send the source's rows of some keys, and delete others.
+
+        Before it begins, it notes that the rows are suspects. It returns once all of it is
+        answered.
+        """
+
+
 class Suspect(NamedTuple):
     """A row that may differ."""
 
@@ -55,6 +82,7 @@ class _Open:
 
     source: object = None
     seen: int = 0
+    repairs: int = 0
     words: RowFinding | None = None
 
 
@@ -72,7 +100,10 @@ class Settler:
         report: CollectionReport,
         moment: Moment,
         looks: int,
+        repair: Repair | None = None,
     ) -> None:
+        """``repair`` is what brings rows to the target, if that is to be done."""
+        self._repair = repair
         self._source, self._target = source, target
         self._report = report
         self._moment = moment
@@ -86,6 +117,7 @@ class Settler:
         Those that are settled leave the list, also where an error ends it.
         """
         pending = {suspect: _Open() for suspect in suspects}
+        self._suspects = suspects
         try:
             self._look_until_settled(pending)
         finally:
@@ -94,11 +126,12 @@ class Settler:
     def _look_until_settled(self, pending: dict[Suspect, _Open]) -> None:
         if self._looks > 1:
             self._note_source(pending)
-        for _ in range(MOST_LOOKS):
+        looks = MOST_LOOKS if self._repair is None else MOST_LOOKS + 2 * MOST_REPAIRS
+        for _ in range(looks):
             if not pending:
                 return
             is_reached = self._moment()
-            self._look(pending)
+            self._look(pending, is_reached=is_reached)
             if not is_reached:
                 break
         while pending:
@@ -110,39 +143,73 @@ class Settler:
             for key, (row, times) in self._rows(self._source, partition, keys).items():
                 pending[Suspect(partition, key)].source = self._print(row, times)
 
-    def _look(self, pending: dict[Suspect, _Open]) -> None:
+    def _look(self, pending: dict[Suspect, _Open], *, is_reached: bool) -> None:
         """Take those from ``pending`` that are settled."""
         for side in (self._source, self._target):
             side.at = side.server.now()
         for partition, keys in _groups(pending, self._group_rows):
             target = self._rows(self._target, partition, keys)
             source = self._rows(self._source, partition, keys)
+            repaired: list[tuple[Key, bool]] = []
             for key in keys:
                 suspect = Suspect(partition, key)
-                if self._is_settled(
-                    suspect, pending[suspect], source[key], target[key]
-                ):
+                each = pending[suspect]
+                if self._is_same(suspect, each, source[key], target[key]):
                     del pending[suspect]
+                    continue
+                each.words = self._words(suspect, source[key], target[key])
+                if not (is_reached and self._differs(each, source[key])):
+                    continue
+                if self._may_repair(each, source[key]):
+                    repaired.append((key, source[key].times > 0))
+                else:
+                    self._count(each.words, source[key], target[key])
+                    del pending[suspect]
+            self._send(partition, repaired, pending)
 
-    def _is_settled(
+    def _send(
+        self,
+        partition: str,
+        repaired: list[tuple[Key, bool]],
+        pending: dict[Suspect, _Open],
+    ) -> None:
+        """Repair rows, each with whether the source has it; all are suspects again."""
+        if not repaired or self._repair is None:
+            return
+        for key, _ in repaired:
+            each = pending[Suspect(partition, key)]
+            each.seen, each.repairs = 0, each.repairs + 1
+        self._suspects[:] = pending
+        self._repair.send(
+            partition,
+            [key for key, is_there in repaired if is_there],
+            [key for key, is_there in repaired if not is_there],
+        )
+
+    def _may_repair(self, each: _Open, source: _Seen) -> bool:
+        """Of copies the source shows one: they cannot be sent."""
+        if self._repair is None or each.repairs >= MOST_REPAIRS:
+            return False
+        return source.times == 1 or (not source.times and self._repair.deletes_extra)
+
+    def _is_same(
         self, suspect: Suspect, each: _Open, source: _Seen, target: _Seen
     ) -> bool:
+        if self._print(*source) != self._print(*target):
+            return False
+        if source.times > 1:
+            self._report.doubled.add(_found(suspect, _times(source, target)))
+        self._report.repaired += each.repairs > 0
+        return True
+
+    def _differs(self, each: _Open, source: _Seen) -> bool:
+        """Tell whether two rows that are not the same have been so for long enough."""
         now = self._print(*source)
-        if now == self._print(*target):
-            if source.times > 1:
-                self._report.doubled.add(_found(suspect, _times(source, target)))
-            return True
-        if self._looks > 1 and each.source == self._print(*target):
-            return True
         if self._looks > 1 and each.source != now:
             each.source, each.seen = now, 0
         else:
             each.seen += 1
-        each.words = self._words(suspect, source, target)
-        if each.seen < self._looks:
-            return False
-        self._count(each.words, source, target)
-        return True
+        return each.seen >= self._looks
 
     def _count(self, words: RowFinding, source: _Seen, target: _Seen) -> None:
         if not target.times:

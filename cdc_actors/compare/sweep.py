@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.compare.keys import above, among, between
-from cdc_actors.compare.server import AnswerTooLargeError
+from cdc_actors.compare.server import AnswerTooLargeError, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -84,6 +84,13 @@ class Side:
         condition = among(self.table.key, keys, lite=self.server.is_lite)
         page = self.server.rows_of(self.table, partition, condition, self.at)
         return dict(zip(page.keys, page.rows(), strict=True))
+
+    def columns_of(self, partition: str, keys: Collection[Key]) -> Columns:
+        """Return the rows of some keys as they would be inserted."""
+        if partition not in self.partitions or not keys:
+            return Columns((), 0)
+        condition = among(self.table.key, keys, lite=self.server.is_lite)
+        return self.server.columns_of(self.table, partition, condition, self.at)
 
     def times_of(self, partition: str, keys: Sequence[Key]) -> dict[Key, int]:
         """Return how often each of these keys occurs; all of them do at least once.

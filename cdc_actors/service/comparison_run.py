@@ -31,8 +31,9 @@ from cdc_actors.errors import (
 )
 from cdc_actors.service import backoff
 from cdc_actors.service.asking import ask
+from cdc_actors.service.comparison_repair import RowRepair
 from cdc_actors.service.messages import GetTask, RecordCompared
-from cdc_actors.target.connection import tls_arguments
+from cdc_actors.target.connection import connect, tls_arguments
 from cdc_actors.tasks import CollectionState, TaskState
 from cdc_actors.tasks.names import contains
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cdc_actors.changes import FullName
-    from cdc_actors.compare import Cursor
+    from cdc_actors.compare import Cursor, Side
     from cdc_actors.config import SourceConfig
     from cdc_actors.service.comparison_state import ComparisonState
     from cdc_actors.service.snapshot import TaskSnapshot
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from cdc_actors.store.secrets import SecretBox
     from cdc_actors.tasks import CollectionEntry, Task
 
-SAVE_SECONDS = 2.0
+SAVE_SECONDS = 1.0
 """How often what was compared is stored."""
 
 POLL_SECONDS = 0.1
@@ -129,14 +130,33 @@ class ComparisonRun:
             late = time.monotonic() > deadline
             if late or snapshot.state is not TaskState.RUNNING:
                 return False
-            self._wait(POLL_SECONDS)
+            # What was repaired is looked at again, also if nobody wants to wait for more.
+            self._wait(POLL_SECONDS, until_stopped=self.state.request.repair)
+
+    def repair_of(self, pair: Pair, source: Side) -> RowRepair | None:
+        """Return what repairs a collection that is live: see ``Conduct``."""
+        request, entry = self.state.request, self._entry(pair.source)
+        if (
+            not request.repair
+            or entry is None
+            or entry.state is not CollectionState.LIVE
+        ):
+            return None
+        return RowRepair(
+            source,
+            entry,
+            pair.target,
+            self._open_target,
+            self._save,
+            deletes_extra=request.delete_extra,
+        )
 
     def advanced(self, cursor: Cursor) -> None:
         """Store how far it is, now and then, and keep to the pace."""
         self._attempt, self.state.error = 0, None
-        self._wait(self._pace.delay(cursor.rows))
         if time.monotonic() > self._saved_at + SAVE_SECONDS:
             self._save()
+        self._wait(self._pace.delay(cursor.rows))
 
     def _run(self) -> None:
         log_context = structlog.contextvars.bound_contextvars(
@@ -184,6 +204,7 @@ class ComparisonRun:
         task = self._snapshot().task
         token = self._secrets.decrypt(task.secret)
         target = task.spec.target
+        self._open_target = lambda: connect(target, token, self._is_stopped)
         with Comparison(
             Endpoint("source", self._source.uri, self._source.token),
             Endpoint("target", target.uri, token, tls_arguments(target)),
@@ -251,9 +272,17 @@ class ComparisonRun:
         self._saved_at = time.monotonic()
         self._rows.save(self.state.task_id, self.state.encode())
 
-    def _wait(self, seconds: float) -> None:
-        """Let time pass, unless it is to end; then raise what ends it."""
-        if self._stop.wait(seconds):
+    def _is_stopped(self) -> bool:
+        return self._stop.is_set() and not self._cancelled
+
+    def _wait(self, seconds: float, *, until_stopped: bool = False) -> None:
+        """Let time pass, unless it is to end; then raise what ends it.
+
+        ``until_stopped`` is to wait although it was cancelled.
+        """
+        if self._cancelled and until_stopped:
+            time.sleep(seconds)
+        elif self._stop.wait(seconds):
             if self._cancelled and self.state.ended is None:
                 raise _CancelledError
             if not self._cancelled:

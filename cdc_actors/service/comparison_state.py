@@ -20,7 +20,7 @@ DIFFERENCES = (
     *("missing", "extra", "different", "uneven", "settings"),
     *("unsettled", "unread"),
 )
-COUNTS = ("rows", *DIFFERENCES)
+COUNTS = ("rows", "repaired", *DIFFERENCES)
 """What is counted: see ``counts_of``."""
 
 SHOWN = 10
@@ -29,7 +29,11 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRequest:
-    """What to compare: ``collections`` of the source (none means all), and how fast."""
+    """What to compare: ``collections`` of the source (none means all), and how fast.
+
+    ``repair`` sends what differs; ``delete_extra``, with it, deletes what only the target
+    has.
+    """
 
     collections: tuple[FullName, ...] = ()
     rows_per_second: int | None = None
@@ -120,7 +124,7 @@ class ComparisonState:
 
 
 def counts_of(reports: Iterable[CollectionReport]) -> dict[str, int]:
-    """Return the rows of the source, and in which ways how many rows differ.
+    """Return the rows of the source, how many were repaired, how many differ and how.
 
     ``settings`` counts the differences between collections beside their rows, ``unread``
     what could not be read.
@@ -128,6 +132,7 @@ def counts_of(reports: Iterable[CollectionReport]) -> dict[str, int]:
     counts = dict.fromkeys(COUNTS, 0)
     for report in reports:
         counts["rows"] += report.source_rows or 0
+        counts["repaired"] += report.repaired
         counts["missing"] += report.missing.count
         counts["extra"] += report.extra.count
         counts["different"] += report.different.count

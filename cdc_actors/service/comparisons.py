@@ -21,7 +21,7 @@ from cdc_actors.service.comparison_run import ComparisonRun
 from cdc_actors.service.comparison_state import ComparisonState
 from cdc_actors.service.messages import GetTask
 from cdc_actors.store.comparisons import ComparisonRows
-from cdc_actors.tasks import ANY
+from cdc_actors.tasks import ANY, TaskState
 
 if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
@@ -123,8 +123,13 @@ class Comparisons:
             run.stop()
 
     def _refuse(self, task_id: str, request: ComparisonRequest) -> None:
-        """Refuse what the task has not, and is not to have."""
+        """Refuse what the task has not, and is not to have, and a repair beside none."""
         task: Task = self._task(task_id)
+        if request.repair and task.state is not TaskState.RUNNING:
+            raise TaskConflictError(
+                "what the log has yet to bring would come twice: a repair needs the task "
+                f"to run, resume it, task_id: {task_id}"
+            )
         known = {(each.database, each.name) for each in task.collections.values()}
         for name in request.collections:
             if ANY not in name and name not in known and not task.spec.selects(*name):

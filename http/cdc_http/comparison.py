@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cdc_actors.compare import Finding, Tally, Verdict  # noqa: TC001
+from cdc_actors.errors import InvalidRequestError
 from cdc_actors.service.comparison_state import ComparisonRequest
 from cdc_actors.service.views import ComparisonStatus  # noqa: TC001
 from cdc_http.responses import EmptyResponse, ResponseObject
@@ -28,8 +29,10 @@ class ComparedCollection(ResponseObject, frozen=True):
     ``different`` ones have other content under one key, and ``doubled`` keys occur more
     than once in a partition: of such keys only the number is compared, ``uneven`` says how
     many occur more often at one side. ``unsettled`` rows differed, and may have been on
-    their way. ``source_rows`` and ``target_rows`` count all copies of a key, null where
-    rows could not be read. ``findings`` are differences beside the rows, ``notes`` explain.
+    their way. ``repaired`` rows differed, were sent, and are the same now; the other counts
+    are of those that still differ. ``source_rows`` and ``target_rows`` count all copies of
+    a key, null where rows could not be read. ``findings`` are differences beside the rows,
+    ``notes`` explain.
     """
 
     database: str
@@ -43,6 +46,7 @@ class ComparedCollection(ResponseObject, frozen=True):
     doubled: Tally
     uneven: int
     unsettled: Tally
+    repaired: int
     findings: list[Finding]
     notes: list[str]
 
@@ -54,8 +58,8 @@ class ComparisonResponse(ResponseObject, frozen=True):
     differ, but not all could be read or stood still), ``cancelled`` or ``failed``.
     ``error`` is why it failed or, while it runs, what it waits for. ``collection`` is being
     compared, ``collection_rows`` of some ``collection_rows_expected`` are. ``counts`` has
-    the source's ``rows`` and how many differ in which way; ``reports`` are of the
-    ``collections_done``, empty without ``details``.
+    the source's ``rows``, how many were ``repaired`` and how many differ in which way;
+    ``reports`` are of the ``collections_done``, empty without ``details``.
     """
 
     task_id: str
@@ -63,6 +67,8 @@ class ComparisonResponse(ResponseObject, frozen=True):
     began: datetime
     ended: datetime | None
     error: str | None
+    repair: bool
+    delete_extra: bool
     collections: int
     collections_done: int
     collection: str | None
@@ -80,9 +86,13 @@ class ComparisonHandlers:
 
     def compare(self, request: CompareRequest, who: Who) -> ComparisonResponse:
         """Begin to compare, and return how far that is: not far."""
+        if request.delete_extra and not request.repair:
+            raise InvalidRequestError("`delete_extra` goes with `repair`")
         asked = ComparisonRequest(
             collections=collections_of(request),
             rows_per_second=request.rows_per_second,
+            repair=request.repair,
+            delete_extra=request.delete_extra,
         )
         with known_task_id(request.task_id) as known:
             self._service.comparisons.start(known, asked, who)

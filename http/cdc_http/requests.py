@@ -75,12 +75,16 @@ class CompareRequest(RequestObject, frozen=True):
 
     ``collection_infos`` and ``db_collections`` are as in ``retry``; without either all is
     compared. At most ``rows_per_second`` rows of the source are read in a second.
+    ``repair`` sends the source's rows where the target's differ or are missing, and
+    compares them again; with ``delete_extra`` it also deletes what only the target has.
     """
 
     task_id: str = ""
     collection_infos: list[CollectionName] = []
     db_collections: dict[str, list[CollectionName]] = {}
     rows_per_second: Rate | None = None
+    repair: bool = False
+    delete_extra: bool = False
 
 
 class ComparisonQuery(RequestObject, frozen=True):

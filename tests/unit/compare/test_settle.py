@@ -10,7 +10,7 @@ from pymilvus import DataType
 
 from cdc_actors.compare.report import CollectionReport
 from cdc_actors.compare.schema import Table
-from cdc_actors.compare.settle import MOST_LOOKS, Settler, Suspect
+from cdc_actors.compare.settle import MOST_REPAIRS, Settler, Suspect
 from cdc_actors.errors import TransientError
 
 if TYPE_CHECKING:
@@ -48,13 +48,29 @@ class ScriptedSide:
         return dict.fromkeys(keys, self._times)
 
 
+class Sent:
+    """Takes note of what is repaired."""
+
+    def __init__(self, *, deletes_extra: bool = False) -> None:
+        self.deletes_extra = deletes_extra
+        self.rows: list[tuple[list[int], list[int]]] = []
+
+    def send(self, _partition: str, keys: list[int], extra: list[int]) -> None:
+        """Send nothing."""
+        self.rows.append((keys, extra))
+
+
 def settled(
-    source: ScriptedSide, target: ScriptedSide, *, reached: bool = True, looks: int = 2
+    source: ScriptedSide,
+    target: ScriptedSide,
+    *,
+    reached: bool = True,
+    repair: Sent | None = None,
 ) -> CollectionReport:
     """Settle one suspect and return the report."""
     report = CollectionReport(database="default", name="t")
     suspects = [ONE]
-    Settler(source, target, report, lambda: reached, looks).settle(suspects)
+    Settler(source, target, report, lambda: reached, 2, repair).settle(suspects)
     assert suspects == []
     return report
 
@@ -127,7 +143,45 @@ def test_what_was_settled_before_an_error_is_not_settled_again() -> None:
 
     target.rows_of = lost_later
     with pytest.raises(TransientError):
-        Settler(ScriptedSide(1), target, report, lambda: True, MOST_LOOKS).settle(
-            suspects
-        )
+        Settler(ScriptedSide(1), target, report, lambda: True, 2).settle(suspects)
     assert suspects == [Suspect("b", 1)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "sent", "expected"),
+    [
+        # It is sent once, and then the same.
+        ([1], [None, None, 1], [([1], [])], {}),
+        ([1], [2, 2, 1], [([1], [])], {}),
+        # The task's own change and the repair met: it is sent once more.
+        ([1, 1, 1, 3], [None, None, 1, 1, 1, 3], [([1], []), ([1], [])], {}),
+        # The target takes it and does not keep it.
+        ([1], [2], [([1], [])] * MOST_REPAIRS, {"different": 1}),
+        ([None], [1], [], {"extra": 1}),
+    ],
+)
+def test_a_repaired_row_is_looked_at_again(source, target, sent, expected) -> None:
+    """What differs is sent until it is the same; nothing is deleted unless asked for."""
+    repair = Sent()
+    report = settled(ScriptedSide(*source), ScriptedSide(*target), repair=repair)
+    assert (repair.rows, counts(report)) == (sent, expected)
+    assert report.repaired == (not expected)
+
+
+def test_what_only_the_target_has_is_deleted_if_asked_for() -> None:
+    """With the permission it is deleted, and looked at again."""
+    repair = Sent(deletes_extra=True)
+    report = settled(ScriptedSide(None), ScriptedSide(1, 1, None), repair=repair)
+    assert (repair.rows, counts(report), report.repaired) == ([([], [1])], {}, 1)
+
+
+def test_what_cannot_be_told_apart_is_not_sent() -> None:
+    """Copies at the source, of which it shows one, and what may be on its way."""
+    repair = Sent()
+    copies = settled(ScriptedSide(1, times=2), ScriptedSide(1), repair=repair)
+    away = settled(ScriptedSide(1), ScriptedSide(2), reached=False, repair=repair)
+    assert (counts(copies), counts(away)) == (
+        {"doubled": 1, "uneven": 1},
+        {"unsettled": 1},
+    )
+    assert repair.rows == []
