@@ -299,6 +299,22 @@ def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
 @task_argument
 @api_options
 @click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Kind of operation, such as CreateIndex; all without. May be repeated.",
+)
+def acknowledge(task_id: str, api: Api, kinds: Sequence[str]) -> None:
+    """Accept that operations were refused; they make the task degraded no more."""
+    api.ask("acknowledge", task_id=task_id, kinds=list(kinds))
+    say(f"Acknowledged what {task_id} has not done.")
+
+
+@task.command()
+@task_argument
+@api_options
+@click.option(
     "--ignore-not-found", is_flag=True, help="Exit with 0 if there is no such task."
 )
 def delete(task_id: str, api: Api, *, ignore_not_found: bool) -> None:

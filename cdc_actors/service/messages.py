@@ -87,6 +87,18 @@ class RetryCollections:
 
 
 @dataclass(frozen=True, slots=True)
+class AcknowledgeOperations:
+    """Accept that operations of some kinds, or of all, were refused.
+
+    Answered with a future that is set once that is written down.
+    """
+
+    task_id: str
+    kinds: tuple[str, ...]
+    who: Who
+
+
+@dataclass(frozen=True, slots=True)
 class ReadSelected:
     """To a task, from itself: have collections that an update selected read anew."""
 
@@ -135,7 +147,14 @@ class DeleteTask:
     who: Who
 
 
-PassedToTask = PauseTask | ResumeTask | RetryCollections | RecordCompared | DeleteTask
+PassedToTask = (
+    PauseTask
+    | ResumeTask
+    | RetryCollections
+    | AcknowledgeOperations
+    | RecordCompared
+    | DeleteTask
+)
 """What the supervisor passes on as it is; the task's future is its answer."""
 
 

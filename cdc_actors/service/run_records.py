@@ -15,15 +15,21 @@ from cdc_actors.pipeline.messages import (
     RecordSource,
     RecordStarts,
 )
-from cdc_actors.service.messages import RecordCompared
+from cdc_actors.service.messages import AcknowledgeOperations, RecordCompared
 from cdc_actors.tasks import SUPERVISOR, snapshots
 
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.service.current_run import CurrentRun
     from cdc_actors.service.task_record import TaskRecord
+    from cdc_actors.tasks import Who
 
 _BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
+
+
+def _by_client(who: Who) -> dict[str, Any]:
+    """Return what an event says of what a client has asked for."""
+    return {"who": who, "why": "asked by a client"}
 
 
 class PassedOver:
@@ -64,8 +70,9 @@ def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
         case RecordOperationApplied(done):
             record.execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
         case RecordCompared(_, result, who):
-            why = "asked by a client"
-            record.execute(lambda task: task.note_compared(result, who=who, why=why))
+            record.execute(lambda task: task.note_compared(result, **_by_client(who)))
+        case AcknowledgeOperations(_, kinds, who):
+            record.execute(lambda task: task.acknowledge(kinds, **_by_client(who)))
         case _ if run.numbered(message.run_number):
             _write_down_of_run(message, record)
 

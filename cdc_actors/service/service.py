@@ -23,6 +23,7 @@ from cdc_actors.service.comparison_metrics import comparison_families
 from cdc_actors.service.health import health_at, lag_at, view_at
 from cdc_actors.service.lag_history import LagHistory
 from cdc_actors.service.messages import (
+    AcknowledgeOperations,
     CreateTask,
     DeleteTask,
     GetStatistics,
@@ -224,6 +225,14 @@ class Service:
         refuse_retry(seen.snapshot.task, collections, self._config.source_config)
         why = "asked by a client"
         self._ask(RetryCollections(task_id, tuple(collections), who, why))
+
+    def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
+        """Accept that operations of some kinds, or of all, were refused by the target.
+
+        Raises:
+            TaskConflictError: There is none that still matters.
+        """
+        self._ask(AcknowledgeOperations(task_id, tuple(kinds), who))
 
     def update(
         self,

@@ -10,6 +10,7 @@ from cdc_actors.tasks.events import (
     CollectionsRetried,
     OperationApplied,
     OperationEvent,
+    OperationsAcknowledged,
     OperationStarted,
     SnapshotCompleted,
     SnapshotStarted,
@@ -118,6 +119,12 @@ def _retried(event: CollectionsRetried) -> str:
 
 
 @describe.register
+def _acknowledged(event: OperationsAcknowledged) -> str:
+    names = [_named(e["kind"], e["database"], e["name"]) for e in event.operations]
+    return f"acknowledged as not done: {', '.join(names)}"
+
+
+@describe.register
 def _rekeyed(_event: TaskRekeyed) -> str:
     return "the target's token is encrypted with a newer key"
 
@@ -145,5 +152,9 @@ def _deleted(event: TaskDeleted) -> str:
 
 
 def _operation(event: OperationEvent) -> str:
-    named = ".".join(name for name in (event.database, event.name) if name)
-    return f"{event.kind} of {named}" if named else event.kind
+    return _named(event.kind, event.database, event.name)
+
+
+def _named(kind: str, database: str, name: str) -> str:
+    named = ".".join(each for each in (database, name) if each)
+    return f"{kind} of {named}" if named else kind

@@ -19,6 +19,8 @@ from cdc_actors.tasks.spec import TaskSpec
 from cdc_actors.tasks.state import Failure, SourceIdentity, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cdc_actors.tasks.state import TaskAttributes
 
 
@@ -154,14 +156,7 @@ class OperationEvent(TaskEvent):
     @property
     def operation(self) -> Operation:
         """The operation that the event is about."""
-        return Operation(
-            kind=self.kind,
-            timestamp=self.operation_timestamp,
-            database=self.database,
-            name=self.name,
-            collection_id=self.collection_id,
-            detail=self.detail,
-        )
+        return _operation(vars(self))
 
 
 class OperationStarted(OperationEvent):
@@ -282,6 +277,23 @@ class SnapshotCompleted(TaskEvent):
         )
 
 
+class OperationsAcknowledged(TaskEvent):
+    """A client accepts that operations were not done: they make nothing degraded any more.
+
+    ``operations`` lists what ``OperationEvent`` has of each.
+    """
+
+    TOPIC = "task.operations_acknowledged"
+
+    operations: list[dict[str, Any]]
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Remember them, as they may be read and refused once more."""
+        transitions.acknowledged(
+            aggregate, [_operation(each) for each in self.operations]
+        )
+
+
 class TaskRekeyed(TaskEvent):
     """The target's token is the same; ``secret`` is it, encrypted with a newer key."""
 
@@ -355,3 +367,26 @@ class TaskDeleted(TaskEvent):
     def apply(self, aggregate: TaskAttributes) -> None:
         """Close the task to every further command."""
         aggregate.deleted = True
+
+
+def operation_json(operation: Operation) -> dict[str, Any]:
+    """Return an operation as the attributes of an ``OperationEvent``."""
+    return {
+        "kind": operation.kind,
+        "operation_timestamp": operation.timestamp,
+        "database": operation.database,
+        "name": operation.name,
+        "collection_id": operation.collection_id,
+        "detail": operation.detail,
+    }
+
+
+def _operation(said: Mapping[str, Any]) -> Operation:
+    return Operation(
+        kind=said["kind"],
+        timestamp=said["operation_timestamp"],
+        database=said["database"],
+        name=said["name"],
+        collection_id=said["collection_id"],
+        detail=said["detail"],
+    )

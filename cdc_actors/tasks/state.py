@@ -89,7 +89,8 @@ class TaskAttributes:
     ``source_identity`` is None until a run has read the source, and for tasks of versions
     that did not note it. ``rbac_rules`` are rules of users, roles and grants at the
     target, ``passwords`` are fingerprints by user. Of ``refused`` operations ``refusals``
-    are the newest, and ``unresolved`` those that still matter. ``reached`` says by channel
+    are the newest, and ``unresolved`` those that still matter; ``acknowledged`` would
+    matter if nobody had accepted them. ``reached`` says by channel
     what every collection has that was not itself replayed since: channels may have been
     set back for one that was.
     ``past_selections`` are those before updates, oldest first. ``former`` are collections
@@ -112,6 +113,7 @@ class TaskAttributes:
     refusals: tuple[Operation, ...]
     refused: int
     unresolved: Unresolved
+    acknowledged: Unresolved
     reached: dict[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]
     former: dict[FullName, CollectionEntry]

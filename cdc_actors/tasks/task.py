@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
-from cdc_actors.tasks import events, retries, standing, updates
+from cdc_actors.tasks import events, retries, standing, unresolved, updates
 from cdc_actors.tasks.spec import TOKEN, ConnectParam, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, TaskAttributes, TaskState
 
@@ -51,6 +51,7 @@ class Task(TaskAttributes, Aggregate):
     OperationApplied = events.OperationApplied
     CollectionSetAside = events.CollectionSetAside
     CollectionsRetried = events.CollectionsRetried
+    OperationsAcknowledged = events.OperationsAcknowledged
     SnapshotStarted = events.SnapshotStarted
     SnapshotCompleted = events.SnapshotCompleted
     Rekeyed = events.TaskRekeyed
@@ -72,6 +73,7 @@ class Task(TaskAttributes, Aggregate):
         self.refusals = ()
         self.refused = 0
         self.unresolved = {}
+        self.acknowledged = {}
         self.reached = {}
         self.past_selections = ()
         self.former = {}
@@ -304,6 +306,19 @@ class Task(TaskAttributes, Aggregate):
         """Whether a collection is set aside that can be taken up again."""
         return any(map(retries.can_go_on, self.collections.values()))
 
+    def acknowledge(self, kinds: Sequence[str], *, who: Who, why: str) -> None:
+        """Accept that operations of some kinds, or of all, were refused, in any state.
+
+        Raises:
+            TaskConflictError: There is none that still matters.
+        """
+        self._refuse_deleted()
+        chosen = unresolved.chosen(self.unresolved, kinds)
+        operations = [events.operation_json(each) for each in chosen]
+        self._trigger(
+            events.OperationsAcknowledged, operations=operations, who=who, why=why
+        )
+
     def rekey(self, secret: str, *, who: Who, why: str) -> None:
         """Keep the target's token as ``secret`` from now on, encrypted with another key."""
         self._trigger(events.TaskRekeyed, secret=secret, who=who, why=why)
@@ -357,17 +372,7 @@ class Task(TaskAttributes, Aggregate):
     def _trigger_operation(
         self, event: type[events.OperationEvent], done: Operation, who: Who, why: str
     ) -> None:
-        self._trigger(
-            event,
-            kind=done.kind,
-            operation_timestamp=done.timestamp,
-            database=done.database,
-            name=done.name,
-            collection_id=done.collection_id,
-            detail=done.detail,
-            who=who,
-            why=why,
-        )
+        self._trigger(event, **events.operation_json(done), who=who, why=why)
 
     def _trigger(self, event: type[events.TaskEvent], *, who: Who, **said: Any) -> None:
         self._refuse_deleted()

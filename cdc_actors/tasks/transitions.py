@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.rbac_rules import rule_from_json
@@ -13,7 +14,7 @@ from cdc_actors.tasks.spec import PastSelection
 from cdc_actors.tasks.unresolved import unresolved_after, without_collections
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.tasks.model import Operation
@@ -54,9 +55,27 @@ def applied(task: TaskAttributes, operation: Operation) -> None:
         _grant(task, operation)
     elif operation.kind in _EFFECTS:
         _EFFECTS[operation.kind](task, operation)
-    task.unresolved = unresolved_after(
-        task.unresolved, operation, lives=_lives(task, operation)
-    )
+    _settle(task, operation)
+
+
+def acknowledged(task: TaskAttributes, operations: Iterable[Operation]) -> None:
+    """Note that somebody accepts that these were not done."""
+    for operation in operations:
+        task.acknowledged = unresolved_after(task.acknowledged, operation, lives=True)
+        some = task.unresolved.items()
+        left = {key: tuple(o for o in each if o != operation) for key, each in some}
+        task.unresolved = {key: each for key, each in left.items() if each}
+
+
+def _settle(task: TaskAttributes, operation: Operation) -> None:
+    """Know what matters after an operation; what is accepted may be refused again."""
+    lives = _lives(task, operation)
+    known = chain.from_iterable(task.acknowledged.values())
+    if operation.refused and any(_same(operation, each) for each in known):
+        return
+    task.unresolved = unresolved_after(task.unresolved, operation, lives=lives)
+    if not operation.refused:
+        task.acknowledged = unresolved_after(task.acknowledged, operation, lives=lives)
 
 
 def set_aside(task: TaskAttributes, noted: CollectionEntry) -> None:
@@ -166,6 +185,7 @@ def updated(
     task.collections = {i: each for i, each in collections if i not in deselected}
     task.aliases = {each: to for each, to in aliases if to not in deselected}
     task.unresolved = without_collections(task.unresolved, deselected)
+    task.acknowledged = without_collections(task.acknowledged, deselected)
     databases, properties = task.databases.items(), task.database_properties.items()
     task.databases = {n: made for n, made in databases if spec.selects_database(n)}
     task.database_properties = {n: p for n, p in properties if n in task.databases}

@@ -11,12 +11,14 @@ task that wanted a collection did not get it.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from cdc_actors.errors import TaskConflictError
 from cdc_actors.tasks import model
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable, Mapping
+    from collections.abc import Collection, Container, Hashable, Mapping
 
     from cdc_actors.tasks.model import Operation
 
@@ -73,6 +75,22 @@ def without_collections(
         for thing, some in unresolved.items()
     }
     return {thing: some for thing, some in kept.items() if some}
+
+
+def chosen(unresolved: Unresolved, kinds: Collection[str]) -> list[Operation]:
+    """Return what matters of some kinds, or all of it if none are given; at least one.
+
+    Raises:
+        TaskConflictError: There is none.
+    """
+    left = list(chain.from_iterable(unresolved.values()))
+    found = [each for each in left if not kinds or each.kind in kinds]
+    if not found:
+        there = ", ".join(sorted({each.kind for each in left})) or "none"
+        raise TaskConflictError(
+            f"of those kinds no refused operation still matters; there is {there}"
+        )
+    return found
 
 
 def _thing_of(operation: Operation) -> Hashable:

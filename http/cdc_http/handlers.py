@@ -14,6 +14,7 @@ from cdc_http import maintenance
 from cdc_http.comparison import ComparisonHandlers, ComparisonResponse
 from cdc_http.create import check_channel, spec_of, warnings
 from cdc_http.requests import (
+    AcknowledgeRequest,
     CompareRequest,
     ComparisonQuery,
     CreateRequest,
@@ -97,6 +98,9 @@ class RequestHandlers:
 
     def _changing(self) -> dict[str, RequestHandler]:
         return {
+            "acknowledge": RequestHandler(
+                "operator", AcknowledgeRequest, EmptyResponse, self._acknowledge
+            ),
             "create": RequestHandler(
                 "operator", CreateRequest, CreateResponse, self._create
             ),
@@ -186,6 +190,11 @@ class RequestHandlers:
             paused = self._service.get(known).state == TaskState.PAUSED
             self._service.retry(known, collections, who)
         return RetryResponse(warnings=[STAYS_PAUSED] if paused else UNSET)
+
+    def _acknowledge(self, request: AcknowledgeRequest, who: Who) -> EmptyResponse:
+        with known_task_id(request.task_id) as known:
+            self._service.acknowledge(known, request.kinds, who)
+        return EmptyResponse()
 
     def _update(self, request: UpdateRequest, who: Who) -> UpdateResponse:
         with known_task_id(request.task_id) as known:

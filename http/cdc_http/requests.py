@@ -94,6 +94,17 @@ class ComparisonQuery(RequestObject, frozen=True):
     details: bool = True
 
 
+class AcknowledgeRequest(RequestObject, frozen=True):
+    """The data of ``acknowledge``: the task, and which refused operations are accepted.
+
+    They stay in ``operations_refused``, and make the task ``degraded`` no more. ``kinds``
+    are as shown there; without any, all are meant that there are by now.
+    """
+
+    task_id: str = ""
+    kinds: list[str] = []
+
+
 class GetRequest(RequestObject, frozen=True):
     """The data of ``get``: the task, and the event or time as of which to show it.
 

@@ -108,6 +108,10 @@ class TaskService(Protocol):
         """
         ...
 
+    def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
+        """Accept that operations of some kinds, or of all if none, were refused."""
+        ...
+
     def update(
         self,
         task_id: str,

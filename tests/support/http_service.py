@@ -172,6 +172,12 @@ class FakeService:
         if task_id not in self.tasks:
             raise UnknownTaskError(f"not found the task, task_id: {task_id}")
 
+    def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
+        """Take note of what is accepted as not done."""
+        self._ask("acknowledge", task_id, kinds, who)
+        if task_id not in self.tasks:
+            raise UnknownTaskError(f"not found the task, task_id: {task_id}")
+
     def update(
         self,
         task_id: str,

@@ -72,6 +72,7 @@ COMMANDS = (
     ("task", "get"),
     ("task", "pause"),
     ("task", "retry"),
+    ("task", "acknowledge"),
     ("task", "update", "--connect-timeout", "7"),
     ("task", "watch"),
     ("task", "delete"),

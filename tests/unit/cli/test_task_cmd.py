@@ -145,6 +145,8 @@ class TestTask:
         )
         assert run("task", "retry", task, "--collection", "db.a") == ""
         assert service.asked[-1][:3] == ("retry", task, (("db", "a"),))
+        assert run("task", "acknowledge", task, "--kind", "CreateIndex") == ""
+        assert service.asked[-1][:3] == ("acknowledge", task, ["CreateIndex"])
         assert run("task", "delete", task) == ""
         assert "not found" in run("task", "delete", task, status=1)
         assert run("task", "delete", task, "--ignore-not-found") == ""

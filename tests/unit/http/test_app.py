@@ -195,9 +195,9 @@ def test_unknown_request_types_are_400(kind):
     """The message lists those that there are, in milvus-cdc's words."""
     assert error_of(Api().ask(kind), 400) == (
         "invalid 'request_type' param, can be set "
-        "[cancel_comparison, compare, comparison, create, delete, get, history, "
-        "lag_samples, list, maintenance, overview, pause, position, resume, retry, "
-        "update]"
+        "[acknowledge, cancel_comparison, compare, comparison, create, delete, get, "
+        "history, lag_samples, list, maintenance, overview, pause, position, resume, "
+        "retry, update]"
     )
 
 

@@ -39,7 +39,15 @@ STRANGERS = {
     "no host": ("http://", ""),
     "a host that is none": ("http://[::1", "[::1"),
 }
-CHANGING = ["create", "delete", "maintenance", "pause", "resume", "retry"]
+CHANGING = [
+    "acknowledge",
+    "create",
+    "delete",
+    "maintenance",
+    "pause",
+    "resume",
+    "retry",
+]
 SECRET = OPS.partition(".")[2]
 WRONG = {
     "nothing": "",

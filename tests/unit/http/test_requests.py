@@ -31,6 +31,7 @@ from tests.support.http_service import (
 )
 
 ID = "0123456789abcdef0123456789abcdef"
+OF_A_TASK = ["acknowledge", "get", "pause", "resume", "retry", "delete"]
 UUID = "01234567-89AB-cdef-0123-456789abcdef"
 SPEC = TaskSpec(
     target=ConnectParam(uri="http://localhost:19530"),
@@ -297,6 +298,15 @@ def test_retry_of_what_has_no_name(data, words):
     assert api.service.asked == []
 
 
+@pytest.mark.parametrize("kinds", [[], ["CreateIndex"]])
+def test_acknowledge(kinds):
+    """It answers an empty object, and tells the service what is accepted, and by whom."""
+    api = api_with_task()
+    answer = api.ask("acknowledge", {"task_id": UUID, "kinds": kinds})
+    assert answer.json == {"code": 200, "data": {}}
+    assert api.service.asked[-1] == ("acknowledge", ID, kinds, CLIENT)
+
+
 @pytest.mark.parametrize("ignore", [True, False])
 def test_delete(ignore):
     """Delete answers an empty object and hands on ignore_not_found."""
@@ -306,7 +316,7 @@ def test_delete(ignore):
     assert api.service.asked == [("delete", ID, CLIENT, ignore)]
 
 
-@pytest.mark.parametrize("kind", ["get", "pause", "resume", "retry", "delete"])
+@pytest.mark.parametrize("kind", OF_A_TASK)
 def test_a_missing_task_id_is_named(kind):
     """Without a task_id nothing is asked of the service."""
     api = Api()
@@ -315,7 +325,7 @@ def test_a_missing_task_id_is_named(kind):
     assert api.service.asked == []
 
 
-@pytest.mark.parametrize("kind", ["get", "pause", "resume", "retry", "delete"])
+@pytest.mark.parametrize("kind", OF_A_TASK)
 @pytest.mark.parametrize("task_id", ["xxxx", ID, "ü" * 300])
 def test_an_unknown_task_is_404(kind, task_id):
     """Any text may be asked for; what names no task is a 404 and no 400."""

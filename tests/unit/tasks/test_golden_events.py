@@ -70,6 +70,9 @@ def every_event() -> dict[str, TaskEvent]:
     at = [checkpoint("dml_0", 4)]
     task.set_aside(entry(), "schema differs", FailureClass.OPERATOR, at, **says)
     task.retry([], [checkpoint("dml_0", 5)], **says)
+    create = {"timestamp": 7, "database": "db", "name": "", "detail": {"refused": "no"}}
+    task.unresolved = {"db": (Operation(kind="CreateDatabase", **create),)}
+    task.acknowledge([], who=CLIENT, why="POST /cdc")
     next_try = NOW + timedelta(seconds=2)
     task.fail("away", FailureClass.TRANSIENT, next_try=next_try, **says)
     task.recover(**says)

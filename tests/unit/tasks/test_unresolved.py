@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from cdc_actors.errors import TaskConflictError
 from cdc_actors.tasks import Operation, Task
-from tests.support.tasks import SUPERVISOR, entry, new_task
+from cdc_actors.tasks.descriptions import describe
+from tests.support.tasks import CLIENT, SUPERVISOR, entry, new_task
 
 
 def done(kind: str, number: int | None = 445, **detail: object) -> Operation:
@@ -106,3 +110,65 @@ def test_rules_of_users_matter_one_by_one() -> None:
     undone = done("DropRole", None, access=["role", "r"], removed=True)
     assert left(role, other) == ["CreateRole"]
     assert left(role, undone) == []
+
+
+UNKNOWN = refused("TransferNode", None)
+
+
+def told(task: Task, *operations: Operation) -> list[str]:
+    """Apply operations; return the kinds of what matters after them."""
+    for each in operations:
+        task.apply_operation(each, who=SUPERVISOR, why="test")
+    return [each.kind for some in task.unresolved.values() for each in some]
+
+
+@pytest.fixture
+def task() -> Task:
+    """Return a task with a collection and two operations that were refused."""
+    task: Task = new_task()
+    created = Operation.create_collection(entry(445))
+    assert told(task, created, INDEX, UNKNOWN) == ["CreateIndex", "TransferNode"]
+    return task
+
+
+def acknowledge(task: Task, *kinds: str) -> None:
+    """Have a client acknowledge what was refused."""
+    task.acknowledge(kinds, who=CLIENT, why="asked")
+
+
+def test_what_is_acknowledged_matters_no_more(task: Task) -> None:
+    """All of it, or a kind; who did so and what it was is in the event; all are counted."""
+    acknowledge(task, "TransferNode")
+    assert told(task) == ["CreateIndex"]
+    event = task.pending_events[-1]
+    (noted,) = event.operations
+    assert (noted["kind"], noted["detail"]["refused"]) == ("TransferNode", "no")
+    assert (event.who["token_name"], event.why) == (CLIENT.token_name, "asked")
+    assert describe(event) == "acknowledged as not done: TransferNode of default"
+    acknowledge(task)
+    assert told(task) == []
+    assert describe(task.pending_events[-1]).endswith(": CreateIndex of default.c445")
+    assert (task.refused, len(task.refusals)) == (2, 2)
+
+
+def test_what_is_read_again_after_a_restart_stays_acknowledged(task: Task) -> None:
+    """Another one of the kind does not."""
+    acknowledge(task)
+    assert told(task, UNKNOWN, INDEX) == []
+    assert told(task, replace(UNKNOWN, timestamp=6)) == ["TransferNode"]
+
+
+def test_what_was_done_since_matters_again_once_it_is_refused(task: Task) -> None:
+    """Somebody has seen to it: the same refusal is news then."""
+    acknowledge(task)
+    assert told(task, done("CreateIndex", field_name="f")) == []
+    assert told(task, INDEX) == ["CreateIndex"]
+
+
+def test_nothing_to_acknowledge(task: Task) -> None:
+    """It is refused, with what there is."""
+    with pytest.raises(TaskConflictError, match="CreateIndex, TransferNode"):
+        acknowledge(task, "LoadCollection")
+    acknowledge(task)
+    with pytest.raises(TaskConflictError, match="there is none"):
+        acknowledge(task)
