@@ -21,6 +21,7 @@ timeout -k 10 400 "$work/venv/bin/pip" install --quiet --disable-pip-version-che
     'milvus==2.3.5' 'pymilvus==3.0.2'
 cat >"$work/show.py" <<'END'
 import logging, os, pathlib, socket, sys, time, traceback
+import grpc
 from milvus import MilvusServer, MilvusServerConfig
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
@@ -70,7 +71,7 @@ def seconds_until(key):
         try:
             if client.query("c", filter=f"id == {key}", timeout=5):
                 return time.monotonic() - begun
-        except MilvusException:
+        except (MilvusException, grpc.RpcError):
             pass
         time.sleep(0.1)
 

@@ -14,6 +14,11 @@ different, and the seconds from a kill to the next confirmed row:
     seed 11                  100, 5, 15    2,899   0, 0, 0   p50 1.6, p99 3.5
     seed 12, busy machine    100, 11, 6    3,296   0, 0, 0   p50 4.4, p99 9.7
 
+and since access comes and goes, on a machine with a load of 10, with 19 changed passwords,
+13 times rights withdrawn and 16 times a proxy that refused:
+
+    seed 21                  100, 10, 7    2,887   0, 0, 0   p50 2.4, p99 23.2
+
 A Milvus 2.3.5 that is killed may itself forget: with seed 1742303183 (100, 6, 8 kills) the
 target answered with 22 rows too many, whose deletes it had acknowledged and which stood in
 its own log; by the logs both sides held the same 1,950 rows. So where the answers differ,
