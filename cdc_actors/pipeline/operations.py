@@ -98,6 +98,7 @@ class CollectionOperations:
         self._reader = reader
         self._exists = exists
         self._flush_refused = False
+        self._partition_drops: dict[str, int] = {}
         self._claim = Claim(
             context.claimant, target, context.source_marks, context.source_time
         )
@@ -258,18 +259,18 @@ class CollectionOperations:
         name = drop.partition
         collections.drop_partition(self._target, *self._target_name, name)
         self.writer.forget_partition(name)
-        detail = {"partition": name}
-        self._record_applied(
-            self.entry.operation("DropPartition", drop.timestamp, detail)
-        )
+        self._partition_drops[name] = drop.timestamp
+        self._record_partition("DropPartition", name, drop.timestamp)
 
     def _create_partition(self, work: CreatePartitionWork) -> None:
-        """Often it is there already: rows that came first needed it."""
-        if self.writer.ensure_partition(work.name):
-            detail = {"partition": work.name}
-            self._record_applied(
-                self.entry.operation("CreatePartition", work.timestamp, detail)
-            )
+        """Rows may have needed it before; what came with its tick may have dropped it."""
+        is_gone = work.timestamp <= self._partition_drops.get(work.name, 0)
+        if not is_gone and self.writer.ensure_partition(work.name):
+            self._record_partition("CreatePartition", work.name, work.timestamp)
+
+    def _record_partition(self, kind: str, name: str, timestamp: int) -> None:
+        operation = self.entry.operation(kind, timestamp, {"partition": name})
+        self._record_applied(operation)
 
     def _rename(self, work: CatalogOperation, detail: RenameDetail) -> None:
         """Rows are written by name: what may be half done must be known after a crash."""

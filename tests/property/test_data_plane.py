@@ -6,6 +6,7 @@ By the real reader and appliers, on doubles in memory.
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, settings
@@ -262,20 +263,22 @@ class Replication(RuleBasedStateMachine):
     def wait_for_equality(self) -> None:
         """Wait until the target has what the source has."""
         rows = {n: dict.fromkeys(keys, 1) for n, keys in self.rows.items()}
-        expected = rows, self.aliases
+        partitions = {n: {"_default", *made} for n, made in self.partitions.items()}
+        expected = rows, partitions, self.aliases
         try:
             self.pipeline.wait_until(lambda: self.found() == expected)
         except AssertionError:
             assert self.found() == expected  # Says what the difference is.
             raise
 
-    def found(self) -> tuple[dict[str, dict[int, int]], dict[str, str]]:
-        """Return the target's rows by collection, and what its aliases stand for."""
+    def found(self) -> tuple[dict[str, Any], dict[str, set[str]], dict[str, str]]:
+        """Return the target's rows and partitions by collection, and its aliases."""
         with self.target.changed:
-            names = [name for _, name in self.target.collections]
-            rows = {name: self.target.rows(name) for name in names}
+            stored = self.target.collections.items()
+            rows = {name: dict(each.rows) for (_, name), each in stored}
+            partitions = {name: set(each.partitions) for (_, name), each in stored}
             aliases = {alias: name for (_, alias), name in self.target.aliases.items()}
-            return rows, aliases
+            return rows, partitions, aliases
 
 
 Replication.TestCase.settings = settings(

@@ -230,6 +230,28 @@ def test_a_partition_is_dropped_once_both_channels_say_so(
     assert pipeline.memory.used == 0
 
 
+def test_a_partition_is_dropped_before_its_creation_is_due(pipeline: Pipeline) -> None:
+    """The catalog told of it, and the tick that covers both comes with the drop."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books")
+    source.catalog.tell()
+    source.tick()
+    pipeline.settle()
+    parted = source.create_partition(books, "p")
+    source.catalog.tell()
+    pipeline.wait_for_steps()
+    source.drop_partition(books, "p", parted)
+    source.tick()
+    pipeline.settle()
+    pipeline.wait_for_steps()
+    assert set(target.collections["default", "books"].partitions) == {"_default"}
+    source.create_partition(books, "p")
+    source.catalog.tell()
+    source.tick()
+    stored = target.collections["default", "books"]
+    pipeline.wait_until(lambda: "p" in stored.partitions)
+
+
 def test_a_run_tells_how_new_the_ticks_are_that_it_reads(begun: Pipeline) -> None:
     """By how much the newest was ahead of the monotonic clock when it was read."""
     before = time.monotonic()
