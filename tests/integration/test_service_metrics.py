@@ -24,12 +24,14 @@ OF_TROUBLE = {
     "Alerts",
     "Collections that are not live",
     "Collections that lack rows",
+    "Differences",
     "Failures",
     "From the source's files",
     "Missing",
+    "Rows compared",
     "Waiting messages and refused operations",
 }
-"""Panels that show nothing while all is well."""
+"""Panels that show nothing while all is well, or before a comparison."""
 
 
 def panel_queries() -> list[tuple[str, str]]:
