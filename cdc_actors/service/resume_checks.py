@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cdc_actors.errors import (
     FailureClass,
@@ -18,11 +18,13 @@ from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cdc_actors.changes import Checkpoint, Position
     from cdc_actors.config import SourceConfig
     from cdc_actors.tasks import SourceIdentity, Task
+
+_Seen = TypeVar("_Seen")
 
 LOOK_SECONDS = 3.0
 """How long the source may take to answer."""
@@ -46,15 +48,9 @@ def refuse_resume(
     sought = list(checkpoints) if lost else []
     if not (sought or task.source_identity):
         return
-    answer: Future[str] = Future()
-    threading.Thread(
-        target=_look,
-        args=(answer, task.source_identity, sought, source),
-        name="resume-check",
-        daemon=True,
-    ).start()
+    known = task.source_identity
     try:
-        reason = answer.result(LOOK_SECONDS)
+        reason = looked(lambda: _changed(known, source) or _gone(sought, source))
     except Exception as error:  # the source's, whatever it is, or a time-out
         if sought:
             raise UnavailableError(
@@ -66,17 +62,23 @@ def refuse_resume(
         raise TaskConflictError(reason)
 
 
-def _look(
-    answer: Future[str],
-    known: SourceIdentity | None,
-    sought: list[Checkpoint],
-    source: SourceConfig,
-) -> None:
-    """Set why the task cannot go on, empty if it can; or the error that hides it."""
-    try:
-        answer.set_result(_changed(known, source) or _gone(sought, source))
-    except Exception as error:  # noqa: BLE001 - who waits must hear of it
-        answer.set_exception(error)
+def looked(look: Callable[[], _Seen]) -> _Seen:
+    """Return what somebody sees at the source, who may take ``LOOK_SECONDS``.
+
+    Raises:
+        TimeoutError: It does not answer.
+        Exception: Whatever ``look`` raises.
+    """
+    answer: Future[_Seen] = Future()
+
+    def find_out() -> None:
+        try:
+            answer.set_result(look())
+        except Exception as error:  # noqa: BLE001 - who waits must hear of it
+            answer.set_exception(error)
+
+    threading.Thread(target=find_out, name="source-look", daemon=True).start()
+    return answer.result(LOOK_SECONDS)
 
 
 def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:

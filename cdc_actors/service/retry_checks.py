@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError, TaskConflictError
-from cdc_actors.service.resume_checks import not_held, refuse_resume
+from cdc_actors.service.resume_checks import looked, not_held, refuse_resume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ def refuse_retry(
     chosen = task.retriable(collections)
     refuse_resume(task, (), source)
     try:
-        lost = _lost(source, chosen)
-    except CdcError:
+        lost = looked(lambda: _lost(source, chosen))
+    except (CdcError, TimeoutError):
         return
     if lost and (collections or len(lost) == len(chosen)):
         name = f"{lost[0].database}.{lost[0].name}"

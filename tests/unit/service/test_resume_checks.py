@@ -23,7 +23,7 @@ from cdc_actors.tasks import SourceIdentity, Task
 from tests.fakes.fake_catalog import SET_UP, FakeCatalog
 from tests.fakes.fake_source import A, B, FakeSource
 from tests.fakes.memory_log import MemoryReader
-from tests.support.tasks import SUPERVISOR, new_task
+from tests.support.tasks import SUPERVISOR, entry, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +108,51 @@ def test_a_retry_at_another_source(
     monkeypatch.setattr(Task, "retriable", lambda *_: [])
     with pytest.raises(TaskConflictError, match="point sourceConfig back"):
         refuse_retry(task, (), SourceConfig())
+
+
+def with_aside(source: FakeSource, *channels: str) -> Task:
+    """Return a task with a collection set aside at the end of each of some channels."""
+    task = new_task()
+    for number, channel in enumerate(channels, 1):
+        stood = [Checkpoint(source.log_end(channel), True, 1)]
+        says = FailureClass.OPERATOR, stood
+        task.set_aside(entry(number), "no right", *says, **SAYS)
+    return task
+
+
+C1 = [("default", "c1")]
+
+
+def test_a_retry_of_what_the_log_no_longer_holds(source: FakeSource) -> None:
+    """One that is named, or all there are, are refused; some of all are not."""
+    both, one = with_aside(source, A, B), with_aside(source, A)
+    source.tick()
+    for each in ((both, C1), (both, ()), (one, ())):
+        refuse_retry(*each, SourceConfig())
+    source.log.truncate(A, source.log_end(A))
+    refuse_retry(both, (), SourceConfig())
+    refuse_retry(both, [("default", "c2")], SourceConfig())
+    for refused in ((both, C1), (one, ())):
+        with pytest.raises(
+            TaskConflictError, match=r"where default\.c1 stood: .* anew"
+        ):
+            refuse_retry(*refused, SourceConfig())
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_retry_while_the_source_does_not_answer() -> None:
+    """The run looks again: nobody waits long for the answer."""
+    refuse_retry(with_aside(FakeSource(), A), C1, SourceConfig())
+
+
+def test_a_retry_while_the_queue_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where it answers that it is not there."""
+
+    def away() -> Any:
+        raise TransientError("the queue is away")
+
+    reached(monkeypatch, FakeCatalog, away)
+    refuse_retry(with_aside(FakeSource(), A), C1, SourceConfig())
 
 
 @pytest.mark.parametrize("identity", [SET_UP, None])
