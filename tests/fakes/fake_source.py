@@ -184,6 +184,11 @@ class FakeSource:
         """Give a collection another name, which only the catalog has."""
         self.catalog.rename(meta.id, ("default", name), self.next())
 
+    def alter(self, meta: CollectionMeta, properties: dict[str, str]) -> None:
+        """Give a collection other properties, which the catalog tells of by its time."""
+        self.catalog.put(replace(meta, altered=self.next()))
+        self.properties[meta.id] = properties
+
     def point(self, alias: str, meta: CollectionMeta | None) -> None:
         """Let an alias stand for a collection or for none."""
         owner = meta.id if meta else None

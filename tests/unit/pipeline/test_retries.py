@@ -513,3 +513,64 @@ def test_a_collection_that_was_passed_over_is_not_half_replicated() -> None:
         entry = pipeline.task.task.collections[drafts.id]
         assert entry.state is CollectionState.SET_ASIDE
         assert entry.failure_class is FailureClass.POSITION_LOST
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("created", [False, True])
+def test_properties_that_were_altered_meanwhile(
+    pipeline: Pipeline, *, created: bool, running: bool
+) -> None:
+    """They arrive with the retry, whether or not the collection was at the target."""
+    source, target = pipeline.source, pipeline.target
+    name = "books" if created else "maps"
+    if created:
+        set_aside(pipeline, "books", [3])
+    else:
+        target.refuse("CreateCollection")
+        source.insert(source.create("maps"), [3], A)
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+        assert state(pipeline, "maps") is CollectionState.SET_ASIDE
+    if not running:
+        pipeline.stop()
+    source.alter(meta_of(pipeline, name), {"mmap.enabled": "true"})
+    source.catalog.tell()
+    source.tick()
+    if running:
+        pipeline.settle()
+        pipeline.retry()
+    else:
+        pipeline.retry_ended()
+        pipeline.start()
+    insert(pipeline, name, 4)
+    equal(pipeline, name, *((1, 2, 3, 4) if created else (3, 4)))
+    pipeline.wait_until(lambda: target.properties(name).get("mmap.enabled") == "true")
+    pipeline.stop()
+    pipeline.start()
+    pipeline.settle()
+    assert target.asked.count(f"alter {name}") <= 2
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_collection_that_was_renamed_at_the_target(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, *, written: bool
+) -> None:
+    """It is shown with the reason; a retry brings it anew, and the operator's stays."""
+    monkeypatch.setattr(mark_rounds, "ROUND_SECONDS", 0)
+    pipeline.stop()
+    pipeline.start()
+    target = pipeline.target
+    with target.changed:
+        moved = target.collections.pop(("default", "books"))
+        moved.schema.name = "moved"
+        target.collections["default", "moved"] = moved
+    if written:
+        pipeline.source.insert(meta_of(pipeline, "books"), [3], A)
+        pipeline.source.tick()
+    pipeline.wait_until(lambda: state(pipeline, "books") is CollectionState.SET_ASIDE)
+    assert "it was dropped or renamed there" in pipeline.task.entries["books"].reason
+    pipeline.retry("books")
+    equal(pipeline, "books", 1, 2, *([3] if written else []))
+    equal(pipeline, "papers", 1, 2)
+    assert target.rows("moved") == {1: 1, 2: 1}
