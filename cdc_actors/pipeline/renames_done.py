@@ -59,14 +59,18 @@ def _name_there(
     replay: Replay,
     target: Connection,
 ) -> NameSince | None:
-    """Return which of its later names a collection has at the target, if it has one."""
+    """Return which of its later names a collection has at the target, if it has one.
+
+    None for one that the store knows to be under way: it is finished, which is more.
+    """
     if meta is None or entry.state in _GOING:
         return None
-    spec = replay.spec
+    spec, begun = replay.spec, entry.renaming
     for name in _later_names(entry, meta):
         there = spec.task.target_name(name.database, name.name)
         if is_marked(target, spec.claimant.mark(entry), there):
-            return name
+            is_begun = begun and begun.new_name == (name.database, name.name)
+            return None if is_begun else name
     return None
 
 

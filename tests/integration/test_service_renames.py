@@ -104,18 +104,7 @@ def test_killed_in_the_middle_of_a_rename(scenario: Scenario) -> None:
     scenario.cdc.kill()
     scenario.client.rename_collection("books", "tomes")
     scenario.other.rename_collection("books", "tomes")
-    begun = Operation(
-        kind=RENAME_COLLECTION,
-        timestamp=to_hybrid_ts(time.time()),
-        database="default",
-        name="books",
-        collection_id=known["collection_id"],
-        detail={"to_database": "default", "to_name": "tomes", "loaded": True},
-    )
-    with closing(TaskLog.sqlite(str(scenario.cdc.folder / "cdc.db"))) as log:
-        task = log.load(scenario.task)
-        task.start_operation(begun, who=Who(kind="supervisor"), why="the source did it")
-        log.save(task)
+    note_begun(scenario, known["collection_id"])
     Books(scenario.client, "tomes").insert(range(20, 30))
     books.create().insert(range(3))
     scenario.cdc.start()
@@ -123,6 +112,37 @@ def test_killed_in_the_middle_of_a_rename(scenario: Scenario) -> None:
     wait_keys(scenario.other, range(3))
     scenario.wait_equal()
     assert scenario.reasons() == []
+
+
+@pytest.mark.parametrize("scenario", ["up"], indirect=True)
+def test_a_rename_that_was_begun_and_undone(scenario: Scenario) -> None:
+    """Its name is taken at the target meanwhile: the collection goes on as before."""
+    books = scenario.begin()
+    known = scenario.cdc.get(scenario.task)["collections"][0]
+    scenario.cdc.kill()
+    note_begun(scenario, known["collection_id"])
+    Books(scenario.other, "tomes").create().insert([99])
+    books.insert(range(10, 20))
+    scenario.cdc.start()
+    wait_keys(scenario.other, range(20))
+    wait_keys(scenario.other, [99], "tomes")
+    assert scenario.reasons() == []
+
+
+def note_begun(scenario: Scenario, collection_id: int) -> None:
+    """Have the event log say that a rename of books to tomes has begun."""
+    begun = Operation(
+        kind=RENAME_COLLECTION,
+        timestamp=to_hybrid_ts(time.time()),
+        database="default",
+        name="books",
+        collection_id=collection_id,
+        detail={"to_database": "default", "to_name": "tomes", "loaded": True},
+    )
+    with closing(TaskLog.sqlite(str(scenario.cdc.folder / "cdc.db"))) as log:
+        task = log.load(scenario.task)
+        task.start_operation(begun, who=Who(kind="supervisor"), why="the source did it")
+        log.save(task)
 
 
 @pytest.mark.parametrize("scenario", ["up"], indirect=True)
