@@ -18,6 +18,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     UnclearAnswerError,
 )
+from cdc_actors.target.abilities import refuse_unknown
 from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.loads import load_and_check
 from cdc_actors.target.shards import create_limited
@@ -77,9 +78,10 @@ def create_collection(
         CollectionError: It exists with another schema, field by field, an alias has its
             name, or the target cannot hold it.
     """
-    ensure_database(target, definition.database)
     name = definition.database, definition.name
     wanted = _target_schema(definition.schema, definition.name)
+    refuse_unknown(target.version, wanted, ".".join(name))
+    ensure_database(target, definition.database)
     if _is_there(target, name, wanted):
         return True
     begin()
@@ -89,7 +91,6 @@ def create_collection(
         if not _is_there(target, name, wanted):
             raise
         return True
-    _insist_on_functions(target, definition, wanted)
     return False
 
 
@@ -116,21 +117,6 @@ def _is_there(target: Connection, name: FullName, wanted: Any) -> bool:
         )
     _compare(wanted, existing.schema, shown)
     return True
-
-
-def _insist_on_functions(target: Connection, definition: Definition, made: Any) -> None:
-    """Undo a creation that left the functions out: Milvus before 2.5 passes them over."""
-    if not made.functions:
-        return
-    name = definition.database, definition.name
-    created = describe(target, *name)
-    if created is not None and created.schema.functions:
-        return
-    drop_collection(target, *name)
-    raise CollectionError(
-        f"the target, Milvus {target.version}, knows no functions, and "
-        f"{'.'.join(name)} has some: Milvus has them from 2.5 on"
-    )
 
 
 def describe(target: Connection, database: str, name: str) -> Any | None:

@@ -24,7 +24,7 @@ from tests.support.rocks_wal import RocksWal
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cdc_actors.changes import Key
@@ -76,19 +76,22 @@ def queue(tmp_path: Path) -> Iterator[RocksWal]:
 
 @pytest.fixture
 def pipeline(
-    etcd: Etcd, queue: RocksWal, target_lite: EmbeddedLite, lite: MilvusClient
+    etcd: Etcd,
+    queue: RocksWal,
+    target: EmbeddedMilvus | EmbeddedLite,
+    emptied: Callable[..., MilvusClient],
 ) -> Iterator[RecordedPipeline]:
     """Yield a running task of everything; only the source's API is a double."""
     spec = msgspec.structs.replace(
         SPEC, collection_infos=(), db_collections={"*": ("*",)}
     )
-    assert lite.list_collections() == []
+    emptied(target).close()
     with RecordedPipeline(VERSION, spec) as pipeline:
         pipeline.source.play()
         pipeline.servers = replace(
             pipeline.servers,
             target=lambda _spec, run: Connection(
-                target_lite.uri, "", cancelled=run.cancelled
+                target.uri, "", cancelled=run.cancelled
             ),
             log=lambda _spec, _run: queue.reader(),
             catalog=lambda _spec: Catalog(etcd),
@@ -120,25 +123,52 @@ def check_rows(
         )
 
 
-def test_what_the_client_left_behind(
-    pipeline: RecordedPipeline, target_lite: EmbeddedLite
-) -> None:
-    """Milvus Lite has every row of what it can hold, and the reason for each other."""
+def aside(pipeline: RecordedPipeline) -> dict[str, str | None]:
+    """Wait until all is confirmed; return why collections are set aside, by name."""
     wait_until(lambda: is_settled(pipeline), "all is confirmed")
     entries = pipeline.task.task.collections.values()
-    aside = {e.name: e.reason for e in entries if e.state is CollectionState.SET_ASIDE}
-    assert aside.keys() == {"arrays", "every_nullable"}
-    assert "BinaryVector" in aside["arrays"]
-    assert "'MULTIPOINT ((0 0), (1 1))' does not match" in aside["every_nullable"]
+    return {e.name: e.reason for e in entries if e.state is CollectionState.SET_ASIDE}
+
+
+@pytest.mark.parametrize("target", ["lite"], indirect=True)
+def test_what_the_client_left_behind(
+    pipeline: RecordedPipeline, target: EmbeddedLite
+) -> None:
+    """Milvus Lite has every row of what it can hold, and the reason for each other."""
+    reasons = aside(pipeline)
+    assert reasons.keys() == {"arrays", "every_nullable"}
+    assert "BinaryVector" in reasons["arrays"]
+    assert "'MULTIPOINT ((0 0), (1 1))' does not match" in reasons["every_nullable"]
     assert pipeline.task.task.refused == 0
     for (database, name), wanted in end(VERSION).rows.items():
-        if name not in aside:
+        if name not in reasons:
             with closing(
                 MilvusClient(
-                    target_lite.uri,
+                    target.uri,
                     db_name=database,
                     dedicated=True,
                     grpc_options=NO_KEEPALIVE,
                 )
             ) as client:
                 check_rows(client, name, wanted)
+
+
+@pytest.mark.parametrize("target", ["milvus"], indirect=True)
+def test_what_an_older_target_cannot_hold(
+    pipeline: RecordedPipeline, target: EmbeddedMilvus
+) -> None:
+    """A 2.3.5 is not asked for it: it would create it without, and crash on loading it."""
+    reasons = aside(pipeline)
+    assert reasons.keys() == {"every_nullable", "nullable_default", "bm25"}
+    assert all("Milvus v2.3.5-lite, knows no " in reason for reason in reasons.values())
+    [refused] = pipeline.task.task.refusals
+    assert (refused.kind, refused.database) == ("AlterDatabase", "db1")
+    with closing(MilvusClient(target.uri, dedicated=True)) as client:
+        here = {name for database, name in end(VERSION).rows if database == "default"}
+        assert set(client.list_collections()) == here - reasons.keys()
+        indexes = client.prepare_index_params()
+        indexes.add_index("v", index_type="FLAT", metric_type="L2")
+        client.create_index("every_default", indexes)
+        check_rows(
+            client, "every_default", end(VERSION).rows["default", "every_default"]
+        )

@@ -1,0 +1,55 @@
+"""What only newer versions of Milvus can hold.
+
+An older one is not asked: it passes over what it does not know, and creates the collection
+without it. One of 2.3.5 takes a field of a type that came later, and ends once that
+collection is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.errors import CollectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TYPES_SINCE = {
+    schema_pb2.Float16Vector: (2, 4),
+    schema_pb2.BFloat16Vector: (2, 4),
+    schema_pb2.SparseFloatVector: (2, 4),
+    schema_pb2.Geometry: (2, 5, 18),
+    schema_pb2.Int8Vector: (2, 6),
+    schema_pb2.Timestamptz: (2, 6),
+}
+_NULLABLE_SINCE = _FUNCTIONS_SINCE = (2, 5)
+
+
+def refuse_unknown(version: str, schema: Any, name: str) -> None:
+    """Raise CollectionError if a Milvus of this version cannot hold a collection.
+
+    ``version`` is as Milvus tells it; one that names no numbers may hold anything. Milvus
+    Lite refuses by itself.
+    """
+    if version.startswith("milvus_lite"):
+        return
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    for what, since in _needed(schema):
+        if numbers < since[: len(numbers)]:
+            raise CollectionError(
+                f"the target, Milvus {version}, knows no {what}, and {name} has some: "
+                f"Milvus has them from {'.'.join(map(str, since))} on"
+            )
+
+
+def _needed(schema: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if schema.functions:
+        yield "functions", _FUNCTIONS_SINCE
+    for field in schema.fields:
+        if since := _TYPES_SINCE.get(field.data_type):
+            yield f"fields of type {schema_pb2.DataType.Name(field.data_type)}", since
+        if field.nullable:
+            yield "nullable fields", _NULLABLE_SINCE

@@ -1,0 +1,56 @@
+"""Which collections a target is not even asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pymilvus.grpc_gen import schema_pb2
+
+from cdc_actors.errors import CollectionError
+from cdc_actors.target.abilities import refuse_unknown
+
+
+def schema(**field: Any) -> schema_pb2.CollectionSchema:
+    """Return a schema with a key and another field."""
+    made = schema_pb2.CollectionSchema(name="books")
+    made.fields.add(name="id", data_type=schema_pb2.Int64, is_primary_key=True)
+    made.fields.add(name="other", **field)
+    return made
+
+
+GEOMETRY = schema(data_type=schema_pb2.Geometry)
+NULLABLE = schema(data_type=schema_pb2.Int64, nullable=True)
+SPARSE = schema(data_type=schema_pb2.SparseFloatVector)
+FUNCTIONS = schema(data_type=schema_pb2.VarChar)
+FUNCTIONS.functions.add(name="words")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "says"),
+    [
+        (GEOMETRY, "2.3.5", r"fields of type Geometry.*from 2\.5\.18 on"),
+        (GEOMETRY, "v2.5.10-abc123", r"fields of type Geometry.*from 2\.5\.18 on"),
+        (NULLABLE, "2.4.23", r"nullable fields, and default\.books.*from 2\.5 on"),
+        (SPARSE, "v2.3.5-lite", r"SparseFloatVector.*from 2\.4 on"),
+        (FUNCTIONS, "2.4.0", r"functions.*from 2\.5 on"),
+    ],
+)
+def test_what_an_older_target_would_pass_over(
+    wanted: schema_pb2.CollectionSchema, version: str, says: str
+) -> None:
+    """The reason names what, and the version that has it."""
+    with pytest.raises(CollectionError, match=says):
+        refuse_unknown(version, wanted, "default.books")
+
+
+@pytest.mark.parametrize("wanted", [GEOMETRY, NULLABLE, SPARSE, FUNCTIONS])
+@pytest.mark.parametrize(
+    "version",
+    ["v2.5.27", "2.6.20", "3.0.0", "Milvus 2.5", "a Milvus", "milvus_lite 3.2.2"],
+)
+def test_what_is_left_to_the_target(
+    wanted: schema_pb2.CollectionSchema, version: str
+) -> None:
+    """One that can, that does not say which it is, or that refuses by itself."""
+    refuse_unknown(version, wanted, "default.books")
