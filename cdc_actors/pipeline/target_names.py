@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from cdc_actors.tasks import DROP_ALIAS, RENAME_COLLECTION
@@ -22,7 +23,8 @@ class TargetNames:
     """The names that one run has at the target. The reader's thread.
 
     ``_names_under_way`` and ``_aliases_under_way`` are names that a collection is about
-    to get as its own, or as an alias: an operation that gives it is under way.
+    to get as its own, or as an alias: an operation that gives it is under way. One that
+    is renamed to and fro may be about to get a name more than once: ``_renames_to``.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class TargetNames:
         self._reservations = reservations
         self._collections = collections
         self._names_under_way: dict[FullName, int] = {}
+        self._renames_to: Counter[FullName] = Counter()
         self._aliases_under_way: dict[FullName, int] = {}
         self._aliases: dict[FullName, int] = {}
 
@@ -142,10 +145,15 @@ class TargetNames:
             is_alias = isinstance(work.detail, AliasDetail)
             pending = self._aliases_under_way if is_alias else self._names_under_way
             pending[name] = collection.entry.collection_id
+            self._renames_to[name] += not is_alias
 
     def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
         """Know that a collection has the name that it was about to get."""
-        self._names_under_way.pop(self.target_name(now), None)
+        name = self.target_name(now)
+        self._renames_to[name] -= 1
+        if self._renames_to[name] <= 0:
+            del self._renames_to[name]
+            self._names_under_way.pop(name, None)
         self._release(self.target_name(earlier))
 
     def dropped(self, entry: CollectionEntry) -> None:
@@ -161,12 +169,12 @@ class TargetNames:
     def withdraw_name(self, collection_id: int, name: FullName) -> None:
         """Know that a collection does not get a name, if it was about to."""
         if self._names_under_way.get(name) == collection_id:
-            del self._names_under_way[name]
+            del self._names_under_way[name], self._renames_to[name]
             self._release(name)
 
     def _release(self, name: FullName) -> None:
         """Leave a name to other tasks, unless a collection here has it or waits for it."""
-        if not self.named(name):
+        if not self.named(name) and name not in self._names_under_way:
             self._reservations.release(name)
 
     def point(self, alias: FullName, collection_id: int | None) -> None:
