@@ -212,6 +212,33 @@ def test_milvus_lite_by_another_address(
     assert updated["why"].endswith("says that the target is the same Milvus")
 
 
+def test_a_namesake_of_what_left_the_task(
+    client: MilvusClient, lite: MilvusClient, target_lite: EmbeddedLite, cdc: Cdc
+) -> None:
+    """It is not mixed with the rows that the target has of the former collection."""
+    books = Books(client).create()
+    Books(client, "maps").create()
+    books.insert(range(5))
+    task = cdc.create(target_lite.uri)
+    wait_keys(lite, range(5))
+    cdc.ask("update", task_id=task, collection_infos=[{"name": "maps"}])
+    client.drop_collection("books")
+    books.create().insert(range(50, 55))
+    cdc.ask("update", task_id=task, collection_infos=[{"name": "*"}])
+
+    def reason() -> str:
+        found = cdc.get(task)["collections"]
+        return str([each["reason"] for each in found if each["name"] == "books"])
+
+    said = "drop or rename it at the target, then `retry`"
+    wait_until(lambda: said in reason(), said, 60)
+    assert counted(lite, "books") == 5
+    lite.drop_collection("books")
+    cdc.ask("retry", task_id=task)
+    wait_keys(lite, range(50, 55))
+    assert counted(lite, "books") == 5
+
+
 def counted(client: MilvusClient, name: str) -> int:
     """Return what the server counts."""
     found = client.query(name, output_fields=["count(*)"], consistency_level="Strong")
