@@ -68,7 +68,7 @@ class Adoption:
         self._context = context
         self._spec = spec.task
         self._past_selections = spec.past_selections
-        self._former = spec.former
+        self._former_of = spec.former_of
         self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels
@@ -255,9 +255,7 @@ class Adoption:
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
         self._context.note_source_mark(meta)
         name = self._target_names.target_name(entry)
-        former = self._former.get(name)
-        if former is not None and former.collection_id == entry.collection_id:
-            former = None
+        former = self._former_of(entry)
         work = CreateCollectionWork(definition_of(meta, name), former=former)
         return self._add(entry, exists=False), work
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cdc_actors.errors import CdcError, CollectionError, OperationRefusedError
-from cdc_actors.marks import PROPERTY
+from cdc_actors.marks import PROPERTY, Mark
 from cdc_actors.target import collections
 
 if TYPE_CHECKING:
@@ -50,9 +53,14 @@ def refuse_replaced(shown: Any, entry: CollectionEntry, name: FullName) -> None:
 def refuse_former(
     target: Connection, name: FullName, former: CollectionEntry, entry: CollectionEntry
 ) -> None:
-    """Raise CollectionError if the target still has what ``former`` had by that name."""
+    """Raise CollectionError if the target still has what ``former`` had by that name.
+
+    And not the very collection, which an earlier run of the task has begun to bring.
+    """
     shown = collections.describe(target, *name)
-    if shown is not None and not _is_replaced(shown, former):
+    if shown is None or _is_marked(shown, entry):
+        return
+    if not _is_replaced(shown, former):
         raise CollectionError(
             f"{'.'.join(name)} at the target has the rows of {former.database}."
             f"{former.name} (id {former.collection_id}), which an update took from the "
@@ -71,6 +79,14 @@ def is_kept(target: Connection, name: FullName, entry: CollectionEntry) -> bool:
     shown = collections.describe(target, *name)
     is_there = collections.is_there(target, name, entry.schema)
     return is_there and shown is not None and not _is_replaced(shown, entry)
+
+
+def _is_marked(shown: Any, entry: CollectionEntry) -> bool:
+    """Tell whether the mark names a collection, of whatever task."""
+    with suppress(msgspec.MsgspecError):
+        mark = Mark.of({each.key: each.value for each in shown.properties})
+        return mark is not None and mark.collection_id == entry.collection_id
+    return False
 
 
 def _is_replaced(shown: Any, entry: CollectionEntry) -> bool:

@@ -54,3 +54,10 @@ class RunSpec:
     send_horizons: Mapping[str, int]
     owner_start: OwnerStart | None
     segments_done: Mapping[int, frozenset[int]]
+
+    def former_of(self, entry: CollectionEntry) -> CollectionEntry | None:
+        """Return another collection, which had one's name at the target and left."""
+        name = self.task.target_name(entry.database, entry.name)
+        found = self.former.get(name)
+        is_same = found is None or found.collection_id == entry.collection_id
+        return None if is_same else found

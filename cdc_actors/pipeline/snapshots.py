@@ -25,6 +25,7 @@ from cdc_actors.errors import (
     RowsLostError,
     UnclearAnswerError,
 )
+from cdc_actors.pipeline import losses
 from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.definitions import channels_of, definition_of, entry_of
 from cdc_actors.pipeline.messages import (
@@ -261,6 +262,8 @@ class _Worker:
         """Have the target create the collection; return who writes its rows."""
         entry, context = job.entry, self._context
         name = self._spec.task.target_name(entry.database, entry.name)
+        if former := self._spec.former_of(entry):
+            losses.refuse_former(self._target, name, former, entry)
         definition = definition_of(stored.meta, name)
         mark = context.claimant.mark(entry).to_properties()
         properties = {**definition.properties, **mark}

@@ -154,6 +154,7 @@ def snapshot_completed(
     if entry is not None and entry.state is CollectionState.SNAPSHOT:
         before = CollectionState.CREATING
         task.collections[collection_id] = replace(entry, state_before=before)
+        _take_name(task, entry.database, entry.name)
         retried(task, {collection_id}, checkpoints)
 
 
@@ -281,7 +282,8 @@ def _create(
     if _has_left(task, entry):
         return
     task.collections[entry.collection_id] = replace(entry, state=state, replay=replay)
-    _take_name(task, entry.database, entry.name)
+    if state is not CollectionState.SNAPSHOT:
+        _take_name(task, entry.database, entry.name)
     _forget_aliases(task, entry.collection_id)
 
 

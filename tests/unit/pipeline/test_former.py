@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from cdc_actors.marks import PROPERTY
+from cdc_actors.marks import PROPERTY, Mark
 from cdc_actors.tasks import CollectionState
-from tests.fakes.pipeline import Pipeline
+from tests.fakes.pipeline import STORE, Pipeline
 from tests.support.tasks import CLIENT, SPEC
 
 if TYPE_CHECKING:
@@ -156,4 +156,19 @@ def test_a_creation_that_was_begun_is_finished(pipeline: Pipeline) -> None:
     pipeline.source.tick()
     pipeline.wait_for_failure()
     pipeline.start()
+    has(pipeline, 7)
+
+
+def test_what_the_task_itself_has_begun_to_bring_is_no_former_one(
+    pipeline: Pipeline,
+) -> None:
+    """Its mark says so where no event does yet: files are read before it is noted."""
+    made = make_anew(pipeline, 7)
+    stored = pipeline.target.collections["default", "books"]
+    stored.partitions["_default"].clear()
+    own = {"store": STORE, "task": pipeline.task.task.task_id}
+    mark = Mark(**own, collection_id=made.id, source="default.books")
+    stored.properties.update(mark.to_properties())
+    update(pipeline, "maps", "books")
+    pipeline.source.tick()
     has(pipeline, 7)

@@ -17,6 +17,7 @@ from cdc_actors.tasks import (
     Task,
     TaskSpec,
     resolve_update,
+    snapshots,
 )
 from cdc_actors.tasks.descriptions import describe
 from tests.support.tasks import CLIENT, SPEC, checkpoint, entry, new_task
@@ -245,3 +246,28 @@ def test_what_another_task_has():
     assert wildcard.excludes == (("default", "b"),)
     with pytest.raises(TaskConflictError, match="duplicate with existing task"):
         resolve_update(SPEC, AB, [other])
+
+
+def test_what_left_is_remembered_by_its_name_at_the_target():
+    """Until another collection has been created there, brought from files, or renamed."""
+    spec = struct_replace(AB, collection_infos=("a", "b", "c"))
+    task = task_with(spec, "a", "b", "c")
+    update(task, collection_infos=("a",))
+    assert task.former.keys() == {("default", "b"), ("default", "c")}
+    assert task.former["default", "b"].collection_id == 2
+    update(task, collection_infos=("a", "b", "c"))
+    made = entry(8, name="b", snapshot=5)
+    snapshots.start(task, made, rows=1, size=1)
+    assert ("default", "b") in task.former
+    snapshots.complete(task, 8, 1, 1.0, [])
+    assert task.former.keys() == {("default", "c")}
+    renamed = Operation(
+        kind="RenameCollection",
+        timestamp=1,
+        database="default",
+        name="a",
+        collection_id=1,
+        detail={"to_database": "default", "to_name": "c"},
+    )
+    task.apply_operation(renamed, **SAYS)
+    assert task.former == {}
