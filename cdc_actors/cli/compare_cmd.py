@@ -92,7 +92,14 @@ def compare(
         return
     if not attach:
         api.ask("compare", task_id=task_id, **asked, **selection(collections))
-    _print(_followed(api, task_id), output)
+    try:
+        found = _followed(api, task_id)
+    except KeyboardInterrupt:
+        click.echo(
+            "\nThe service goes on: --attach follows it, --cancel ends it.", err=True
+        )
+        raise
+    _print(found, output)
 
 
 def _followed(api: Api, task_id: str) -> dict[str, Any]:

@@ -132,40 +132,55 @@ class Sweep:
         self._rows = self._asked = min(most_rows, source.table.page_rows)
 
     def ranges(self, partition: str, low: Key | None) -> Iterator[Range]:
-        """Yield the ranges of a partition whose keys are greater than ``low``."""
+        """Yield the ranges of a partition whose keys are greater than ``low``.
+
+        The next pages are asked for while the last ones are compared.
+        """
         ended = [False, False]
+        answers = self._begin_pages(partition, low, ended)
         while True:
-            pages = self._pages(partition, low, ended)
+            pages = self._pages(answers, partition, low, ended)
             ends = [page.keys[-1] for page in pages if page is not None and page.keys]
             if not ends:
                 return
             high = min(ends)
-            yield self._range(partition, low, high, pages)
             ended = [
                 end or self._is_last(side, page, high)
                 for end, side, page in zip(ended, self._sides, pages, strict=True)
             ]
+            answers = self._begin_pages(partition, high, ended)
+            yield self._range(partition, low, high, pages)
             low = high
 
-    def _pages(
+    def _begin_pages(
         self, partition: str, low: Key | None, ended: list[bool]
+    ) -> list[Callable[[], Page] | None]:
+        """Ask both sides for their next rows; None stands for none."""
+        self._asked = self._rows
+        return [
+            None if end else side.begin_page(partition, low, self._asked)
+            for side, end in zip(self._sides, ended, strict=True)
+        ]
+
+    def _pages(
+        self,
+        answers: list[Callable[[], Page] | None],
+        partition: str,
+        low: Key | None,
+        ended: list[bool],
     ) -> list[Page | None]:
-        """Read the next rows of both sides at once; None stands for none."""
+        """Wait for the pages; ask for fewer rows where an answer is too large."""
         while True:
-            self._asked = self._rows
-            answers = [
-                None if end else side.begin_page(partition, low, self._asked)
-                for side, end in zip(self._sides, ended, strict=True)
-            ]
             try:
                 pages = [None if answer is None else answer() for answer in answers]
             except AnswerTooLargeError:
                 if self._asked == 1:
                     raise
                 self._rows = self._asked // 2
-                continue
-            self._fit(pages)
-            return pages
+                answers = self._begin_pages(partition, low, ended)
+            else:
+                self._fit(pages)
+                return pages
 
     def _is_last(self, side: Side, page: Page | None, high: Key) -> bool:
         """Tell whether a side has no rows behind ``high``.

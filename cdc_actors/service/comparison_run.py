@@ -221,6 +221,7 @@ class ComparisonRun:
             if state.cursor is None or _name(state.cursor.report) != name:
                 state.cursor = begin(name)
             self._wait(0)
+            self._pace.begin(state.cursor.rows)
             report = self._comparison.run(Pair(name, pairs[name]), state.cursor)
             _add_notes(report, pairs[name], self._entry(name))
             state.reports.append(report)
@@ -296,6 +297,10 @@ class _Pace:
         self._rate = rows_per_second
         self._rows = 0
         self._due = time.monotonic()
+
+    def begin(self, rows: int) -> None:
+        """Go on with a collection of which so many rows have been read before."""
+        self._rows = rows
 
     def delay(self, rows: int) -> float:
         """Return the seconds to wait where so many rows of a collection have been read."""
