@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.test_readme import block
 from tests.support.accounts import as_root
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import wait_until
-from tests.support.guarded import GuardedMilvus, TaskUser
+from tests.support.guarded import RIGHTS, GuardedMilvus, TaskUser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +26,24 @@ CREATE_INDEX = "Collection", "CreateIndex", "*"
 
 @pytest.fixture
 def user(target_guarded: GuardedMilvus, emptied) -> Iterator[TaskUser]:
-    """Yield the user of a task, who may insert into two collections and no others."""
+    """Yield the user of a task, with the rights that the README names.
+
+    Those to insert are for single collections.
+    """
     emptied(target_guarded).close()
-    user = TaskUser(target_guarded)
-    user.withdraw(("Collection", "Insert", "*"))
-    for name in ("books", "maps"):
-        user.grant(("Collection", "Insert", name))
+    others = [each for each in RIGHTS if each[1] != "Insert"]
+    inserts = [("Collection", "Insert", name) for name in ("books", "maps", "papers")]
+    user = TaskUser(target_guarded, [*others, *inserts])
     yield user
     user.close()
+
+
+def create_task(cdc: Cdc, target: GuardedMilvus, user: TaskUser) -> str:
+    """Create a task of everything; return its id."""
+    param = {"uri": target.uri, "token": user.token}
+    everything = {"*": [{"name": "*"}]}
+    created = cdc.ask("create", milvus_connect_param=param, db_collections=everything)
+    return str(created["task_id"])
 
 
 def wait_refused(cdc: Cdc, task: str, privilege: str) -> None:
@@ -52,6 +63,52 @@ def count(client: MilvusClient, name: str) -> int:
     return int(found[0]["count(*)"])
 
 
+def test_rights_that_are_enough(
+    source: EmbeddedMilvus,
+    client: MilvusClient,
+    target_guarded: GuardedMilvus,
+    user: TaskUser,
+    cdc: Cdc,
+) -> None:
+    """With what the README names a task lacks nothing, whatever is done at the source."""
+    named = [each.split() for each in block("rights").splitlines()]
+    rights = {(kind, right, "*") for kind, *of_kind in named for right in of_kind}
+    assert rights == set(RIGHTS)
+    task = create_task(cdc, target_guarded, user)
+    books, _ = Books(client).create(), Books(client, "papers").create()
+    client.create_partition("books", "old")
+    books.insert(range(5), partition="old")
+    books.insert(range(5, 10))
+    books.delete([5])
+    client.release_partitions("books", ["old"])
+    client.drop_partition("books", "old")
+    client.create_alias("books", "volumes")
+    client.alter_alias("papers", "volumes")
+    client.drop_alias("volumes")
+    client.rename_collection("papers", "novels")
+    client.alter_collection_properties("books", {"collection.ttl.seconds": 90_000})
+    client.flush("books")
+    client.release_collection("novels")
+    client.drop_index("novels", "vector")
+    client.create_database("archive")
+    wait_until(lambda: "archive" in databases(target_guarded), "the database")
+    client.drop_database("archive")
+    client.drop_collection("novels")
+    wait_until(lambda: "archive" not in databases(target_guarded), "no database")
+    wait_equal(source, target_guarded)
+    cdc.wait_caught_up(task)
+    assert cdc.get(task)["operations_refused"]["count"] == 0
+    wait_until(lambda: cdc.get(task)["health"]["status"] == "ok", "it is well", 60)
+
+
+def databases(server: EmbeddedMilvus) -> list[str]:
+    """Return the names of a server's databases."""
+    root = as_root(server)
+    found: list[str] = root.list_databases()
+    root.close()
+    return found
+
+
 def test_rights_that_are_withdrawn_and_granted(
     source: EmbeddedMilvus,
     client: MilvusClient,
@@ -66,11 +123,7 @@ def test_rights_that_are_withdrawn_and_granted(
     root = as_root(target_guarded)
     books, maps = Books(client).create(), Books(client, "maps")
     books.insert(range(10))
-    task = cdc.ask(
-        "create",
-        milvus_connect_param={"uri": target_guarded.uri, "token": user.token},
-        collection_infos=[{"name": "*"}],
-    )["task_id"]
+    task = create_task(cdc, target_guarded, user)
     wait_keys(root, range(10))
     user.withdraw(INSERT)
     books.insert(range(10, 20))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from tests.support.accounts import PASSWORD
+from tests.support.cdc import wait_until
 from tests.support.guarded import RIGHTS, GuardedMilvus, TaskUser
 
 if TYPE_CHECKING:
@@ -85,9 +86,18 @@ class Access:
     def settle(self, cdc: Cdc, task: str) -> None:
         """Give it back; a task that has paused for want of it goes on."""
         self.give_back(cdc, task)
+        if self._user is not None:
+            wait_until(lambda: self._is_let(cdc, task), "no right is missing", 60)
         if cdc.get(task)["state"] == "Paused":
             self.told.append("resumed")
             cdc.ask("resume", task_id=task)
+
+    def _is_let(self, cdc: Cdc, task: str) -> bool:
+        """Tell whether no right is missing, and grant all again if one is."""
+        missing = "permission deny" in str(cdc.get(task)["health"]["error"])
+        if missing and self._user is not None:
+            self._user.grant_again()
+        return not missing or cdc.get(task)["state"] == "Paused"
 
     def _restart_proxy(self) -> Remedy:
         """Cut all connections; for a moment the proxy answers itself."""

@@ -14,7 +14,7 @@ from tests.support.accounts import PASSWORD, ROOT, as_root, forget
 from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     Right = tuple[str, str, str]
@@ -71,22 +71,23 @@ class GuardedMilvus(EmbeddedMilvus):
 class TaskUser:
     """The user of a task at a guarded Milvus, and what its operator does to it.
 
-    It begins with every right of ``RIGHTS``. Whatever is asked of the server is asked until
-    it is done, and one that has ended is started: a 2.3.5 that was killed may crash once
-    more by itself. Used by one thread.
+    Whatever is asked of the server is asked until it is done, and one that has ended is
+    started: a 2.3.5 that was killed may crash once more by itself. Its proxy hears later
+    who may do what, of two changes sometimes in the wrong order: what is to be withdrawn
+    must be seen to be granted before, and ``grant_again`` helps. Used by one thread.
     """
 
-    def __init__(self, server: GuardedMilvus) -> None:
+    def __init__(self, server: GuardedMilvus, rights: Iterable[Right] = RIGHTS) -> None:
         """There are no other users, roles and grants afterwards."""
         self._server = server
+        self._rights = tuple(rights)
         self._root = as_root(server)
         self._password = PASSWORD
         forget(self._root)
         self._root.create_user(USER, PASSWORD)
         self._root.create_role(ROLE)
         self._root.grant_role(USER, ROLE)
-        for right in RIGHTS:
-            self.grant(right)
+        self.grant_again()
 
     @property
     def token(self) -> str:
@@ -111,6 +112,11 @@ class TaskUser:
     def grant(self, right: Right) -> None:
         """Give a right."""
         self._do(partial(self._root.grant_privilege, ROLE, *right, **_EVERYWHERE))
+
+    def grant_again(self) -> None:
+        """Give every right that the user began with."""
+        for right in self._rights:
+            self.grant(right)
 
     def close(self) -> None:
         """Remove the user, and close the connection."""
