@@ -329,4 +329,7 @@ def test_records_are_kept_as_the_topic_says(
     with kafka.reader() as reader:
         assert reader.kept_seconds(channel) is None
         kafka.make(channel, **settings)
+        # A broker that has just started may be late to know its topics' settings.
+        known = reader._client.configuration
+        eventually(lambda: bool(known(channel)), "the broker knows the topic")
         assert reader.kept_seconds(channel) == seconds
