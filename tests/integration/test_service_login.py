@@ -4,45 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from pymilvus import MilvusClient
-
-from tests.support.accounts import ROOT, as_root
+from tests.support.accounts import as_root
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
-from tests.support.guarded import GuardedMilvus
+from tests.support.guarded import TaskUser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pymilvus import MilvusClient
 
-    from cdc_actors.embedded.milvus import EmbeddedMilvus
     from tests.support.cdc import Cdc
+    from tests.support.guarded import GuardedMilvus
 
 OTHER = "Another123"
 
 
-@pytest.fixture
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
-    """Yield a target that asks for a login."""
-    folder = tmp_path_factory.mktemp("guarded")
-    with GuardedMilvus(folder) as server:
-        yield server
-
-
 def test_password_that_is_changed_and_changed_back(
-    client: MilvusClient, cdc: Cdc, guarded: EmbeddedMilvus
+    client: MilvusClient, cdc: Cdc, target_guarded: GuardedMilvus, emptied
 ) -> None:
     """Rows and operations wait for the login; none is left out, and no collection."""
-    root = as_root(guarded)
+    emptied(target_guarded).close()
+    root, user = as_root(target_guarded), TaskUser(target_guarded)
     books = Books(client).create()
     books.insert(range(10))
     task = cdc.ask(
         "create",
-        milvus_connect_param={"uri": guarded.uri, "token": ROOT},
+        milvus_connect_param={"uri": target_guarded.uri, "token": user.token},
         collection_infos=[{"name": "*"}],
     )["task_id"]
     wait_keys(root, range(10))
-    root.update_password("root", "Milvus", OTHER)
+    former = user.change_password(OTHER)
     books.insert(range(10, 20))
     client.create_partition("books", "maps")
     client.create_alias("books", "volumes")
@@ -53,9 +43,7 @@ def test_password_that_is_changed_and_changed_back(
     assert shown["health"]["failure_class"] == "transient"
     assert [each["state"] for each in shown["collections"]] == ["live"]
     books.insert(range(20, 30))
-    again = MilvusClient(guarded.uri, token=f"root:{OTHER}", dedicated=True)
-    again.update_password("root", OTHER, "Milvus")
-    again.close()
+    user.change_password(former)
     books.insert(range(30, 40))
     wait_keys(root, range(40))
     wait_until(lambda: cdc.get(task)["health"]["status"] == "ok", "it is well", 60)
@@ -65,6 +53,7 @@ def test_password_that_is_changed_and_changed_back(
     shown = cdc.get(task)
     assert shown["operations_refused"]["count"] == 0
     assert [each["state"] for each in shown["collections"]] == ["live"]
+    user.close()
     root.close()
 
 
