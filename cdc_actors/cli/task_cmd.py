@@ -140,10 +140,16 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--task-id", help="Id of the task, so that the command can be repeated safely."
 )
-def create(*, api: Api, request: dict[str, Any], task_id: str | None) -> None:
+@click.option(
+    "--snapshot",
+    type=click.Choice(["auto", "always", "never"]),
+    help="Which collections come from the source's files, where the service may read "
+    "them: those whose beginning the log no longer holds (auto), all that are there "
+    "already, or none.",
+)
+def create(*, api: Api, request: dict[str, Any], **given: str | None) -> None:
     """Create a task and print its id. Options take precedence over the file."""
-    if task_id:
-        request["task_id"] = task_id
+    request |= {name: value for name, value in given.items() if value}
     created = api.ask("create", **request)
     _warn(created)
     click.echo(created["task_id"])

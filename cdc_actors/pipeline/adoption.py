@@ -123,7 +123,7 @@ class Adoption:
                 continue
             elif refusal := _refusal(meta):
                 self._collections.exclude(excluded_entry_of(meta), refusal)
-            else:
+            elif not (self._snapshots.preferred and self._has_files(meta, why)):
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             self._take_from_files(new[collection_id], lost, why)
@@ -202,16 +202,29 @@ class Adoption:
 
         ``why`` as in ``Subscriptions.add``.
         """
-        self._context.note_source_mark(meta)
         wanted = entry_of(meta)
         if holder := self._holder_of_name(wanted):
             self.exclude_unnamed(wanted, holder)
             return
         try:
-            entry = self._snapshots.plan(meta, lost)
+            self._begin_files(meta, lost, why)
         except CollectionError as error:
             self._collections.exclude(excluded_entry_of(meta), error)
-            return
+
+    def _has_files(self, meta: CollectionMeta, why: str) -> bool:
+        """Have files bring what the log could bring, too; tell if they do."""
+        if self._holder_of_name(entry_of(meta)):
+            return False
+        try:
+            self._begin_files(meta, RowsLostError(), why)
+        except CollectionError:
+            return False
+        return True
+
+    def _begin_files(self, meta: CollectionMeta, lost: RowsLostError, why: str) -> None:
+        """Begin to bring a collection from files; raises as ``Snapshots.plan`` does."""
+        self._context.note_source_mark(meta)
+        entry = self._snapshots.plan(meta, lost)
         self._subscriptions.begin(entry.stood, why)
         self._add(entry, exists=True, status=Status.SUSPENDED)
         self._snapshots.bring(entry, again=False)

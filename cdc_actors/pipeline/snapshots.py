@@ -90,7 +90,12 @@ class Snapshots:
     @property
     def available(self) -> bool:
         """Whether there are files that may be read."""
-        return self._files.available
+        return self._files.available and self._spec.task.snapshot != "never"
+
+    @property
+    def preferred(self) -> bool:
+        """Whether files are read even where the log could bring everything."""
+        return self.available and self._spec.task.snapshot == "always"
 
     def plan(self, meta: CollectionMeta, lost: RowsLostError) -> CollectionEntry:
         """Return the entry of a collection that is to be brought from files.
@@ -101,7 +106,7 @@ class Snapshots:
             CollectionError: They cannot bring it either.
             TransientError: Catalog, storage or log do not answer.
         """
-        if not self._files.available:
+        if not self.available:
             raise lost
         stored = self._files.find(meta.id)
         if stored is None:

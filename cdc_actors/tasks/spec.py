@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -20,6 +20,11 @@ SELECTION = "collection_infos, db_collections"
 
 TOKEN = "milvus_connect_param.token"  # noqa: S105 - the name of a member
 """What answers call the login, however it was given."""
+
+
+SnapshotMode = Literal["auto", "always", "never"]
+"""Which collections come from the source's files: those whose beginning the log no longer
+holds, all that are there already, or none."""
 
 
 class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +64,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     in only, the event log holds it encrypted and beside the specification.
     ``task_name`` is the client's own id for the task, empty where that is a UUID.
     ``disable_auto_start`` asks for the task to be paused whenever the service starts.
+    ``snapshot`` says which collections come from the source's files.
     """
 
     target: ConnectParam
@@ -70,6 +76,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     enable_user_role: bool = False
     task_name: str = ""
     disable_auto_start: bool = False
+    snapshot: SnapshotMode = "auto"
 
     @property
     def selectors(self) -> tuple[FullName, ...]:
@@ -130,6 +137,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             "name_mapping": self.name_mapping != other.name_mapping,
             "extra_info": self.enable_user_role != other.enable_user_role,
             "disable_auto_start": self.disable_auto_start != other.disable_auto_start,
+            "snapshot": self.snapshot != other.snapshot,
         }
         return [name for name, differs in differ.items() if differs]
 
@@ -167,6 +175,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["task_name"] = self.task_name
         if self.disable_auto_start:
             stored["disable_auto_start"] = True
+        if self.snapshot != "auto":
+            stored["snapshot"] = self.snapshot
         return stored
 
     @classmethod
@@ -184,6 +194,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             enable_user_role=stored.get("enable_user_role", False),
             task_name=stored.get("task_name", ""),
             disable_auto_start=stored.get("disable_auto_start", False),
+            snapshot=stored.get("snapshot", "auto"),
         )
 
     def __repr__(self) -> str:
@@ -194,7 +205,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"db_collections={self.db_collections!r}, "
             f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
             f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r}, "
-            f"disable_auto_start={self.disable_auto_start!r})"
+            f"disable_auto_start={self.disable_auto_start!r}, "
+            f"snapshot={self.snapshot!r})"
         )
 
 

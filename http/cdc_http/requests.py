@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+# msgspec evaluates the annotations.
+from cdc_actors.tasks.spec import SnapshotMode  # noqa: TC001
+
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Port = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}\Z")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -251,7 +254,12 @@ class NameMapping(RequestObject, frozen=True):
 
 
 class CreateRequest(RequestObject, frozen=True):
-    """The data of ``create``: what to replicate, and to which target."""
+    """The data of ``create``: what to replicate, and to which target.
+
+    ``snapshot`` says which collections come from the source's files, if the service may
+    read them: with ``auto`` those whose beginning the log no longer holds, with
+    ``always`` all that are there by now, with ``never`` none.
+    """
 
     task_id: str = ""
     milvus_connect_param: MilvusConnectParam = MilvusConnectParam()
@@ -263,6 +271,7 @@ class CreateRequest(RequestObject, frozen=True):
     buffer_config: BufferConfig = BufferConfig()
     name_mapping: list[NameMapping] = []
     disable_auto_start: bool = False
+    snapshot: SnapshotMode = "auto"
     positions: dict[str, Any] = {}
 
 

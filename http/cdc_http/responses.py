@@ -104,7 +104,8 @@ class RefusedOperations(ResponseObject, frozen=True):
 class Task(ResponseObject, frozen=True):
     """A task, with the members that milvus-cdc shows and our own.
 
-    ``as_of`` is the number of the event as of which a past state is shown.
+    ``as_of`` is the number of the event as of which a past state is shown, ``snapshot``
+    is there where it is not ``auto``.
     """
 
     task_id: str
@@ -121,6 +122,7 @@ class Task(ResponseObject, frozen=True):
     db_collections: dict[str, list[Named]] | UnsetType = UNSET
     name_mapping: list[NameMapping] | UnsetType = UNSET
     excludes: list[Excluded] | UnsetType = UNSET
+    snapshot: str | UnsetType = UNSET
     extra_info: ExtraInfo | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     as_of: int | UnsetType = UNSET
@@ -276,6 +278,7 @@ def task_object(view: TaskView) -> Task:
         db_collections=by_database or UNSET,
         name_mapping=mappings or UNSET,
         excludes=excludes or UNSET,
+        snapshot=UNSET if spec.snapshot == "auto" else spec.snapshot,
         extra_info=ExtraInfo(enable_user_role=True) if spec.enable_user_role else UNSET,
         reason=view.reason or UNSET,
         as_of=UNSET if view.as_of is None else view.as_of,

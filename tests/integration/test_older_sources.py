@@ -250,3 +250,29 @@ def test_loads_of_partitions(
     old_client.release_partitions("books", ["fiction"])
     old_cdc.start()
     wait_until(lambda: not is_loaded(other, "fiction"), "it is released")
+
+
+def test_rows_from_files(
+    older: tuple[str, EmbeddedMilvus],
+    old_client: MilvusClient,
+    target: EmbeddedMilvus | EmbeddedLite,
+    other: MilvusClient,
+    tmp_path: Path,
+) -> None:
+    """Rows come from an older source's files, and those that follow from its log."""
+    _, source = older
+    books = Books(old_client).create()
+    books.insert(range(100))
+    books.delete(range(10))
+    old_client.flush("books")
+    books.insert(range(100, 110))
+    books.delete(range(10, 20))
+    files = f"  storage: {{type: local, path: {source.folder / 'data'}}}\n"
+    with Cdc(tmp_path / "with-files", source, settings=files) as cdc:
+        everything = [{"name": "*"}]
+        task = cdc.create(target.uri, snapshot="always", collection_infos=everything)
+        wait_keys(other, range(20, 110))
+        books.insert(range(110, 120))
+        wait_keys(other, range(20, 120))
+        events = cdc.ask("history", task_id=task)["events"]
+        assert "snapshot_completed" in [each["event"] for each in events]

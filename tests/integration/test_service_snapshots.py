@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import closing, contextmanager
 from itertools import count as count_from
 from typing import TYPE_CHECKING
 
 import nats
 import pytest
+from moto.server import ThreadedMotoServer
+from pymilvus import MilvusClient
 
 from cdc_actors.config import Etcd, Natsmq, SourceConfig
+from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.storage.listing import listing, prefixes
 from cdc_actors.source.wal import open_reader
@@ -17,16 +22,22 @@ from cdc_actors.source.wal.natsmq.positions import sequence_of
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
+
+@contextmanager
+def closing_server(server: ThreadedMotoServer) -> Iterator[None]:
+    """End the object store afterwards."""
+    try:
+        yield
+    finally:
+        server.stop()
+
+
 NUMBERS = count_from(10_000)
 """Keys of rows that are written while the service is away."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from pymilvus import MilvusClient
-
-    from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 
 @pytest.fixture
@@ -137,6 +148,43 @@ def test_last_minutes_come_from_the_log(
     events = cdc.ask("history", task_id=task)["events"]
     [done] = [each for each in events if each["event"] == "snapshot_completed"]
     assert done["content"]["rows"] == 50
+
+
+def test_files_in_an_object_store(tmp_path: Path, target_lite, lite) -> None:
+    """Files are read from a bucket, too, and on request where the log has everything."""
+    bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    bucket.start()
+    host, port = bucket.get_host_and_port()
+    key = {"accessKeyID": "minioadmin", "secretAccessKey": "minioadmin"}
+    minio = {"address": host, "port": port, "bucketName": "rows", "rootPath": "files"}
+    wanted = {
+        "common": {"storageType": "minio"},
+        "minio": minio | key | {"useSSL": False},
+    }
+    storage = json.dumps(
+        {"type": "s3", "address": f"{host}:{port}", "region": "us-east-1"}
+        | {"bucketName": "rows", "rootPath": "files"}
+        | key
+    )
+    with (
+        closing_server(bucket),
+        EmbeddedMilvus(tmp_path / "source", mq="rocksmq", wanted=wanted) as source,
+        Cdc(tmp_path, source, settings=f"  storage: {storage}\n") as cdc,
+        closing(MilvusClient(source.uri, timeout=60, dedicated=True)) as client,
+    ):
+        books = Books(client).create()
+        books.insert(range(200))
+        books.delete(range(20))
+        client.flush("books")
+        books.insert(range(200, 210))
+        task = cdc.create(
+            target_lite.uri, snapshot="always", collection_infos=[{"name": "*"}]
+        )
+        wait_keys(lite, range(20, 210))
+        wait_equal(source, target_lite)
+        assert cdc.get(task)["snapshot"] == "always"
+        events = cdc.ask("history", task_id=task)["events"]
+        assert "snapshot_completed" in [each["event"] for each in events]
 
 
 def test_killed_while_files_are_read(

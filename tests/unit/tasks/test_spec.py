@@ -162,9 +162,10 @@ def test_uri_with_credentials_is_refused(uri):
     excludes=EXCLUDES,
     users=st.booleans(),
     name=st.text(),
+    snapshot=st.sampled_from(["auto", "always", "never"]),
 )
 def test_json_round_trip_without_token(
-    infos, databases, mappings, excludes, users, name
+    infos, databases, mappings, excludes, users, name, snapshot
 ):
     """What an event holds gives the specification back, except for the token."""
     held = spec(
@@ -176,6 +177,7 @@ def test_json_round_trip_without_token(
         enable_user_role=users,
         task_name=name,
         disable_auto_start=users,
+        snapshot=snapshot,
     )
     stored = held.to_json()
     assert "token" not in stored
