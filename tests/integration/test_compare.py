@@ -11,14 +11,18 @@ import pytest
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.client.types import LoadState
 
-from cdc_actors.compare import CollectionReport, Kind, Report, compare
+from cdc_actors.compare import CollectionReport, Endpoint, Kind, Report, compare
 from cdc_actors.embedded.ports import PortBlock
 from cdc_actors.errors import TransientError
 from cdc_actors.grpc_common import NO_KEEPALIVE
+from cdc_actors.target.connection import tls_arguments
+from cdc_actors.tasks import ConnectParam
+from tests.support.tls import certificates, tls_front
 from tests.support.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
@@ -291,6 +295,24 @@ def test_an_alias_in_another_database_is_named(
     assert [each.text for each in found.of(Kind.ALIAS)] == [
         "'stories' is missing at the target"
     ]
+
+
+def test_a_target_behind_tls_is_read(target_lite: EmbeddedLite, tmp_path: Path) -> None:
+    """With the files that a task has for it."""
+    files = certificates(tmp_path)
+    paths = {
+        "ca_pem_path": str(files.authority),
+        "client_pem_path": str(files.certificate),
+        "client_key_path": str(files.key),
+    }
+    with tls_front(target_lite.uri, files) as uri:
+        tls = tls_arguments(ConnectParam(uri=uri, **paths))
+        assert "default" in Endpoint("target", uri, "", tls).databases()
+        with pytest.raises(TransientError, match="the target"):
+            Endpoint("target", uri, "").databases()
+    with tls_front(target_lite.uri, files, mutual=False) as uri:
+        one_way = tls_arguments(ConnectParam(uri=uri, ca_pem_path=str(files.authority)))
+        assert "default" in Endpoint("target", uri, "", one_way).databases()
 
 
 @contextmanager

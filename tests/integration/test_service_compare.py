@@ -13,6 +13,7 @@ from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 
 from cdc_actors.cli.main import main
 from cdc_actors.grpc_common import NO_KEEPALIVE
+from cdc_actors.target.rows import key_expression
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 BOOKS = "books"
@@ -51,16 +53,21 @@ def rows(*keys: int, title: str = "a book") -> list[dict[str, Any]]:
     return [{"id": key, "title": title, "vector": vector, "n": key} for key in keys]
 
 
+def create(client: MilvusClient, name: str, schema: CollectionSchema) -> None:
+    """Create a collection with an index, and load it."""
+    client.create_collection(name, schema=schema)
+    indexes = client.prepare_index_params()
+    indexes.add_index("vector", index_type="FLAT", metric_type="L2")
+    client.create_index(name, indexes, sync=False)
+    client.load_collection(name)
+
+
 @pytest.fixture
 def task_id(
     cdc: Cdc, client: MilvusClient, milvus: MilvusClient, target_milvus: EmbeddedMilvus
 ) -> str:
     """Return a task whose target has ``ROWS`` rows under another name of the collection."""
-    client.create_collection(BOOKS, schema=SCHEMA)
-    indexes = client.prepare_index_params()
-    indexes.add_index("vector", index_type="FLAT", metric_type="L2")
-    client.create_index(BOOKS, indexes, sync=False)
-    client.load_collection(BOOKS)
+    create(client, BOOKS, SCHEMA)
     client.insert(BOOKS, rows(*range(ROWS)))
     task_id = cdc.create(target_milvus.uri, **MAPPED)
     cdc.wait_caught_up(task_id)
@@ -238,3 +245,40 @@ def test_what_differs_is_repaired_while_rows_are_written(
     first, *_, last = [each for each in events if each["event"] == "compared"]
     assert first["content"]["counts"]["repaired"] >= 400
     assert last["content"]["delete_extra"]
+
+
+def test_what_milvus_lite_lacks_is_repaired_in_every_partition(
+    cdc: Cdc, client: MilvusClient, lite: MilvusClient, target_lite: EmbeddedLite
+) -> None:
+    """Named partitions with text keys, and a partition key: rows come where they belong."""
+    vector = FieldSchema("vector", DataType.FLOAT_VECTOR, dim=4)
+    text = FieldSchema("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    number = FieldSchema("id", DataType.INT64, is_primary=True)
+    shelf = FieldSchema("shelf", DataType.INT64, is_partition_key=True)
+    about = FieldSchema("about", DataType.JSON)
+    schemas = {
+        "named": CollectionSchema([text, about, vector], enable_dynamic_field=True),
+        "divided": CollectionSchema([number, shelf, vector]),
+    }
+    for name, schema in schemas.items():
+        create(client, name, schema)
+    client.create_partition("named", "a")
+    keys = ["", "it's", 'a "quote"', "line\nend", "\U0001f4da"]
+    values = [0.1, 0.2, 0.3, 0.4]
+    some = [{"id": key, "about": {"k": [key, 1.5]}, "vector": values} for key in keys]
+    for partition, suffix in (("_default", ""), ("a", "a")):
+        written = [{**row, "id": row["id"] + suffix, "c": suffix} for row in some]
+        client.insert("named", written, partition_name=partition)
+    client.insert(
+        "divided", [{"id": k, "shelf": k, "vector": values} for k in range(9)]
+    )
+    task_id = cdc.create(target_lite.uri)
+    cdc.wait_caught_up(task_id)
+    for name in schemas:
+        wait_until(lambda name=name: bool(lite.query(name, limit=1)), "it is loaded")
+    lite.delete("named", filter=key_expression("id", ["it'sa", "line\nend"], lite=True))
+    lite.upsert("named", {**some[0], "about": {}}, partition_name="_default")
+    lite.delete("divided", ids=[3, 4])
+    status, found = run(cdc, task_id, "--repair")
+    assert (status, found["counts"]["repaired"]) == (0, 5), found
+    assert run(cdc, task_id)[0] == 0

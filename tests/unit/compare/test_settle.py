@@ -185,3 +185,22 @@ def test_what_cannot_be_told_apart_is_not_sent() -> None:
         {"unsettled": 1},
     )
     assert repair.rows == []
+
+
+def test_what_is_sent_is_a_suspect_at_that_moment() -> None:
+    """Whoever stores them before sending has the row among them, and not what is done."""
+    suspects = [ONE, Suspect("_default", 2)]
+    stored: list[list[Suspect]] = []
+
+    class Storing(Sent):
+        def send(self, _partition: str, _keys: list[int], _extra: list[int]) -> None:
+            stored.append(list(suspects))
+
+    target = ScriptedSide(1)
+    target.rows_of = lambda _, keys: {k: {"id": k, "n": k} for k in keys if k != 1}
+    source = ScriptedSide(1)
+    source.rows_of = lambda _, keys: {k: {"id": k, "n": k} for k in keys}
+    report = CollectionReport(database="default", name="t")
+    Settler(source, target, report, lambda: True, 2, Storing()).settle(suspects)
+    assert stored == [[ONE]] * MOST_REPAIRS
+    assert counts(report) == {"missing": 1}
