@@ -145,6 +145,14 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         """Return what a database as such is called at the target."""
         return self.target_name(database, ANY)[0]
 
+    def goes_into(self, database: str, there: str) -> bool:
+        """Tell whether collections of a source's database may go into one of the target."""
+        return self.target_database(database) == there or any(
+            mapping.source_db in (database, ANY)
+            and there == (database if mapping.target_db == ANY else mapping.target_db)
+            for mapping in self.name_mapping
+        )
+
     def _takes(self, name: FullName) -> bool:
         return any(names.contains(each, name) for each in self.selectors) and not any(
             names.contains(each, name) for each in self.excludes

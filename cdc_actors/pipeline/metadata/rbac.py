@@ -123,7 +123,7 @@ class RbacSync:
         others = [
             each
             for each in self._databases
-            if each != rule.database and self._spec.target_database(each) == there
+            if each != rule.database and self._spec.goes_into(each, there)
         ]
         if others:
             raise OperationRefusedError(

@@ -182,3 +182,25 @@ def test_json_round_trip_without_token(
     stored = held.to_json()
     assert "token" not in stored
     assert TaskSpec.from_json(stored) == msgspec.structs.replace(held, token="")
+
+
+def test_which_databases_go_into_one_of_the_target() -> None:
+    """As a whole, or with single collections, by a rule for each or for every database."""
+    mapping = (
+        NameMapping(source_db="shop", target_db="store"),
+        NameMapping(
+            source_db="other", target_db="store", collection_mapping={"a": "b"}
+        ),
+    )
+    task = spec(name_mapping=mapping)
+    databases = ("shop", "other", "store", "d")
+    into = {name for name in databases if task.goes_into(name, "store")}
+    assert into == {"shop", "other", "store"}
+    assert not task.goes_into("shop", "shop")
+    assert task.goes_into("other", "other")
+    anywhere = NameMapping(
+        source_db="*", target_db="one", collection_mapping={"a": "b"}
+    )
+    task = spec(name_mapping=(anywhere,))
+    assert task.goes_into("d", "one")
+    assert not task.goes_into("d", "e")
