@@ -142,9 +142,12 @@ class PendingOperations:
     def _break_rename_cycle(self) -> None:
         """Call one of a cycle of collections otherwise for a while.
 
-        Each of them is to have the name of the next, which a restart may find.
+        Each of them waits for the next: for its name, as a restart may find it, or behind
+        it in the line of an alias.
         """
-        wants = dict(self._held_up_renames())
+        wants: dict[int, Rename] = {}
+        for owner, rename in self._held_up_renames():
+            wants.setdefault(owner, rename)
         for owner, (collection, work) in wants.items():
             if owner not in self._out_of_cycle and self._is_in_cycle(owner, wants):
                 self._out_of_cycle.add(owner)
@@ -169,10 +172,24 @@ class PendingOperations:
     def _is_in_cycle(self, owner: int, wants: Mapping[int, Rename]) -> bool:
         at = owner
         for _ in wants:
-            holder = self._target_names.holder_for(*wants[at]) if at in wants else None
-            if holder is None:
+            ahead = self._waits_for(at, wants[at]) if at in wants else None
+            if ahead is None:
                 return False
-            at = holder
+            at = ahead
             if at == owner:
                 return True
         return False
+
+    def _waits_for(self, owner: int, rename: Rename) -> int | None:
+        """Return the collection without which another one's rename does not come.
+
+        It has the name, or stands before the other in the line of an alias.
+        """
+        holder = self._target_names.holder_for(*rename)
+        first: dict[FullName, int] = {}
+        for each in self._deferred if holder is None else ():
+            if each.alias is not None:
+                before = first.setdefault(each.alias, each.owner)
+                if each.owner == owner and before != owner:
+                    return before
+        return holder

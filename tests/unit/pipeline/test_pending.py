@@ -142,6 +142,24 @@ def test_ring_of_names_is_broken(size: int) -> None:
     assert found == wanted
 
 
+def test_ring_through_the_line_of_an_alias_is_broken() -> None:
+    """One waits for a name, whose owner waits behind it with what an alias stands for."""
+    harness = Harness(a=1, c=2)
+    harness.rename(2, "a", 10)
+    harness.alias(ALTER_ALIAS, 2, "d", 11)
+    harness.alias(ALTER_ALIAS, 1, "d", 12)
+    harness.rename(1, "b", 13)
+    for _ in range(8):
+        for owner, kind, name in harness.advance(20):
+            if kind == ALTER_ALIAS:
+                harness.target_names.point(("default", name), owner)
+            else:
+                harness.is_called(owner, name)
+    found = {c.entry.collection_id: c.entry.name for c in harness.collections}
+    assert found == {1: "b", 2: "a"}
+    assert harness.target_names.aliases_of(1) == [("default", "d")]
+
+
 def test_name_is_given_to_one_at_a_time() -> None:
     """While a collection is about to get a name, no other may have it, old or new."""
     harness = Harness(a=1, b=2)
