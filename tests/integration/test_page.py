@@ -376,6 +376,18 @@ def test_hundreds_of_collections_have_filters_and_pages(browser):
         expect(area.get_by_role("status")).to_have_text(told)
 
 
+def test_a_collection_that_comes_from_files(browser):
+    """It stands before those that are live, with its state in a word."""
+    live = collections(3)
+    coming = replace(live[2], state="snapshot")
+    service = serving_tasks(shown(1, "catching_up", collections=(*live[:2], coming)))
+    with page_of(browser, service, task_path()) as page:
+        area = page.get_by_role("region", name="Collections")
+        first = area.get_by_role("row").nth(1)
+        expect(first).to_contain_text("default.c3")
+        expect(first.locator(".badge")).to_have_text("◐snapshot")
+
+
 def test_the_history_is_filtered_and_read_back(browser):
     """The newest events first, older ones when asked, and new ones as they come."""
     events = [replace(entry(n), text=f"step {n}") for n in range(1, 131)]

@@ -7,6 +7,7 @@ const STATES = {
   live: ["ok", "●"],
   creating: ["starting", "○"],
   dropping: ["starting", "○"],
+  snapshot: ["catching_up", "◐"],
   retrying: ["retrying", "↻"],
   set_aside: ["degraded", "◆"],
 };

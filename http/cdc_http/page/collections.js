@@ -7,7 +7,7 @@ import { plural, words } from "./format.js";
 const PAGE = 25;
 // c2 comes before c10.
 const NAMES = new Intl.Collator("en", { numeric: true });
-const ORDER = ["set_aside", "retrying", "creating", "dropping", "live"];
+const ORDER = ["set_aside", "retrying", "snapshot", "creating", "dropping", "live"];
 
 const name = (each) => `${each.database}.${each.name}`;
 
