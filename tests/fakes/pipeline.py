@@ -90,9 +90,9 @@ class Pipeline:
         """Let a new process own the store, which is what it was at a backup."""
         if self.run is not None:
             self.kill()
-        self.task = backup
+        self.task = backup.backup()
         self.owner_start = OwnerStart()
-        self.start()
+        self.begin()
 
     def retry(self, *names: str) -> None:
         """Have collections taken up again, or all that can be, and begin another run."""

@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.support.books import Books, wait_equal, wait_keys
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pymilvus import MilvusClient
 
+    from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
     from tests.support.cdc import Cdc
 
 
-def audit(cdc: Cdc, *arguments: str) -> None:
-    """Run ``cdc-actors audit`` on a service's store."""
+def audit(cdc: Cdc, *arguments: str, store: Path | None = None) -> str:
+    """Run ``cdc-actors audit`` on a service's store, or on another; return its output."""
     command = [sys.executable, "-m", "cdc_actors", "audit", *arguments]
-    subprocess.run([*command, "--config", str(cdc.config)], check=True, timeout=120)
+    other = {"CDC_ACTORS_META_STORE_CONFIG__SQLITE__PATH": str(store)} if store else {}
+    done = subprocess.run(
+        [*command, "--config", str(cdc.config)],
+        check=True,
+        timeout=120,
+        env=os.environ | other,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("alone", ["sqlite"], indirect=True)
+def test_backups_beside_a_service_that_writes(
+    alone: Cdc, target_lite: EmbeddedLite, tmp_path: Path
+) -> None:
+    """Both ways give a whole store, which the log of the service goes on from."""
+    task = alone.create(target_lite.uri)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            alone.ask("pause", task_id=task)
+            alone.ask("resume", task_id=task)
+
+    worker = threading.Thread(target=write)
+    worker.start()
+    exported, copied = tmp_path / "exported.db", tmp_path / "copied.db"
+    try:
+        audit(alone, "export", str(tmp_path / "backup.jsonl"))
+        with (
+            closing(sqlite3.connect(alone.folder / "cdc.db")) as live,
+            closing(sqlite3.connect(copied)) as copy,
+        ):
+            live.backup(copy)
+    finally:
+        stop.set()
+        worker.join()
+    audit(alone, "import", str(tmp_path / "backup.jsonl"), store=exported)
+    for store in (exported, copied):
+        head = audit(alone, "head", store=store).strip()
+        assert int(head.partition(":")[0]) > 1
+        audit(alone, "verify", store=store)
+        audit(alone, "verify", "--head", head)
 
 
 def test_a_restored_store_doubles_nothing(

@@ -245,20 +245,24 @@ class Replication(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end the target has what the source has, and nothing is held."""
         try:
-            self.target.speak()
-            self.source.catalog.tell()
-            self.recovering(self.pipeline.wait_for_steps)
-            self.source.tick()
-            self.recovering(self.pipeline.settle)
-            for _ in range(ROUNDS):
-                if self.pipeline.task.task.has_retriable:
-                    self.pipeline.retry()
-                    self.recovering(self.pipeline.settle)
-            self.wait_for_equality()
-            self.pipeline.wait_until(lambda: self.pipeline.memory.used == 0)
+            self.come_to_an_end()
         finally:
             self.pipeline.__exit__(None, None, None)
             self.delays.stop()
+
+    def come_to_an_end(self) -> None:
+        """Let all be done that can be, and wait until both sides are equal."""
+        self.target.speak()
+        self.source.catalog.tell()
+        self.recovering(self.pipeline.wait_for_steps)
+        self.source.tick()
+        self.recovering(self.pipeline.settle)
+        for _ in range(ROUNDS):
+            if self.pipeline.task.task.has_retriable:
+                self.pipeline.retry()
+                self.recovering(self.pipeline.settle)
+        self.wait_for_equality()
+        self.pipeline.wait_until(lambda: self.pipeline.memory.used == 0)
 
     def wait_for_equality(self) -> None:
         """Wait until the target has what the source has."""

@@ -108,6 +108,7 @@ def test_what_was_sent_since_the_backup_is_there_once(
     settle(pipeline)
     pipeline.stop()
     pipeline.restore(backup)
+    pipeline.wait_for_steps()
     settle(pipeline)
     for name, keys in CHANGES[change].items():
         wanted = None if keys is None else dict.fromkeys(keys, 1)
