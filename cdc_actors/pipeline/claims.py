@@ -146,6 +146,23 @@ class Claim:
         self.rival = None
         self._alter(name, {RIVAL: ""})
 
+    def drop_leftover(self, entry: CollectionEntry, name: FullName) -> None:
+        """Drop what has the name if the task made it for a collection unknown by now.
+
+        So it is where the store was restored from a backup, and another collection has the
+        name at the source since.
+        """
+        shown = collections.describe(self._target, *name)
+        found = shown and _mark_in(shown, name)
+        if (
+            found is not None
+            and self._claimant.is_own(found)
+            and found.collection_id != entry.collection_id
+            and not self._claimant.is_written(found)
+        ):
+            _log.warning("leftover_dropped", left_by=str(found))
+            collections.drop_collection(self._target, *name)
+
     def is_lost(self, entry: CollectionEntry, name: FullName) -> bool:
         """Tell whether ``check`` refuses, however long ago it looked."""
         try:

@@ -218,6 +218,7 @@ class CollectionOperations:
         if work.former is not None:
             name = self._target_name
             losses.refuse_former(self._target, name, work.former, self.entry)
+        self._claim.drop_leftover(self.entry, self._target_name)
         mark = self._claim.mark(self.entry).to_properties()
         properties = {**work.definition.properties, **mark}
         existed = collections.create_collection(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from cdc_actors.marks import Mark
     from cdc_actors.tasks import TaskSpec
 
 STORE = "5107e"
@@ -154,15 +155,19 @@ class Pipeline:
             if channel in checkpoints
         )
 
+    def _is_written(self, mark: Mark) -> bool:
+        """Tell whether a task of the store writes what a mark names."""
+        task = self.task.task
+        is_known = mark.collection_id in task.collections
+        return mark.task in self.alive or (mark.task == task.task_id and is_known)
+
     def _spec(self) -> RunSpec:
         task = self.task.task
         return RunSpec(
             source=SourceConfig(replicate_chan=self.requests),
             task=task.spec,
             token="",
-            claimant=Claimant(
-                STORE, task.task_id, lambda mark: mark.task in self.alive
-            ),
+            claimant=Claimant(STORE, task.task_id, self._is_written),
             reservations=self.reservations.of(task.task_id, "target"),
             source_identity=task.source_identity,
             databases=task.databases,

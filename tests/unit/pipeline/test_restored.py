@@ -92,6 +92,24 @@ CHANGES = {
 }
 
 
+def test_a_name_that_was_used_twice_since_the_backup(pipeline: Pipeline) -> None:
+    """What the restored store knows nothing of makes room for what has its name now."""
+    source = pipeline.source
+    backup = pipeline.task.backup()
+    source.now += 2 * HORIZON_STEP
+    first = source.create("new")
+    source.catalog.tell()
+    source.insert(first, [1, 2], A)
+    settle(pipeline)
+    pipeline.stop()
+    source.drop(first)
+    source.insert(source.create("new"), [2, 3], A)
+    pipeline.restore(backup)
+    pipeline.wait_for_steps()
+    settle(pipeline)
+    assert pipeline.target.rows("new") == {2: 1, 3: 1}
+
+
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_was_sent_since_the_backup_is_there_once(
