@@ -145,9 +145,7 @@ class PendingOperations:
         Each of them waits for the next: for its name, as a restart may find it, or behind
         it in the line of an alias.
         """
-        wants: dict[int, Rename] = {}
-        for owner, rename in self._held_up_renames():
-            wants.setdefault(owner, rename)
+        wants = self._last_renames()
         for owner, (collection, work) in wants.items():
             if owner not in self._out_of_cycle and self._is_in_cycle(owner, wants):
                 self._out_of_cycle.add(owner)
@@ -156,6 +154,19 @@ class PendingOperations:
                 between = CatalogOperation(RENAME_COLLECTION, work.timestamp, detail)
                 self._router.deliver_operation(collection, between)
                 return
+
+    def _last_renames(self) -> dict[int, Rename]:
+        """Leave of each collection the last of its held up renames only, and return it.
+
+        Another may have the name in between for good: its renames may be done by now.
+        """
+        held_up = self._held_up_renames()
+        wants = dict(held_up)
+        passed = [work for owner, (_, work) in held_up if wants[owner][1] is not work]
+        self._deferred = [
+            each for each in self._deferred if all(each.work is not w for w in passed)
+        ]
+        return wants
 
     def _held_up_renames(self) -> list[tuple[int, Rename]]:
         """Return the renames, by collection, to which only a name is missing."""

@@ -142,6 +142,17 @@ def test_ring_of_names_is_broken(size: int) -> None:
     assert found == wanted
 
 
+def test_name_in_between_that_another_has_for_good() -> None:
+    """One whose renames are done has it: the collection gets its last name at once."""
+    harness = Harness(a=1, c=2)
+    harness.rename(2, "a", 10)
+    harness.alias(ALTER_ALIAS, 2, "d", 11)
+    harness.rename(2, "b", 12)
+    assert harness.advance(11) == []
+    found = [*harness.advance(12), *harness.advance(12)]
+    assert found == [(2, ALTER_ALIAS, "d"), (2, RENAME_COLLECTION, "b")]
+
+
 def test_ring_through_the_line_of_an_alias_is_broken() -> None:
     """One waits for a name, whose owner waits behind it with what an alias stands for."""
     harness = Harness(a=1, c=2)
