@@ -132,6 +132,14 @@ class RecordSegmentDone:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSegmentsForgotten:
+    """To a task: no segment of a collection is at the target any more; answered."""
+
+    run_number: int
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotTaken:
     """To a task: all rows of a collection's files are at the target.
 

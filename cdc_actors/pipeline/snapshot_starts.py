@@ -9,7 +9,7 @@ everything of the last minutes before comes from the log, as far as the log has 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint, Tick, physical_seconds
@@ -30,6 +30,9 @@ UNWRITTEN_SECONDS = 1200.0
 and for a compaction."""
 
 _ALL_WRITTEN_SINCE = (2, 4)
+_NEAR_SECONDS = 1.0
+"""What was found for one collection will do for another that needs it so much later."""
+
 _TICK_SECONDS = 10.0
 """How long a tick of the log is waited for: there are five in a second."""
 
@@ -41,6 +44,7 @@ class SnapshotStarts:
     wal: WalReader
     open_log: Callable[[], WalReader]
     catalog: Catalog
+    _found: dict[str, Checkpoint] = field(default_factory=dict)
 
     def find(self, stored: Stored) -> dict[str, Checkpoint]:
         """Return where the log goes on, by channel: the earliest of its shards.
@@ -79,11 +83,15 @@ class SnapshotStarts:
 
     def _earlier(self, written: Checkpoint) -> Checkpoint:
         """Return a checkpoint some minutes earlier, or the earliest that the log has."""
+        channel = written.position.channel
         since = physical_seconds(written.tick) - UNWRITTEN_SECONDS
-        first = self.wal.written_since(written.position.channel, since)
+        known = self._found.get(channel)
+        if known is not None and physical_seconds(known.tick) <= since + _NEAR_SECONDS:
+            return known
+        first = self.wal.written_since(channel, since)
         if first is None or self.wal.reached(first, written.position):
             return written
-        earlier = self._first_tick(first)
+        earlier = self._found[channel] = self._first_tick(first)
         return earlier if earlier.tick < written.tick else written
 
     def _first_tick(self, start: Position) -> Checkpoint:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.definitions import channels_of, definition_of, entry_of
 from cdc_actors.pipeline.messages import (
     RecordSegmentDone,
+    RecordSegmentsForgotten,
     RecordSnapshotStarted,
     SnapshotProgress,
     SnapshotTaken,
@@ -44,11 +46,13 @@ from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Insert
+    from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.source_files import Stored
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.storage.listing import Segment
     from cdc_actors.tasks import CollectionEntry
 
 MAX_LISTINGS = 10
@@ -81,6 +85,7 @@ class Snapshots:
         self._spec = spec
         self._files = sources.files
         self._wal = sources.wal
+        self._catalog = sources.catalog
         self._starts = SnapshotStarts(
             sources.wal, sources.files.open_log, sources.catalog
         )
@@ -108,7 +113,7 @@ class Snapshots:
         """
         if not self.available:
             raise lost
-        stored = self._files.find(meta.id)
+        stored = self._files.find(self._catalog, meta.id)
         if stored is None:
             raise lost
         stood = self._starts.find(stored)
@@ -158,6 +163,7 @@ class _Worker:
         self._jobs: deque[_Job] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._held: set[MemoryHold] = set()
 
     def add(self, job: _Job) -> None:
         with self._lock:
@@ -214,6 +220,8 @@ class _Worker:
                     self._context.record_set_aside(entry, error, entry.stood)
                 job.is_over = True
                 return
+            finally:
+                self._release_all()
         if is_done:
             seconds = round(time.monotonic() - begun, 3)
             self._context.notify_task(
@@ -226,7 +234,8 @@ class _Worker:
         """Bring what is not done yet; tell whether all of it is there now."""
         listings = 0
         while not job.is_over and not self._context.stopping:
-            stored = self._files.find(job.entry.collection_id)
+            with closing(self._files.open_catalog()) as catalog:
+                stored = self._files.find(catalog, job.entry.collection_id)
             if stored is None:
                 return False
             done = len(job.done)
@@ -245,22 +254,30 @@ class _Worker:
         writer = self._open(job, stored)
         segments = [s for s in stored.listing.segments if s.id not in job.done]
         job.total = sum(each.rows for each in stored.listing.segments)
-        # Small ones are the next to be merged.
-        for segment in sorted(segments, key=lambda each: each.size):
-            [channel] = channels_of([segment.shard])
-            until = job.entry.stood[channel].tick
-            for insert in stored.reader.inserts(segment, until):
-                if job.is_over or self._context.stopping:
+        try:
+            # Small ones are the next to be merged.
+            for segment in sorted(segments, key=lambda each: each.size):
+                if not self._bring_segment(job, stored, segment, writer):
                     return False
-                self._write(writer, insert, again=job.again)
-                job.rows += insert.rows
-            writer.drain()
-            job.done.add(segment.id)
-            self._context.record(
-                RecordSegmentDone(
-                    self._context.run_number, job.entry.collection_id, segment.id
-                )
-            )
+        finally:
+            writer.abandon()
+        return True
+
+    def _bring_segment(
+        self, job: _Job, stored: Stored, segment: Segment, writer: RowWriter
+    ) -> bool:
+        """Bring the rows of a segment; tell whether they are there, and it is known."""
+        entry, run_number = job.entry, self._context.run_number
+        [channel] = channels_of([segment.shard])
+        for insert in stored.reader.inserts(segment, entry.stood[channel].tick):
+            if job.is_over or self._context.stopping:
+                return False
+            self._write(writer, insert, again=job.again)
+            job.rows += insert.rows
+        writer.drain()
+        job.done.add(segment.id)
+        done = RecordSegmentDone(run_number, entry.collection_id, segment.id)
+        self._context.record(done)
         return True
 
     def _open(self, job: _Job, stored: Stored) -> RowWriter:
@@ -273,7 +290,9 @@ class _Worker:
         mark = context.claimant.mark(entry).to_properties()
         properties = {**definition.properties, **mark}
         if collections.create_collection(
-            self._target, replace(definition, properties=properties), lambda: None
+            self._target,
+            replace(definition, properties=properties),
+            partial(self._begin_anew, job),
         ):
             job.again = True
         claim = Claim(
@@ -282,13 +301,29 @@ class _Worker:
         claim.check(entry, name)
         return RowWriter(self._target, *name, entry.schema)
 
+    def _begin_anew(self, job: _Job) -> None:
+        """Know that the target has nothing of a collection, whatever it had before."""
+        job.done.clear()
+        run_number = self._context.run_number
+        self._context.record(
+            RecordSegmentsForgotten(run_number, job.entry.collection_id)
+        )
+
+    def _release_all(self) -> None:
+        """Hold nothing of what was sent, and may never be answered."""
+        for memory in self._held:
+            memory.release()
+        self._held.clear()
+
     def _write(self, writer: RowWriter, insert: Insert, *, again: bool) -> None:
         """Send a piece, once the memory of the service has room for it."""
         while not self._context.budget.has_room(timeout=0.25):
             self._context.check_running()
         memory = self._context.budget.hold(insert.size)
+        self._held.add(memory)
 
         def confirmed() -> None:
+            self._held.discard(memory)
             memory.release()
             self._context.release((), AppliedRows.of([insert]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,10 +26,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """Finds a collection's files, by a connection of its own. Any thread may use it.
+    """Finds a collection's files. Any thread may use it.
 
     ``storage`` says where they are, if the service may read them; ``open_log`` opens
-    another reader of the log.
+    another reader of the log, ``open_catalog`` another connection to the catalog.
     """
 
     storage: Storage
@@ -42,7 +41,7 @@ class SourceFiles:
         """Whether there is anything to read from."""
         return self.storage.type != "none"
 
-    def find(self, collection_id: int) -> Stored | None:
+    def find(self, catalog: Catalog, collection_id: int) -> Stored | None:
         """Return what there is of a collection, None if the source has dropped it.
 
         The files are listed first: what the catalog has of a collection afterwards knows
@@ -61,12 +60,11 @@ class SourceFiles:
         from cdc_actors.source.storage.rows import SegmentReader  # noqa: PLC0415
 
         files = Files(self.storage)
-        with closing(self.open_catalog()) as catalog:
-            known = catalog.collection(collection_id)
-            if known is None:
-                return None
-            pairs = catalog.read_below(prefixes(known))
-            meta = catalog.collection(collection_id)
+        known = catalog.collection(collection_id)
+        if known is None:
+            return None
+        pairs = catalog.read_below(prefixes(known))
+        meta = catalog.collection(collection_id)
         if meta is None or meta.dropping:
             return None
         reader = SegmentReader(meta, files)

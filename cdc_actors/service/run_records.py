@@ -11,6 +11,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RecordOperationStarted,
     RecordSegmentDone,
+    RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordSource,
     RecordStarts,
@@ -85,6 +86,8 @@ def _write_down_of_run(message: Any, record: TaskRecord) -> None:
             record.execute(lambda task: snapshots.start(task, entry, rows, size))
         case RecordSegmentDone():
             record.save_segment_done(message.collection_id, message.segment_id)
+        case RecordSegmentsForgotten():
+            record.forget_segments(message.collection_id)
         case RecordSource():
             _record_source(message, record)
         case RecordStarts():

@@ -281,6 +281,10 @@ class TaskRecord:
         """Know that a segment of a collection's files is at the target."""
         self._stores.segments_done.add(self._id, collection_id, segment_id)
 
+    def forget_segments(self, collection_id: int) -> None:
+        """Know that nothing of a collection's files is at the target."""
+        self._stores.segments_done.forget(self._id, collection_id)
+
     def clear(self) -> None:
         """Forget how far a deleted task came, if the store lets us."""
         try:

@@ -25,6 +25,14 @@ class SegmentsDone(ChannelRows):
         channel = f"{collection_id}/{segment_id}"
         self._save([(task_id, channel, collection_id, segment_id)])
 
+    def forget(self, task_id: str, collection_id: int) -> None:
+        """Know that no segment of a collection is done."""
+        statement = (
+            f"DELETE FROM {self.table} "  # noqa: S608
+            "WHERE task_id = {p} AND collection = {p}"
+        )
+        self._database.write_rows(statement, [(task_id, collection_id)])
+
     def load(self, task_id: str) -> Mapping[int, frozenset[int]]:
         """Return a task's segments that are done, by the id of their collection."""
         found: dict[int, set[int]] = {}
