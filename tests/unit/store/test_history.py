@@ -87,9 +87,10 @@ class TestEntries:
         assert told[4] == "DropCollection of default.c445 started at the target"
         assert told[5] == "default.c445 set aside: schema differs"
         assert told[6] == "taken up again from where they stood: default.c445"
-        assert told[7].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
-        assert told[7].endswith(": away")
-        assert told[8:] == [
+        assert told[7] == "acknowledged as not done: CreateDatabase of db"
+        assert told[8].startswith("failed, attempt 1, next try at 2026-01-02T03:04:07")
+        assert told[8].endswith(": away")
+        assert told[9:] == [
             "recovered",
             "paused: by hand",
             "resumed",
