@@ -175,7 +175,8 @@ class ComparisonRun:
                 done = True
             except (TransientError, UnavailableError) as error:
                 self._attempt += 1
-                self.state.error = str(error)
+                if self.state.ended is None:
+                    self.state.error = str(error)
                 _log.warning("comparison_delayed", error=str(error))
                 with suppress(_CancelledError):
                     self._wait(backoff.delay(self._attempt))

@@ -82,14 +82,15 @@ class ComparisonState:
         return [*self.reports, *([cursor.report] if cursor else [])]
 
     def view(self) -> ComparisonView:
-        """Return it as clients see it."""
+        """Return it as clients see it: it has ended once the event log says so."""
+        is_over = self.is_recorded
         cursor = self.cursor
         report = cursor.report if cursor else None
         return ComparisonView(
             task_id=self.task_id,
-            status=self.status,
+            status=self.status if is_over else "running",
             began=self.began,
-            ended=self.ended,
+            ended=self.ended if is_over else None,
             error=self.error,
             repair=self.request.repair,
             delete_extra=self.request.delete_extra,

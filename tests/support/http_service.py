@@ -264,6 +264,7 @@ class FakeComparisons:
         state = ComparisonState(task_id=task_id, request=request, who=who, began=WHEN)
         state.reports.append(CollectionReport(database="default", name="books"))
         state.end("equal")
+        state.is_recorded = True
         self.service.compared[task_id] = state
 
     def view(self, task_id: str) -> ComparisonView:

@@ -46,6 +46,7 @@ def ended(status: Any, report: CollectionReport) -> ComparisonState:
     )
     state.reports.append(report)
     state.end(status, "the target refuses" if status == "failed" else None)
+    state.is_recorded = True
     return state
 
 

@@ -112,6 +112,9 @@ def test_metrics_are_of_what_is_known() -> None:
     """How far it is while it runs; when it ended and what differed once it has."""
     running, ended = state(), state()
     ended.end("different")
+    assert ended.view().status == "running"
+    ended.is_recorded = True
+    assert ended.view().status == "different"
 
     def samples(of: ComparisonState) -> dict[str, int]:
         families = comparison_families([of.view()])
