@@ -11,10 +11,14 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
+    RecordSegmentDone,
+    RecordSegmentsForgotten,
+    RecordSnapshotStarted,
     RecordSource,
     RecordStarts,
     RunFailed,
 )
+from cdc_actors.tasks import snapshots
 from tests.support.tasks import SPEC, SUPERVISOR, new_task
 
 if TYPE_CHECKING:
@@ -32,13 +36,15 @@ class _Answer:
 class FakeTask:
     """Stands for the task's ``ActorRef``, with a real aggregate. Any thread may use it.
 
-    ``checkpoints`` and ``horizons`` are those that were written down.
+    ``checkpoints``, ``horizons`` and ``segments_done`` are those that were written
+    down.
     """
 
     def __init__(self, spec: TaskSpec = SPEC) -> None:
         self.task = new_task(spec=spec)
         self.checkpoints: dict[str, Checkpoint] = {}
         self.horizons: dict[str, int] = {}
+        self.segments_done: dict[int, frozenset[int]] = {}
         self.asked: list[object] = []
         self.told: list[object] = []
         self._lock = threading.Lock()
@@ -50,6 +56,7 @@ class FakeTask:
             backup.task = copy.deepcopy(self.task)
             backup.checkpoints = dict(self.checkpoints)
             backup.horizons = dict(self.horizons)
+            backup.segments_done = dict(self.segments_done)
         return backup
 
     def ask(self, message: object, *, block: bool = True) -> _Answer:
@@ -90,6 +97,13 @@ class FakeTask:
                 self.task.set_aside(
                     message.entry, str(error), error.failure_class, stood, **_SAYS
                 )
+            case RecordSnapshotStarted(_, entry, rows, size):
+                snapshots.start(self.task, entry, rows, size)
+            case RecordSegmentDone(_, collection_id, segment_id):
+                done = self.segments_done.get(collection_id, frozenset())
+                self.segments_done[collection_id] = done | {segment_id}
+            case RecordSegmentsForgotten(_, collection_id):
+                self.segments_done.pop(collection_id, None)
             case RecordSource():
                 self.task.identify_source(message.identity, **_SAYS)
             case RecordStarts():

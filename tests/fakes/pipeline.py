@@ -181,7 +181,7 @@ class Pipeline:
             past_selections=task.past_selections,
             former=task.former,
             checkpoints=dict(self.task.checkpoints),
-            segments_done={},
+            segments_done=dict(self.task.segments_done),
             send_horizons=dict(self.task.horizons),
             owner_start=self.owner_start,
         )

@@ -1,0 +1,92 @@
+"""The source's files in memory. Stands for ``SourceFiles``, and for who reads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cdc_actors.pipeline.source_files import Stored
+from cdc_actors.source.storage.listing import (
+    FileSet,
+    Listing,
+    Segment,
+    ShardCheckpoint,
+    StoredFile,
+)
+from tests.fakes.memory_log import MemoryReader
+from tests.support.changes import insert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cdc_actors.changes import Insert
+    from cdc_actors.source.catalog.client import CollectionMeta
+    from tests.fakes.fake_catalog import FakeCatalog
+    from tests.fakes.fake_source import FakeSource
+
+
+class FakeFiles:
+    """Segments of one collection, with the keys of their rows. Any thread may use it.
+
+    ``read`` are the segments that were read to the end, in order; ``before`` is called
+    with each before its rows are given out.
+    """
+
+    available = True
+
+    def __init__(self, source: FakeSource, meta: CollectionMeta) -> None:
+        self.source = source
+        self.segments: dict[int, Sequence[int]] = {}
+        self.read: list[int] = []
+        self.before: Callable[[int], None] = lambda _segment: None
+        self._meta = meta
+        self._until = 0
+        self._ends: dict[str, int] = {}
+
+    def forget_log(self) -> None:
+        """Have the log forget what came so far: the files have it."""
+        self._until = self.source.tick()
+        for channel in self._meta.channels:
+            end = self.source.log_end(channel)
+            self._ends[channel] = int.from_bytes(end.id, "little")
+            self.source.log.truncate(channel, end)
+        self.source.tick()
+
+    def open_log(self) -> MemoryReader:
+        """Return another reader."""
+        return MemoryReader(self.source.log)
+
+    def open_catalog(self) -> FakeCatalog:
+        """Return the catalog."""
+        return self.source.catalog
+
+    def find(self, catalog: FakeCatalog, collection_id: int) -> Stored | None:
+        """Return what there is of the collection."""
+        meta = catalog.collection(collection_id)
+        if meta is None:
+            return None
+        at = {
+            shard: ShardCheckpoint(
+                self._ends[channel].to_bytes(8, "little"), self._until
+            )
+            for shard, channel in zip(meta.shards, meta.channels, strict=True)
+        }
+        [partition] = meta.partitions
+        segments = tuple(
+            Segment(
+                id=number,
+                partition=partition,
+                shard=meta.shards[0],
+                sets=(FileSet({1: StoredFile("", len(keys), number)}),),
+                deletes=(),
+            )
+            for number, keys in self.segments.items()
+        )
+        return Stored(meta, Listing(segments, at), self)
+
+    def inserts(self, segment: Segment, until: int) -> Iterator[Insert]:
+        """Give out the rows of a segment."""
+        self.before(segment.id)
+        rows = insert(until, self.segments[segment.id], collection=self._meta.id)
+        yield replace(rows, shard=segment.shard)
+        self.read.append(segment.id)

@@ -1,0 +1,161 @@
+"""Collections that come from files, on doubles: what a kill, or an operator, leaves."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cdc_actors.errors import CollectionError
+from cdc_actors.pipeline import sources
+from cdc_actors.pipeline.messages import SnapshotTaken
+from cdc_actors.source.storage.files import FileGoneError
+from cdc_actors.tasks import CollectionState, snapshots
+from tests.fakes.fake_files import FakeFiles
+from tests.fakes.fake_source import A
+from tests.fakes.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAIT_SECONDS = 10.0
+
+
+class Older:
+    """A task of a collection that is older than the log. One thread uses it."""
+
+    def __init__(self, pipeline: Pipeline, files: FakeFiles) -> None:
+        self.pipeline, self.files = pipeline, files
+
+    @property
+    def state(self) -> CollectionState | None:
+        """Where the collection stands."""
+        entry = self.pipeline.task.entries.get("c")
+        return entry.state if entry else None
+
+    def taken(self) -> SnapshotTaken | None:
+        """Return what the run has told of a snapshot that is complete."""
+        told = self.pipeline.task.told
+        return next((each for each in told if isinstance(each, SnapshotTaken)), None)
+
+    def complete(self) -> None:
+        """Wait until the files are read, and have the log follow."""
+        self.pipeline.wait_until(self.taken)
+        taken = self.taken()
+        self.pipeline.stop()
+        at = list(self.pipeline.task.checkpoints.values())
+        task = self.pipeline.task.task
+        snapshots.complete(task, taken.collection_id, taken.rows, taken.seconds, at)
+        self.pipeline.start()
+        self.pipeline.source.tick()
+        self.pipeline.settle()
+
+    def stop_before(self, segment: int) -> None:
+        """Begin a run, and kill it when it is about to read a segment."""
+        reached, go_on = threading.Event(), threading.Event()
+
+        def wait(number: int) -> None:
+            if number == segment:
+                reached.set()
+                go_on.wait(WAIT_SECONDS)
+
+        self.files.before = wait
+        self.pipeline.begin()
+        assert reached.wait(WAIT_SECONDS)
+        self.pipeline.run._context.stop()
+        go_on.set()
+        self.pipeline.kill()
+        self.files.before = lambda _segment: None
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> Iterator[Older]:
+    """Yield a task whose collection has three segments, and rows in the log as well."""
+    with Pipeline() as pipeline:
+        meta = pipeline.source.create("c", A)
+        pipeline.source.insert(meta, range(1, 7))
+        files = FakeFiles(pipeline.source, meta)
+        files.segments = {1: (1, 2), 2: (3, 4), 3: (5, 6)}
+        files.forget_log()
+        pipeline.source.insert(meta, (7,))
+        pipeline.source.delete(meta, (6,))
+        pipeline.source.tick()
+        monkeypatch.setattr(sources, "_files", lambda *_: files)
+        yield Older(pipeline, files)
+
+
+def once(*keys: int) -> dict[int, int]:
+    """Return keys as a target has them, each once."""
+    return dict.fromkeys(keys, 1)
+
+
+def test_rows_come_from_files_and_then_from_the_log(older):
+    """Each row comes once; what the log says after the files is done."""
+    older.pipeline.start()
+    assert older.state is CollectionState.SNAPSHOT
+    older.complete()
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+    assert older.files.read == [1, 2, 3]
+    assert older.state is CollectionState.LIVE
+
+
+def test_killed_between_two_segments(older):
+    """What is done is not done again, and the rest comes."""
+    older.stop_before(2)
+    older.pipeline.start()
+    older.complete()
+    assert older.files.read == [1, 2, 3]
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
+def test_target_that_lost_the_collection_between_two_runs(older):
+    """All of it comes again: what was done is there no longer."""
+    older.stop_before(3)
+    older.pipeline.target.collections.clear()
+    older.pipeline.start()
+    older.complete()
+    assert older.files.read == [1, 2, 1, 2, 3]
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
+def test_files_that_were_merged_meanwhile(older):
+    """A file that is gone is looked for in a new listing, where each row comes once."""
+
+    def merge(segment: int) -> None:
+        if segment == 2 and 9 not in older.files.segments:
+            older.files.segments = {3: (5, 6), 9: (1, 2, 3, 4)}
+            raise FileGoneError("2 is not there any more")
+
+    older.files.before = merge
+    older.pipeline.start()
+    older.complete()
+    assert older.files.read == [1, 3, 9]
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
+def test_files_that_cannot_be_read(older):
+    """The collection is set aside with the reason, and a retry goes on with the files."""
+
+    def refuse(_segment: int) -> None:
+        raise CollectionError("the files are in a form that cannot be read")
+
+    older.files.before = refuse
+    older.pipeline.start()
+    older.pipeline.wait_until(lambda: older.state is CollectionState.SET_ASIDE)
+    assert "in a form" in older.pipeline.task.entries["c"].reason
+    older.files.before = lambda _segment: None
+    older.pipeline.retry("c")
+    older.complete()
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
+def test_dropped_while_files_are_read(older):
+    """Nothing of it stays at the target."""
+    older.stop_before(3)
+    meta = next(iter(older.pipeline.source.catalog.snapshot().collections.values()))
+    older.pipeline.source.drop(meta)
+    older.pipeline.source.tick()
+    older.pipeline.start()
+    older.pipeline.wait_until(lambda: older.pipeline.target.rows("c") is None)
+    older.pipeline.wait_until(lambda: older.state is CollectionState.DROPPED)
