@@ -64,7 +64,8 @@ class Side:
 
         ``keys`` are all there are up to the last one, with so many rows ``counted``.
         """
-        if counted <= len(keys):
+        if counted <= len(keys) or not keys:
+            # One that came after the keys were read is no copy.
             return
         if len(keys) == 1:
             yield keys[0]
