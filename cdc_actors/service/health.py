@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cdc_actors.service.problems import operation_time
 from cdc_actors.service.projection import health_of, view_of
 from cdc_actors.tasks import TaskState
 
@@ -24,6 +25,9 @@ STALL_SECONDS = 20.0
 
 BEHIND_SECONDS = 10.0
 """From which lag on a task that moves is called catching up."""
+
+CLAIM_SECONDS = 86_400.0
+"""How long it is said that another task wanted a collection, and was refused."""
 
 SEVERITY: tuple[HealthStatus, ...] = (
     "failed",
@@ -65,12 +69,12 @@ def lag_at(observation: Observation, now: Moment) -> float | None:
 
 def _at(health: Health, observation: Observation, now: Moment) -> Health:
     """Return what the health comes to at a moment."""
-    if now.warning:
-        health = replace(health, warnings=(*health.warnings, now.warning))
+    warnings = (*([now.warning] if now.warning else ()), *_claims(observation, now))
+    health = replace(health, warnings=warnings)
     if observation.snapshot.state is not TaskState.RUNNING:
         return health
     status = min(_statuses(health, observation, now), key=SEVERITY.index)
-    since, error = health.since, health.error
+    since, error = _since(health, observation.monitor), health.error
     match status:
         case "stalled":
             since, error = _stall(observation.monitor, now)
@@ -78,6 +82,23 @@ def _at(health: Health, observation: Observation, now: Moment) -> Health:
             since = health.problems.since or since
             error = health.problems.summary
     return replace(health, status=status, since=since, error=error)
+
+
+def _since(health: Health, monitor: ProgressMonitor) -> datetime:
+    """The log does not say when a task that runs began to be well, or behind."""
+    if health.failure_class or monitor.since is None:
+        return health.since
+    return max(health.since, monitor.since)
+
+
+def _claims(observation: Observation, now: Moment) -> Iterator[str]:
+    """Yield which of a task's collections another task wanted lately."""
+    task = observation.snapshot.task
+    for number, claim in task.claims.items():
+        entry, at = task.collections.get(number), operation_time(claim)
+        if entry is not None and now.source - at.timestamp() < CLAIM_SECONDS:
+            named = f"{entry.database}.{entry.name}"
+            yield f"{named}: {claim.refused}, at {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _statuses(

@@ -162,7 +162,7 @@ def health_of(snapshot: TaskSnapshot) -> Health:
         )
     return Health(
         status=status_of(snapshot),
-        since=failure.since if failure else task.modified_on,
+        since=failure.since if failure else task.state_since,
         error=failure.error if failure else None,
         failure_class=failure.failure_class.value if failure else None,
         attempt=failure.attempt if failure else 0,

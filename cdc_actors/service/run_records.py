@@ -17,7 +17,7 @@ from cdc_actors.pipeline.messages import (
     RecordStarts,
 )
 from cdc_actors.service.messages import AcknowledgeOperations, RecordCompared
-from cdc_actors.tasks import SUPERVISOR, snapshots
+from cdc_actors.tasks import CLAIM_COLLECTION, SUPERVISOR, snapshots
 
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import Who
 
 _BY_SOURCE: dict[str, Any] = {"who": SUPERVISOR, "why": "the source did it"}
+_BY_RIVAL = _BY_SOURCE | {"why": "another task asked for it"}
 
 
 def _by_client(who: Who) -> dict[str, Any]:
@@ -69,7 +70,8 @@ def write_down(message: Any, record: TaskRecord, run: CurrentRun) -> None:
         case RecordOperationStarted(done):
             record.execute(lambda task: task.start_operation(done, **_BY_SOURCE))
         case RecordOperationApplied(done):
-            record.execute(lambda task: task.apply_operation(done, **_BY_SOURCE))
+            said = _BY_RIVAL if done.kind == CLAIM_COLLECTION else _BY_SOURCE
+            record.execute(lambda task: task.apply_operation(done, **said))
         case RecordCompared(_, result, who):
             record.execute(lambda task: task.note_compared(result, **_by_client(who)))
         case AcknowledgeOperations(_, kinds, who):

@@ -12,6 +12,7 @@ from cdc_actors.tasks import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from cdc_actors.pipeline.messages import Retried, RunProgressed
     from cdc_actors.pipeline.work import AppliedRows
@@ -61,17 +62,27 @@ class TaskSnapshot:
 
 @dataclass(slots=True)
 class ProgressMonitor:
-    """When a task last reported, and last made progress, by ``time.monotonic``."""
+    """When a task last reported, and last made progress, by ``time.monotonic``.
+
+    ``since`` is when its status became what the newest report shows, None before any.
+    """
 
     last_report: float
     last_progress: float
     mark: object = None
+    status: object = None
+    since: datetime | None = None
 
     def update(self, mark: object, now: float) -> None:
         """Note a report; ``mark`` differs from the one before if there was progress."""
         self.last_report = now
         if mark != self.mark:
             self.mark, self.last_progress = mark, now
+
+    def note_status(self, status: object, at: datetime) -> None:
+        """Note what the report shows; ``status`` differs if another one begins ``at``."""
+        if status != self.status:
+            self.status, self.since = status, at
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from cdc_actors.service.messages import (
     UpdateTask,
 )
 from cdc_actors.service.peers import PeerWatch
-from cdc_actors.service.projection import status_of
+from cdc_actors.service.projection import health_of
 from cdc_actors.service.snapshot import (
     Observation,
     ProgressMonitor,
@@ -309,8 +309,11 @@ class Supervisor(pykka.ThreadingActor):
         known = self._tasks.get(snapshot.task.task_id)
         if known is not None and not self._store_lost:
             known.snapshot, known.exists = snapshot, True
-            mark = (snapshot.confirmed, snapshot.applied, status_of(snapshot))
+            health = health_of(snapshot)
+            mark = (snapshot.confirmed, snapshot.applied, health.status)
             known.monitor.update(mark, time.monotonic())
+            status = (health.status, health.problems.count > 0)
+            known.monitor.note_status(status, datetime.now(UTC))
             if snapshot.progress and snapshot.progress.tick_lead is not None:
                 self._clock.note_tick(snapshot.progress.tick_lead)
 

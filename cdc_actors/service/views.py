@@ -59,8 +59,10 @@ class Problems:
 class Health:
     """Whether a task moves, and if not, why and what comes next.
 
-    The status is that of the worst part. ``problems`` are those of parts while the rest
-    goes on, whatever the status. ``attempt`` counts failures since the last recovery;
+    The status is that of the worst part, ``since`` when it came to be so as far as that is
+    known, of a task that runs the start of the service at the earliest. ``problems`` are
+    those of parts while the rest goes on, whatever the status. ``attempt`` counts failures
+    since the last recovery;
     ``next_try`` is when the task is started again by itself, None where it is not.
     ``warnings`` are sentences on what does not make the task less well.
     """

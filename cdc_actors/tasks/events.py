@@ -49,6 +49,7 @@ class TaskCreated(TaskEvent, Aggregate.Created):
         aggregate.spec = TaskSpec.from_json(self.spec)
         aggregate.secret = self.secret
         aggregate.state = TaskState.RUNNING
+        aggregate.state_since = self.timestamp
 
 
 class TaskStarted(TaskEvent):
@@ -97,6 +98,7 @@ class TaskPaused(TaskEvent):
         """Pause, and keep the reason for those who ask."""
         aggregate.state = TaskState.PAUSED
         aggregate.reason = self.reason
+        aggregate.state_since = self.timestamp
 
 
 class TaskResumed(TaskEvent):
@@ -109,6 +111,7 @@ class TaskResumed(TaskEvent):
         aggregate.state = TaskState.RUNNING
         aggregate.reason = None
         aggregate.failure = None
+        aggregate.state_since = self.timestamp
 
 
 class TaskFailed(TaskEvent):
@@ -141,6 +144,7 @@ class TaskRecovered(TaskEvent):
     def apply(self, aggregate: TaskAttributes) -> None:
         """Forget the failure."""
         aggregate.failure = None
+        aggregate.state_since = self.timestamp
 
 
 class OperationEvent(TaskEvent):
@@ -325,6 +329,7 @@ class TaskUpdated(TaskEvent):
 
     def apply(self, aggregate: TaskAttributes) -> None:
         """Be another task, with the collections that stay."""
+        aggregate.state_since = self.timestamp
         if self.secret is not None:
             aggregate.secret = self.secret
         transitions.updated(

@@ -84,13 +84,15 @@ class TaskAttributes:
 
     ``secret`` is the target's token, encrypted. ``databases`` says of each database by
     name whether its creation at the target is done, ``database_properties`` what each was
-    given. ``collections`` are by id and include dropped ones, ``aliases`` are the ids of
-    collections by database and alias.
+    given. ``state_since`` is when the task last was created, paused, resumed, updated, or
+    recovered. ``collections`` are by id and include dropped ones, ``aliases`` are the ids
+    of collections by database and alias.
     ``source_identity`` is None until a run has read the source, and for tasks of versions
     that did not note it. ``rbac_rules`` are rules of users, roles and grants at the
     target, ``passwords`` are fingerprints by user. Of ``refused`` operations ``refusals``
     are the newest, and ``unresolved`` those that still matter; ``acknowledged`` would
-    matter if nobody had accepted them. ``reached`` says by channel
+    matter if nobody had accepted them. ``claims`` are the newest of another task on a
+    collection, by its id. ``reached`` says by channel
     what every collection has that was not itself replayed since: channels may have been
     set back for one that was.
     ``past_selections`` are those before updates, oldest first. ``former`` are collections
@@ -100,6 +102,7 @@ class TaskAttributes:
     spec: TaskSpec
     secret: str
     state: TaskState
+    state_since: datetime
     deleted: bool
     reason: str | None
     source_identity: SourceIdentity | None
@@ -114,6 +117,7 @@ class TaskAttributes:
     refused: int
     unresolved: Unresolved
     acknowledged: Unresolved
+    claims: dict[int, Operation]
     reached: dict[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]
     former: dict[FullName, CollectionEntry]

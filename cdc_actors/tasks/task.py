@@ -74,6 +74,7 @@ class Task(TaskAttributes, Aggregate):
         self.refused = 0
         self.unresolved = {}
         self.acknowledged = {}
+        self.claims = {}
         self.reached = {}
         self.past_selections = ()
         self.former = {}

@@ -220,7 +220,13 @@ def _has_left(task: TaskAttributes, entry: CollectionEntry) -> bool:
 
 
 def _refuse(task: TaskAttributes, operation: Operation) -> None:
-    """Count it once, though a restart may have it refused again."""
+    """Count it once, though a restart may have it refused again.
+
+    What another task asked for is nothing that this one has not done.
+    """
+    if operation.kind == model.CLAIM_COLLECTION:
+        task.claims = {**task.claims, operation.collection_id or 0: operation}
+        return
     if not any(_same(operation, each) for each in task.refusals):
         task.refusals = (*task.refusals[1 - SHOWN_REFUSALS :], operation)
         task.refused += 1

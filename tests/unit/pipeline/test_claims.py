@@ -360,7 +360,7 @@ def test_who_writes_says_that_another_wanted_to(pipeline: Pipeline) -> None:
     at_target.update(THEIRS.to_properties(RIVAL))
     pipeline.wait_until(lambda: not at_target[RIVAL])
     write(pipeline, books, 2)
-    (told,) = pipeline.task.task.refusals
+    (told,) = pipeline.task.task.claims.values()
     assert told.refused == (
         "task f00 of store 0e1d from its shop.books wanted to write it, too, and was "
         "refused"
@@ -380,7 +380,7 @@ def test_who_wanted_it_and_has_it_now_was_not_refused_by_itself(
     pipeline.wait_until(lambda: pipeline.target.rows("books") == {1: 1})
     pipeline.source.tick()
     pipeline.settle()
-    assert not pipeline.task.task.refusals
+    assert not pipeline.task.task.claims
 
 
 def test_an_idle_collection_that_was_lost_is_set_aside(pipeline: Pipeline) -> None:

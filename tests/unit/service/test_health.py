@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +18,7 @@ from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_nee
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
 from cdc_actors.service.source_clock import Moment
-from cdc_actors.tasks import Operation, Task
+from cdc_actors.tasks import ComparisonResult, Operation, Task
 from tests.support.tasks import SUPERVISOR, entry, new_task
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ NOW = 1_700_000_000.0
 MONOTONIC = 5000.0
 WHEN = datetime.fromtimestamp(NOW, UTC)
 AGAIN = Retried("code 500", attempt=3, since=WHEN, next_try=WHEN)
+COMPARED = ComparisonResult(
+    outcome="equal",
+    began="2026-01-31T12:00:00+00:00",
+    selection=[],
+    repair=False,
+    delete_extra=False,
+    counts={},
+    differing=[],
+    error=None,
+)
 DONE = {"who": SUPERVISOR, "why": "test"}
 
 
@@ -133,6 +143,60 @@ def test_a_task_with_a_collection_set_aside_is_never_ok(how, status) -> None:
     assert shown.health.status == status
     assert shown.lag_seconds == NOW - how.get("confirmed", NOW - 1)
     assert shown.health.problems.set_aside == 1
+
+
+def test_what_changes_no_status_moves_no_since() -> None:
+    """A comparison and an operation do not; a pause, its end and an update do."""
+    task = new_task()
+    made = task.modified_on
+    task.apply_operation(Operation.create_collection(entry(445)), **DONE)
+    task.note_compared(COMPARED, **DONE)
+    assert seen(task).health.since == made < task.modified_on
+    assert past_view_of(task).health.since == made
+    task.pause("by hand", [], **DONE)
+    paused = task.modified_on
+    task.note_compared(COMPARED, **DONE)
+    assert seen(task).health.since == paused
+    task.resume(**DONE)
+    assert seen(task).health.since == task.modified_on > paused
+    task.update(task.spec, [], secret=None, **DONE)
+    assert seen(task).health.since == task.modified_on
+
+
+def test_a_status_is_told_since_it_was_reported_first() -> None:
+    """It begins when a report shows another one, however often the same one comes."""
+    monitor = ProgressMonitor(MONOTONIC, MONOTONIC)
+    after = datetime.now(UTC) + timedelta(seconds=1)
+    monitor.note_status("starting", WHEN)
+    for seconds in range(3):
+        monitor.note_status("ok", after + timedelta(seconds=seconds))
+    observation = Observation(TaskSnapshot(task=running(445)), monitor)
+    assert health_at(observation, Moment(NOW, MONOTONIC, NOW)).since == after
+
+
+@pytest.mark.parametrize(("age", "warned"), [(60, True), (90_000, False)])
+def test_who_wanted_a_collection_is_told_for_a_day(
+    age: int,
+    warned: bool,  # noqa: FBT001
+) -> None:
+    """It makes the task no less well, and is no operation that was not done."""
+    task = running(445)
+    claim = Operation(
+        kind="ClaimCollection",
+        timestamp=to_hybrid_ts(NOW - age),
+        database="default",
+        name="c445",
+        collection_id=445,
+        detail={"refused": "task f00 wanted to write it, too, and was refused"},
+    )
+    task.apply_operation(claim, **DONE)
+    shown = seen(task)
+    assert (shown.health.status, shown.refused, shown.refusals) == ("ok", 0, ())
+    said = (
+        "default.c445: task f00 wanted to write it, too, and was refused, at "
+        "2023-11-14 22:12:20 UTC"
+    )
+    assert shown.health.warnings == ((said,) if warned else ())
 
 
 def test_a_degraded_task_says_since_when_and_why() -> None:

@@ -412,6 +412,19 @@ def test_a_paused_task_is_retried_once_it_is_resumed(harness: Harness) -> None:
     assert harness.task.collections[445].replay
 
 
+def test_who_asked_for_a_collection_is_said_as_such(harness: Harness) -> None:
+    """Of what another task wanted the source has done nothing."""
+    for done in (
+        Operation.create_collection(entry(1)),
+        entry(1).operation("ClaimCollection", 5, {"refused": "task f00 wanted it"}),
+    ):
+        harness.receive(RecordOperationApplied(done))
+    assert [event.why for event in harness.events[-2:]] == [
+        "the source did it",
+        "another task asked for it",
+    ]
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_run_that_was_left_behind_sets_nothing_aside(
     harness: Harness, *, paused: bool
