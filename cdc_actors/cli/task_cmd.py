@@ -31,9 +31,16 @@ if TYPE_CHECKING:
 _COMPLETION_SECONDS = 1.0
 _EXAMPLES = """\b
 Examples:
-  cdc-actors task create --target http://localhost:19531 --collection '*'
+  cdc-actors task create --target http://localhost:19531 --collection '*.*'
   cdc-actors task list -o json
   cdc-actors task watch TASK --until ok
+"""
+_CREATE_EXAMPLES = """\b
+Examples:
+  cdc-actors task create --target http://localhost:19531 --collection '*.*'
+  cdc-actors task create --target http://localhost:19531 \\
+    --collection shop.carts --token-file t
+  cdc-actors task create -f task.yaml
 """
 _UPDATE_EXAMPLES = """\b
 Examples:
@@ -96,7 +103,8 @@ _REQUEST_OPTIONS = (
         "collections",
         multiple=True,
         metavar="[DATABASE.]NAME",
-        help="Collection to replicate, * for all. May be repeated.",
+        help="Collection to replicate: *.* for everything, DB.* for a database, * for the "
+        "database default. May be repeated.",
     ),
 )
 
@@ -134,7 +142,7 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-@task.command()
+@task.command(epilog=_CREATE_EXAMPLES)
 @api_options
 @_request_options
 @click.option(

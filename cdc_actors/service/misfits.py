@@ -2,7 +2,7 @@
 
 A run sets such a collection aside once it comes to it. Who creates or updates the task
 hears of it at once: of an existing collection with generated keys, of another schema, or
-of an alias in its place.
+of an alias in its place. And of what the selection leaves out of the source.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cdc_actors.errors import CdcError, CollectionError
+from cdc_actors.service.selection_checks import left_out
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.target.collections import collection_names, databases, is_there
 from cdc_actors.target.connection import Connection, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from cdc_actors.changes import FullName
     from cdc_actors.config import SourceConfig
@@ -32,13 +33,16 @@ LOOK_SECONDS = 3
 def misfits(spec: TaskSpec, token: str, source: SourceConfig) -> list[str]:
     """Return a sentence for each collection of the source that the target has otherwise.
 
-    And one if there was no time for all of them. A source that does not answer has no
-    collections here: the run says what it meets.
+    Before them what the selection leaves out of the source, and after them one if there
+    was no time for all of them. Of a source that does not answer nothing is said: the run
+    says what it meets.
     """
     said: list[str] = []
     left: dict[FullName, bytes] = {}
     with suppress(CdcError):
-        left |= _selected(spec, source)
+        there = _schemas(source)
+        said += left_out(spec, there)
+        left |= _selected(spec, there)
         with closing(_look_at(spec, token)) as target:
             for name in _likely_first(target, left):
                 said += _misfit(target, name, left[name])
@@ -52,14 +56,19 @@ def misfits(spec: TaskSpec, token: str, source: SourceConfig) -> list[str]:
     return said
 
 
-def _selected(spec: TaskSpec, source: SourceConfig) -> dict[FullName, bytes]:
-    """Return the schemas of the source's collections by their names at the target."""
+def _schemas(source: SourceConfig) -> dict[FullName, bytes]:
+    """Return the schemas of the source's collections by their names."""
     with closing(Catalog(source.etcd)) as catalog:
         found = catalog.snapshot().collections.values()
+    return {(meta.database, meta.name): meta.schema for meta in found if meta.available}
+
+
+def _selected(spec: TaskSpec, there: Mapping[FullName, bytes]) -> dict[FullName, bytes]:
+    """Return the schemas of what is selected by its names at the target."""
     return {
-        spec.target_name(meta.database, meta.name): meta.schema
-        for meta in found
-        if meta.available and spec.selects(meta.database, meta.name)
+        spec.target_name(*name): schema
+        for name, schema in there.items()
+        if spec.selects(*name)
     }
 
 

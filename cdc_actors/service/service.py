@@ -126,6 +126,7 @@ class Service:
     def misfits(self, task_id: str) -> Sequence[str]:
         """Return a sentence for each collection of a task that its target has otherwise.
 
+        And one if the selection leaves out databases of the source, or takes nothing yet.
         Takes a few seconds at most, and raises nothing: what was asked is done.
         """
         if ETCD in self._source.missing:

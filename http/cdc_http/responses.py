@@ -132,7 +132,8 @@ class CreateResponse(ResponseObject, frozen=True):
     """The task that was created, or that existed already.
 
     ``warnings`` are sentences on members of the request that have no effect, or another
-    than their name says, and on collections that the target has otherwise.
+    than their name says, on databases of the source that the selection leaves out or that
+    it takes nothing yet, and on collections that the target has otherwise.
     """
 
     task_id: str

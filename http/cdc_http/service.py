@@ -60,7 +60,8 @@ class TaskService(Protocol):
     def misfits(self, task_id: str) -> Sequence[str]:
         """Return a sentence for each collection of a task that its target has otherwise.
 
-        Or cannot be told yet not to have; empty where all that is known fits.
+        Or cannot be told yet not to have, and one if the selection leaves out databases of
+        the source or takes nothing yet; empty where all that is known fits.
         """
         ...
 

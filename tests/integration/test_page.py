@@ -193,6 +193,18 @@ def test_one_task_is_followed_as_well(browser):
         expect(lag).to_contain_text("Unknown")
 
 
+def test_each_selected_name_has_its_database(browser):
+    """What is of the database default is not taken for everything."""
+    task = shown(1)
+    infos = {"collection_infos": ("*",), "db_collections": {"shop": ("carts",)}}
+    service = serving_tasks(
+        replace(task, spec=msgspec.structs.replace(task.spec, **infos))
+    )
+    with page_of(browser, service, task_path()) as page:
+        fact = page.get_by_text("Selection", exact=True).locator("xpath=..")
+        expect(fact.get_by_role("definition")).to_have_text("default.*, shop.carts")
+
+
 def test_the_lag_of_another_process_is_another(browser):
     """A service that has started again counts anew, and so does the page."""
     service = serving_tasks(shown(1), lags={ID: [0.4, 12.5]})

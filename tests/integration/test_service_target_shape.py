@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
 
 
 def test_a_collection_whose_keys_the_target_generates(
-    client: MilvusClient, target_milvus: EmbeddedMilvus, milvus: MilvusClient, cdc: Cdc
+    source: EmbeddedMilvus,
+    client: MilvusClient,
+    target_milvus: EmbeddedMilvus,
+    milvus: MilvusClient,
+    cdc: Cdc,
 ) -> None:
-    """It would refuse the source's keys: the creation says so, and it is set aside."""
+    """It would refuse the source's keys: the creation says so, and it is set aside.
+
+    And so does it of another database, of which nothing is selected.
+    """
     Books(client).create(index=False).insert(range(3))
     Books(client, "papers").create().insert(range(3))
+    client.create_database("shop")
+    with closing(MilvusClient(source.uri, db_name="shop", dedicated=True)) as shop:
+        Books(shop, "carts").create(index=False)
     schema = MilvusClient.create_schema(auto_id=True)
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("title", DataType.VARCHAR, max_length=64)
@@ -31,7 +42,8 @@ def test_a_collection_whose_keys_the_target_generates(
         milvus_connect_param={"uri": target_milvus.uri},
         collection_infos=[{"name": "*"}],
     )
-    (warning,) = made["warnings"]
+    left_out, warning = made["warnings"]
+    assert "databases of the source that have collections: shop. To" in left_out
     assert "the target has a collection default.books with another schema" in warning
     assert "target Int64 primary auto-id" in warning
     task = made["task_id"]

@@ -137,7 +137,7 @@ class DemoScenario:
             infos = [{"name": "*"}]
             request = {"milvus_connect_param": connect, "collection_infos": infos}
             self._task_id = self._service.ask("create", request)["task_id"]
-            step.show(f"{self._task_id}, all collections")
+            step.show(f"{self._task_id}, all of the database default")
 
     def _start_broker(self, broker: JavaServer) -> None:
         artifact = broker.artifact

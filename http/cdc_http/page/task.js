@@ -207,10 +207,10 @@ class Facts {
 }
 
 function selection(task) {
-  const named = (infos, prefix = "") => infos.map(({ name }) => `${prefix}${name}`);
+  const named = (db, infos) => infos.map(({ name }) => `${db}.${name}`);
   const found = [
-    ...named(task.collection_infos),
-    ...Object.entries(task.db_collections ?? {}).flatMap(([db, infos]) => named(infos, `${db}.`)),
+    ...named("default", task.collection_infos),
+    ...Object.entries(task.db_collections ?? {}).flatMap(([db, infos]) => named(db, infos)),
   ].join(", ");
   const without = (task.excludes ?? []).map(({ database, name }) => `${database}.${name}`);
   return without.length ? `${found} without ${without.join(", ")}` : found;

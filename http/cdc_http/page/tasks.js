@@ -6,7 +6,7 @@ import { STATUSES, count, plural, seconds, severity, why, words } from "./format
 import { Badge } from "./badge.js";
 
 const COLUMNS = ["Health", "Task", "Lag", "Last hour", "Collections", "Rows", "Why"];
-const HOW_TO_CREATE = "cdc-actors task create --target http://localhost:19531 --collection '*'";
+const HOW_TO_CREATE = "cdc-actors task create --target http://localhost:19531 --collection '*.*'";
 
 /** All tasks, with a filter by health and by words. */
 export class TasksView {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -96,6 +97,25 @@ class TestTask:
         assert result.stderr.startswith(
             "Warning: milvus_connect_param.ignore_partition"
         )
+
+    @pytest.mark.parametrize("command", ["create", "update"])
+    def test_help_says_what_a_star_stands_for(self, command):
+        """Everything is *.*, as * is one database."""
+        result = CliRunner().invoke(main, ["task", command, "--help"])
+        said = " ".join(result.output.split())
+        assert (
+            "Collection to replicate: *.* for everything, DB.* for a database, * for the "
+            "database default. May be repeated." in said
+        )
+        assert "Examples:" in said
+
+    def test_help_creates_a_task_of_everything(self, run, service):
+        """The first example is one of everything, and does what it says."""
+        result = CliRunner().invoke(main, ["task", "create", "--help"])
+        lines = result.output.splitlines()
+        example = next(line for line in lines if "--collection '" in line)
+        run(*shlex.split(example)[1:])
+        assert created(service).selectors == (("*", "*"),)
 
     def test_create_by_options(self, run, service, tmp_path):
         """Each option finds its place, and the token is no part of a command line."""

@@ -1,8 +1,8 @@
-"""What is said at once of collections that the target has otherwise than the source."""
+"""What is said at once of a selection, and of what the target has otherwise."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from cdc_actors.config import SourceConfig
 from cdc_actors.errors import TransientError
 from cdc_actors.service import misfits as module
 from cdc_actors.service.misfits import misfits
+from cdc_actors.service.selection_checks import NOTHING_YET
 from cdc_actors.tasks import NameMapping
 from tests.fakes.fake_source import FakeSource
 from tests.fakes.fake_target import FakeTarget, StoredCollection
@@ -128,3 +129,60 @@ def test_a_source_that_is_away(
 
     monkeypatch.setattr(module, "Catalog", away)
     assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [(["shop"], "shop."), (["d", "c", "b", "e", "a"], "a, b, c and 2 more.")],
+)
+def test_databases_that_are_left_out(
+    source: FakeSource,
+    monkeypatch: pytest.MonkeyPatch,
+    others: list[str],
+    named: str,
+) -> None:
+    """Some of them are named, and what to ask for, even if the target is away."""
+    source.create("books")
+    for database in others:
+        source.create("carts", database=database)
+
+    def away(*_: object) -> None:
+        raise TransientError("the target does not answer")
+
+    monkeypatch.setattr(module, "connect", away)
+    sentence, *_ = said()
+    assert f"other databases of the source that have collections: {named}" in sentence
+    assert '{"*": [{"name": "*"}]}' in sentence
+    assert "--collection '*.*'" in sentence
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"db_collections": {"*": ("*",)}},
+        {"db_collections": {"*": ("*",)}, "excludes": (("shop", "*"),)},
+        {"db_collections": {"shop": ("carts",)}},
+        {"collection_infos": ("books",)},
+        {"collection_infos": (), "db_collections": {"shop": ("*",)}},
+    ],
+)
+def test_a_selection_that_says_what_it_leaves_out(
+    source: FakeSource, changes: dict[str, Any]
+) -> None:
+    """Who names databases or collections means these."""
+    source.create("books")
+    source.create("carts", database="shop")
+    source.create("gone", database="old", available=False)
+    assert said(replace(ALL, **changes)) == []
+
+
+@pytest.mark.usefixtures("target")
+def test_a_selection_of_nothing(source: FakeSource) -> None:
+    """It is told until there is a collection that it takes."""
+    source.create("books")
+    papers = replace(ALL, collection_infos=("papers",))
+    assert said(papers) == [NOTHING_YET]
+    source.create("papers")
+    assert said(papers) == []
+    assert said(replace(papers, excludes=(("default", "papers"),))) == [NOTHING_YET]
