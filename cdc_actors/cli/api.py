@@ -68,6 +68,7 @@ class Api:
         self._connect = _connection(parts.scheme, ca)
         self._timeout = timeout
         self._headers = _JSON | _authorization(token)
+        self._unmatched: str | None = None
 
     def ask(self, request_type: str, **data: Any) -> Any:
         """Send a request to ``/cdc``; return the ``data`` of the answer."""
@@ -100,6 +101,8 @@ class Api:
             return given
         ids = [each["task_id"] for each in self.ask("list")["tasks"]]
         found = [each for each in ids if each.startswith(given)]
+        if not found:
+            self._unmatched = given
         if given in found or not found:
             return given
         if len(found) > 1:
@@ -202,6 +205,14 @@ class Api:
         message = json.load(response)["message"]
         if response.status == http.client.SERVICE_UNAVAILABLE:
             return UnavailableError(message)
+        if response.status == http.client.UNAUTHORIZED:
+            what, _, _ = message.partition(", send the header")
+            message = f"{what}: set CDC_ACTORS_TOKEN, or give --token"
+        if self._unmatched and self._unmatched in message:
+            message += (
+                f"; no task's id begins with {self._unmatched}, and a deleted task needs "
+                "its whole id"
+            )
         return OperatorError(message)
 
     def _not_our_service(self) -> OperatorError:
@@ -260,13 +271,20 @@ _SERVICE_OPTIONS = (
 _NAMES = ("url", "token", "ca")
 
 
-def api_of(context: click.Context, *, timeout: float = ANSWER_SECONDS) -> Api:
+def api_of(
+    context: click.Context,
+    *,
+    timeout: float = ANSWER_SECONDS,
+    default_url: str = DEFAULT_URL,
+) -> Api:
     """Return the service that a command line leads to, wherever in it that stands.
 
     The options of the command come before those of the groups that it is in, and what is
     on the command line before what is in the environment.
     """
     given = {name: context.params.get(name) for name in _NAMES}
+    if context.get_parameter_source("url") is ParameterSource.DEFAULT:
+        given["url"] = default_url
     place: click.Context | None = context
     missing = set(_NAMES)
     while place is not None:
@@ -276,7 +294,7 @@ def api_of(context: click.Context, *, timeout: float = ANSWER_SECONDS) -> Api:
                 missing.remove(name)
         place = place.parent
     return Api(
-        given["url"] or DEFAULT_URL, given["token"], given["ca"], timeout=timeout
+        given["url"] or default_url, given["token"], given["ca"], timeout=timeout
     )
 
 

@@ -106,10 +106,10 @@ def head(path: Path | None) -> None:
 @config_option
 @click.argument("file", type=click.File("wb", lazy=True), default="-")
 def export_log(path: Path | None, file: IO[bytes]) -> None:
-    """Write the whole log, one JSON object a line; secrets stay encrypted.
+    """Write the whole log, one JSON object a line.
 
-    Checkpoints are included: it is a backup, also while the service is running. Stop
-    that first if another one is to continue with the copy.
+    Secrets stay encrypted. Checkpoints are included: it is a backup, also while the
+    service is running. Stop that first if another one is to continue with the copy.
     """
     with closing(_open(path)) as database, _progress(count(database)) as bar:
         for line in export(TaskLog(database)):

@@ -32,8 +32,9 @@ Examples:
   cdc-actors compare TASK --repair
   cdc-actors compare TASK --attach -o json
 
-Exit status: 0 equal, 1 failure, 2 wrong usage, 3 different, 4 undecided (not all could
-be read, or changed all the while) or the service is not there.
+Exit status: 0 equal, 1 failure, 2 wrong usage, 3 different, 4 the service is not there,
+or undecided: a collection is not loaded somewhere, a difference could not be looked at
+again because the task is paused, or a row never stood still.
 """
 
 
@@ -80,12 +81,13 @@ def compare(
     output: str,
     **asked: Any,
 ) -> None:
-    """Compare a task's source with its target, while both are written to.
+    """Compare a task's source with its target.
 
-    Schemas, partitions, indexes, aliases and load state, then every row by its content,
-    vectors to the bit, and how often its key occurs. What differs is looked at again once
-    the task has come to that moment, so that changes on their way are no difference. The
-    service does it: after Ctrl-C, and after a restart, it goes on.
+    Both may be written to meanwhile. Schemas, partitions, indexes, aliases and load state,
+    then every row by its content, vectors to the bit, and how often its key occurs. What
+    differs is looked at again once the task has come to that moment, so that changes on
+    their way are no difference. The service does it: after Ctrl-C, and after a restart, it
+    goes on.
     """
     if cancel:
         api.ask("cancel_comparison", task_id=task_id)

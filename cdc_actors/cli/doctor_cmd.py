@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import msgspec
 
-from cdc_actors.cli.api import api_options
+from cdc_actors.cli.api import DEFAULT_URL, api_of, service_options
 from cdc_actors.cli.config_cmd import config_option
 from cdc_actors.config import load
 from cdc_actors.config.auth import Role
@@ -61,18 +61,37 @@ Exit status: 0 the file was written, 1 it was not, 2 wrong usage.
 
 @click.command(epilog=_EXAMPLES)
 @config_option
-@api_options
+@service_options
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
-def doctor(*, path: Path | None, api: Api, file: Path | None) -> None:
-    """Write a file for a bug report, also while the service is down or ill.
+@click.pass_context
+def doctor(context: click.Context, path: Path | None, file: Path | None) -> None:
+    """Write a file for a bug report.
 
-    Names of collections, addresses and errors are in it. Rows, tokens, passwords and keys
-    are not. A FILE that exists is not replaced.
+    The service may be down or ill. It is asked at the address in the settings unless a URL
+    is given. Names of collections, addresses and errors are in the file. Rows, tokens,
+    passwords and keys are not. A FILE that exists is not replaced.
     """
     file = file or Path(f"cdc-actors-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
+    api = api_of(context, default_url=_url(path))
     with _new(file) as write:
-        write(_without(_secrets(path), _text(_report(path, api))))
+        report = _report(path, api)
+        write(_without(_secrets(path), _text(report)))
+    failed = [each["error"] for each in report["service"].values() if "error" in each]
+    for error in dict.fromkeys(failed):
+        click.echo(f"Warning: without what the service says: {error}", err=True)
     click.echo(f"Written: {file}. Look through it before you hand it on.")
+
+
+def _url(path: Path | None) -> str:
+    """Return where a service of these settings is asked on its own machine."""
+    try:
+        config = load(path, os.environ, {}).config
+    except CdcError:
+        return DEFAULT_URL
+    host, port = config.listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    scheme = "https" if config.tls.cert_path else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @contextmanager

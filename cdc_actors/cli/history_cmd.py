@@ -63,10 +63,10 @@ def history(
     diff: tuple[str, str] | None,
     output: str,
 ) -> None:
-    """Print the history of a task: what was done, when, by whom and why.
+    """Print the history of a task.
 
-    A deleted task has one, too. WHEN, A and B are numbers of events, or times in ISO
-    8601.
+    What was done, when, by whom and why. A deleted task has one, too, by its whole id.
+    WHEN, A and B are numbers of events, or times in ISO 8601.
     """
     if sum((follow, as_of is not None, diff is not None)) > 1:
         raise click.UsageError("Take one of --follow, --as-of and --diff.")
@@ -130,12 +130,17 @@ def _who(who: dict[str, str | None]) -> str:
 def _changes(
     before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Return each value that differs, None where it is not there."""
+    """Return each value that differs, None where it is not there.
+
+    That something was empty is not said beside what has come into it, or has left it.
+    """
     old, new = dict(flat(before)), dict(flat(after))
+    both = old.keys() & new.keys()
     return {
         name: {"from": old.get(name), "to": new.get(name)}
         for name in old | new
         if name != "as_of" and old.get(name) != new.get(name)
+        if name in both or (old | new)[name] not in ([], {})
     }
 
 

@@ -28,7 +28,7 @@ def key() -> None:
 @key.command(epilog=_EXAMPLES)
 @config_option
 def rotate(path: Path | None) -> None:
-    """Add a new key to the key file; the service uses it from its next start.
+    """Add a new key to the key file.
 
     No service may run on the store. At its next start the secrets of all tasks are
     encrypted with the new key, one event for each task. After that only older copies of

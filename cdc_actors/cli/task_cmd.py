@@ -303,7 +303,10 @@ def resume(task_id: str, api: Api) -> None:
     help="Collection to take up again, by the source's name; all without. May be repeated.",
 )
 def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
-    """Take collections that were set aside up again, from where each stood."""
+    """Take up again what is set aside.
+
+    Each collection goes on from where it stood.
+    """
     answer = api.ask("retry", task_id=task_id, **selection(collections))
     say(f"Retried {task_id}.")
     _warn(answer)
@@ -320,7 +323,10 @@ def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
     help="Kind of operation, such as CreateIndex; all without. May be repeated.",
 )
 def acknowledge(task_id: str, api: Api, kinds: Sequence[str]) -> None:
-    """Accept that operations were refused; they make the task degraded no more."""
+    """Accept refused operations.
+
+    They make the task degraded no more.
+    """
     api.ask("acknowledge", task_id=task_id, kinds=list(kinds))
     say(f"Acknowledged what {task_id} has not done.")
 

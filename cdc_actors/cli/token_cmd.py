@@ -41,7 +41,7 @@ def _name(_context: Any, _parameter: Any, given: str) -> str:
 )
 @output_option
 def create(name: str, role: str, output: str) -> None:
-    """Create a token, and print it together with its entry for the settings.
+    """Create a token and its settings entry.
 
     The token is printed once and stored nowhere. The service accepts it from its next
     start with that entry, which holds a salted hash only.

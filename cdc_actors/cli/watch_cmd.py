@@ -49,10 +49,10 @@ CAUGHT_UP_SECONDS = 10.0
 def watch(
     *, task_id: str, api: Api, interval: float, until: str | None, output: str
 ) -> None:
-    """Show the state of a task: on a terminal continuously, otherwise at each change.
+    """Show the state of a task until it ends.
 
-    Ends with Ctrl-C, as --until says, when nobody reads what it prints, or with status 1
-    when the task is deleted.
+    On a terminal continuously, otherwise at each change. Ends with Ctrl-C, as --until
+    says, when nobody reads what it prints, or with status 1 when the task is deleted.
     """
     seen = None
     settled_at: float | None = None

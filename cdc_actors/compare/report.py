@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cdc_actors.plurals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -83,7 +85,7 @@ class CollectionReport:
 
     Attributes:
         source_rows: Rows at the source, each of a doubled key counted; None if unknown.
-        target_rows: The same at the target.
+        target_rows: The same at the target, with what was repaired.
         missing: Rows that only the source has.
         extra: Rows that only the target has.
         different: Rows that both have under one key, with other content.
@@ -154,8 +156,8 @@ class CollectionReport:
     def _rows(self) -> str:
         if self.source_rows is None and self.target_rows is None:
             return "rows not compared"
-        if self.source_rows == self.target_rows:
-            return f"{self.source_rows:,} rows"
+        if self.source_rows is not None and self.source_rows == self.target_rows:
+            return counted(self.source_rows, "row")
         return f"rows: {_number(self.source_rows)} -> {_number(self.target_rows)}"
 
     def _tallies(self) -> Iterator[tuple[str, Tally]]:
@@ -199,7 +201,7 @@ class Report:
         if counts[Verdict.UNDECIDED]:
             yield f"{counts[Verdict.UNDECIDED]} of {total} collections are undecided."
         if self.equal:
-            yield f"Equal: {total} collections, {rows:,} rows."
+            yield f"Equal: {counted(total, 'collection')}, {counted(rows, 'row')}."
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

@@ -78,11 +78,15 @@ class Suspect(NamedTuple):
 
 @dataclass(slots=True)
 class _Open:
-    """A suspect: the source's row when last seen, and how often they differed since."""
+    """A suspect: the source's row when last seen, and how often they differed since.
+
+    ``before`` is how often the target had the key before the first repair.
+    """
 
     source: object = None
     seen: int = 0
     repairs: int = 0
+    before: int = 0
     words: RowFinding | None = None
 
 
@@ -161,6 +165,8 @@ class Settler:
                 if not (is_reached and self._differs(each, source[key])):
                     continue
                 if self._may_repair(each, source[key]):
+                    if not each.repairs:
+                        each.before = target[key].times
                     repaired.append((key, source[key].times > 0))
                 else:
                     self._count(each.words, source[key], target[key])
@@ -199,7 +205,10 @@ class Settler:
             return False
         if source.times > 1:
             self._report.doubled.add(_found(suspect, _times(source, target)))
-        self._report.repaired += each.repairs > 0
+        if each.repairs:
+            self._report.repaired += 1
+            rows = self._report.target_rows or 0
+            self._report.target_rows = rows + target.times - each.before
         return True
 
     def _differs(self, each: _Open, source: _Seen) -> bool:

@@ -246,4 +246,6 @@ def _warnings(config: Config, ignored: list[str]) -> Iterator[str]:
 
 def _raise_if(problems: list[str]) -> None:
     if problems:
-        raise OperatorError(f"The configuration is wrong: {'; '.join(problems)}.")
+        said = "; ".join(problems)
+        end = "" if said.endswith("?") else "."
+        raise OperatorError(f"The configuration is wrong: {said}{end}")

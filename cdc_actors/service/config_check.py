@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import PositionLostError, TransientError
+from cdc_actors.plurals import counted
 from cdc_actors.service.source_checks import (
     clock_warning,
     reach_api,
@@ -73,7 +74,8 @@ def _store(config: Config) -> str:
     SecretBox.open(key_path(config), os.environ)
     with closing(open_log(config)) as log:
         log.check()
-        return f"{config.meta_store_config.store_type}, {len(log.alive_ids())} tasks"
+        tasks = counted(len(log.alive_ids()), "task")
+        return f"{config.meta_store_config.store_type}, {tasks}"
 
 
 def _api(source: SourceConfig) -> str:
@@ -87,7 +89,8 @@ def _catalog(source: SourceConfig) -> str:
         found = catalog.snapshot()
         warning = clock_warning(catalog)
     count = sum(meta.available for meta in found.collections.values())
-    said = f"{count} collections in {len(found.databases)} databases"
+    databases = counted(len(found.databases), "database")
+    said = f"{counted(count, 'collection')} in {databases}"
     return f"{said}; {warning}" if warning else said
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import physical_seconds
-from cdc_actors.errors import CdcError
+from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.masking import mask_urls
 from cdc_actors.service.source_clock import (
     DIFFERS_SECONDS,
@@ -84,14 +84,13 @@ def reach_version(source: SourceConfig) -> str:
 
     Raises:
         UnsupportedVersionError: It is one that cannot be replicated from.
+        TransientError: The etcd does not answer, or nothing of a Milvus runs.
     """
-    try:
-        with closing(Catalog(source.etcd)) as catalog:
-            return ".".join(map(str, catalog.version())) or "unknown while it is down"
-    except UnsupportedVersionError:
-        raise
-    except CdcError:
-        return "unknown"
+    with closing(Catalog(source.etcd)) as catalog:
+        found = catalog.version()
+    if not found:
+        raise TransientError("not known: by its etcd the source does not run")
+    return ".".join(map(str, found))
 
 
 def reach_queue(source: SourceConfig) -> None:

@@ -45,6 +45,7 @@ from cdc_actors.service.messages import (
     UpdateEnded,
     UpdateTask,
 )
+from cdc_actors.service.overview import client_id
 from cdc_actors.service.peers import PeerWatch
 from cdc_actors.service.projection import health_of
 from cdc_actors.service.snapshot import (
@@ -212,17 +213,17 @@ class Supervisor(pykka.ThreadingActor):
 
     def _beside(
         self, spec: TaskSpec, own: _Known | None = None
-    ) -> tuple[list[TaskSpec], list[FullName]]:
+    ) -> tuple[list[tuple[str, TaskSpec]], list[FullName]]:
         """Return what other tasks have of a target, and the names of theirs there."""
         target = address(spec.target.uri)
-        specs: list[TaskSpec] = []
+        specs: list[tuple[str, TaskSpec]] = []
         names: list[FullName] = []
         for known in self._tasks.values():
             task = known.snapshot.task
             both = [each for each in (task.spec, known.asked_spec) if each is not None]
             same = [each for each in both if address(each.target.uri) == target]
             if known is not own and same:
-                specs += same
+                specs += [(client_id(task), each) for each in same]
                 names += updates.names_of(task)
         return specs, names
 

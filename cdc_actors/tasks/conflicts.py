@@ -27,32 +27,42 @@ if TYPE_CHECKING:
 
 
 def resolve_conflicts(
-    spec: TaskSpec, others: Sequence[TaskSpec], taken_names: Iterable[FullName] = ()
+    spec: TaskSpec,
+    others: Sequence[tuple[str, TaskSpec]],
+    taken_names: Iterable[FullName] = (),
 ) -> TaskSpec:
     """Return the specification without what the other tasks of its target name.
 
-    ``taken_names`` are names at the target that collections of the other tasks have.
+    ``others`` are with the ids that clients know; ``taken_names`` are names at the target
+    that collections of the other tasks have.
 
     Raises:
         TaskConflictError: Another task has some of the collections, or one that would
             have the same name at the target, or the users and roles.
     """
     taken = [
-        (mine, theirs)
-        for other in others
+        (mine, theirs, task_id)
+        for task_id, other in others
         for mine, theirs in product(spec.selectors, other.selectors)
         if _overlap(mine, theirs, other)
     ]
-    duplicates = [m for m, theirs in taken if m == theirs or not contains(m, theirs)]
+    duplicates = [
+        (mine, task_id)
+        for mine, theirs, task_id in taken
+        if mine == theirs or not contains(mine, theirs)
+    ]
     if duplicates:
+        ids = dict.fromkeys(task_id for _, task_id in duplicates)
         raise TaskConflictError(
-            f"the collection name is duplicate with existing task, [{listed(duplicates)}]"
+            "the collection name is duplicate with existing task, "
+            f"[{listed(mine for mine, _ in duplicates)}], task_id: {', '.join(ids)}"
         )
-    if spec.enable_user_role and any(other.enable_user_role for other in others):
+    specs = [other for _, other in others]
+    if spec.enable_user_role and any(other.enable_user_role for other in specs):
         raise TaskConflictError("the enable user role param is duplicate")
-    named = (name for other in others for name in other.named.values())
+    named = (name for other in specs for name in other.named.values())
     _refuse_names(spec, {*taken_names, *named})
-    excludes = tuple(dict.fromkeys(theirs for _, theirs in taken))
+    excludes = tuple(dict.fromkeys(theirs for _, theirs, _ in taken))
     return msgspec.structs.replace(spec, excludes=excludes)
 
 
@@ -88,7 +98,7 @@ def known_token(task: Task, decrypt: Callable[[str], str]) -> str | None:
 def resolve_update(
     before: TaskSpec,
     spec: TaskSpec,
-    others: Sequence[TaskSpec],
+    others: Sequence[tuple[str, TaskSpec]],
     taken_names: Iterable[FullName] = (),
 ) -> TaskSpec:
     """Return the new specification of a task that was ``before``, as at a creation.

@@ -59,7 +59,7 @@ def test_everything_works(
     assert "store          sqlite, 0 tasks" in result.output
     assert f"source api     Milvus v2.3.5-lite at {server.uri}" in result.output
     assert "source version 2.3.5" in result.output
-    assert "etcd           1 collections in 1 databases" in result.output
+    assert "etcd           1 collection in 1 database" in result.output
     assert "in use; the log holds every collection's beginning" in result.output
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_there(file: Path) -> None:
     assert result.stderr.startswith("Warning: Keys of milvus-cdc without effect here")
     found = {each["part"]: each for each in json.loads(result.stdout)}
     assert found["store"]["ok"]
-    for part in ("source api", "etcd", "message queue", "channels"):
+    for part in ("source api", "source version", "etcd", "message queue", "channels"):
         assert not found[part]["ok"]
         assert NOBODY in found[part]["words"], part
 

@@ -173,7 +173,8 @@ def test_two_tasks_of_one_target(
     cdc.start()
     assert cdc.get(rest)["excludes"] == [{"database": "default", "name": "books"}]
     assert refused(cdc, target_lite, **one).endswith(
-        "the collection name is duplicate with existing task, [default.books]"
+        "the collection name is duplicate with existing task, [default.books], "
+        f"task_id: {first}"
     )
     assert "[default.other]" in refused(
         cdc, target_lite, collection_infos=[{"name": "other"}]

@@ -98,7 +98,7 @@ def demo(
     keep: bool,
     **chosen: Any,
 ) -> None:
-    """Replicate a real Milvus on this machine, and kill the service half-way.
+    """Replicate a real Milvus on this machine.
 
     Starts a source, a target and the service as processes on free ports. Writes, updates
     and deletes rows at the source, kills the service with SIGKILL, starts it again, and

@@ -59,7 +59,7 @@ def attached(url: str, *options: str) -> Result:
 @pytest.mark.parametrize(
     ("status", "exit_status", "words"),
     [
-        ("equal", 0, "Equal: 1 collections, 7 rows."),
+        ("equal", 0, "Equal: 1 collection, 7 rows."),
         ("different", 3, "1 of 1 collections differ."),
         ("undecided", 4, "1 of 1 collections are undecided."),
         ("failed", 1, "the comparison has failed: the target refuses"),

@@ -100,14 +100,55 @@ def test_all_is_there_while_the_service_is_down(task_id: str) -> None:
     assert settings["sourceConfig.token"]["origin"].startswith("file cdc.yaml")
     assert found["configuration"]["variables"] == ["CDC_ACTORS_TOKEN"]
     checks = {each["part"]: each for each in found["checks"]}
-    assert checks["store"] == {"part": "store", "ok": True, "words": "sqlite, 1 tasks"}
+    assert checks["store"] == {"part": "store", "ok": True, "words": "sqlite, 1 task"}
     assert not checks["etcd"]["ok"]
+    assert not checks["source version"]["ok"]
+    assert "127.0.0.1:1" in checks["source version"]["words"]
     assert "does not answer" in found["service"]["livez"]["error"]
     task = found["store"]["tasks"][task_id]
     assert [each["event"] for each in task["events"]] == ["created", "failed"]
     assert task["events"][-1]["content"]["failure_class"] == "transient"
     assert task["send_horizons"] == {"dml_0": 7}
     assert len(task["checkpoints"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({"address": "127.0.0.1:1"}, "http://127.0.0.1:1"),
+        ({"address": "0.0.0.0:1"}, "http://127.0.0.1:1"),
+        (
+            {"address": "[::1]:1", "tls": {"certPath": "c.pem", "keyPath": "k.pem"}},
+            "https://[::1]:1",
+        ),
+    ],
+)
+def test_a_service_that_is_not_there_is_said(
+    folder: Path, settings: dict[str, Any], url: str
+) -> None:
+    """It is asked at the address of the settings, and the file is written without it."""
+    (folder / "cdc.yaml").write_text(json.dumps(CONFIG | settings))
+    done = doctor("report.json")
+    assert done.exit_code == 0, done.output
+    said = (
+        f"Warning: without what the service says: the service at {url} does not answer"
+    )
+    assert done.stderr.count(said) == 1
+    assert (folder / "report.json").exists()
+
+
+def test_the_service_of_the_settings_is_asked(folder: Path) -> None:
+    """Where it listens stands in the file; a URL comes before it."""
+    server = Server(create_app(FakeService()), "127.0.0.1", 0)
+    server.start()
+    address = f"127.0.0.1:{server.address[1]}"
+    (folder / "cdc.yaml").write_text(json.dumps(CONFIG | {"address": address}))
+    asked = doctor("asked.json")
+    elsewhere = doctor("elsewhere.json", "--url", "http://127.0.0.1:1")
+    server.stop()
+    assert (asked.exit_code, asked.stderr) == (0, "")
+    assert "tasks" in json.loads((folder / "asked.json").read_text())["service"]
+    assert "http://127.0.0.1:1 does not answer" in elsewhere.stderr
 
 
 def test_no_secret_is_in_it(task_id: str, folder: Path) -> None:

@@ -159,3 +159,22 @@ def test_our_errors_are_a_line_and_a_status(error, status):
     assert result.exit_code == status
     assert result.stderr == "Error: wrong password\n"
     assert result.stdout == ""
+
+
+def test_no_line_of_help_is_cut():
+    """Each command of each group has a line that fits a terminal of 80 columns."""
+    groups = [("main", main), *main.commands.items()]
+    for name, group in groups:
+        if isinstance(group, click.Group):
+            told = CliRunner().invoke(main, [] if name == "main" else [name, "--help"])
+            commands = told.output.partition("Commands:")[2].partition("\n\n")[0]
+            assert "..." not in commands, name
+            assert all(each in commands for each in group.commands), name
+
+
+def test_a_question_ends_without_a_stop(tmp_path):
+    """What a key may have been meant to be is the last that is said."""
+    path = tmp_path / "cdc.yaml"
+    path.write_text(f"{FILE}maxTaskNumber: 1\n", encoding="utf-8")
+    told = CliRunner().invoke(main, ["config", "show", "--config", str(path)])
+    assert told.stderr.endswith("did you mean maxTaskNum?\n")

@@ -24,8 +24,8 @@ from cdc_actors.cli import watch_cmd
 from cdc_actors.cli.main import main
 from cdc_actors.config import load
 from cdc_actors.config.auth import Token
-from cdc_actors.errors import TaskLimitError, UnavailableError
-from cdc_actors.service.views import Problems, TaskView
+from cdc_actors.errors import TaskLimitError, UnavailableError, UnknownTaskError
+from cdc_actors.service.views import CollectionView, Problems, TaskView
 from cdc_actors.tasks import NameMapping
 from cdc_http import Server, create_app
 from cdc_http.tokens import TokenRing
@@ -417,6 +417,32 @@ class TestHistory:
         assert rows[1].split() == ["state", "Running", "Paused"]
         assert run("history", task, "--diff", "1", "1") == ""
 
+    def test_diff_of_what_was_empty(self, run, task, service):
+        """What comes into something empty is a line, and that it was empty is none."""
+        before = replace(service.tasks[task], collections=())
+        live = CollectionView(
+            database="default",
+            name="books",
+            target=("default", "books"),
+            collection_id=445,
+            state="live",
+        )
+        past = {1: before, 2: replace(before, collections=(live,))}
+        service.get = lambda _, as_of: past[as_of]
+        told = json.loads(
+            run("history", task, "--diff", "1", "2", "-o", "json", status=3)
+        )
+        assert told["collections.445.name"] == {"from": None, "to": "books"}
+        assert "collections" not in told
+
+    @pytest.mark.parametrize("command", [("history",), ("task", "get")])
+    def test_the_beginning_of_no_task(self, run, service, command):
+        """It is said that no task begins so, and what a deleted one needs."""
+        service.failure = UnknownTaskError("not found: [zzz]")
+        service.list = lambda *_: []
+        told = run(*command, "zzz", status=1)
+        assert "no task's id begins with zzz, and a deleted task needs its" in told
+
     def test_one_question_at_a_time(self, run):
         """Questions that exclude each other are wrong usage."""
         assert "Take one of" in run("history", ID, "--follow", "--as-of", "1", status=2)
@@ -454,7 +480,9 @@ class TestTokens:
         """The service's words say what is missing."""
         result = CliRunner().invoke(main, ["task", "list", "--url", asked[0]])
         assert result.exit_code == 1
-        assert "a token is needed" in result.stderr
+        assert (
+            "a token is needed: set CDC_ACTORS_TOKEN, or give --token" in result.stderr
+        )
 
     @pytest.mark.parametrize("token", ["a b", "a\nb", "ü"])
     def test_what_is_no_token(self, token):

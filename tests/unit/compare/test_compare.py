@@ -244,5 +244,5 @@ def test_a_report_of_equal_collections_says_so() -> None:
     assert report.equal
     assert list(report.lines()) == [
         "default.t: equal, 9 rows",
-        "Equal: 1 collections, 9 rows.",
+        "Equal: 1 collection, 9 rows.",
     ]

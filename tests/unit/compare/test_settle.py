@@ -167,6 +167,8 @@ def test_a_repaired_row_is_looked_at_again(source, target, sent, expected) -> No
     report = settled(ScriptedSide(*source), ScriptedSide(*target), repair=repair)
     assert (repair.rows, counts(report)) == (sent, expected)
     assert report.repaired == (not expected)
+    was_missing = target[0] is None and not expected
+    assert (report.target_rows or 0) == was_missing
 
 
 def test_what_only_the_target_has_is_deleted_if_asked_for() -> None:
@@ -174,6 +176,7 @@ def test_what_only_the_target_has_is_deleted_if_asked_for() -> None:
     repair = Sent(deletes_extra=True)
     report = settled(ScriptedSide(None), ScriptedSide(1, 1, None), repair=repair)
     assert (repair.rows, counts(report), report.repaired) == ([([], [1])], {}, 1)
+    assert report.target_rows == -1
 
 
 def test_what_cannot_be_told_apart_is_not_sent() -> None:

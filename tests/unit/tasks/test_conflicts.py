@@ -25,6 +25,12 @@ def spec(*selectors: str, mapping=(), excludes=()) -> TaskSpec:
     )
 
 
+def resolved(new: TaskSpec, others, **more) -> TaskSpec:
+    """Return what is left of a specification beside others, of tasks t0, t1 and so on."""
+    numbered = [(f"t{number}", other) for number, other in enumerate(others)]
+    return resolve_conflicts(new, numbered, **more)
+
+
 def full(text: str) -> tuple[str, str]:
     """Return database and name."""
     database, _, name = text.partition(".")
@@ -40,26 +46,26 @@ def rule(here: str, there: str) -> NameMapping:
 
 
 @pytest.mark.parametrize(
-    ("new", "others", "named"),
+    ("new", "others", "named", "ids"),
     [
-        (["d.a"], [["d.a"]], "d.a"),
-        (["d.a"], [["d.*"]], "d.a"),
-        (["d.a"], [["*.*"]], "d.a"),
-        (["d.a"], [["*.a"]], "d.a"),
-        (["d.*"], [["*.*"]], "d.*"),
-        (["d.*"], [["d.*"]], "d.*"),
-        (["*.*"], [["*.*"]], "*.*"),
-        (["d.*"], [["*.a"]], "d.*"),
-        (["*.a"], [["d.*"]], "*.a"),
-        (["d.a", "d.b", "d.c"], [["d.a"], ["e.*", "d.c"]], "d.a d.c"),
-        (["d.*", "d.a"], [["d.a"]], "d.a"),
+        (["d.a"], [["d.a"]], "d.a", "t0"),
+        (["d.a"], [["d.*"]], "d.a", "t0"),
+        (["d.a"], [["*.*"]], "d.a", "t0"),
+        (["d.a"], [["*.a"]], "d.a", "t0"),
+        (["d.*"], [["*.*"]], "d.*", "t0"),
+        (["d.*"], [["d.*"]], "d.*", "t0"),
+        (["*.*"], [["*.*"]], "*.*", "t0"),
+        (["d.*"], [["*.a"]], "d.*", "t0"),
+        (["*.a"], [["d.*"]], "*.a", "t0"),
+        (["d.a", "d.b", "d.c"], [["d.a"], ["e.*", "d.c"]], "d.a d.c", "t0, t1"),
+        (["d.*", "d.a"], [["d.b"], ["d.a"]], "d.a", "t1"),
     ],
 )
-def test_duplicates(new, others, named):
-    """What another task has already is refused, in milvus-cdc's words."""
+def test_duplicates(new, others, named, ids):
+    """What another task has is refused, in milvus-cdc's words and with its id."""
     with pytest.raises(TaskConflictError) as refused:
-        resolve_conflicts(spec(*new), [spec(*other) for other in others])
-    assert str(refused.value) == f"{DUPLICATE}[{named}]"
+        resolved(spec(*new), [spec(*other) for other in others])
+    assert str(refused.value) == f"{DUPLICATE}[{named}], task_id: {ids}"
 
 
 @pytest.mark.parametrize(
@@ -75,35 +81,35 @@ def test_duplicates(new, others, named):
 )
 def test_a_new_wildcard_leaves_out_what_others_name(new, others, excluded):
     """Names that a wildcard covers stay with the tasks that have them."""
-    claimed = resolve_conflicts(spec(*new), [spec(*other) for other in others])
+    claimed = resolved(spec(*new), [spec(*other) for other in others])
     assert claimed == spec(*new, excludes=excluded)
 
 
 @pytest.mark.parametrize("new", ["d.a", "d.*"])
 def test_what_was_left_out_may_be_named_again(new):
     """After its task is deleted, a name stays excluded and is free for a new task."""
-    wildcard = resolve_conflicts(spec("*.*"), [spec(new)])
-    assert resolve_conflicts(spec(new), [wildcard]) == spec(new)
+    wildcard = resolved(spec("*.*"), [spec(new)])
+    assert resolved(spec(new), [wildcard]) == spec(new)
     with pytest.raises(TaskConflictError):
-        resolve_conflicts(spec(new), [wildcard, spec(new)])
+        resolved(spec(new), [wildcard, spec(new)])
 
 
 def test_a_wildcard_around_an_exclude_is_still_a_duplicate():
     """Only what is left out as a whole is free."""
     with pytest.raises(TaskConflictError):
-        resolve_conflicts(spec("d.*"), [spec("*.*", excludes=["d.a"])])
+        resolved(spec("d.*"), [spec("*.*", excludes=["d.a"])])
 
 
 def test_one_name_at_the_target_for_two_tasks():
     """A name that another task's collection has at the target is refused."""
     mapped = spec("d.a", mapping=[rule("d.a", "e.b")])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        resolve_conflicts(spec("e.b"), [mapped])
+        resolved(spec("e.b"), [mapped])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        resolve_conflicts(mapped, [spec("e.b")])
+        resolved(mapped, [spec("e.b")])
     with pytest.raises(TaskConflictError, match=r"\[e\.b\] at the target"):
-        resolve_conflicts(mapped, [spec("e.*")], taken_names=[("e", "b")])
-    assert resolve_conflicts(spec("e.c"), [mapped]) == spec("e.c")
+        resolved(mapped, [spec("e.*")], taken_names=[("e", "b")])
+    assert resolved(spec("e.c"), [mapped]) == spec("e.c")
 
 
 def test_named():
@@ -126,6 +132,6 @@ def test_one_task_has_the_users_and_roles():
     with pytest.raises(
         TaskConflictError, match="the enable user role param is duplicate"
     ):
-        resolve_conflicts(second, [first])
-    assert resolve_conflicts(spec("b.*"), [first]) == spec("b.*")
-    assert resolve_conflicts(second, [spec("a.*")]) == second
+        resolved(second, [first])
+    assert resolved(spec("b.*"), [first]) == spec("b.*")
+    assert resolved(second, [spec("a.*")]) == second

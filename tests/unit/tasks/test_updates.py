@@ -241,11 +241,11 @@ def test_what_was_left_to_a_task_that_is_gone(selected, excludes):
 
 def test_what_another_task_has():
     """A wildcard leaves it out; naming it is refused, as at a creation."""
-    other = struct_replace(SPEC, collection_infos=("b",))
-    wildcard = resolve_update(AB, struct_replace(AB, collection_infos=("*",)), [other])
+    others = [("other", struct_replace(SPEC, collection_infos=("b",)))]
+    wildcard = resolve_update(AB, struct_replace(AB, collection_infos=("*",)), others)
     assert wildcard.excludes == (("default", "b"),)
     with pytest.raises(TaskConflictError, match="duplicate with existing task"):
-        resolve_update(SPEC, AB, [other])
+        resolve_update(SPEC, AB, others)
 
 
 def test_what_left_is_remembered_by_its_name_at_the_target():
