@@ -47,6 +47,7 @@ from tests.support.tasks import CLIENT, SPEC, checkpoint, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from cdc_actors.service.views import TaskView
@@ -336,6 +337,31 @@ def test_ticks_of_all_tasks_tell_the_time_at_the_source(stores: Stores) -> None:
         supervisor.on_receive(TaskReported(snapshot))
     now = clock.moment()
     assert now.source - now.monotonic == pytest.approx(lead, abs=0.1)
+
+
+def test_since_moves_with_the_reported_status_alone(stores: Stores) -> None:
+    """What a task reports of the same status, and its events, leave since when it is so."""
+    supervisor = Supervisor(CONFIG, stores, SourceClock())
+    task = new_task()
+    task.pause("for the test", [], who=CLIENT, why="no actor is needed")
+    supervisor.on_receive(TaskLoaded(TaskSnapshot(task=task)))
+    supervisor.on_receive(RebuildEnded())
+    task.resume(who=CLIENT, why="asked")
+
+    def since(*, behind: bool) -> tuple[str, datetime]:
+        progress = RunProgressed(1, {}, None, NO_ROWS, behind, {})
+        snapshot = TaskSnapshot(task=task, progress=progress)
+        supervisor.on_receive(TaskReported(snapshot))
+        seen = supervisor.on_receive(GetTask(task.task_id))
+        health = view_at(seen, Moment(0, seen.monitor.last_report, 0)).health
+        return health.status, health.since
+
+    status, first = since(behind=False)
+    assert (status, first > task.modified_on) == ("ok", True)
+    task.start([checkpoint()], who=CLIENT, why="an event")
+    assert since(behind=False) == ("ok", first)
+    status, then = since(behind=True)
+    assert (status, then > first) == ("catching_up", True)
 
 
 def test_a_task_that_lived_long_starts_with_a_short_wait_again(
