@@ -388,6 +388,20 @@ def test_hundreds_of_collections_have_filters_and_pages(browser):
         expect(area.get_by_role("status")).to_have_text(told)
 
 
+def test_collections_that_were_made_in_one_moment(browser):
+    """Ids that JavaScript cannot tell apart do not hide a collection."""
+    ids = 470_789_584_561_111_088, 470_789_584_561_111_092
+    assert float(ids[0]) == float(ids[1])
+    both = zip(collections(2), ids, strict=True)
+    made = tuple(replace(each, collection_id=number) for each, number in both)
+    service = serving_tasks(shown(1, collections=made))
+    with page_of(browser, service, task_path()) as page:
+        area = page.get_by_role("region", name="Collections")
+        expect(area.get_by_role("row")).to_have_count(3)
+        expect(area).to_contain_text("default.c1")
+        expect(area).to_contain_text("default.c2")
+
+
 def test_a_collection_that_comes_from_files(browser):
     """It stands before those that are live, with its state in a word."""
     live = collections(3)

@@ -34,7 +34,8 @@ export class Collections {
 
   /** `retry` is called with a collection, `mayRetry` tells whether there are buttons. */
   constructor(mayRetry = () => false, retry = () => {}) {
-    this.#rows = new Rows(this.#body, (each) => each.collection_id,
+    // Ids alone are not exact in JavaScript: those of two made in one moment look the same.
+    this.#rows = new Rows(this.#body, (each) => `${name(each)} ${each.collection_id}`,
       () => new CollectionRow(mayRetry, retry));
     const columns = ["State", "Collection", "At the target", "Why"];
     this.#table = el("table", { role: "table", "aria-label": "Collections" },
