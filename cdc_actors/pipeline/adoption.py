@@ -32,6 +32,7 @@ from cdc_actors.tasks import CollectionState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cdc_actors.changes import Checkpoint, DropPartition
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -185,6 +186,19 @@ class Adoption:
         )
         self._collections.exclude(entry, error)
 
+    def is_said_again(self, drop: DropPartition) -> bool:
+        """Tell whether the partition of that name is another one, made before the drop.
+
+        A Milvus that was restarted (2.3.5) may say a drop again that was done, with a new
+        time: what has its name by then is not meant.
+        """
+        meta = self._catalog.collection(drop.collection)
+        return meta is not None and any(
+            each.name == drop.partition and each.created <= drop.timestamp
+            for number, each in meta.partitions.items()
+            if number != drop.partition_id
+        )
+
     def renamed(self, entry: CollectionEntry) -> None:
         """Go on with the files of a collection that has another name at the target."""
         if entry.state is CollectionState.SNAPSHOT:
@@ -331,7 +345,15 @@ class Adoption:
             "`retry` has it read from its beginning"
         )
         stood = beginning(meta, self._wal, self._requests)
+        if self._snapshots.available and not all(map(self._holds, stood.values())):
+            name = f"{meta.database}.{meta.name}"
+            lost = RowsLostError(f"the log no longer holds the beginning of {name}")
+            self._take_from_files(meta, lost, "an update selected it")
+            return
         self._collections.exclude(excluded_entry_of(meta), error, stood)
+
+    def _holds(self, start: Checkpoint) -> bool:
+        return self._wal.holds(start.position, inclusive=start.inclusive)
 
     def _holder_of_name(self, entry: CollectionEntry) -> str | None:
         """Return what keeps the name at the target that a collection is to have.

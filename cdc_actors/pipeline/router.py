@@ -221,7 +221,7 @@ class Router:
         parts = (self._context.acquire(checkpoint),)
         memory = self._context.budget.hold(total_cost(rows))
         chunk = RowChunk(rows, parts, may_exist, memory)
-        self.deliver(collection, *collection.barriers.add(channel, chunk))
+        self._deliver_ready(collection, collection.barriers.add(channel, chunk))
 
     def _route_operation(
         self, channel: str, change: Change, checkpoint: PendingCheckpoint
@@ -243,7 +243,18 @@ class Router:
         collection = self.collections.get(change.collection)
         if collection is not None and collection.barriers.is_relevant(channel, change):
             step = BarrierOperation(change, (self._context.acquire(checkpoint),))
-            self.deliver(collection, *collection.barriers.add(channel, step))
+            self._deliver_ready(collection, collection.barriers.add(channel, step))
+
+    def _deliver_ready(
+        self, collection: Collection, items: Iterable[RowChunk | BarrierOperation]
+    ) -> None:
+        """Deliver what may go on, but for drops that are said once more."""
+        for item in items:
+            drop = item.operation if isinstance(item, BarrierOperation) else None
+            if isinstance(drop, DropPartition) and self._adoption.is_said_again(drop):
+                self._discard([item])
+            else:
+                self.deliver(collection, item)
 
     def _create_unknown(
         self, collection_id: int, checkpoint: PendingCheckpoint

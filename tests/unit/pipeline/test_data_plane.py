@@ -230,6 +230,34 @@ def test_a_partition_is_dropped_once_both_channels_say_so(
     assert pipeline.memory.used == 0
 
 
+def test_drop_of_a_partition_that_is_said_again(pipeline: Pipeline) -> None:
+    """A restarted source says it once more: what has its name by then is not meant."""
+    source, target = pipeline.source, pipeline.target
+    books = source.create("books")
+    parted = source.create_partition(books, "p")
+    source.insert(books, [1], A, "p")
+    source.tick()
+    pipeline.settle()
+    source.drop_partition(books, "p", parted)
+    source.create_partition(books, "p")
+    source.insert(books, [2], A, "p")
+    source.tick()
+    pipeline.settle()
+    assert target.rows("books") == {2: 1}
+    pipeline.stop()
+    again = msg_pb2.DropPartitionRequest(
+        collectionID=books.id, partition_name="p", partitionID=parted
+    )
+    for channel in (A, B):
+        source.write(channel, "DropPartition", again, source.next())
+    source.insert(books, [3], B, "p")
+    source.tick()
+    pipeline.start()
+    pipeline.settle()
+    assert target.rows("books") == {2: 1, 3: 1}
+    assert pipeline.memory.used == 0
+
+
 def test_a_partition_is_dropped_before_its_creation_is_due(pipeline: Pipeline) -> None:
     """The catalog told of it, and the tick that covers both comes with the drop."""
     source, target = pipeline.source, pipeline.target
