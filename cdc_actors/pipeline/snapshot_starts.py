@@ -75,7 +75,7 @@ class SnapshotStarts:
         if at is None:
             raise RowsLostError(
                 f"the source has not written down yet up to where the rows of {name} are "
-                "in files: flush it there, then retry"
+                "in files: flush it there, then pause and resume the task"
             )
         [channel] = channels_of([shard])
         position = self.wal.position(channel, at.message_id)
@@ -122,5 +122,6 @@ def refuse_lost(wal: WalReader, name: str, starts: Iterable[Checkpoint]) -> None
         where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
         raise RowsLostError(
             f"the log no longer goes on where the files of {name} end ({where}): flush it "
-            "at the source, and lengthen the retention of its message queue; then retry"
+            "at the source, and lengthen the retention of its message queue; then pause "
+            "and resume the task"
         )

@@ -22,6 +22,7 @@ import structlog
 
 from cdc_actors.changes import Checkpoint
 from cdc_actors.errors import (
+    CdcError,
     CollectionError,
     RowsLostError,
     UnclearAnswerError,
@@ -39,7 +40,7 @@ from cdc_actors.pipeline.messages import (
 from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
-from cdc_actors.source.storage.files import FileGoneError
+from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.target import collections
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import CollectionState
@@ -215,10 +216,14 @@ class _Worker:
         ):
             try:
                 is_done = self._bring_all(job)
-            except (CollectionError, UnclearAnswerError) as error:
-                if not job.is_over and not self._context.stopping:
-                    self._context.record_set_aside(entry, error, entry.stood)
-                job.is_over = True
+            except (CollectionError, UnclearAnswerError, StorageError) as error:
+                self._set_aside(job, error)
+                return
+            except CdcError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is about these rows alone
+                _log.exception("snapshot_failed")
+                self._set_aside(job, CollectionError(f"unexpected {error!r}"))
                 return
             finally:
                 self._release_all()
@@ -229,6 +234,12 @@ class _Worker:
                     self._context.run_number, entry.collection_id, job.rows, seconds
                 )
             )
+
+    def _set_aside(self, job: _Job, error: CdcError) -> None:
+        """Bring no more of a collection for now: the others of the task go on."""
+        if not job.is_over and not self._context.stopping:
+            self._context.record_set_aside(job.entry, error, job.entry.stood)
+        job.is_over = True
 
     def _bring_all(self, job: _Job) -> bool:
         """Bring what is not done yet; tell whether all of it is there now."""

@@ -53,7 +53,9 @@ def obstacle(entry: CollectionEntry) -> str:
     if entry.failure_class is FailureClass.POSITION_LOST:
         return (
             f"{name} cannot be taken up again: {entry.reason}. The log cannot bring it "
-            "any more; created anew at the source it is replicated from its beginning"
+            "any more. Where sourceConfig.storage is given, pause and resume the task: "
+            "then the source's files bring it. Otherwise, created anew at the source it "
+            "is replicated from its beginning"
         )
     if not entry.stood:
         return (

@@ -153,9 +153,19 @@ def snapshot_completed(
     entry = task.collections.get(collection_id)
     if entry is not None and entry.state is CollectionState.SNAPSHOT:
         before = CollectionState.CREATING
-        task.collections[collection_id] = replace(entry, state_before=before)
+        # What clients asked for meanwhile is in the catalog, which is read afterwards.
+        asked = {c: at for c, at in checkpoints.items() if _is_of_requests(entry, c)}
+        stood = {**entry.stood, **asked}
+        known = replace(entry, state_before=before, stood=stood)
+        task.collections[collection_id] = known
         _take_name(task, entry.database, entry.name)
         retried(task, {collection_id}, checkpoints)
+
+
+def _is_of_requests(entry: CollectionEntry, channel: str) -> bool:
+    """Tell whether a channel where a collection stands is not one of its shards'."""
+    own = any(shard.startswith(f"{channel}_") for shard in entry.shards)
+    return channel in entry.stood and not own
 
 
 def set_back(task: TaskAttributes) -> None:

@@ -96,7 +96,7 @@ def _floats(made: Any, field: Any, values: pa.Array) -> bytes:
 
 def _bytes_vectors(made: Any, field: Any, values: pa.Array) -> bytes:
     made.vectors.dim = _dim(field)
-    setattr(made.vectors, _BYTES_VECTORS[field.data_type], _raw(values))
+    setattr(made.vectors, _BYTES_VECTORS[field.data_type], bytes(_raw(values)))
     return bytes(made.SerializeToString())
 
 

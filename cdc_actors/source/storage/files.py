@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 
     from cdc_actors.config import Storage
 
-_REFUSED = ("ACCESS_DENIED", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+
+class StorageError(TransientError):
+    """The storage does not give a file, or not what Milvus writes: that may pass."""
 
 
-class FileGoneError(TransientError):
+class FileGoneError(StorageError):
     """A file that the catalog named is there no longer: Milvus has removed it since."""
 
 
 class Files:
     """Reads the files of one source by their paths below its root. Any thread may use it.
 
-    Methods raise ``TransientError`` where the store is away, and ``OperatorError`` where
-    it refuses.
+    Methods raise ``StorageError`` where the store is away, or refuses.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -40,6 +41,7 @@ class Files:
             with self._store.open_input_file(f"{self._root}/{path}") as file:
                 return file.read_buffer()
         except FileNotFoundError as error:
+            self.check()
             raise FileGoneError(f"{path} is not there any more") from error
         except OSError as error:
             raise _translated(error, f"{self._root}/{path}") from error
@@ -48,7 +50,7 @@ class Files:
         """See that the store answers, and has a folder of Milvus's rows.
 
         Raises:
-            OperatorError: There is none: it is another store, or nothing was written yet.
+            StorageError: There is none: it is another store, or nothing was written yet.
         """
         from pyarrow.fs import FileType  # noqa: PLC0415 - an extra
 
@@ -58,7 +60,7 @@ class Files:
         except OSError as error:
             raise _translated(error, folder) from error
         if found.type is not FileType.Directory:
-            raise OperatorError(
+            raise StorageError(
                 f"there is no folder {folder}: check path, bucket and rootPath in "
                 "sourceConfig.storage, or nothing was flushed at the source yet"
             )
@@ -96,8 +98,7 @@ def _open(storage: Storage) -> tuple[Any, str]:
     return store, "/".join(filter(None, (storage.bucket_name, storage.root_path)))
 
 
-def _translated(error: Exception, what: str) -> OperatorError | TransientError:
-    text = f"the source's storage does not give {what}: {error}"
-    if isinstance(error, PermissionError) or any(w in str(error) for w in _REFUSED):
-        return OperatorError(text)
-    return TransientError(text)
+def _translated(error: Exception, what: str) -> StorageError:
+    return StorageError(
+        f"the source's storage (sourceConfig.storage) does not give {what}: {error}"
+    )

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Insert
-from cdc_actors.errors import CollectionError, TransientError
+from cdc_actors.errors import CollectionError
 from cdc_actors.source.storage import columns, envelope
+from cdc_actors.source.storage.files import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -49,7 +50,7 @@ PIECE_BYTES = 4 << 20
 class SegmentReader:
     """Reads segments of one collection. One thread uses it.
 
-    Raises ``TransientError`` where a file is gone, damaged, or its store away: what the
+    Raises ``StorageError`` where a file is gone, damaged, or its store away: what the
     catalog says may have changed, and is to be asked again.
     """
 
@@ -132,7 +133,7 @@ class SegmentReader:
         try:
             return parse(self.files.read(file.path))
         except envelope.DamagedFileError as error:
-            raise TransientError(f"{file.path} cannot be read: {error}") from error
+            raise StorageError(f"{file.path} cannot be read: {error}") from error
 
 
 def _living(

@@ -263,6 +263,7 @@ def test_the_page_serves_its_files_only(name):
         (OPS, {"role": "operator", "token_name": "ops"}),
         (EYE, {"role": "viewer", "token_name": "eye"}),
     ],
+    ids=["operator", "viewer"],
 )
 def test_a_caller_can_ask_who_it_is(token, caller):
     """The page shows a viewer no buttons."""

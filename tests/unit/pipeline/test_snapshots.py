@@ -10,7 +10,7 @@ import pytest
 from cdc_actors.errors import CollectionError
 from cdc_actors.pipeline import sources
 from cdc_actors.pipeline.messages import SnapshotTaken
-from cdc_actors.source.storage.files import FileGoneError
+from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A
@@ -144,6 +144,27 @@ def test_files_that_cannot_be_read(older):
     older.pipeline.start()
     older.pipeline.wait_until(lambda: older.state is CollectionState.SET_ASIDE)
     assert "in a form" in older.pipeline.task.entries["c"].reason
+    older.files.before = lambda _segment: None
+    older.pipeline.retry("c")
+    older.complete()
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
+@pytest.mark.parametrize("error", [StorageError("no folder"), TypeError("not bytes")])
+def test_trouble_with_files_is_of_one_collection(older, error):
+    """The others go on, and the run with them; it is shown, and tried again."""
+
+    def fail(_segment: int) -> None:
+        raise error
+
+    other = older.pipeline.source.create("other", A)
+    older.files.before = fail
+    older.pipeline.start()
+    older.pipeline.wait_until(lambda: older.state is CollectionState.SET_ASIDE)
+    assert str(error) in older.pipeline.task.entries["c"].reason
+    older.pipeline.source.insert(other, (1, 2))
+    older.pipeline.source.tick()
+    older.pipeline.wait_until(lambda: older.pipeline.target.rows("other") == once(1, 2))
     older.files.before = lambda _segment: None
     older.pipeline.retry("c")
     older.complete()

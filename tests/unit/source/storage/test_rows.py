@@ -193,6 +193,33 @@ def test_nulls_are_said_as_in_the_log():
     assert list(column.scalars.string_data.data) == ["a", "", "c"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "attribute", "width"),
+    [
+        (schema_pb2.BinaryVector, "binary_vector", 2),
+        (schema_pb2.Float16Vector, "float16_vector", 32),
+        (schema_pb2.BFloat16Vector, "bfloat16_vector", 32),
+        (schema_pb2.Int8Vector, "int8_vector", 16),
+    ],
+)
+def test_vectors_that_are_bytes(kind, attribute, width):
+    """They are the file's, byte for byte, of the rows that are left alone."""
+    field = schema_pb2.FieldSchema(fieldID=NOTE, name="bytes", data_type=kind)
+    field.type_params.add(key="dim", value="16")
+    files = MemoryFiles()
+    values = [bytes([number]) * width for number in range(3)]
+    one = segment(
+        files,
+        [(1, 1), (2, 1), (3, 1)],
+        [(2, 5)],
+        f102=pa.array(values, pa.binary(width)),
+    )
+    [insert] = SegmentReader(meta(schema=schema(field)), files).inserts(one, 9)
+    column = schema_pb2.FieldData.FromString(insert.columns[2])
+    assert column.vectors.dim == 16
+    assert getattr(column.vectors, attribute) == values[0] + values[2]
+
+
 def test_partition_that_is_dropped():
     """Nothing comes of a partition that the catalog does not have any more."""
     files = MemoryFiles()
