@@ -257,6 +257,8 @@ class Adoption:
         except CollectionError as error:
             self._context.record_set_aside(entry, error, entry.stood)
             return
+        # An earlier run may have ended before it had written down where they begin.
+        self._subscriptions.begin(entry.stood, "")
         self._snapshots.bring(entry, again=True)
 
     def _comes_from_files(self, entry: CollectionEntry) -> bool:

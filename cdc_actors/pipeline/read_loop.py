@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import Checkpoint, Request, Tick, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
-from cdc_actors.pipeline.collection_table import CollectionTable
+from cdc_actors.pipeline.collection_table import CollectionTable, Status
 from cdc_actors.pipeline.expiry import Expiry
 from cdc_actors.pipeline.floors import Floors
 from cdc_actors.pipeline.mark_rounds import MarkRounds
@@ -119,8 +119,9 @@ class ReadLoop:
         """Read what an earlier version of the service left unread of a collection."""
         found = self._sources.snapshot.collections.values()
         known = [meta for meta in found if self.router.collections.get(meta.id)]
-        for error in self._subscriptions.add(known).values():
-            raise error
+        for collection_id, error in self._subscriptions.add(known).items():
+            if self.router.collections.status(collection_id) is Status.LIVE:
+                raise error
 
     def _read_if_there_is_room(self) -> None:
         """What is waited for is read even without; see ``work_queue``."""

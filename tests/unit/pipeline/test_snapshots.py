@@ -109,6 +109,15 @@ def test_killed_between_two_segments(older):
     assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
 
 
+def test_killed_before_its_channels_were_written_down(older):
+    """The first thing that is written down of a snapshot is enough to go on with it."""
+    older.stop_before(1)
+    older.pipeline.task.checkpoints.clear()
+    older.pipeline.start()
+    older.complete()
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
 def test_target_that_lost_the_collection_between_two_runs(older):
     """All of it comes again: what was done is there no longer."""
     older.stop_before(3)
