@@ -163,13 +163,19 @@ class Claim:
             _log.warning("leftover_dropped", left_by=str(found))
             collections.drop_collection(self._target, *name)
 
-    def is_lost(self, entry: CollectionEntry, name: FullName) -> bool:
-        """Tell whether ``check`` refuses, however long ago it looked."""
+    def is_ours(self, entry: CollectionEntry, name: FullName, *, made: bool) -> bool:
+        """Neither of another task nor made by hand in the place of what the task made.
+
+        Unless it is known to be ``made`` it is by its mark, which it was created with: the
+        creation may have been done without an answer.
+        """
+        if not made:
+            return is_marked(self._target, self.mark(entry), name)
         try:
             self._holds(entry, name)
         except CollectionError:
-            return True
-        return False
+            return False
+        return not losses.is_another(self._target, name, entry.schema)
 
     def _holds(self, entry: CollectionEntry, name: FullName) -> bool:
         """Tell whether the task's mark is where it can be; raises as ``check`` does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Definition, replicated_properties
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdc_actors.changes import FullName
+    from cdc_actors.marks import Mark
     from cdc_actors.source.catalog.client import CollectionMeta
 
 
@@ -63,3 +65,12 @@ def definition_of(meta: CollectionMeta, target_name: FullName) -> Definition:
         properties=replicated_properties(_properties(meta)),
         partitions=tuple(p.name for p in meta.partitions.values()),
     )
+
+
+def marked_definition(
+    definition: Definition, target_name: FullName, mark: Mark
+) -> Definition:
+    """Return what the target is to create under the name that it has for it by now."""
+    database, name = target_name
+    properties = {**definition.properties, **mark.to_properties()}
+    return replace(definition, database=database, name=name, properties=properties)

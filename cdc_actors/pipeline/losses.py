@@ -12,6 +12,8 @@ from cdc_actors.marks import PROPERTY, Mark
 from cdc_actors.target import collections
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdc_actors.changes import FullName
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry
@@ -21,6 +23,11 @@ def refuse_lost(target: Connection, name: FullName) -> None:
     """Raise CollectionError if the target has no collection of that name any more."""
     if collections.describe(target, *name) is None:
         raise _lost(name)
+
+
+def has_any(target: Connection, names: Iterable[FullName]) -> bool:
+    """Tell whether the target has a collection of one of these names, whoever made it."""
+    return any(collections.describe(target, *name) is not None for name in names)
 
 
 def is_another(target: Connection, name: FullName, schema: bytes) -> bool:

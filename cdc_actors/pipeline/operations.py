@@ -16,6 +16,7 @@ from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.pipeline import losses
 from cdc_actors.pipeline.catalog_operations import apply_at_target, with_schema
 from cdc_actors.pipeline.claims import Claim
+from cdc_actors.pipeline.definitions import marked_definition
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -130,13 +131,15 @@ class CollectionOperations:
                 raise TypeError(f"nobody knows how to apply {work!r}")
 
     def skip(self, work: OperationWork) -> None:
-        """Do only what gives up a name: no old rows stay, and it is free."""
+        """Do only what gives up a name the target has: no old rows stay, it is free."""
         match work:
             case BarrierOperation(operation=DropCollection()):
                 self._drop(work)
             case _ if self.dropped:
                 self._apply_after_drop(work)
             case CatalogOperation(detail=RenameDetail() as detail):
+                names = self._target_name, self._spec.target_name(*detail.new_name)
+                self._exists = self._exists and losses.has_any(self._target, names)
                 self._rename(work, detail)
             case CatalogOperation():
                 self._report_alias(work.detail, exists=False)
@@ -203,10 +206,7 @@ class CollectionOperations:
         return timestamp <= max(self.entry.adopted_until, self._claim.taken)
 
     def _is_ours(self) -> bool:
-        """Neither of another task nor made by hand in the place of what the task made."""
-        if not self._exists or self._claim.is_lost(self.entry, self._target_name):
-            return False
-        return not losses.is_another(self._target, self._target_name, self.entry.schema)
+        return self._claim.is_ours(self.entry, self._target_name, made=self._exists)
 
     def _open_writer(self) -> None:
         entry = self.entry
@@ -214,23 +214,23 @@ class CollectionOperations:
         self.writer = RowWriter(self._target, *self._target_name, entry.schema)
 
     def _create(self, work: CreateCollectionWork) -> None:
-        """A collection that is there already may have any of the rows written so far."""
+        """A collection that is there already may have any of the rows written so far.
+
+        It gets the name of now: a rename that an earlier run began comes before.
+        """
+        name, mark = self._target_name, self._claim.mark(self.entry)
         if work.former is not None:
-            name = self._target_name
             losses.refuse_former(self._target, name, work.former, self.entry)
-        self._claim.drop_leftover(self.entry, self._target_name)
-        mark = self._claim.mark(self.entry).to_properties()
-        properties = {**work.definition.properties, **mark}
+        self._claim.drop_leftover(self.entry, name)
+        definition = marked_definition(work.definition, name, mark)
         existed = collections.create_collection(
-            self._target,
-            replace(work.definition, properties=properties),
-            self._record_creation_started,
+            self._target, definition, self._record_creation_started
         )
-        self._claim.check(self.entry, self._target_name)
+        self._claim.check(self.entry, name)
         if existed:
             until = self._context.source_time()
             self.entry = replace(self.entry, adopted_until=until)
-        target_id, reduced = collections.made(self._target, work.definition)
+        target_id, reduced = collections.made(self._target, definition)
         marked = self._claim.marked
         self.entry = replace(self.entry, target_id=target_id, marked=marked)
         self._record_applied(

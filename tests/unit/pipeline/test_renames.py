@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from pymilvus.grpc_gen import schema_pb2
 
-from cdc_actors.tasks import CollectionState
+from cdc_actors.pipeline.claims import Claimant
+from cdc_actors.tasks import RENAME_COLLECTION, CollectionState
+from cdc_actors.tasks.details import RenameDetail
 from tests.fakes.fake_target import StoredCollection
-from tests.fakes.pipeline import Pipeline
+from tests.fakes.pipeline import STORE, Pipeline
+from tests.support.tasks import SUPERVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +185,98 @@ def test_one_that_was_done_without_an_answer_and_undone(pipeline: Pipeline) -> N
     insert(pipeline, books_of(pipeline), 2)
     is_equal(pipeline, "books", 1, 2)
     assert target.rows("novels") is None
+
+
+def papers_aside(pipeline: Pipeline, *, made: bool) -> CollectionMeta:
+    """Have a second collection set aside that the target does not have.
+
+    Either it was never ``made`` there, or somebody dropped it.
+    """
+    source, target = pipeline.source, pipeline.target
+    if not made:
+        target.refuse("CreateCollection")
+    papers = source.create("papers")
+    source.tick()
+    pipeline.settle()
+    if made:
+        with target.changed:
+            del target.collections["default", "papers"]
+    insert(pipeline, papers, 5)
+    pipeline.wait_until(
+        lambda: pipeline.task.entries["papers"].state is CollectionState.SET_ASIDE
+    )
+    return papers
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_that_the_target_does_not_have(
+    pipeline: Pipeline, *, made: bool, killed: bool
+) -> None:
+    """Its name is free for others at once; a retry brings it under the new name alone."""
+    papers = papers_aside(pipeline, made=made)
+    if killed:
+        pipeline.kill()
+    pipeline.source.rename(papers, "tomes")
+    pipeline.source.catalog.tell()
+    pipeline.source.tick()
+    if killed:
+        pipeline.start()
+    pipeline.settle()
+    again = pipeline.source.create("papers")
+    insert(pipeline, again, 8)
+    pipeline.wait_until(lambda: pipeline.target.rows("papers") == {8: 1})
+    pipeline.retry()
+    insert(pipeline, papers, 6)
+    pipeline.wait_until(lambda: pipeline.target.rows("tomes") == {5: 1, 6: 1})
+    assert pipeline.target.rows("papers") == {8: 1}
+
+
+def have_made(pipeline: Pipeline, meta: CollectionMeta, name: str) -> None:
+    """Have the target have a collection as a creation without an answer leaves it."""
+    task = pipeline.task.task
+    schema = schema_pb2.CollectionSchema.FromString(meta.schema)
+    schema.name = name
+    claimant = Claimant(STORE, task.task_id, lambda _mark: True)
+    mark = claimant.mark(task.collections[meta.id]).to_properties()
+    with pipeline.target.changed:
+        pipeline.target.collections["default", name] = StoredCollection(schema, mark)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_one_that_was_made_without_an_answer(
+    pipeline: Pipeline, *, dropped: bool
+) -> None:
+    """The target keeps nothing under its first name, renamed or dropped when set aside."""
+    papers = papers_aside(pipeline, made=False)
+    have_made(pipeline, papers, "papers")
+    if dropped:
+        pipeline.source.drop(papers)
+    else:
+        pipeline.source.rename(papers, "tomes")
+    pipeline.source.catalog.tell()
+    pipeline.source.tick()
+    pipeline.wait_until(lambda: pipeline.target.rows("papers") is None)
+    assert pipeline.target.rows("tomes") == (None if dropped else {})
+
+
+@pytest.mark.parametrize("there", ["", "papers", "tomes"])
+def test_one_that_may_have_been_made_and_whose_rename_was_begun(
+    pipeline: Pipeline, there: str
+) -> None:
+    """A retry brings it under the new name alone, whatever the target has of it."""
+    papers = papers_aside(pipeline, made=False)
+    target, task = pipeline.target, pipeline.task.task
+    entry = task.collections[papers.id]
+    pipeline.kill()
+    pipeline.source.rename(papers, "tomes")
+    detail = RenameDetail(("default", "tomes"), loaded=False).to_json()
+    begun = entry.operation(RENAME_COLLECTION, pipeline.source.now, detail)
+    task.start_operation(begun, who=SUPERVISOR, why="test")
+    if there:
+        have_made(pipeline, papers, there)
+    pipeline.retry_ended()
+    pipeline.start()
+    insert(pipeline, papers, 6)
+    pipeline.wait_until(lambda: target.rows("tomes") == {5: 1, 6: 1})
+    assert target.rows("papers") is None
