@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
 _NOT_FOUND = frozenset({100, 200, 800})
+_MISSING = ("not found", "does not exist")
+"""What is said where the code is none of these; the latter of a database, by Milvus Lite."""
 
 
 def ensure_database(target: Connection, name: str) -> None:
@@ -148,7 +150,7 @@ def _described(target: Connection, database: str, name: str) -> Any | None:
     try:
         return target.call("DescribeCollection", request, database)
     except (OperationRefusedError, UnclearAnswerError) as refusal:
-        if refusal.code in _NOT_FOUND or "not found" in str(refusal):
+        if refusal.code in _NOT_FOUND or any(w in str(refusal) for w in _MISSING):
             return None
         raise
 

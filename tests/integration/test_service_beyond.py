@@ -95,9 +95,8 @@ def test_operation_of_an_unknown_kind(channel: Scenario) -> None:
     """It is counted and shown with its kind; what comes behind it is done."""
     scenario = channel
     books = scenario.begin()
-    kind = common_pb2.MsgType.Value("AlterDatabase")
-    base = common_pb2.MsgBase(msg_type=kind, timestamp=1)
-    named = milvus_pb2.AlterDatabaseRequest(base=base, db_name="d")
+    kind = common_pb2.MsgType.Value("TruncateCollection")
+    named = milvus_pb2.FlushRequest(base={"msg_type": kind, "timestamp": 1})
     unheard = milvus_pb2.FlushRequest(base={"msg_type": 4242, "timestamp": 2})
     alias = milvus_pb2.CreateAliasRequest(base={"msg_type": 108, "timestamp": 3})
     with scenario.meanwhile():
@@ -109,7 +108,7 @@ def test_operation_of_an_unknown_kind(channel: Scenario) -> None:
         books.insert(range(10, 12))
     wait_keys(scenario.other, range(12))
     wait_until(lambda: len(scenario.refusals()) == 2, "both are shown")
-    assert scenario.refusals() == ["AlterDatabase", "4242"]
+    assert scenario.refusals() == ["TruncateCollection", "4242"]
     scenario.restart()
     assert scenario.cdc.get(scenario.task)["operations_refused"]["count"] == 2
 

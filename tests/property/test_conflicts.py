@@ -32,6 +32,7 @@ def test_no_collection_is_in_two_tasks(requests):
         target = ConnectParam(uri="http://target:19530")
         spec = TaskSpec(target=target, db_collections=asked)
         with suppress(TaskConflictError):
-            tasks.append(resolve_conflicts(spec, tasks))
+            others = [(str(number), each) for number, each in enumerate(tasks)]
+            tasks.append(resolve_conflicts(spec, others))
         for name in product([*NAMES, "other"], repeat=2):
             assert sum(task.selects(*name) for task in tasks) <= 1
