@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = frozenset({100, 200, 800})
 _MISSING = ("not found", "does not exist")
-"""What is said where the code is none of these; the latter of a database, by Milvus Lite."""
+"""What is said where the code is none of these; the latter by Milvus Lite of a database."""
 
 
 def ensure_database(target: Connection, name: str) -> None:
