@@ -45,13 +45,21 @@ class PulsarBounds:
 
     def written_since(self, channel: str, seconds: float) -> Position | None:
         """Return that of the first message of a time or later, None without one."""
+        if not self._is_written_since(channel, seconds):
+            return None
         with self._reader(channel, MessageId.earliest) as reader:
             if reader is None:
                 return None
+            # The broker ends the consumer for it: what may be asked of one is not yet.
             self._link.seek(reader, seconds)
-            if not self._link.has_message(reader):
-                return None
             return position_of(channel, self._link.read(reader).message_id())
+
+    def _is_written_since(self, channel: str, seconds: float) -> bool:
+        with self._reader(channel, MessageId.latest) as reader:
+            if reader is None or not self._link.has_message(reader):
+                return False
+            newest = self._link.read(reader)
+        return bool(newest.publish_timestamp() >= int(seconds * 1000))
 
     def lost(self, start: Position) -> PositionLostError | None:
         """Return the error if reading cannot begin at ``start``, None if it can.
