@@ -115,9 +115,12 @@ class CollectionComparison:
 
     def _rows(self, tables: tuple[Table, Table], cursor: Cursor) -> None:
         (source, source_name), (target, target_name) = self._source, self._target
+        load = self._conduct.load
+        # Who replicates what is loaded at the source is about to load it at the target.
+        keep = source.loaded(source_name)
         with (
-            source.readable(source_name, load=self._conduct.load),
-            target.readable(target_name, load=self._conduct.load),
+            source.readable(source_name, load=load),
+            target.readable(target_name, load=load, keep=keep),
         ):
             sides = [
                 Side(server, table, _partitions(server, table), server.connected_at)

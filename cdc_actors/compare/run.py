@@ -38,7 +38,8 @@ def compare(
     Nothing is written to either side. What others write during the comparison shows as a
     difference. A collection that is not loaded cannot be read: it
     is reported as unread, or with ``load`` loaded for the while (at the source, a service
-    that replicates it then does the same at the target). Memory is bounded by a few pages
+    that replicates it then does the same at the target; at the target for good, if it is
+    loaded at the source). Memory is bounded by a few pages
     of rows, whatever the collections hold. ``progress`` is called with
     ``database.collection`` and the rows compared so far.
 

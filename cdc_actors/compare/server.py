@@ -160,8 +160,10 @@ class Server:
         return bool(state["state"] == LoadState.Loaded)
 
     @contextmanager
-    def readable(self, name: str, *, load: bool) -> Iterator[None]:
-        """Hold a collection loaded; release it afterwards if it was not before.
+    def readable(self, name: str, *, load: bool, keep: bool = False) -> Iterator[None]:
+        """Hold a collection loaded; unless it is to be kept so, release it afterwards.
+
+        What was loaded before stays loaded.
 
         Raises:
             OperatorError: It is not loaded, and shall or can not be.
@@ -176,8 +178,9 @@ class Server:
         try:
             yield
         finally:
-            with self.errors():
-                self.client.release_collection(name, timeout=CALL_TIMEOUT)
+            if not keep:
+                with self.errors():
+                    self.client.release_collection(name, timeout=CALL_TIMEOUT)
 
     def now(self) -> int:
         """Return the server's time, a hybrid timestamp; 0 at Milvus Lite without one."""

@@ -333,7 +333,7 @@ def database_with_tales(
 
 
 def test_a_collection_that_is_not_loaded(copy: MilvusClient, report: Any) -> None:
-    """It is reported as unread; or loaded to be read, and released again."""
+    """It is reported as unread; or loaded to be read, and left as it is at the source."""
     copy.release_collection(BOOKS)
     found = report()
     assert [each.kind for each in found.findings] == [Kind.LOAD, Kind.UNREAD]
@@ -341,7 +341,7 @@ def test_a_collection_that_is_not_loaded(copy: MilvusClient, report: Any) -> Non
     loaded = report(load=True)
     assert [each.kind for each in loaded.findings] == [Kind.LOAD]
     assert loaded.equal
-    assert copy.get_load_state(BOOKS)["state"] == LoadState.NotLoad
+    assert copy.get_load_state(BOOKS)["state"] == LoadState.Loaded
 
 
 def test_another_index_is_told_beside_the_verdict(

@@ -159,8 +159,11 @@ def test_what_was_there_before_the_task(
     Books(client, "unloaded").create(index=False).index()
     cdc.create(server.uri)
     wait_keys(other, range(5, 30))
+    wait_until(
+        lambda: other.get_load_state("books")["state"] == LoadState.Loaded,
+        "what is loaded at the source is loaded at the target",
+    )
     wait_equal(source, server)
-    assert other.get_load_state("books")["state"] == LoadState.Loaded
     # The comparison loaded it for a while, at the source too, and the task did the same.
     wait_until(
         lambda: other.get_load_state("unloaded")["state"] != LoadState.Loaded,
