@@ -23,7 +23,6 @@ from cdc_actors.pipeline.refused_row import write_apart
 from cdc_actors.pipeline.work import NO_ROWS, AppliedRows
 from cdc_actors.replication.barriers import RowChunk
 from cdc_actors.replication.fold import fold
-from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.work_queue import WorkQueue
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry, TaskSpec
-
-_APART = frozenset({CollectionState.SET_ASIDE, CollectionState.SNAPSHOT})
 
 ROW_ATTEMPTS = 3
 """How often a collection is tried before one row of it is called refused."""
@@ -76,7 +73,7 @@ class Applier:
         self._operations = CollectionOperations(
             entry, context, target, reader, spec, exists=exists
         )
-        self._suspended = entry.state in _APART
+        self._suspended = entry.is_apart
         self._open: dict[int, Work] = {}
         self._again: list[Work] = []
         self._attempts = Attempts(entry.collection_id, context)

@@ -29,7 +29,12 @@ from cdc_actors.errors import (
 )
 from cdc_actors.pipeline import losses
 from cdc_actors.pipeline.claims import Claim
-from cdc_actors.pipeline.definitions import channels_of, definition_of, entry_of
+from cdc_actors.pipeline.definitions import (
+    channels_of,
+    definition_of,
+    entry_of,
+    marked_definition,
+)
 from cdc_actors.pipeline.messages import (
     RecordSegmentDone,
     RecordSegmentsForgotten,
@@ -295,20 +300,19 @@ class _Worker:
         """Have the target create the collection; return who writes its rows."""
         entry, context = job.entry, self._context
         name = self._spec.task.target_name(entry.database, entry.name)
-        if former := self._spec.former_of(entry):
-            losses.refuse_former(self._target, name, former, entry)
-        definition = definition_of(stored.meta, name)
-        mark = context.claimant.mark(entry).to_properties()
-        properties = {**definition.properties, **mark}
-        if collections.create_collection(
-            self._target,
-            replace(definition, properties=properties),
-            partial(self._begin_anew, job),
-        ):
-            job.again = True
         claim = Claim(
             context.claimant, self._target, context.source_marks, context.source_time
         )
+        if former := self._spec.former_of(entry):
+            losses.refuse_former(self._target, name, former, entry)
+        claim.drop_leftover(entry, name)
+        definition = definition_of(stored.meta, name)
+        if collections.create_collection(
+            self._target,
+            marked_definition(definition, name, claim.mark(entry)),
+            partial(self._begin_anew, job),
+        ):
+            job.again = True
         claim.check(entry, name)
         return RowWriter(self._target, *name, entry.schema)
 

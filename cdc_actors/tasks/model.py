@@ -111,6 +111,11 @@ class CollectionEntry:
     stood: Mapping[str, Checkpoint] = field(default_factory=dict)
     replay: bool = False
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether it takes nothing from the log for now, which goes on for others."""
+        return self.state in (CollectionState.SET_ASIDE, CollectionState.SNAPSHOT)
+
     def operation(
         self, kind: str, timestamp: int, detail: dict[str, Any] | None = None
     ) -> Operation:

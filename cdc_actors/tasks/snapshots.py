@@ -24,15 +24,9 @@ def start(task: Task, collection: CollectionEntry, rows: int, size: int) -> None
     ``snapshot`` and ``stood`` of the entry say up to when, and from where on the log is
     read afterwards; ``rows`` and ``size`` (bytes) are what the files hold.
     """
-    creation = Operation.create_collection(collection)
     task.trigger_event(
         events.SnapshotStarted,
-        kind=creation.kind,
-        operation_timestamp=creation.timestamp,
-        database=creation.database,
-        name=creation.name,
-        collection_id=creation.collection_id,
-        detail=creation.detail,
+        **events.operation_json(Operation.create_collection(collection)),
         rows=rows,
         size=size,
         who=asdict(SUPERVISOR),

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import TaskAttributes
 
-_APART = frozenset({CollectionState.SET_ASIDE, CollectionState.SNAPSHOT})
-
 SHOWN_REFUSALS = 10
 """How many refused operations a task keeps to be shown, the newest; all are counted."""
 
@@ -134,8 +132,7 @@ def retried(
 
 def _goes_on(entry: CollectionEntry) -> bool:
     """Tell whether a collection that stood apart has what its channels have brought."""
-    is_behind = entry.replay or entry.state in _APART
-    return bool(entry.stood) and not is_behind
+    return bool(entry.stood) and not (entry.replay or entry.is_apart)
 
 
 def snapshot_started(task: TaskAttributes, operation: Operation) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.errors import CollectionError
+from cdc_actors.marks import Mark
 from cdc_actors.pipeline import sources
 from cdc_actors.pipeline.messages import SnapshotTaken
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A
-from tests.fakes.pipeline import Pipeline
+from tests.fakes.fake_target import StoredCollection
+from tests.fakes.pipeline import STORE, Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +129,25 @@ def test_target_that_lost_the_collection_between_two_runs(older):
     older.pipeline.start()
     older.complete()
     assert older.files.read == [1, 2, 1, 2, 3]
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
+
+
+def test_target_that_has_a_former_collection_of_the_name(older):
+    """What a store that was restored no longer knows of makes room, with its rows."""
+    mark = Mark(
+        store=STORE,
+        task=older.pipeline.task.task.task_id,
+        collection_id=12345,
+        source="default.c",
+    )
+    [meta] = older.pipeline.source.catalog.snapshot().collections.values()
+    schema = schema_pb2.CollectionSchema.FromString(meta.schema)
+    schema.name = "c"
+    rows = {"_default": Counter({99: 1})}
+    former = StoredCollection(schema, mark.to_properties(), partitions=rows)
+    older.pipeline.target.collections["default", "c"] = former
+    older.pipeline.start()
+    older.complete()
     assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 7)
 
 
