@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.field_data import BYTES_VECTORS, varint
 from cdc_actors.target import insert_pb2
 from cdc_actors.target.geometry import to_wkt
 
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
 
 _FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
 _VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
-_BYTES_VECTORS = {
-    schema_pb2.BinaryVector: "binary_vector",
-    schema_pb2.Float16Vector: "float16_vector",
-    schema_pb2.BFloat16Vector: "bfloat16_vector",
-    schema_pb2.Int8Vector: "int8_vector",
-}
 
 
 def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
@@ -85,7 +80,7 @@ def all_valid(column: bytes, rows: int) -> bytes:
     The log leaves that out; Milvus from 2.5 to 2.6.11 refuses an insert without it where
     the field has a default value. Older ones pass over it.
     """
-    return b"".join([column, _VALID_DATA_TAG, _varint(rows), b"\x01" * rows])
+    return b"".join([column, _VALID_DATA_TAG, varint(rows), b"\x01" * rows])
 
 
 def without_nulls(column: bytes) -> bytes:
@@ -110,7 +105,7 @@ def join(columns: Sequence[bytes]) -> Sequence[bytes]:
     if len(columns) == 1:
         return columns
     kind = insert_pb2.ColumnHead.FromString(columns[0]).type
-    if attribute := _BYTES_VECTORS.get(kind):
+    if attribute := BYTES_VECTORS.get(kind):
         return [_join_bytes_vectors(columns, attribute)]
     if kind == schema_pb2.SparseFloatVector:
         return [_join_sparse_vectors(columns)]
@@ -133,7 +128,7 @@ def insert_request(
     )
     parts = [head.SerializeToString()]
     for chunks in columns:
-        parts += [_FIELDS_DATA_TAG, _varint(sum(map(len, chunks))), *chunks]
+        parts += [_FIELDS_DATA_TAG, varint(sum(map(len, chunks))), *chunks]
     return b"".join(parts)
 
 
@@ -208,12 +203,3 @@ def _join_sparse_vectors(columns: Sequence[bytes]) -> bytes:
     joined = schema_pb2.FieldData.FromString(b"".join(columns))
     joined.vectors.sparse_float_vector.dim = joined.vectors.dim = dim
     return bytes(joined.SerializeToString())
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:  # noqa: PLR2004 - seven bits a byte, the eighth says "more"
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError
-from cdc_actors.source.wal import check_library
+from cdc_actors.source.extras import check_library
 
 if TYPE_CHECKING:
     from pathlib import Path

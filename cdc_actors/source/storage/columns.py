@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.field_data import BYTES_VECTORS, varint
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -29,12 +31,6 @@ _SCALARS = {
     schema_pb2.VarChar: "string_data",
     schema_pb2.JSON: "json_data",
     schema_pb2.Geometry: "geometry_data",
-}
-_BYTES_VECTORS = {
-    schema_pb2.BinaryVector: "binary_vector",
-    schema_pb2.Float16Vector: "float16_vector",
-    schema_pb2.BFloat16Vector: "bfloat16_vector",
-    schema_pb2.Int8Vector: "int8_vector",
 }
 
 
@@ -87,16 +83,16 @@ def _floats(made: Any, field: Any, values: pa.Array) -> bytes:
     """The vectors go behind the message's head in one piece."""
     data = _raw(values)
     dim = schema_pb2.VectorField(dim=_dim(field)).SerializeToString()
-    array = [_DATA_TAG, _varint(len(data)), data]
+    array = [_DATA_TAG, varint(len(data)), data]
     floats = sum(map(len, array))
-    vectors = [dim, _FLOATS_TAG, _varint(floats), *array]
+    vectors = [dim, _FLOATS_TAG, varint(floats), *array]
     size = sum(map(len, vectors))
-    return b"".join([made.SerializeToString(), _VECTORS_TAG, _varint(size), *vectors])
+    return b"".join([made.SerializeToString(), _VECTORS_TAG, varint(size), *vectors])
 
 
 def _bytes_vectors(made: Any, field: Any, values: pa.Array) -> bytes:
     made.vectors.dim = _dim(field)
-    setattr(made.vectors, _BYTES_VECTORS[field.data_type], bytes(_raw(values)))
+    setattr(made.vectors, BYTES_VECTORS[field.data_type], bytes(_raw(values)))
     return bytes(made.SerializeToString())
 
 
@@ -121,18 +117,9 @@ def _dim(field: schema_pb2.FieldSchema) -> int:
     return next(int(pair.value) for pair in field.type_params if pair.key == "dim")
 
 
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 _MAKERS: dict[int, Callable[[Any, Any, pa.Array], bytes]] = {
     **dict.fromkeys(_SCALARS, _scalars),
-    **dict.fromkeys(_BYTES_VECTORS, _bytes_vectors),
+    **dict.fromkeys(BYTES_VECTORS, _bytes_vectors),
     schema_pb2.Array: _arrays,
     schema_pb2.FloatVector: _floats,
     schema_pb2.SparseFloatVector: _sparse,

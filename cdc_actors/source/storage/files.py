@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.errors import OperatorError, TransientError
+from cdc_actors.errors import TransientError
+from cdc_actors.source.extras import check_library
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,7 @@ class Files:
     """
 
     def __init__(self, storage: Storage) -> None:
-        _check_library()
+        check_library("storage")
         self._store, self._root = _open(storage)
 
     def read(self, path: str) -> pa.Buffer:
@@ -64,14 +64,6 @@ class Files:
                 f"there is no folder {folder}: check path, bucket and rootPath in "
                 "sourceConfig.storage, or nothing was flushed at the source yet"
             )
-
-
-def _check_library() -> None:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise OperatorError(
-            "sourceConfig.storage needs a library that is not installed: "
-            "pip install 'cdc-actors[snapshot]'"
-        )
 
 
 def _open(storage: Storage) -> tuple[Any, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.errors import OperatorError
+from cdc_actors.source.extras import check_library
 from cdc_actors.source.wal.base import WalReader
 
 if TYPE_CHECKING:
@@ -14,22 +14,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import Quota
 
-__all__ = ["WalReader", "check_library", "open_reader", "queue_of"]
-
-_LIBRARIES = {"rocksmq": "rocksdict", "kafka": "confluent_kafka", "pulsar": "pulsar"}
-
-
-def check_library(queue: str) -> None:
-    """Raise OperatorError where the client library of a message queue is missing.
-
-    The text has the command that installs it.
-    """
-    library = _LIBRARIES.get(queue)
-    if library is not None and importlib.util.find_spec(library) is None:
-        raise OperatorError(
-            f"sourceConfig.{queue} needs a library that is not installed: "
-            f"pip install 'cdc-actors[{queue}]'"
-        )
+__all__ = ["WalReader", "open_reader", "queue_of"]
 
 
 def queue_of(source: SourceConfig) -> str:
