@@ -27,12 +27,13 @@ from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_en
 from cdc_actors.pipeline.replay import beginning
 from cdc_actors.pipeline.snapshot_starts import refuse_lost
 from cdc_actors.pipeline.work import CreateCollectionWork
+from cdc_actors.source.wal.beginnings import not_held
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.changes import Checkpoint, DropPartition
+    from cdc_actors.changes import DropPartition
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -347,15 +348,12 @@ class Adoption:
             "`retry` has it read from its beginning"
         )
         stood = beginning(meta, self._wal, self._requests)
-        if self._snapshots.available and not all(map(self._holds, stood.values())):
+        if self._snapshots.available and not_held(self._wal, stood.values()):
             name = f"{meta.database}.{meta.name}"
             lost = RowsLostError(f"the log no longer holds the beginning of {name}")
             self._take_from_files(meta, lost, "an update selected it")
             return
         self._collections.exclude(excluded_entry_of(meta), error, stood)
-
-    def _holds(self, start: Checkpoint) -> bool:
-        return self._wal.holds(start.position, inclusive=start.inclusive)
 
     def _holder_of_name(self, entry: CollectionEntry) -> str | None:
         """Return what keeps the name at the target that a collection is to have.

@@ -20,6 +20,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RecordOperationStarted,
 )
+from cdc_actors.source.wal.beginnings import not_held, places
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
@@ -162,8 +163,7 @@ class _Planning:
     def _insist_on_log(self, entry: CollectionEntry) -> None:
         gone = [c.position for c in entry.stood.values() if not self._holds(c)]
         if gone:
-            name = f"{entry.database}.{entry.name}"
-            where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
+            name, where = f"{entry.database}.{entry.name}", places(gone)
             begins = entry.state is CollectionState.CREATING
             raise RowsLostError(
                 f"the target does not have what it had of {name}, and the log no longer "
@@ -177,8 +177,7 @@ class _Planning:
         if start == self._spec.checkpoints.get(start.position.channel):
             return True
         if start not in self._held:
-            held = self._wal.holds(start.position, inclusive=start.inclusive)
-            self._held[start] = held
+            self._held[start] = not not_held(self._wal, [start])
         return self._held[start]
 
     def _starts(self, entries: Iterable[CollectionEntry]) -> dict[str, Checkpoint]:

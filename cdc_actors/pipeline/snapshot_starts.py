@@ -16,6 +16,7 @@ from cdc_actors.changes import Checkpoint, Tick, physical_seconds
 from cdc_actors.errors import RowsLostError, TransientError
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.source.decode import decode
+from cdc_actors.source.wal.beginnings import not_held, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,13 +114,8 @@ def refuse_lost(wal: WalReader, name: str, starts: Iterable[Checkpoint]) -> None
     Raises:
         RowsLostError: It does not.
     """
-    gone = [
-        each.position
-        for each in starts
-        if not wal.holds(each.position, inclusive=each.inclusive)
-    ]
-    if gone:
-        where = ", ".join(f"{at.channel} at {at.text}" for at in gone)
+    if gone := not_held(wal, starts):
+        where = places(each.position for each in gone)
         raise RowsLostError(
             f"the log no longer goes on where the files of {name} end ({where}): flush it "
             "at the source, and lengthen the retention of its message queue; then pause "

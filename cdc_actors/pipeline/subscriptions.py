@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import Checkpoint
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.messages import RecordStarts
-from cdc_actors.source.wal.beginnings import lost_starts
+from cdc_actors.source.wal.beginnings import lost_starts, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -125,8 +125,7 @@ class Subscriptions:
 
 
 def _rows_lost(meta: CollectionMeta, missing: Iterable[Position]) -> RowsLostError:
-    where = ", ".join(f"{start.channel} at {start.text}" for start in missing)
     return RowsLostError(
         f"the log no longer holds the beginning of {meta.database}.{meta.name} "
-        f"({where}): rows written before are not replicated"
+        f"({places(missing)}): rows written before are not replicated"
     )

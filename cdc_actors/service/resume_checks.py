@@ -16,6 +16,7 @@ from cdc_actors.errors import (
 from cdc_actors.pipeline.source_identity import identity_of, refuse_another
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal.beginnings import not_held, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,30 +93,18 @@ def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:
     return ""
 
 
-def not_held(sought: Iterable[Checkpoint], source: SourceConfig) -> list[Checkpoint]:
-    """Return those checkpoints from which the log can be read no longer.
-
-    Raises:
-        CdcError: The queue does not answer, or refuses.
-    """
-    with open_reader(source) as reader:
-        return [
-            each
-            for each in sought
-            if not reader.holds(each.position, inclusive=each.inclusive)
-        ]
-
-
 def _gone(sought: list[Checkpoint], source: SourceConfig) -> str:
-    gone = [each.position for each in not_held(sought, source)] if sought else []
+    if not sought:
+        return ""
+    with open_reader(source) as log:
+        gone = [each.position for each in not_held(log, sought)]
     return _words(gone) if gone else ""
 
 
 def _words(gone: list[Position]) -> str:
-    first = f"{gone[0].channel} at {gone[0].text}"
     more = f" (and {len(gone) - 1} more channels)" if len(gone) > 1 else ""
     return (
-        f"the log no longer holds {first}{more}, where the task would go on: what was "
-        "written since is lost to it. Delete the task, and create it anew into empty "
-        "collections"
+        f"the log no longer holds {places(gone[:1])}{more}, where the task would go on: "
+        "what was written since is lost to it. Delete the task, and create it anew into "
+        "empty collections"
     )

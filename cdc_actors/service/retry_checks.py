@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError, TaskConflictError
-from cdc_actors.service.resume_checks import looked, not_held, refuse_resume
+from cdc_actors.service.resume_checks import looked, refuse_resume
+from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal.beginnings import not_held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,5 +47,6 @@ def _lost(
     source: SourceConfig, chosen: Sequence[CollectionEntry]
 ) -> list[CollectionEntry]:
     starts = {start for each in chosen for start in each.stood.values()}
-    gone = set(not_held(starts, source))
+    with open_reader(source) as log:
+        gone = set(not_held(log, starts))
     return [each for each in chosen if gone.intersection(each.stood.values())]

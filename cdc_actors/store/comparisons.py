@@ -22,24 +22,24 @@ class ComparisonRows:
         """Use the database of ``log``, which also closes it."""
         self._database = log.database
         self._database.write(
-            "CREATE TABLE IF NOT EXISTS comparisons "
+            "CREATE TABLE IF NOT EXISTS {comparisons} "
             "(task_id TEXT PRIMARY KEY, state {binary} NOT NULL)"
         )
 
     def save(self, task_id: str, state: bytes) -> None:
         """Replace what there is of a task."""
         self._database.write_rows(
-            "INSERT INTO comparisons VALUES ({p}, {p}) "
+            "INSERT INTO {comparisons} VALUES ({p}, {p}) "
             "ON CONFLICT (task_id) DO UPDATE SET state = excluded.state",
             [(task_id, state)],
         )
 
     def load_all(self) -> dict[str, bytes]:
         """Return what there is, by task."""
-        rows = self._database.read("SELECT task_id, state FROM comparisons")
+        rows = self._database.read("SELECT task_id, state FROM {comparisons}")
         return {row["task_id"]: bytes(row["state"]) for row in rows}
 
     def delete(self, task_id: str) -> None:
         """Forget the comparison of a task."""
-        statement = "DELETE FROM comparisons WHERE task_id = {p}"
+        statement = "DELETE FROM {comparisons} WHERE task_id = {p}"
         self._database.write_rows(statement, [(task_id,)])

@@ -41,12 +41,11 @@ class Database:
     """An open database. Any thread may use it.
 
     ``names`` are what a statement's text may hold in braces: the database's own words
-    for ``events``, ``hashes``, ``checkpoints``, ``send_horizons``, ``segments_done`` and
-    ``write_checks`` (the tables), ``order`` (the column that counts events), ``counter``
-    and ``binary``
-    (the types of such numbers and of bytes), ``lock`` (a statement after which nobody
-    else writes events until the end of the transaction) and ``p`` (the mark of a
-    parameter).
+    for ``events``, ``hashes``, ``checkpoints``, ``send_horizons``, ``segments_done``,
+    ``write_checks`` and ``comparisons`` (the tables), ``order`` (the column that counts
+    events), ``counter`` and ``binary`` (the types of such numbers and of bytes), ``lock``
+    (a statement after which nobody else writes events until the end of the transaction)
+    and ``p`` (the mark of a parameter).
     """
 
     recorder: ApplicationRecorder

@@ -133,6 +133,7 @@ def _names(schema: str) -> dict[str, str]:
         "send_horizons": f"{schema}.fences",
         "segments_done": f"{schema}.segments_done",
         "write_checks": f"{schema}.write_checks",
+        "comparisons": f"{schema}.comparisons",
         "order": "notification_id",
         "binary": "BYTEA",
         "counter": "BIGINT",

@@ -38,6 +38,7 @@ _NAMES = {
     "send_horizons": "fences",
     "segments_done": "segments_done",
     "write_checks": "write_checks",
+    "comparisons": "comparisons",
     "order": "rowid",
     "binary": "BLOB",
     "counter": "INTEGER",

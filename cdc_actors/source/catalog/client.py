@@ -15,7 +15,7 @@ from cdc_actors.source.catalog import bulk_imports, history, rbac
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.catalog.bulk_imports import ImportMeta
 from cdc_actors.source.catalog.collections import BELONGINGS, KnownPlaces, assemble
-from cdc_actors.source.catalog.etcd import MAX_RANGES, EtcdClient, EtcdConfig
+from cdc_actors.source.catalog.etcd import MAX_RANGES, EtcdClient, config_of
 from cdc_actors.source.catalog.model import (
     AliasMeta,
     CollectionMeta,
@@ -99,7 +99,7 @@ class Catalog:
         self._root = f"{root.rstrip('/')}/" if root else ""
         self._time_key = _join(etcd.root_path, meta.TIME).encode()
         self._created: int | None = None
-        self._client = EtcdClient(_etcd_config(etcd))
+        self._client = EtcdClient(config_of(etcd))
         self._known = KnownPlaces()
         self._database_names: dict[int, str] = {}
         self._searched = 0
@@ -141,7 +141,11 @@ class Catalog:
 
     def find(self, database: str, name: str) -> CollectionMeta | None:
         """Return the collection of that name that is available now, None without one."""
-        return self._look_up_name(database, name) or self._search_name(database, name)
+        found = self._look_up_name(database, name)
+        if found is None:
+            self._search()
+            found = self._look_up_name(database, name)
+        return found
 
     def version(self) -> Version:
         """Return the version of the source, empty while it does not run.
@@ -202,8 +206,7 @@ class Catalog:
 
     def databases(self) -> dict[str, dict[str, str]]:
         """Return the properties of the databases that there are now, by name."""
-        self._databases()
-        return meta.database_properties(self._read(meta.DATABASES))
+        return meta.database_properties(self._database_pairs()[1])
 
     def aliases(self) -> Aliases:
         """Return what every alias stands for now."""
@@ -274,18 +277,22 @@ class Catalog:
 
     def _databases(self) -> tuple[int, dict[int, str]]:
         """Return the databases now, and the revision that "now" is."""
+        revision, pairs = self._database_pairs()
+        found = meta.databases(pairs)
+        # Also of those that are gone: collections moved from there were called so.
+        self._database_names |= found
+        return revision, found
+
+    def _database_pairs(self) -> tuple[int, meta.Pairs]:
         listing = self._client.read(self._key(meta.DATABASES))
         pairs = self._present(listing.pairs)
-        found = meta.databases(pairs)
-        if not found:
+        if not pairs:
             raise OperatorError(
                 f"etcd holds no databases of a Milvus (2.2.9 or newer) below {self._root}; "
                 "check rootPath and metaSubPath in sourceConfig.etcd"
             )
         self._refuse_another(meta.set_up(pairs))
-        # Also of those that are gone: collections moved from there were called so.
-        self._database_names |= found
-        return listing.revision, found
+        return listing.revision, pairs
 
     def _refuse_another(self, created: int) -> None:
         """What is not there any more was not dropped if all of it is another Milvus's."""
@@ -312,10 +319,6 @@ class Catalog:
         found = self._look_up([known]).get(known) if known is not None else None
         named = found and (found.database, found.name) == (database, name)
         return found if found and found.available and named else None
-
-    def _search_name(self, database: str, name: str) -> CollectionMeta | None:
-        self._search()
-        return self._look_up_name(database, name)
 
     def _search(self) -> None:
         """Take in which collections were made, moved or renamed since the last search."""
@@ -386,15 +389,3 @@ def _join(*parts: str) -> str:
     """
     given = [each for each in parts if each]
     return posixpath.normpath("/".join(given)).replace("//", "/") if given else ""
-
-
-def _etcd_config(etcd: Etcd) -> EtcdConfig:
-    return EtcdConfig(
-        endpoints=tuple(etcd.address),
-        username=etcd.username if etcd.enable_auth else "",
-        password=etcd.password,
-        tls=etcd.enable_tls,
-        certificate=etcd.tls_cert_path,
-        key=etcd.tls_key_path,
-        ca=etcd.tls_ca_cert_path,
-    )

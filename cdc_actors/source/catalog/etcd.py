@@ -16,6 +16,8 @@ from cdc_actors.source.catalog import etcd_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cdc_actors.config import Etcd
+
 _TIMEOUT = 5.0
 _PAGE = 1_000
 MAX_RANGES = 128
@@ -55,6 +57,19 @@ class EtcdConfig:
     certificate: str = ""
     key: str = ""
     ca: str = ""
+
+
+def config_of(etcd: Etcd) -> EtcdConfig:
+    """Return what ``sourceConfig.etcd`` says."""
+    return EtcdConfig(
+        endpoints=tuple(etcd.address),
+        username=etcd.username if etcd.enable_auth else "",
+        password=etcd.password,
+        tls=etcd.enable_tls,
+        certificate=etcd.tls_cert_path,
+        key=etcd.tls_key_path,
+        ca=etcd.tls_ca_cert_path,
+    )
 
 
 @dataclass(frozen=True, slots=True)

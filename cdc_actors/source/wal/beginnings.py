@@ -1,4 +1,4 @@
-"""Which of many beginnings the log still holds, asking it for few."""
+"""From which places the log can still be read, and how these are told of."""
 
 from __future__ import annotations
 
@@ -9,15 +9,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.changes import Position
+    from cdc_actors.changes import Checkpoint, Position
     from cdc_actors.source.wal.base import WalReader
 
 
-def lost_starts(wal: WalReader, starts: Iterable[Position]) -> set[Position]:
-    """Return those of some positions from which the log cannot be read any more.
+def places(positions: Iterable[Position]) -> str:
+    """Return what a message calls some positions."""
+    return ", ".join(f"{each.channel} at {each.text}" for each in positions)
 
-    A log loses its oldest records first: what is held is held to the newest position.
-    One that no longer holds that either, or is another log by the same name, has none.
+
+def not_held(wal: WalReader, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
+    """Return those checkpoints from which the log can be read no longer, asking for each.
+
+    Raises:
+        CdcError: The queue does not answer, or refuses.
+    """
+    return [
+        each
+        for each in checkpoints
+        if not wal.holds(each.position, inclusive=each.inclusive)
+    ]
+
+
+def lost_starts(wal: WalReader, starts: Iterable[Position]) -> set[Position]:
+    """Return those of many positions from which the log cannot be read any more.
+
+    It is asked for few of them. A log loses its oldest records first: what is held is held
+    to the newest position. One that no longer holds that either, or is another log by the
+    same name, has none.
     """
     by_channel: dict[str, set[Position]] = {}
     for start in starts:

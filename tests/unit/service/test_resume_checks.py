@@ -16,7 +16,7 @@ from cdc_actors.errors import (
     TransientError,
     UnavailableError,
 )
-from cdc_actors.service import resume_checks
+from cdc_actors.service import resume_checks, retry_checks
 from cdc_actors.service.resume_checks import refuse_resume
 from cdc_actors.service.retry_checks import refuse_retry
 from cdc_actors.tasks import SourceIdentity, Task
@@ -56,7 +56,8 @@ def reached(
 ) -> None:
     """Let the source be reached in these ways."""
     monkeypatch.setattr(resume_checks, "Catalog", lambda *_: catalog())
-    monkeypatch.setattr(resume_checks, "open_reader", lambda *_: log())
+    for module in (resume_checks, retry_checks):
+        monkeypatch.setattr(module, "open_reader", lambda *_: log())
 
 
 def paused(*, lost: bool, identity: int | None = SET_UP) -> Task:
