@@ -426,8 +426,9 @@ def test_the_history_is_filtered_and_read_back(browser):
         service.events.append(replace(entry(131), text="step 131"))
         page.clock.run_for(SECOND)
         expect(area.get_by_role("row").nth(1)).to_contain_text("step 131")
-        button(area, "Older events").click()
-        button(area, "Older events").click()
+        button(area, "Older events").evaluate(
+            "it => { it.click(); it.click(); it.click(); }"
+        )
         expect(told).to_have_text("131 events.")
         area.get_by_label("Filter").fill("step 77")
         expect(area.get_by_role("row")).to_have_count(2)

@@ -19,7 +19,8 @@ export class History {
   #rows = new Rows(this.#body, (each) => each.number, (each) => new EventRow(each, this.#moments));
   #search = el("input", { type: "search", input: () => this.#draw() });
   #told = el("p", { class: "told", role: "status" });
-  #older = el("button", { type: "button", click: () => this.#loadOlder() }, "Older events");
+  #older = el("button", { type: "button", click: () => this.#askForOlder() }, "Older events");
+  #asked = Promise.resolve();
   #failure = el("p", { class: "banner bad", role: "alert", hidden: true });
   #moments;
 
@@ -51,7 +52,13 @@ export class History {
     this.#draw();
   }
 
+  /** Two clicks are two pages: the second begins where the first will have ended. */
+  #askForOlder() {
+    this.#asked = this.#asked.catch(() => {}).then(() => this.#loadOlder());
+  }
+
   async #loadOlder() {
+    if (!this.#oldest) return;
     const after = Math.max(0, this.#oldest - PAGE);
     try {
       const { events } = await this.#page(after, this.#oldest - after);
