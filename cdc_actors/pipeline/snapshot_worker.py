@@ -1,0 +1,255 @@
+"""The thread that sends the rows of the source's files, one collection after another.
+
+What was begun by an earlier run, or listed anew, is done so that twice is the same as
+once: files are merged by the source at any time, and a row may come to be in another.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from cdc_actors.errors import CdcError, CollectionError, UnclearAnswerError
+from cdc_actors.pipeline import losses
+from cdc_actors.pipeline.claims import Claim
+from cdc_actors.pipeline.definitions import (
+    channels_of,
+    definition_of,
+    marked_definition,
+)
+from cdc_actors.pipeline.messages import (
+    RecordSegmentDone,
+    RecordSegmentsForgotten,
+    SnapshotProgress,
+    SnapshotTaken,
+)
+from cdc_actors.pipeline.work import AppliedRows
+from cdc_actors.replication.fold import fold
+from cdc_actors.source.storage.files import FileGoneError, StorageError
+from cdc_actors.target import collections
+from cdc_actors.target.rows import RowWriter
+
+if TYPE_CHECKING:
+    from cdc_actors.changes import Insert
+    from cdc_actors.memory_budget import MemoryHold
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.source_files import Stored
+    from cdc_actors.pipeline.sources import Sources
+    from cdc_actors.source.storage.listing import Segment
+    from cdc_actors.tasks import CollectionEntry
+
+MAX_LISTINGS = 10
+"""How often the files of one collection are listed anew, while none of them is done."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class SnapshotJob:
+    """One collection to be brought. ``again`` tells that the target may have parts."""
+
+    entry: CollectionEntry
+    again: bool
+    done: set[int] = field(default_factory=set)
+    rows: int = 0
+    total: int = 0
+    is_over: bool = False
+
+
+class SnapshotWorker:
+    """Brings collections. Any thread may use it; the work has a thread of its own."""
+
+    def __init__(self, context: RunContext, spec: RunSpec, sources: Sources) -> None:
+        self._context = context
+        self._spec = spec
+        self._files = sources.files
+        self._target = sources.target
+        self._jobs: deque[SnapshotJob] = deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._held: set[MemoryHold] = set()
+
+    def add(self, job: SnapshotJob) -> None:
+        """Bring a collection after those that wait."""
+        with self._lock:
+            self._jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._serve, name="snapshot", daemon=True
+                )
+                self._thread.start()
+
+    def cancel(self, collection_id: int) -> None:
+        """Bring no more of a collection."""
+        with self._lock:
+            for job in self._jobs:
+                if job.entry.collection_id == collection_id:
+                    job.is_over = True
+
+    def shown(self) -> dict[int, SnapshotProgress]:
+        """Return how far each collection has come, by id."""
+        with self._lock:
+            return {
+                job.entry.collection_id: SnapshotProgress(job.rows, job.total)
+                for job in self._jobs
+                if not job.is_over
+            }
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread to end, so long at most."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _serve(self) -> None:
+        while (job := self._next()) is not None:
+            if not self._context.guard(partial(self._bring, job)):
+                return
+            with self._lock:
+                self._jobs.popleft()
+
+    def _next(self) -> SnapshotJob | None:
+        with self._lock:
+            if self._context.stopping or not self._jobs:
+                self._thread = None
+                return None
+            return self._jobs[0]
+
+    def _bring(self, job: SnapshotJob) -> None:
+        """Bring one collection, or say why it cannot be."""
+        entry, begun = job.entry, time.monotonic()
+        with structlog.contextvars.bound_contextvars(
+            collection=f"{entry.database}.{entry.name}",
+            collection_id=entry.collection_id,
+        ):
+            try:
+                is_done = self._bring_all(job)
+            except (CollectionError, UnclearAnswerError, StorageError) as error:
+                self._set_aside(job, error)
+                return
+            except CdcError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is about these rows alone
+                _log.exception("snapshot_failed")
+                self._set_aside(job, CollectionError(f"unexpected {error!r}"))
+                return
+            finally:
+                self._release_all()
+        if is_done:
+            seconds = round(time.monotonic() - begun, 3)
+            self._context.notify_task(
+                SnapshotTaken(
+                    self._context.run_number, entry.collection_id, job.rows, seconds
+                )
+            )
+
+    def _set_aside(self, job: SnapshotJob, error: CdcError) -> None:
+        """Bring no more of a collection for now: the others of the task go on."""
+        if not job.is_over and not self._context.stopping:
+            self._context.record_set_aside(job.entry, error, job.entry.stood)
+        job.is_over = True
+
+    def _bring_all(self, job: SnapshotJob) -> bool:
+        """Bring what is not done yet; tell whether all of it is there now."""
+        listings = 0
+        while not job.is_over and not self._context.stopping:
+            with closing(self._files.open_catalog()) as catalog:
+                stored = self._files.find(catalog, job.entry.collection_id)
+            if stored is None:
+                return False
+            done = len(job.done)
+            try:
+                return self._bring_listed(job, stored)
+            except FileGoneError as gone:
+                # The source has merged files: they are in others now.
+                listings = 0 if len(job.done) > done else listings + 1
+                if listings > MAX_LISTINGS:
+                    raise
+                _log.info("files_listed_anew", detail=str(gone))
+                job.again = True
+        return False
+
+    def _bring_listed(self, job: SnapshotJob, stored: Stored) -> bool:
+        writer = self._open(job, stored)
+        segments = [s for s in stored.listing.segments if s.id not in job.done]
+        job.total = sum(each.rows for each in stored.listing.segments)
+        try:
+            # Small ones are the next to be merged.
+            for segment in sorted(segments, key=lambda each: each.size):
+                if not self._bring_segment(job, stored, segment, writer):
+                    return False
+        finally:
+            writer.abandon()
+        return True
+
+    def _bring_segment(
+        self, job: SnapshotJob, stored: Stored, segment: Segment, writer: RowWriter
+    ) -> bool:
+        """Bring the rows of a segment; tell whether they are there, and it is known."""
+        entry, run_number = job.entry, self._context.run_number
+        [channel] = channels_of([segment.shard])
+        for insert in stored.reader.inserts(segment, entry.stood[channel].tick):
+            if job.is_over or self._context.stopping:
+                return False
+            self._write(writer, insert, again=job.again)
+            job.rows += insert.rows
+        writer.drain()
+        job.done.add(segment.id)
+        done = RecordSegmentDone(run_number, entry.collection_id, segment.id)
+        self._context.record(done)
+        return True
+
+    def _open(self, job: SnapshotJob, stored: Stored) -> RowWriter:
+        """Have the target create the collection; return who writes its rows."""
+        entry, context = job.entry, self._context
+        name = self._spec.task.target_name(entry.database, entry.name)
+        claim = Claim(
+            context.claimant, self._target, context.source_marks, context.source_time
+        )
+        if former := self._spec.former_of(entry):
+            losses.refuse_former(self._target, name, former, entry)
+        claim.drop_leftover(entry, name)
+        definition = definition_of(stored.meta, name)
+        if collections.create_collection(
+            self._target,
+            marked_definition(definition, name, claim.mark(entry)),
+            partial(self._begin_anew, job),
+        ):
+            job.again = True
+        claim.check(entry, name)
+        return RowWriter(self._target, *name, entry.schema)
+
+    def _begin_anew(self, job: SnapshotJob) -> None:
+        """Know that the target has nothing of a collection, whatever it had before."""
+        job.done.clear()
+        run_number = self._context.run_number
+        self._context.record(
+            RecordSegmentsForgotten(run_number, job.entry.collection_id)
+        )
+
+    def _release_all(self) -> None:
+        """Hold nothing of what was sent, and may never be answered."""
+        for memory in self._held:
+            memory.release()
+        self._held.clear()
+
+    def _write(self, writer: RowWriter, insert: Insert, *, again: bool) -> None:
+        """Send a piece, once the memory of the service has room for it."""
+        while not self._context.budget.has_room(timeout=0.25):
+            self._context.check_running()
+        memory = self._context.budget.hold(insert.size)
+        self._held.add(memory)
+
+        def confirmed() -> None:
+            self._held.discard(memory)
+            memory.release()
+            self._context.release((), AppliedRows.of([insert]))
+
+        writer.write(fold([insert], writer.keys_of, may_exist=again), confirmed)
