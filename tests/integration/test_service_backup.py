@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from tests.support.books import Books, wait_equal, wait_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pymilvus import MilvusClient
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
     from tests.support.cdc import Cdc
+    from tests.support.postgres import PostgresServer
 
 
 def audit(cdc: Cdc, *arguments: str, store: Path | None = None) -> str:
@@ -39,38 +41,68 @@ def audit(cdc: Cdc, *arguments: str, store: Path | None = None) -> str:
     return done.stdout
 
 
+@contextmanager
+def written(cdc: Cdc, task: str) -> Iterator[None]:
+    """Have a service write events all the while."""
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            cdc.ask("pause", task_id=task)
+            cdc.ask("resume", task_id=task)
+
+    worker = threading.Thread(target=write)
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
+
+
 @pytest.mark.parametrize("alone", ["sqlite"], indirect=True)
 def test_backups_beside_a_service_that_writes(
     alone: Cdc, target_lite: EmbeddedLite, tmp_path: Path
 ) -> None:
     """Both ways give a whole store, which the log of the service goes on from."""
-    task = alone.create(target_lite.uri)
-    stop = threading.Event()
-
-    def write() -> None:
-        while not stop.is_set():
-            alone.ask("pause", task_id=task)
-            alone.ask("resume", task_id=task)
-
-    worker = threading.Thread(target=write)
-    worker.start()
     exported, copied = tmp_path / "exported.db", tmp_path / "copied.db"
-    try:
+    with written(alone, alone.create(target_lite.uri)):
         audit(alone, "export", str(tmp_path / "backup.jsonl"))
         with (
             closing(sqlite3.connect(alone.folder / "cdc.db")) as live,
             closing(sqlite3.connect(copied)) as copy,
         ):
             live.backup(copy)
-    finally:
-        stop.set()
-        worker.join()
     audit(alone, "import", str(tmp_path / "backup.jsonl"), store=exported)
     for store in (exported, copied):
         head = audit(alone, "head", store=store).strip()
         assert int(head.partition(":")[0]) > 1
         audit(alone, "verify", store=store)
         audit(alone, "verify", "--head", head)
+
+
+@pytest.mark.parametrize("alone", ["postgres"], indirect=True)
+def test_a_dump_beside_a_service_that_writes(
+    alone: Cdc,
+    target_lite: EmbeddedLite,
+    postgres_server: PostgresServer,
+    postgres_url: str,
+) -> None:
+    """What pg_dump and psql make of it is a whole store, which a service goes on with."""
+    task = alone.create(target_lite.uri)
+    with written(alone, task):
+        restored = postgres_server.restore_dump(postgres_url)
+    config = alone.config.read_text()
+    alone.kill()
+    alone.config.write_text(config.replace(postgres_url, restored))
+    head = audit(alone, "head").strip()
+    alone.start()
+    state = alone.get(task)["state"]
+    alone.ask("resume" if state == "Paused" else "pause", task_id=task)
+    audit(alone, "verify", "--head", head)
+    alone.kill()
+    alone.config.write_text(config)
+    audit(alone, "verify", "--head", head)
 
 
 def test_a_restored_store_doubles_nothing(

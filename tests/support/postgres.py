@@ -59,6 +59,29 @@ class PostgresServer:
             connection.execute(f"CREATE SCHEMA {name}")
         return self.url(schema=name)
 
+    def restore_dump(self, url: str) -> str:
+        """Dump the schema of a URL, restore it elsewhere; return the URL of that.
+
+        The two programs are given what an operator would give them.
+        """
+        schema = url.rpartition("schema=")[2]
+        database = f"restored_{schema}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {database}")
+        there = self.url().replace("/postgres?", f"/{database}?")
+        dump = subprocess.run(
+            [self._binaries / "pg_dump", f"--schema={schema}", self.url()],
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        subprocess.run(
+            [self._binaries / "psql", "-qX", "-v", "ON_ERROR_STOP=1", there],
+            check=True,
+            input=dump.stdout,
+            stdout=subprocess.DEVNULL,
+        )
+        return f"{there}schema={schema}"
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         arguments = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
