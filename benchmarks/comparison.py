@@ -1,11 +1,13 @@
 """How fast two Milvus are compared, and in how much memory.
 
     python -m benchmarks.comparison --rows 1000000
+    python -m benchmarks.comparison --rows 10000000 --dim 8
 
-Two Milvus are started here, with the same rows of dim 128 and one that differs. A process
-of its own compares them and tells the seconds, its processor seconds, and by how much its
-memory grew while it did; beside it, in the same run, a bare client reads the rows of both
-sides, page by page, and looks at nothing. Only the share says anything elsewhere.
+Two Milvus are started here, with the same rows and one that differs. A process of its own
+compares them and tells the seconds, its processor seconds, and by how much its memory had
+grown after each tenth of the rows, at its peak so far; beside it, in the same run, a bare
+client reads the rows of both sides, page by page, and looks at nothing. Only the share
+says anything elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
-from benchmarks.replication import IN_FLIGHT, SOURCE_ROWS, create, requests, send
+from benchmarks.replication import DIM, IN_FLIGHT, SOURCE_ROWS, create, requests, send
 from cdc_actors.compare import compare
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.grpc_common import NO_KEEPALIVE
@@ -37,21 +39,21 @@ def client_of(uri: str) -> MilvusClient:
     return MilvusClient(uri, timeout=120, dedicated=True, grpc_options=NO_KEEPALIVE)
 
 
-def fill(uri: str, rows: int, *, changed: bool) -> None:
+def fill(uri: str, rows: int, dim: int, *, changed: bool) -> None:
     """Write the rows; one of them is another where ``changed``."""
     with closing(client_of(uri)) as client:
-        create(client, NAME)
+        create(client, NAME, dim)
         for first in range(0, rows, 50 * SOURCE_ROWS):
             count = min(50 * SOURCE_ROWS, rows - first)
-            send(client, list(shifted(first, count)), IN_FLIGHT)
+            send(client, list(shifted(first, count, dim)), IN_FLIGHT)
         if changed:
-            client.upsert(NAME, [{"id": DIFFERS, "v": [0.5] * 128}])
+            client.upsert(NAME, [{"id": DIFFERS, "v": [0.5] * dim}])
         client.flush(NAME)
 
 
-def shifted(first: int, rows: int) -> list[milvus_pb2.InsertRequest]:
+def shifted(first: int, rows: int, dim: int) -> list[milvus_pb2.InsertRequest]:
     """Return insert requests whose keys begin at ``first``."""
-    found = list(requests(NAME, rows, SOURCE_ROWS))
+    found = list(requests(NAME, rows, SOURCE_ROWS, dim))
     for request in found:
         keys = request.fields_data[0].scalars.long_data.data
         keys[:] = [key + first for key in keys]
@@ -94,16 +96,23 @@ def memory_of(name: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def measured(uris: list[str]) -> tuple[float, float, float, int]:
-    """Compare; return seconds, processor seconds, MiB that memory grew by, differences."""
+def measured(uris: list[str], rows: int) -> tuple[float, float, dict[int, float], int]:
+    """Compare; return seconds, processor seconds, memory, differences.
+
+    Memory is the MiB that it grew by at its peak, by the tenths of the rows done by then.
+    """
     memory = memory_of("VmRSS")
+    grown: dict[int, float] = {}
+
+    def note(_name: str, done: int) -> None:
+        grown[done * 10 // rows] = memory_of("VmHWM") - memory
+
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.perf_counter()
-    report = compare(uris[0], "", uris[1], "")
+    report = compare(uris[0], "", uris[1], "", progress=note)
     seconds = time.perf_counter() - begun
     after = resource.getrusage(resource.RUSAGE_SELF)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    grown = memory_of("VmHWM") - memory
     return seconds, processor, grown, report.collections[0].differences
 
 
@@ -111,7 +120,9 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--dim", type=int, default=DIM)
+    args = parser.parse_args()
+    rows = args.rows
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedMilvus(Path(folder) / "source") as source,
@@ -119,10 +130,10 @@ def main() -> None:
     ):
         uris = [source.uri, target.uri]
         for uri in uris:
-            fill(uri, rows, changed=uri == target.uri)
+            fill(uri, rows, args.dim, changed=uri == target.uri)
         spawned = multiprocessing.get_context("spawn")
         with spawned.Pool(1) as pool:
-            seconds, processor, grown, found = pool.apply(measured, [uris])
+            seconds, processor, grown, found = pool.apply(measured, [uris, rows])
         bare = read_both(uris)
     assert found == 1, found
     print(
@@ -130,7 +141,8 @@ def main() -> None:
         f"{bare / seconds:.2f}"
     )
     print(f"processor   {processor / rows * 1e6:10.1f} s for a million rows")
-    print(f"memory      {grown:10.0f} MiB more at its peak")
+    told = " ".join(f"{grown[tenth]:.0f}" for tenth in sorted(grown))
+    print(f"memory      {told} MiB more at its peak, after 0 to 10 tenths of the rows")
 
 
 if __name__ == "__main__":

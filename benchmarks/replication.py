@@ -48,19 +48,19 @@ LATENCY_ROWS = 1_000
 WRITES_A_SECOND = 100
 
 
-def create(client: MilvusClient, name: str) -> None:
+def create(client: MilvusClient, name: str, dim: int = DIM) -> None:
     """Create a collection of an INT64 key and a vector, indexed and loaded."""
     schema = client.create_schema(auto_id=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("v", DataType.FLOAT_VECTOR, dim=DIM)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=dim)
     indexes = client.prepare_index_params()
     indexes.add_index("v", index_type="FLAT", metric_type="L2")
     client.create_collection(name, schema=schema, index_params=indexes)
 
 
-def requests(name: str, rows: int, size: int) -> Iterator[Any]:
+def requests(name: str, rows: int, size: int, dim: int = DIM) -> Iterator[Any]:
     """Yield ready-made insert requests of ``size`` rows each."""
-    vectors = np.random.default_rng(1).random(size * DIM, dtype=np.float32)
+    vectors = np.random.default_rng(1).random(size * dim, dtype=np.float32)
     for first in range(0, rows, size):
         count = min(size, rows - first)
         request = milvus_pb2.InsertRequest(collection_name=name, num_rows=count)
@@ -71,8 +71,8 @@ def requests(name: str, rows: int, size: int) -> Iterator[Any]:
         column = request.fields_data.add(
             type=DataType.FLOAT_VECTOR, field_name="v", field_id=101
         )
-        column.vectors.dim = DIM
-        column.vectors.float_vector.data.extend(vectors[: count * DIM])
+        column.vectors.dim = dim
+        column.vectors.float_vector.data.extend(vectors[: count * dim])
         yield request
 
 

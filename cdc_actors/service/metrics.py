@@ -37,6 +37,9 @@ MAX_COLLECTIONS = 1000
 
 _HEALTHS = tuple(each for each in get_args(HealthStatus) if each != "unknown")
 _NAMED = ["task_id", "database", "collection"]
+_Observed = tuple[str, "TaskSnapshot"]
+"""A task's id as clients know it, and the task."""
+
 _Noted = tuple[str, "CollectionView"]
 """A task's id and one of its collections."""
 
@@ -63,10 +66,11 @@ def families(
     yield from _store(store_takes_writes)
     if statistics is None:
         return
-    observed = [each.snapshot for each in statistics.observations]
-    ids = {each.task.task_id: client_id(each.task) for each in observed}
+    snapshots = [each.snapshot for each in statistics.observations]
+    observed = [(client_id(each.task), each) for each in snapshots]
+    ids = {each.task.task_id: task_id for task_id, each in observed}
     known = {ids[i]: each for i, each in retention.items() if i in ids}
-    noted = [(ids[s.task.task_id], c) for s in observed for c in noted_collections(s)]
+    noted = [(i, each) for i, shown in observed for each in noted_collections(shown)]
     yield from _tasks(summaries)
     yield from _collections(summaries, noted)
     yield from _snapshots(noted)
@@ -211,18 +215,18 @@ def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Metr
     yield _gauge("cdc_memory_limit_bytes", "Their ceiling.", statistics.memory_limit)
 
 
-def _progress(observed: Sequence[TaskSnapshot]) -> Iterator[Metric]:
+def _progress(observed: Sequence[_Observed]) -> Iterator[Metric]:
     yield _gauges(
         "cdc_last_confirmed_timestamp_seconds",
         "Up to which moment of the source's clock the target has confirmed everything.",
         ["task_id"],
-        _known((client_id(each.task), each.confirmed_at) for each in observed),
+        _known((task_id, each.confirmed_at) for task_id, each in observed),
     )
     yield _gauges(
         "cdc_source_head_timestamp_seconds",
         "Of when the newest tick of the source is that was read, by the source's clock.",
         ["task_id"],
-        _known((client_id(each.task), each.head_at) for each in observed),
+        _known((task_id, each.head_at) for task_id, each in observed),
     )
     yield _counters(
         "cdc_rows_applied",
@@ -241,8 +245,8 @@ def _progress(observed: Sequence[TaskSnapshot]) -> Iterator[Metric]:
         "Runs of the task that failed since the service started, by class.",
         ["task_id", "class"],
         (
-            ((client_id(each.task), kind), count)
-            for each in observed
+            ((task_id, kind), count)
+            for task_id, each in observed
             for kind, count in each.failures.items()
         ),
     )
@@ -273,11 +277,11 @@ def _one_of(
 
 
 def _by_kind(
-    observed: Iterable[TaskSnapshot], of: Callable[[AppliedRows], tuple[int, int]]
+    observed: Iterable[_Observed], of: Callable[[AppliedRows], tuple[int, int]]
 ) -> Iterator[_Row]:
     return (
-        ((client_id(each.task), kind), value)
-        for each in observed
+        ((task_id, kind), value)
+        for task_id, each in observed
         for kind, value in zip(("insert", "delete"), of(each.applied), strict=True)
     )
 

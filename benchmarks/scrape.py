@@ -1,0 +1,109 @@
+"""What one scrape of /metrics takes of a processor, with a hundred tasks.
+
+    python -m benchmarks.scrape
+
+Each task runs, has ten collections, one of them set aside, and everything that a metric
+tells of. What the supervisor's answer to one message takes is not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING
+
+import falcon.testing
+
+from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.work import AppliedRows
+from cdc_actors.service.metrics import families
+from cdc_actors.service.overview import summary_at
+from cdc_actors.service.retention import Retention
+from cdc_actors.service.snapshot import (
+    Observation,
+    ProgressMonitor,
+    Statistics,
+    TaskSnapshot,
+)
+from cdc_actors.service.source_clock import Moment
+from cdc_actors.service.views import Readiness
+from cdc_actors.tasks import CollectionState
+from cdc_http.metrics import MetricsResource
+from tests.support.tasks import entry, new_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.core import Metric
+
+TASKS = 100
+COLLECTIONS = 10
+SCRAPES = 200
+NOW = Moment(wall=1000.0, monotonic=0.0, source=1000.0)
+ACCEPT = {"text": "*/*", "OpenMetrics": "application/openmetrics-text"}
+
+
+class Service:
+    """What the supervisor has told, made metrics as the service does."""
+
+    def __init__(self) -> None:
+        snapshots = [self._snapshot() for _ in range(TASKS)]
+        ids = [each.task.task_id for each in snapshots]
+        self._statistics = Statistics(
+            observations=[Observation(s, ProgressMonitor(0, 0)) for s in snapshots],
+            mailboxes=dict.fromkeys(ids, 0),
+            restarts=dict.fromkeys(ids, 0),
+            memory_held=0,
+            memory_limit=1,
+        )
+        self._retention = dict.fromkeys(ids, Retention(2000.0, 3600.0))
+
+    def _snapshot(self) -> TaskSnapshot:
+        task = new_task()
+        task.collections = {each: entry(each) for each in range(COLLECTIONS - 1)}
+        task.collections[COLLECTIONS] = entry(
+            COLLECTIONS, state=CollectionState.SET_ASIDE, reason="its schema differs"
+        )
+        applied = AppliedRows(1, 2, inserted_bytes=30, deleted_bytes=40)
+        now = 999 << 18
+        progress = RunProgressed(1, {}, now, applied, False, {}, head=now)
+        return TaskSnapshot(
+            task=task,
+            progress=progress,
+            applied=applied,
+            confirmed=now,
+            failures={"transient": 1},
+        )
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return the metric families."""
+        return families(
+            [summary_at(each, NOW) for each in self._statistics.observations],
+            self._statistics,
+            Readiness(ready=True, missing={}),
+            store_takes_writes=True,
+            retention=self._retention,
+            now=NOW.source,
+        )
+
+
+def main() -> None:
+    """Run it."""
+    resource = MetricsResource(Service())
+    for name, accept in ACCEPT.items():
+        taken = []
+        for _ in range(SCRAPES):
+            request = falcon.testing.create_req(headers={"Accept": accept})
+            answer = falcon.Response()
+            begun = time.thread_time()
+            resource.on_get(request, answer)
+            taken.append(time.thread_time() - begun)
+        lines = answer.data.count(b"\n")
+        print(
+            f"{name:12} {median(taken) * 1e3:.1f} ms at the median, "
+            f"{min(taken) * 1e3:.1f} ms at best, {lines} lines"
+        )
+
+
+if __name__ == "__main__":
+    main()
