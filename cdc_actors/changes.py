@@ -217,6 +217,20 @@ class Rows:
     insert: Insert
     keep: tuple[int, ...] | range | None = None
 
+    @property
+    def timestamp(self) -> int:
+        """When they were written."""
+        return self.insert.timestamp
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.insert.rows if self.keep is None else len(self.keep)
+
+
+RowChange = Insert | Delete | Rows
+"""What changes rows: as the log has it, or (``Rows``) what is left of an insert."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Insert
+from cdc_actors.changes import Insert, Rows
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.changes import Definition, Delete, Key, Request
+    from cdc_actors.changes import Definition, Key, Request, RowChange
     from cdc_actors.replication.progress import PendingCheckpoint
     from cdc_actors.tasks import CollectionEntry
     from cdc_actors.tasks.details import Detail
@@ -30,13 +30,18 @@ class AppliedRows:
     deleted_bytes: int = 0
 
     @classmethod
-    def of(cls, changes: Iterable[Insert | Delete]) -> AppliedRows:
+    def of(cls, changes: Iterable[RowChange]) -> AppliedRows:
         """Return what comes of changes once all of them are applied."""
         inserted = deleted = inserted_bytes = deleted_bytes = 0
         for change in changes:
             if isinstance(change, Insert):
                 inserted += change.rows
                 inserted_bytes += change.size
+            elif isinstance(change, Rows):
+                inserted += change.count
+                inserted_bytes += (
+                    change.insert.size * change.count // change.insert.rows
+                )
             else:
                 deleted += len(change.keys)
                 deleted_bytes += sum(map(_size, change.keys))

@@ -20,6 +20,7 @@ from cdc_actors.changes import Delete, DropCollection, DropPartition, Insert
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cdc_actors.changes import RowChange
     from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.replication.progress import PendingCheckpoint
 
@@ -36,7 +37,7 @@ class RowChunk:
     ``memory`` is released by whoever has the chunk when it is done with.
     """
 
-    changes: tuple[Insert | Delete, ...]
+    changes: tuple[RowChange, ...]
     checkpoints: tuple[PendingCheckpoint, ...]
     may_exist: bool
     memory: MemoryHold

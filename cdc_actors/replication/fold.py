@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Batch, Delete, Insert, Key, Rows
+from cdc_actors.changes import Batch, Delete, Insert, Key, RowChange, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
 def fold(
-    changes: Iterable[Insert | Delete],
+    changes: Iterable[RowChange],
     keys_of: Callable[[Insert], Sequence[Key]],
     *,
     may_exist: bool = False,
@@ -34,8 +34,10 @@ def fold(
     for change in reversed(list(changes)):
         if isinstance(change, Delete):
             deleted.setdefault(change.partition, {}).update(dict.fromkeys(change.keys))
-        elif rows := _survivors(change, keys_of, deleted):
-            kept.append(rows)
+            continue
+        rows = change if isinstance(change, Rows) else Rows(change)
+        if left := _survivors(rows, keys_of, deleted):
+            kept.append(left)
     if may_exist:
         _delete_kept(kept, keys_of, deleted)
     return Batch({p: tuple(keys) for p, keys in deleted.items()}, tuple(reversed(kept)))
@@ -49,19 +51,19 @@ def rewrite(rows: Sequence[Rows], keys_of: Callable[[Insert], Sequence[Key]]) ->
 
 
 def _survivors(
-    insert: Insert,
+    rows: Rows,
     keys_of: Callable[[Insert], Sequence[Key]],
     deleted: dict[str, dict[Key, None]],
 ) -> Rows | None:
+    insert = rows.insert
     everywhere, here = deleted.get("", {}), deleted.get(insert.partition, {})
     if not everywhere and not here:
-        return Rows(insert)
+        return rows
     keys = keys_of(insert)
-    keep = tuple(
-        i for i, key in enumerate(keys) if key not in everywhere and key not in here
-    )
-    if len(keep) == len(keys):
-        return Rows(insert)
+    chosen = range(len(keys)) if rows.keep is None else rows.keep
+    keep = tuple(i for i in chosen if keys[i] not in everywhere and keys[i] not in here)
+    if len(keep) == len(chosen):
+        return rows
     return Rows(insert, keep) if keep else None
 
 

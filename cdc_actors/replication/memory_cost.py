@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Delete, Insert
+from cdc_actors.changes import Delete, Insert, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.changes import Change
+    from cdc_actors.changes import Change, RowChange
 
 COPIES = 3
 """How often a row's bytes are there at most: its columns, the request made of them, and
@@ -22,17 +22,19 @@ KEY_BYTES = 128
 """Bytes that one deleted key takes beside its text, here and in folding."""
 
 
-def memory_cost(change: Change) -> int:
+def memory_cost(change: Change | RowChange) -> int:
     """Return the bytes that a change takes from decoding to the target's answer."""
     match change:
         case Insert():
             return OVERHEAD + COPIES * change.size
+        case Rows(insert=insert):
+            return OVERHEAD + COPIES * insert.size
         case Delete(keys=keys):
             text = sum(len(key) for key in keys if isinstance(key, str))
             return OVERHEAD + COPIES * text + KEY_BYTES * len(keys)
     return OVERHEAD
 
 
-def total_cost(changes: Iterable[Change]) -> int:
+def total_cost(changes: Iterable[Change | RowChange]) -> int:
     """Return the bytes that changes take together."""
     return sum(map(memory_cost, changes))
