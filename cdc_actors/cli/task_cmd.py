@@ -109,6 +109,14 @@ _REQUEST_OPTIONS = (
 )
 
 
+_consistency_option = click.option(
+    "--consistency",
+    type=click.Choice(["tick", "early"]),
+    help="Whether rows wait for the source's next time tick, so that the target is what "
+    "the source was at a moment, or are sent as soon as they are read (early).",
+)
+
+
 def _request_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that make a request, and it as ``request``."""
 
@@ -155,6 +163,7 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
     "them: those whose beginning the log no longer holds (auto), all that are there "
     "already, or none.",
 )
+@_consistency_option
 def create(*, api: Api, request: dict[str, Any], **given: str | None) -> None:
     """Create a task and print its id. Options take precedence over the file."""
     request |= {name: value for name, value in given.items() if value}
@@ -181,6 +190,7 @@ def create(*, api: Api, request: dict[str, Any], **given: str | None) -> None:
     "name. May be repeated.",
 )
 @click.option("--same-milvus", is_flag=True, help="Say so where nothing else tells.")
+@_consistency_option
 def update(
     task_id: str,
     api: Api,
@@ -189,6 +199,7 @@ def update(
     remove: Sequence[str],
     *,
     same_milvus: bool,
+    consistency: str | None,
 ) -> None:
     """Change what a task replicates, or how it comes to its target.
 
@@ -207,6 +218,8 @@ def update(
             _warn({"warnings": [said]})
     if same_milvus:
         request["same_milvus"] = True
+    if consistency:
+        request["consistency"] = consistency
     updated = api.ask("update", **request | {"task_id": task_id})
     _warn(updated)
     changed = ", ".join(updated["changed"]) or "nothing, it was like this already"

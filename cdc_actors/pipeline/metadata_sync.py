@@ -121,6 +121,10 @@ class MetadataSync:
         self._properties.advance()
         self._forget_gone()
 
+    def has_pending(self, collection_id: int) -> bool:
+        """Tell whether an operation on a collection waits for its time."""
+        return self._pending.concerns(collection_id)
+
     def postpone_flush(self, request: Request, collection_id: int) -> None:
         """Have a flush asked again that the target's limits refused."""
         self._flushes.postpone(request, collection_id)

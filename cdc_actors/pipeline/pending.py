@@ -89,6 +89,10 @@ class PendingOperations:
                 self._deferred.append(deferred)
         self._break_rename_cycle()
 
+    def concerns(self, owner: int) -> bool:
+        """Tell whether an operation on a collection is held here."""
+        return any(each.owner == owner for each in self._deferred)
+
     def waits(self) -> dict[int, str]:
         """Return why collections keep their old names for now, by id.
 

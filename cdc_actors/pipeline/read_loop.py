@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.changes import Checkpoint, Request, Tick, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable, Status
+from cdc_actors.pipeline.early_rows import EarlyRows
 from cdc_actors.pipeline.expiry import Expiry
 from cdc_actors.pipeline.floors import Floors
 from cdc_actors.pipeline.mark_rounds import MarkRounds
@@ -68,6 +69,8 @@ class ReadLoop:
         self._horizon = SendHorizon(
             context, self._channels, spec.send_horizons, spec.owner_start
         )
+        limits = self._channels, self._metadata, self._horizon, self._expiry
+        self._early = EarlyRows(context, self.router, *limits)
         self._marks = MarkRounds(self.router)
         self._reported = 0.0
         self._tick_lead: float | None = None
@@ -135,6 +138,7 @@ class ReadLoop:
     def _read(self, channels: Collection[str] | None) -> None:
         for record in self._sources.wal.poll(POLL_SECONDS, channels):
             self._take(record)
+        self._early.send()
 
     def _take(self, record: Record) -> None:
         position, change = record.position, decode(record.payload)
@@ -144,9 +148,11 @@ class ReadLoop:
         if isinstance(change, Tick):
             self._note_tick(change)
         window = self._channels.take(position, change)
-        if window is None:
-            return
         channel = record.channel
+        if window is None:
+            if self._spec.task.consistency == "early":
+                self._early.take(channel, change)
+            return
         checkpoint = self._context.begin_checkpoint(channel, window.checkpoint)
         if window.changes:
             first, last = window.changes[0].timestamp, window.changes[-1].timestamp
@@ -154,6 +160,7 @@ class ReadLoop:
             self._horizon.reach(channel, last)
             living = replace(window, changes=self._expiry.living(window.changes))
             self.router.route(channel, living, checkpoint, may_exist=may_exist)
+        self._early.cover(channel, window.checkpoint)
         self._context.release([checkpoint])
 
     def _note_tick(self, tick: Tick) -> None:

@@ -18,6 +18,7 @@ from cdc_actors.changes import (
 from cdc_actors.pipeline.applier import Applier
 from cdc_actors.pipeline.applier_pool import ApplierPool
 from cdc_actors.pipeline.collection_table import Status
+from cdc_actors.pipeline.early_shards import EarlyShards
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
-    from cdc_actors.changes import Change, FullName
+    from cdc_actors.changes import Change, FullName, RowChange
     from cdc_actors.pipeline.adoption import Adoption, Creation
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 class Router:
     """Delivers each collection's work in order. The reader's thread.
 
-    ``collections`` and ``target_names`` are what is known of all of them.
+    ``collections`` and ``target_names`` are what is known of all of them, ``early`` is
+    what was delivered before its tick.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Router:
     ) -> None:
         self.collections = collections
         self.target_names = target_names
+        self.early = EarlyShards(context.budget)
         self._context = context
         self._spec = spec
         self._target = target
@@ -113,6 +116,23 @@ class Router:
             self._context.budget.work_added()
             if collection.queue.put(item):
                 self._pool.submit(self._applier(collection))
+
+    def deliver_rows(
+        self,
+        channel: str,
+        collection: Collection,
+        rows: tuple[RowChange, ...],
+        checkpoint: PendingCheckpoint,
+        *,
+        may_exist: bool = False,
+    ) -> None:
+        """Deliver what a channel has for a collection, behind what it waits for there."""
+        if not rows:
+            return
+        parts = (self._context.acquire(checkpoint),)
+        memory = self._context.budget.hold(total_cost(rows))
+        chunk = RowChunk(rows, parts, may_exist, memory)
+        self._deliver_ready(collection, collection.barriers.add(channel, chunk))
 
     def deliver_operation(self, collection: Collection, work: CatalogOperation) -> None:
         """Deliver an operation of the catalog's; the name that it gives is on its way."""
@@ -216,12 +236,8 @@ class Router:
         is_relevant = partial(collection.barriers.is_relevant, channel)
         changes = (c for c in group if isinstance(c, Insert | Delete))
         rows = tuple(filter(is_relevant, changes))
-        if not rows:
-            return
-        parts = (self._context.acquire(checkpoint),)
-        memory = self._context.budget.hold(total_cost(rows))
-        chunk = RowChunk(rows, parts, may_exist, memory)
-        self._deliver_ready(collection, collection.barriers.add(channel, chunk))
+        late = self.early.add_late(channel, collection_id, rows)
+        self.deliver_rows(channel, collection, late, checkpoint, may_exist=may_exist)
 
     def _route_operation(
         self, channel: str, change: Change, checkpoint: PendingCheckpoint
@@ -244,6 +260,11 @@ class Router:
         if collection is not None and collection.barriers.is_relevant(channel, change):
             step = BarrierOperation(change, (self._context.acquire(checkpoint),))
             self._deliver_ready(collection, collection.barriers.add(channel, step))
+            if isinstance(change, DropCollection):
+                self.early.forget(channel, change.collection)
+            else:
+                rows = self.early.rows_beyond(channel, change)
+                self.deliver_rows(channel, collection, rows, checkpoint, may_exist=True)
 
     def _deliver_ready(
         self, collection: Collection, items: Iterable[RowChunk | BarrierOperation]

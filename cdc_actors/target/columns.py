@@ -11,6 +11,7 @@ wins: these are joined by value.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from cdc_actors.target import insert_pb2
 from cdc_actors.target.geometry import to_wkt
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from cdc_actors.changes import Insert, Key, Rows
 
@@ -36,6 +37,13 @@ def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
             scalars = schema_pb2.FieldData.FromString(column).scalars
             return list(scalars.long_data.data or scalars.string_data.data)
     raise LookupError(f"an insert of shard {insert.shard} has no field {field_id}")
+
+
+def key_reader(schema: bytes) -> Callable[[Insert], Sequence[Key]]:
+    """Return what reads the keys of inserts of a serialized CollectionSchema."""
+    fields = schema_pb2.CollectionSchema.FromString(schema).fields
+    key_field = next(field for field in fields if field.is_primary_key)
+    return partial(primary_keys, field_id=key_field.fieldID)
 
 
 def named_columns(

@@ -27,6 +27,11 @@ SnapshotMode = Literal["auto", "always", "never"]
 holds, all that are there already, or none."""
 
 
+Consistency = Literal["tick", "early"]
+"""What the target has between two ticks of the source: what the last one covers, a
+consistent cut; or newer rows as soon as they are read, too."""
+
+
 class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):
     """Where the target is. Never holds a credential, so it may be shown to anyone.
 
@@ -64,7 +69,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     in only, the event log holds it encrypted and beside the specification.
     ``task_name`` is the client's own id for the task, empty where that is a UUID.
     ``disable_auto_start`` asks for the task to be paused whenever the service starts.
-    ``snapshot`` says which collections come from the source's files.
+    ``snapshot`` says which collections come from the source's files, ``consistency``
+    whether rows wait for the tick that covers them.
     """
 
     target: ConnectParam
@@ -77,6 +83,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     task_name: str = ""
     disable_auto_start: bool = False
     snapshot: SnapshotMode = "auto"
+    consistency: Consistency = "tick"
 
     @property
     def selectors(self) -> tuple[FullName, ...]:
@@ -138,6 +145,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             "extra_info": self.enable_user_role != other.enable_user_role,
             "disable_auto_start": self.disable_auto_start != other.disable_auto_start,
             "snapshot": self.snapshot != other.snapshot,
+            "consistency": self.consistency != other.consistency,
         }
         return [name for name, differs in differ.items() if differs]
 
@@ -185,6 +193,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["disable_auto_start"] = True
         if self.snapshot != "auto":
             stored["snapshot"] = self.snapshot
+        if self.consistency != "tick":
+            stored["consistency"] = self.consistency
         return stored
 
     @classmethod
@@ -203,6 +213,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             task_name=stored.get("task_name", ""),
             disable_auto_start=stored.get("disable_auto_start", False),
             snapshot=stored.get("snapshot", "auto"),
+            consistency=stored.get("consistency", "tick"),
         )
 
     def __repr__(self) -> str:
@@ -214,7 +225,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
             f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r}, "
             f"disable_auto_start={self.disable_auto_start!r}, "
-            f"snapshot={self.snapshot!r})"
+            f"snapshot={self.snapshot!r}, consistency={self.consistency!r})"
         )
 
 

@@ -70,9 +70,9 @@ def refuse(task: TaskAttributes, before: TaskSpec, spec: TaskSpec) -> None:
 
 
 def may_conflict(before: TaskSpec, spec: TaskSpec) -> bool:
-    """Tell whether an update is more than another login or way to the same target."""
+    """Tell whether an update may change which collections are written, or where."""
     return before.target.uri != spec.target.uri or bool(
-        set(before.differing_members(spec)) - {"milvus_connect_param"}
+        set(before.differing_members(spec)) - {"milvus_connect_param", "consistency"}
     )
 
 

@@ -45,6 +45,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
         enable_user_role=request.extra_info.enable_user_role,
         disable_auto_start=request.disable_auto_start,
         snapshot=request.snapshot,
+        consistency=request.consistency,
         collection_infos=selected[0],
         db_collections=selected[1],
         name_mapping=mapping_of(request.name_mapping, max_name_length),

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 # msgspec evaluates the annotations.
-from cdc_actors.tasks.spec import SnapshotMode  # noqa: TC001
+from cdc_actors.tasks.spec import Consistency, SnapshotMode  # noqa: TC001
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Port = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}\Z")]
@@ -258,7 +258,10 @@ class CreateRequest(RequestObject, frozen=True):
 
     ``snapshot`` says which collections come from the source's files, if the service may
     read them: with ``auto`` those whose beginning the log no longer holds, with
-    ``always`` all that are there by now, with ``never`` none.
+    ``always`` all that are there by now, with ``never`` none. ``consistency`` says whether
+    rows wait for the time tick of the source that covers them (``tick``), or are sent as
+    soon as they are read (``early``: some 200 ms sooner, and until that tick newer rows may
+    be there without older ones, and two of a key where one is to replace the other).
     """
 
     task_id: str = ""
@@ -272,6 +275,7 @@ class CreateRequest(RequestObject, frozen=True):
     name_mapping: list[NameMapping] = []
     disable_auto_start: bool = False
     snapshot: SnapshotMode = "auto"
+    consistency: Consistency = "tick"
     positions: dict[str, Any] = {}
 
 
@@ -285,7 +289,7 @@ class UpdateRequest(RequestObject, frozen=True):
     another collection that left the task. ``name_mapping`` replaces the whole mapping;
     names of what the target has already cannot change. ``same_milvus`` says of another
     address, where nothing else tells (Milvus Lite), that it leads to the Milvus that it
-    was; the task's history keeps that.
+    was; the task's history keeps that. ``consistency`` is that of ``create``.
     """
 
     task_id: str = ""
@@ -294,3 +298,4 @@ class UpdateRequest(RequestObject, frozen=True):
     collection_infos: list[CollectionInfo] | UnsetType = UNSET
     db_collections: dict[str, list[CollectionInfo]] | UnsetType = UNSET
     name_mapping: list[NameMapping] | UnsetType = UNSET
+    consistency: Consistency | UnsetType = UNSET

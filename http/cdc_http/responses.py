@@ -105,7 +105,8 @@ class Task(ResponseObject, frozen=True):
     """A task, with the members that milvus-cdc shows and our own.
 
     ``as_of`` is the number of the event as of which a past state is shown, ``snapshot``
-    is there where it is not ``auto``.
+    is there where it is not ``auto``, ``consistency`` where it is not ``tick``. All that
+    ticks have covered is at the target up to ``lag_seconds`` ago, either way.
     """
 
     task_id: str
@@ -123,6 +124,7 @@ class Task(ResponseObject, frozen=True):
     name_mapping: list[NameMapping] | UnsetType = UNSET
     excludes: list[Excluded] | UnsetType = UNSET
     snapshot: str | UnsetType = UNSET
+    consistency: str | UnsetType = UNSET
     extra_info: ExtraInfo | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     as_of: int | UnsetType = UNSET
@@ -280,6 +282,7 @@ def task_object(view: TaskView) -> Task:
         name_mapping=mappings or UNSET,
         excludes=excludes or UNSET,
         snapshot=UNSET if spec.snapshot == "auto" else spec.snapshot,
+        consistency=UNSET if spec.consistency == "tick" else spec.consistency,
         extra_info=ExtraInfo(enable_user_role=True) if spec.enable_user_role else UNSET,
         reason=view.reason or UNSET,
         as_of=UNSET if view.as_of is None else view.as_of,

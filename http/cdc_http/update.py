@@ -39,6 +39,8 @@ def updated_spec(request: UpdateRequest, now: TaskSpec, limit: int) -> TaskSpec:
     if request.name_mapping is not UNSET:
         mapping = mapping_of(request.name_mapping, limit)
         spec = msgspec.structs.replace(spec, name_mapping=mapping)
+    if request.consistency is not UNSET:
+        spec = msgspec.structs.replace(spec, consistency=request.consistency)
     check_mapping(spec)
     return spec
 

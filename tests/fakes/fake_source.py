@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 A = "by-dev-rootcoord-dml_0"
 B = "by-dev-rootcoord-dml_1"
 REQUESTS = "by-dev-replicate-msg"
+_SLOW = ("Insert", "Delete", "DropPartition")
 START = 1 << 40
 """The timestamp at which the source begins; each thing that happens takes one more."""
 
@@ -37,7 +38,8 @@ class FakeSource:
 
     ``now`` is the timestamp of the last thing that happened; ``ids`` gives the next id;
     ``ticks`` has each channel's last tick. ``properties`` are what the API shows of a
-    collection by now, unless they are what the catalog has.
+    collection by now, unless they are what the catalog has. While it is ``slow``, messages
+    about rows and partitions come to the log by ``write_out``, or with the next tick.
     """
 
     log: MemoryLog = field(default_factory=MemoryLog)
@@ -47,6 +49,8 @@ class FakeSource:
     ticks: dict[str, int] = field(default_factory=dict)
     properties: dict[int, dict[str, str]] = field(default_factory=dict)
     api_is_away: bool = False
+    slow: bool = False
+    unwritten: dict[str, list[bytes]] = field(default_factory=lambda: {A: [], B: []})
 
     def __post_init__(self) -> None:
         self.tick()
@@ -67,12 +71,22 @@ class FakeSource:
         """Append a message to a channel."""
         message.base.msg_type = common_pb2.MsgType.Value(kind)
         message.base.timestamp = timestamp
-        self.log.append(channel, message.SerializeToString())
+        payload = message.SerializeToString()
+        if self.slow and kind in _SLOW:
+            self.unwritten[channel].append(payload)
+        else:
+            self.log.append(channel, payload)
+
+    def write_out(self, channel: str, number: int = 0) -> None:
+        """Append one message that has not come to the log yet, counted from the oldest."""
+        self.log.append(channel, self.unwritten[channel].pop(number))
 
     def tick(self, *channels: str) -> int:
         """Promise of some channels, or of all, that everything so far is written."""
         timestamp = self.next()
         for channel in channels or (A, B):
+            while self.unwritten[channel]:
+                self.write_out(channel)
             self.ticks[channel] = timestamp
             self.write(channel, "TimeTick", msg_pb2.TimeTickMsg(), timestamp)
         return timestamp
@@ -123,9 +137,10 @@ class FakeSource:
         keys: Sequence[int],
         channel: str = A,
         partition: str = "_default",
+        timestamp: int = 0,
     ) -> int:
         """Insert rows into the shard of a channel."""
-        timestamp = self.next()
+        timestamp = timestamp or self.next()
         message = msg_pb2.InsertRequest(
             shardName=_shard(meta, channel),
             partition_name=partition,
@@ -139,10 +154,14 @@ class FakeSource:
         return timestamp
 
     def delete(
-        self, meta: CollectionMeta, keys: Iterable[int], channel: str = A
+        self,
+        meta: CollectionMeta,
+        keys: Iterable[int],
+        channel: str = A,
+        timestamp: int = 0,
     ) -> int:
         """Delete rows from the shard of a channel."""
-        timestamp, keys = self.next(), list(keys)
+        timestamp, keys = timestamp or self.next(), list(keys)
         message = msg_pb2.DeleteRequest(
             shardName=_shard(meta, channel),
             collectionID=meta.id,
@@ -151,6 +170,17 @@ class FakeSource:
         )
         self.write(channel, "Delete", message, timestamp)
         return timestamp
+
+    def upsert(
+        self,
+        meta: CollectionMeta,
+        keys: Sequence[int],
+        channel: str = A,
+        partition: str = "_default",
+    ) -> None:
+        """Put rows in the place of others; the insert is written first."""
+        timestamp = self.insert(meta, keys, channel, partition)
+        self.delete(meta, keys, channel, timestamp)
 
     def drop(self, meta: CollectionMeta) -> None:
         """Drop a collection."""

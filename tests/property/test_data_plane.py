@@ -6,21 +6,29 @@ By the real reader and appliers, on doubles in memory.
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from msgspec import structs
 
 from cdc_actors.errors import AccessRefusedError, TransientError
-from cdc_actors.pipeline import attempts
+from cdc_actors.pipeline import attempts, send_horizon
 from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from tests.fakes.fake_target import StoredCollection
 
 NAMES = ("books", "novels", "papers")
 ALIASES = ("new", "old")
 PARTITIONS = ("_default", "p")
+BUSY = ("put", "put", "delete", "write", "write", "write", "write", "tick")
+FEW = st.integers(-3, -1)
+"""Keys that are written over and over."""
 ATTEMPTS = 50
 ROUNDS = 5
 ANSWERS = (
@@ -56,18 +64,25 @@ REFUSABLE = (
 class Replication(RuleBasedStateMachine):
     """A source that does what it likes; the model is what it has by now.
 
-    ``rows`` are the keys of each collection, with their partitions, by its present name.
+    ``rows`` are the keys of each collection, with their partitions, by its present name;
+    ``gone`` are keys that it had, with their channels.
     """
+
+    spec = SPEC
 
     def __init__(self) -> None:
         super().__init__()
         self.delays = mock.patch.object(attempts, "LONGEST_DELAY", 0.001)
         self.delays.start()
-        self.pipeline = Pipeline()
+        # As far ahead of the source's small steps in time as of real ones.
+        self.horizon_steps = mock.patch.object(send_horizon, "HORIZON_STEP", 5)
+        self.horizon_steps.start()
+        self.pipeline = Pipeline(self.spec)
         self.source, self.target = self.pipeline.source, self.pipeline.target
         self.keys = count(1)
         self.metas = {}
         self.rows = {}
+        self.gone = {}
         self.partitions = {}
         self.aliases = {}
         self.attempts = ATTEMPTS
@@ -79,9 +94,14 @@ class Replication(RuleBasedStateMachine):
     def create(self, name: str, channels: tuple[str, ...]) -> None:
         """Create a collection, unless the name is taken."""
         if name not in self.metas:
-            self.metas[name] = self.source.create(name, *channels)
-            self.rows[name] = {}
-            self.partitions[name] = {}
+            self.create_on(name, *channels)
+
+    def create_on(self, name: str, *channels: str) -> None:
+        """Create a collection."""
+        self.metas[name] = self.source.create(name, *channels)
+        self.rows[name] = {}
+        self.gone[name] = {}
+        self.partitions[name] = {}
 
     @precondition(lambda self: self.metas)
     @rule(data=st.data(), partition=st.sampled_from(PARTITIONS))
@@ -93,13 +113,41 @@ class Replication(RuleBasedStateMachine):
 
     def insert_into(self, name: str, partition: str, channel: str) -> None:
         """Insert two rows."""
-        meta = self.metas[name]
-        if partition != "_default" and partition not in self.partitions[name]:
-            made = self.source.create_partition(meta, partition)
-            self.partitions[name][partition] = made
+        self.make_partition(name, partition)
         keys = [next(self.keys), next(self.keys)]
-        self.source.insert(meta, keys, channel, partition)
+        self.source.insert(self.metas[name], keys, channel, partition)
         self.rows[name] |= dict.fromkeys(keys, (channel, partition))
+        self.look()
+
+    def make_partition(self, name: str, partition: str) -> None:
+        """Create a partition unless it is there."""
+        if partition != "_default" and partition not in self.partitions[name]:
+            made = self.source.create_partition(self.metas[name], partition)
+            self.partitions[name][partition] = made
+
+    @precondition(lambda self: any(self.gone.values()))
+    @rule(data=st.data(), partition=st.sampled_from(PARTITIONS))
+    def insert_again(self, data: st.DataObject, partition: str) -> None:
+        """Insert a row with the key of one that was deleted."""
+        name = data.draw(st.sampled_from(sorted(n for n, g in self.gone.items() if g)))
+        key = data.draw(st.sampled_from(sorted(self.gone[name])))
+        channel = self.gone[name].pop(key)
+        self.make_partition(name, partition)
+        self.source.insert(self.metas[name], [key], channel, partition)
+        self.rows[name][key] = channel, partition
+        self.look()
+
+    @precondition(lambda self: any(self.rows.values()))
+    @rule(data=st.data(), partition=st.sampled_from(PARTITIONS))
+    def upsert(self, data: st.DataObject, partition: str) -> None:
+        """Put a row in the place of another, in whichever partition."""
+        name = data.draw(st.sampled_from(sorted(n for n, r in self.rows.items() if r)))
+        key = data.draw(st.sampled_from(sorted(self.rows[name])))
+        channel, _ = self.rows[name][key]
+        self.make_partition(name, partition)
+        self.source.upsert(self.metas[name], [key], channel, partition)
+        self.rows[name][key] = channel, partition
+        self.look()
 
     @precondition(lambda self: any(self.rows.values()))
     @rule(data=st.data())
@@ -109,6 +157,8 @@ class Replication(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.rows[name])))
         channel, _ = self.rows[name].pop(key)
         self.source.delete(self.metas[name], [key], channel)
+        self.gone[name][key] = channel
+        self.look()
 
     @precondition(lambda self: any(self.partitions.values()))
     @rule(data=st.data())
@@ -127,7 +177,7 @@ class Replication(RuleBasedStateMachine):
         """Drop a collection."""
         name = data.draw(st.sampled_from(sorted(self.metas)))
         self.source.drop(self.metas.pop(name))
-        del self.rows[name], self.partitions[name]
+        del self.rows[name], self.gone[name], self.partitions[name]
         self.aliases = {a: owner for a, owner in self.aliases.items() if owner != name}
 
     @precondition(lambda self: self.metas)
@@ -137,7 +187,7 @@ class Replication(RuleBasedStateMachine):
         old = data.draw(st.sampled_from(sorted(self.metas)))
         if new not in self.metas:
             self.source.rename(self.metas[old], new)
-            for each in (self.metas, self.rows, self.partitions):
+            for each in (self.metas, self.rows, self.gone, self.partitions):
                 each[new] = each.pop(old)
             self.aliases = {a: new if o == old else o for a, o in self.aliases.items()}
 
@@ -161,6 +211,25 @@ class Replication(RuleBasedStateMachine):
     def tick(self, channels: tuple[str, ...]) -> None:
         """Cover what some channels have."""
         self.source.tick(*channels)
+
+    @rule(slow=st.booleans())
+    def be_slow(self, *, slow: bool) -> None:
+        """Have messages come to the log late, as of some proxies, or at once."""
+        self.source.slow = slow
+
+    @precondition(lambda self: any(self.source.unwritten.values()))
+    @rule(data=st.data())
+    def write_out(self, data: st.DataObject) -> None:
+        """Have one that is late come to the log."""
+        self.write_any(data)
+
+    def write_any(self, data: st.DataObject) -> None:
+        """Write out a message of any channel."""
+        late = {c: len(each) for c, each in self.source.unwritten.items() if each}
+        channel = data.draw(st.sampled_from(sorted(late)))
+        number = data.draw(st.integers(0, late[channel] - 1))
+        self.source.write_out(channel, number)
+        self.look()
 
     @rule()
     def tell(self) -> None:
@@ -230,6 +299,9 @@ class Replication(RuleBasedStateMachine):
         self.pipeline.begin()
         self.recovering(self.pipeline.wait_for_steps)
 
+    def look(self) -> None:
+        """Do nothing: what was written is read whenever time passes."""
+
     def recovering(self, step) -> None:
         """Take a step; after a failure of the run begin another, as the task does."""
         for _ in range(self.attempts):
@@ -249,6 +321,7 @@ class Replication(RuleBasedStateMachine):
         finally:
             self.pipeline.__exit__(None, None, None)
             self.delays.stop()
+            self.horizon_steps.stop()
 
     def come_to_an_end(self) -> None:
         """Let all be done that can be, and wait until both sides are equal."""
@@ -266,7 +339,10 @@ class Replication(RuleBasedStateMachine):
 
     def wait_for_equality(self) -> None:
         """Wait until the target has what the source has."""
-        rows = {n: dict.fromkeys(keys, 1) for n, keys in self.rows.items()}
+        rows = {
+            name: {(partition, key): 1 for key, (_, partition) in keys.items()}
+            for name, keys in self.rows.items()
+        }
         partitions = {n: {"_default", *made} for n, made in self.partitions.items()}
         expected = rows, partitions, self.aliases
         try:
@@ -279,16 +355,88 @@ class Replication(RuleBasedStateMachine):
         """Return the target's rows and partitions by collection, and its aliases."""
         with self.target.changed:
             stored = self.target.collections.items()
-            rows = {name: dict(each.rows) for (_, name), each in stored}
+            rows = {name: _rows(each) for (_, name), each in stored}
             partitions = {name: set(each.partitions) for (_, name), each in stored}
             aliases = {alias: name for (_, alias), name in self.target.aliases.items()}
             return rows, partitions, aliases
 
 
-Replication.TestCase.settings = settings(
+class EarlyReplication(Replication):
+    """A task that does not wait for ticks, and less else that happens to it."""
+
+    spec = structs.replace(SPEC, consistency="early")
+    point = drop_alias = withdraw = refuse = lose = retry = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in NAMES[:2]:
+            self.create_on(name, A, B)
+        self.source.catalog.tell()
+        self.source.tick()
+        self.recovering(self.pipeline.settle)
+
+    def look(self) -> None:
+        """Have rows read, and sent, before their tick."""
+        self.recovering(self.pipeline.wait_for_steps)
+
+    @rule()
+    def go_on(self) -> None:
+        """Come to the stretch in which rows may be early, as every run does soon."""
+        self.source.catalog.tell()
+        self.source.tick()
+        self.recovering(self.pipeline.settle)
+
+    @precondition(lambda self: self.metas)
+    @rule(
+        data=st.data(), steps=st.lists(st.sampled_from(BUSY), min_size=5, max_size=25)
+    )
+    def be_busy(self, data: st.DataObject, steps: list[str]) -> None:
+        """Change few rows often, with messages in any order, ticks and reads between."""
+        self.go_on()
+        self.source.slow = True
+        name = data.draw(st.sampled_from(sorted(self.metas)))
+        for step in steps:
+            if step == "put":
+                self.put(name, data.draw(FEW), data.draw(st.sampled_from(PARTITIONS)))
+            elif step == "delete":
+                self.delete_one(name, data.draw(FEW))
+            elif step == "write" and any(self.source.unwritten.values()):
+                self.write_any(data)
+            elif step == "tick":
+                self.source.tick(*data.draw(st.sampled_from([(A,), (B,), (A, B)])))
+
+    def put(self, name: str, key: int, partition: str) -> None:
+        """Have a row in a partition: insert it, or put it in the place of another."""
+        channels = self.metas[name].channels
+        channel = channels[key % len(channels)]
+        self.make_partition(name, partition)
+        write = self.source.upsert if key in self.rows[name] else self.source.insert
+        write(self.metas[name], [key], channel, partition)
+        self.gone[name].pop(key, None)
+        self.rows[name][key] = channel, partition
+
+    def delete_one(self, name: str, key: int) -> None:
+        """Delete a row, if it is there."""
+        if key in self.rows[name]:
+            channel, _ = self.rows[name].pop(key)
+            self.source.delete(self.metas[name], [key], channel)
+            self.gone[name][key] = channel
+
+
+def _rows(stored: StoredCollection) -> dict[tuple[str, int], int]:
+    """Return how often each key is in each partition."""
+    return {
+        (partition, key): number
+        for partition, keys in stored.partitions.items()
+        for key, number in keys.items()
+    }
+
+
+Replication.TestCase.settings = EarlyReplication.TestCase.settings = settings(
     max_examples=30,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 test_replication = Replication.TestCase
+test_early_replication = EarlyReplication.TestCase

@@ -198,6 +198,16 @@ class TestTask:
         spec = service.asked[-1][3]
         assert (spec.target.uri, spec.token) == ("http://h:3", "root:new")
 
+    def test_rows_that_do_not_wait_for_ticks(self, run, task, service):
+        """A task is created so, and an update has it otherwise."""
+        target = ("--target", "http://h:1", "--collection", "a")
+        run("task", "create", *target, "--consistency", "early")
+        assert created(service).consistency == "early"
+        run("task", "update", task, "--consistency", "early")
+        assert service.tasks[task].spec.consistency == "early"
+        run("task", "update", task, "--consistency", "tick")
+        assert service.tasks[task].spec.consistency == "tick"
+
     def test_update_of_the_selection(self, run, task, service):
         """All of it is named, or what is added and what is removed."""
         run("task", "update", task, "--collection", "a", "--collection", "d.b")

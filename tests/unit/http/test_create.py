@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from cdc_actors.tasks.spec import ConnectParam
-from tests.support.http_service import TARGET, Api, FakeService, error_of
+from tests.support.http_service import TARGET, Api, FakeService, error_of, task_view
 
 URI = "http://localhost:19530"
 TLS_URI = "https://localhost:19530"
@@ -391,6 +392,7 @@ def test_what_changes_nothing_is_accepted():
         name_mapping=[],
         disable_auto_start=False,
         snapshot="auto",
+        consistency="tick",
         positions={},
         db_collections={},
         collection_infos=[{"name": "*", "positions": {}, "use_start_position": False}],
@@ -413,6 +415,21 @@ def test_null_is_as_if_left_out():
     )
     assert answer.status_code == 200
     assert api.service.asked[0][2] == Api().created()
+
+
+def test_rows_that_do_not_wait_for_ticks_are_asked_for():
+    """``consistency`` is part of what the task is to do, and shown if not ``tick``."""
+    api = Api()
+    task_id = api.create(consistency="early").json["data"]["task_id"]
+    spec = api.service.asked[0][2]
+    assert spec.consistency == "early"
+    api.service.tasks[task_id] = task_view(task_id, spec)
+    shown = api.ask("get", {"task_id": task_id}).json["data"]["task"]
+    assert shown["consistency"] == "early"
+    usual = replace(spec, consistency="tick")
+    api.service.tasks[task_id] = task_view(task_id, usual)
+    shown = api.ask("get", {"task_id": task_id}).json["data"]["task"]
+    assert "consistency" not in shown
 
 
 def test_users_and_roles_are_asked_for():
@@ -513,6 +530,7 @@ FIELDS = [
     "name_mapping",
     "disable_auto_start",
     "snapshot",
+    "consistency",
     "positions",
 ]
 

@@ -52,6 +52,11 @@ def refusal(**fields: Any) -> str:
     return message
 
 
+def refusal_of_value(**fields: Any) -> str:
+    """Return why a value is refused that a field never has."""
+    return error_of(api_with_task().ask("update", {"task_id": ID, **fields}), 400)
+
+
 @pytest.mark.parametrize(
     "param",
     [
@@ -121,6 +126,16 @@ def test_the_same_selection_in_another_order():
     """It is none other, however it is written."""
     everything = {"d": [{"name": "*"}], "default": [{"name": "a"}]}
     assert updated(collection_infos=[{"name": "b"}], db_collections=everything) == SPEC
+
+
+def test_whether_rows_wait_for_ticks():
+    """It is changed alone, and stays where nothing is said of it."""
+    early = struct_replace(SPEC, consistency="early")
+    assert updated(consistency="early") == early
+    api = api_with_task(spec=early)
+    api.ask("update", {"task_id": ID, "collection_infos": [{"name": "a"}]})
+    assert api.service.asked[-1][3].consistency == "early"
+    assert "Invalid enum value" in refusal_of_value(consistency="soon")
 
 
 @pytest.mark.parametrize(

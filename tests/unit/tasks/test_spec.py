@@ -162,10 +162,12 @@ def test_uri_with_credentials_is_refused(uri):
     excludes=EXCLUDES,
     users=st.booleans(),
     name=st.text(),
-    snapshot=st.sampled_from(["auto", "always", "never"]),
+    modes=st.tuples(
+        st.sampled_from(["auto", "always", "never"]), st.sampled_from(["tick", "early"])
+    ),
 )
 def test_json_round_trip_without_token(
-    infos, databases, mappings, excludes, users, name, snapshot
+    infos, databases, mappings, excludes, users, name, modes
 ):
     """What an event holds gives the specification back, except for the token."""
     held = spec(
@@ -177,7 +179,8 @@ def test_json_round_trip_without_token(
         enable_user_role=users,
         task_name=name,
         disable_auto_start=users,
-        snapshot=snapshot,
+        snapshot=modes[0],
+        consistency=modes[1],
     )
     stored = held.to_json()
     assert "token" not in stored
