@@ -108,8 +108,9 @@ def head(path: Path | None) -> None:
 def export_log(path: Path | None, file: IO[bytes]) -> None:
     """Write the whole log, one JSON object a line.
 
-    Secrets stay encrypted. Checkpoints are included: it is a backup, also while the
-    service is running. Stop that first if another one is to continue with the copy.
+    Without FILE it goes to standard output. Secrets stay encrypted. Checkpoints are
+    included: it is a backup, also while the service is running. Stop that first if another
+    one is to continue with the copy.
     """
     with closing(_open(path)) as database, _progress(count(database)) as bar:
         for line in export(TaskLog(database)):
@@ -123,8 +124,9 @@ def export_log(path: Path | None, file: IO[bytes]) -> None:
 def import_file(path: Path | None, file: IO[bytes]) -> None:
     """Fill an empty store with an exported log, all of it or nothing.
 
-    No service may run on the store. The key of its secrets has to be copied, too. Where
-    the log is a backup, rows that were sent since come to be at the target once.
+    Without FILE it comes from standard input. No service may run on the store. The key of
+    its secrets has to be copied, too. Where the log is a backup, rows that were sent since
+    come to be at the target once.
     """
     lease = lease_of(load(path, os.environ, {}).config.meta_store_config)
     with held(lease), closing(_open(path, new=True)) as database:

@@ -69,7 +69,8 @@ def doctor(context: click.Context, path: Path | None, file: Path | None) -> None
 
     The service may be down or ill. It is asked at the address in the settings unless a URL
     is given. Names of collections, addresses and errors are in the file. Rows, tokens,
-    passwords and keys are not. A FILE that exists is not replaced.
+    passwords and keys are not. Without FILE its name has the time; one that exists is not
+    replaced.
     """
     file = file or Path(f"cdc-actors-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
     api = api_of(context, default_url=_url(path))

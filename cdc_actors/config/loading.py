@@ -80,6 +80,11 @@ def load(
         settings |= from_file(yamlfile.read(path), problems, ignored)
     settings |= from_environment(environ, problems)
     settings |= from_flags(flags)
+    if path is None and not settings and not problems:
+        raise OperatorError(
+            "There are no settings: name their file with --config, or set variables that "
+            "begin with CDC_ACTORS_."
+        )
     wrong: list[str] = []
     values = _values(settings, wrong)
     origins = {dotted: _origin(settings.get(dotted)) for dotted in values}

@@ -5,7 +5,7 @@ import { Rows, el, setAttribute, setText } from "./dom.js";
 import { STATUSES, count, plural, seconds, severity, why, words } from "./format.js";
 import { Badge } from "./badge.js";
 
-const COLUMNS = ["Health", "Task", "Lag", "Last hour", "Collections", "Rows", "Why"];
+const COLUMNS = ["Health", "Task", "Lag", "Last hour", "Collections", "Rows applied", "Why"];
 const HOW_TO_CREATE = "cdc-actors task create --target http://localhost:19531 --collection '*.*'";
 
 /** All tasks, with a filter by health and by words. */

@@ -105,6 +105,12 @@ def test_without_a_queue_the_error_says_what_to_add(refusal, text):
     assert all(f"`{queue}: {{" in message for queue in ("rocksmq", "kafka", "pulsar"))
 
 
+def test_without_any_setting_the_error_says_where_to_give_them():
+    """Somebody forgot to name the file; which keys it must have is the next question."""
+    with pytest.raises(OperatorError, match="--config"):
+        load(None, {"CDC_ACTORS_URL": "http://127.0.0.1:8444"}, {})
+
+
 def test_a_queue_needs_its_address(refusal):
     """A section without the key that it cannot be without names that key."""
     message = refusal("sourceConfig: {kafka: {saslUsername: a}}", {})
