@@ -160,6 +160,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreplicated:
+    """Something came to a collection that the target cannot be given, for ``reason``."""
+
+    collection: int
+    timestamp: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message of a kind that this version does not know."""
 
@@ -203,6 +212,7 @@ Change = (
     | DropCollection
     | DropPartition
     | Request
+    | Unreplicated
     | Unknown
 )
 

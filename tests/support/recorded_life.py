@@ -6,6 +6,11 @@ loaded, granted, dropped and made again. A line is a record of the log or a writ
 in the order in which they came to be; "at" is in milliseconds since 1970. Of the ticks only
 those are kept that release something, every tenth, and each channel's last; of etcd what a
 catalog reads.
+
+Those of 2.6 and later have what a streaming node's Consume delivered instead:
+``life_2_6_20`` and ``life_3_0_0`` the same life as above and what is new since,
+``life_2_6_20_woodpecker`` that on another queue, ``life_2_6_20_writers`` ten clients that
+wrote at once, with rows of each key that were left in ``end_2_6_20_writers``.
 """
 
 from __future__ import annotations
@@ -39,6 +44,17 @@ class LogRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeMessage:
+    """One message of a streaming node; ``id`` is its queue's."""
+
+    at: int
+    channel: str
+    id: str
+    properties: dict[str, str]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogWrite:
     """One write to etcd; without a ``value`` the key was removed."""
 
@@ -47,19 +63,39 @@ class CatalogWrite:
     value: bytes | None
 
 
-Step = LogRecord | CatalogWrite
+Step = LogRecord | NodeMessage | CatalogWrite
 
 
 @cache
 def life(version: str) -> tuple[Step, ...]:
     """Return all that a server of a version wrote, in order."""
-    path = FOLDER / f"life_{version.replace('.', '_')}.jsonl.gz"
+    path = FOLDER / f"life_{_file_name(version)}.jsonl.gz"
     return tuple(map(_step, gzip.decompress(path.read_bytes()).splitlines()))
 
 
 def records(version: str) -> list[LogRecord]:
     """Return the records of the log."""
     return [step for step in life(version) if isinstance(step, LogRecord)]
+
+
+def messages(version: str) -> list[NodeMessage]:
+    """Return what the streaming nodes delivered, each channel in order."""
+    return [step for step in life(version) if isinstance(step, NodeMessage)]
+
+
+def left_by_writers() -> dict[str, dict[int, list[int]]]:
+    """Return what ten writers left: the values of ``w`` by collection and key."""
+    read = json.loads(
+        gzip.decompress((FOLDER / "end_2_6_20_writers.json.gz").read_bytes())
+    )
+    return {
+        name: {int(key): values for key, values in rows.items()}
+        for name, rows in read.items()
+    }
+
+
+def _file_name(version: str) -> str:
+    return version.replace(".", "_").replace("-", "_")
 
 
 def _step(line: bytes) -> Step:
@@ -69,6 +105,9 @@ def _step(line: bytes) -> Step:
         written = None if value is None else base64.b64decode(value)
         return CatalogWrite(read["at"], read["key"], written)
     payload = base64.b64decode(read["payload"])
+    if "properties" in read:
+        where = read["channel"], read["id"]
+        return NodeMessage(read["at"], *where, read["properties"], payload)
     return LogRecord(read["at"], read["channel"], int(read["id"]), payload)
 
 
@@ -88,7 +127,7 @@ class End:
 @cache
 def end(version: str) -> End:
     """Return how a life ended, ``recorded/end_2_5_27.json.gz``."""
-    path = FOLDER / f"end_{version.replace('.', '_')}.json.gz"
+    path = FOLDER / f"end_{_file_name(version)}.json.gz"
     read = json.loads(gzip.decompress(path.read_bytes()))
     return End(
         rows={

@@ -1,0 +1,105 @@
+"""From a message of a streaming node to a change: the log of Milvus 2.6 and later.
+
+A message has a body and properties. The body of what 2.5 had as well is 2.5's, but says
+the time and the shard only provisionally: the properties have them. The node hands
+messages on in the order of their times, transactions whole, each of their messages at the
+time of its commit (2.6.20: ``pkg/streaming/util/message``, ``internal/streamingnode/
+server/wal/adaptor``). So whatever carries no rows is a promise about what came before it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError
+
+from cdc_actors.changes import Delete, Insert, Tick, Unknown, Unreplicated
+from cdc_actors.errors import OperatorError, PositionLostError
+from cdc_actors.source.decode import decode
+from cdc_actors.source.wal.streaming import streaming_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdc_actors.changes import Change
+
+KIND, TIME, VCHANNEL, HEADER = "_t", "_tt", "_vc", "_h"
+CIPHER, REPLICATED = "_ch", "_rh"
+"""Names of properties."""
+
+_CONTROL = "_vcchan"
+"""What the name of the control channel ends with: a copy of what collections are told."""
+
+_INSERT, _DELETE, _TRUNCATE = 2, 3, 38
+_CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION = 5, 6, 8
+_ALTER_WAL, _BEGIN = 700, 900
+_OF_THE_LOG = {_INSERT, _DELETE, _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION}
+_WITHOUT_ROWS = {1, 4, 7, *range(9, 38), *range(39, 49), 800, _BEGIN, 901}
+"""Ticks, the ends of transactions, and what is about segments, flushes, schemas, names,
+partitions, indexes, loads, users, imports and snapshots: the catalog tells of those."""
+
+
+def decode_streamed(properties: Mapping[str, str], payload: bytes) -> Change | Tick:
+    """Return what one message of a streaming node says.
+
+    A delete and an insert of one transaction have one time: deletes go first.
+
+    Raises:
+        OperatorError: It is no message of a streaming node, or one that another Milvus
+            wrote.
+        PositionLostError: The log goes on in another message queue.
+    """
+    try:
+        kind, time = int(properties[KIND]), int(properties[TIME], 36)
+    except (KeyError, ValueError) as error:
+        raise OperatorError(
+            f"a record of {len(payload)} bytes has no kind or no time ({error!r}): it is "
+            "no message of a Milvus of 2.6 or later"
+        ) from error
+    if REPLICATED in properties:
+        raise OperatorError(
+            "the source takes its log from another Milvus (its replication between "
+            "clusters): replicate from that one, which has everything first"
+        )
+    if kind == _ALTER_WAL:
+        raise PositionLostError(
+            "the source has switched its log to another message queue (AlterWAL): no "
+            "position in the old one leads to what was written since"
+        )
+    return _change(kind, time, properties, payload)
+
+
+def _change(
+    kind: int, time: int, properties: Mapping[str, str], payload: bytes
+) -> Change | Tick:
+    shard = properties.get(VCHANNEL, "")
+    if kind in _WITHOUT_ROWS or shard.endswith(_CONTROL):
+        return Tick(time - 1 if kind == _BEGIN else time)
+    if kind == _TRUNCATE:
+        why = "it was truncated at the source, which is not replicated"
+        return Unreplicated(
+            _collection(properties, streaming_pb2.TruncateHeader), time, why
+        )
+    if kind not in _OF_THE_LOG:
+        return Unknown(str(kind), time)
+    if CIPHER in properties:
+        why = "the source encrypts it: its rows cannot be read from the log"
+        return Unreplicated(
+            _collection(properties, streaming_pb2.RowsHeader), time, why
+        )
+    body = decode(payload)
+    if isinstance(body, Insert | Delete):
+        return replace(body, timestamp=time, shard=shard)
+    return replace(body, timestamp=time)
+
+
+def _collection(properties: Mapping[str, str], header_class: Any) -> int:
+    """Return the collection that a message is about."""
+    try:
+        header = base64.b64decode(properties.get(HEADER, ""), validate=True)
+        return int(header_class.FromString(header).collection_id)
+    except (binascii.Error, DecodeError) as error:
+        raise OperatorError(f"a message's header cannot be read: {error}") from error
