@@ -17,11 +17,12 @@ import threading
 import time
 from collections import deque
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymilvus import DataType, MilvusClient
+from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.embedded.kafka import EmbeddedKafka
@@ -32,7 +33,7 @@ from cdc_actors.grpc_common import NO_KEEPALIVE
 from tests.support.cdc import PROGRAM, Cdc, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 QUEUES = ("natsmq", "rocksmq", "kafka", "pulsar")
 DIM = 128
@@ -45,6 +46,12 @@ LARGE_ROWS = 20_000
 """Rows a request, about as large as the service makes them by joining."""
 
 LATENCY_ROWS = 1_000
+LOOK_ROWS = 200
+"""How many rows are looked at in one query."""
+
+EARLY = "early"
+"""A collection whose rows do not wait for ticks."""
+
 WRITES_A_SECOND = 100
 
 
@@ -53,6 +60,11 @@ def create(client: MilvusClient, name: str, dim: int = DIM) -> None:
     schema = client.create_schema(auto_id=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("v", DataType.FLOAT_VECTOR, dim=dim)
+    make(client, name, schema)
+
+
+def make(client: MilvusClient, name: str, schema: CollectionSchema) -> None:
+    """Create a collection with a vector ``v``, indexed and loaded."""
     indexes = client.prepare_index_params()
     indexes.add_index("v", index_type="FLAT", metric_type="L2")
     client.create_collection(name, schema=schema, index_params=indexes)
@@ -164,40 +176,94 @@ def rate(rows: int, seconds: float) -> str:
 def latency(source: MilvusClient, target: MilvusClient) -> None:
     """Print how long single rows take from an answer to being readable at the target.
 
-    First with the service between the two, then inserted at the target itself. When the
-    ticks of the two Milvus come, one against the other, is settled at their start and
-    moves the service's median by up to 0.3 s: only figures of one run can be compared.
+    With the service between the two, by a task that waits for ticks and by one that does
+    not, and at the target itself. When the ticks of the two Milvus come, one against the
+    other, is settled at their start and moves the service's median by up to 0.3 s: only
+    figures of one run can be compared.
     """
-    for written, name in ((source, "latency"), (target, "bare_latency")):
-        create(written, name)
+    names = {"bare": target, "tick": source, EARLY: source}
+    for name, written in names.items():
+        create_with_number(written, name)
         wait_until(lambda name=name: target.has_collection(name), f"{name} is there")
         wait_until(lambda name=name: is_loaded(target, name), f"{name} is loaded")
-        waits = waits_until_readable(written, target, name)
-        p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
-        print(f"{name} at {WRITES_A_SECOND} writes/s: p50 {p50:.3f} s, p99 {p99:.3f} s")
-    target.drop_collection("bare_latency")
+    for kind, (act, has_arrived) in KINDS.items():
+        bare: list[float] = []
+        for name, written in names.items():
+            waits = waits_until_readable(
+                target, name, partial(act, written, name), has_arrived
+            )
+            found = [waits[len(waits) // 2], waits[len(waits) * 99 // 100]]
+            bare = bare or found
+            p50, p99 = (
+                f"{each:.3f} s ({each / by:.2f} of bare)"
+                for each, by in zip(found, bare, strict=True)
+            )
+            print(f"{kind} {name} at {WRITES_A_SECOND}/s: p50 {p50}, p99 {p99}")
+    target.drop_collection("bare")
+
+
+def create_with_number(client: MilvusClient, name: str) -> None:
+    """Create a collection whose rows have a number, too."""
+    schema = client.create_schema(auto_id=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("n", DataType.INT64)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=DIM)
+    make(client, name, schema)
+
+
+def insert(client: MilvusClient, name: str, key: int) -> None:
+    """Insert a row with the number 0."""
+    client.insert(name, {"id": key, "n": 0, "v": [0.5] * DIM})
+
+
+def upsert(client: MilvusClient, name: str, key: int) -> None:
+    """Put one with the number 1 in its place."""
+    client.upsert(name, {"id": key, "n": 1, "v": [0.5] * DIM})
+
+
+def delete(client: MilvusClient, name: str, key: int) -> None:
+    """Delete it."""
+    client.delete(name, ids=[key])
+
+
+Number = int | None
+KINDS: dict[str, tuple[Callable[..., None], Callable[[Number], bool]]] = {
+    "insert": (insert, lambda number: number == 0),
+    "upsert": (upsert, lambda number: number == 1),
+    "delete": (delete, lambda number: number is None),
+}
+"""What is written, and how the number of a row, None if there is no row, tells of it."""
 
 
 def waits_until_readable(
-    written: MilvusClient, target: MilvusClient, name: str
+    target: MilvusClient,
+    name: str,
+    act: Callable[[int], None],
+    has_arrived: Callable[[Number], bool],
 ) -> list[float]:
     """Write rows one by one; return how long each took to be readable, sorted."""
     answered: dict[int, float] = {}
-    writer = threading.Thread(target=write_steadily, args=(written, name, answered))
+    writer = threading.Thread(target=write_steadily, args=(act, answered))
     writer.start()
     seen: dict[int, float] = {}
-    newest = -1
-    while len(seen) < LATENCY_ROWS:
+    oldest = 0
+    while oldest < LATENCY_ROWS:
+        keys = range(oldest, oldest + LOOK_ROWS)
+        written = [key for key in keys if key in answered]
         found = target.query(
             name,
-            filter=f"id > {newest}",
-            output_fields=["id"],
+            filter=f"{keys.start} <= id < {keys.stop}",
+            output_fields=["n"],
             consistency_level="Bounded",
-            limit=LATENCY_ROWS,
+            limit=LOOK_ROWS,
         )
         now = time.perf_counter()
-        seen.update((row["id"], now) for row in found)
-        newest = max(seen, default=-1)
+        numbers = {row["id"]: row["n"] for row in found}
+        arrived = (key for key in written if has_arrived(numbers.get(key)))
+        for key in arrived:
+            seen.setdefault(key, now)
+        while oldest in seen:
+            oldest += 1
     writer.join()
     return sorted(seen[key] - answered[key] for key in answered)
 
@@ -207,14 +273,12 @@ def is_loaded(client: MilvusClient, name: str) -> bool:
     return "Loaded" in str(client.get_load_state(name)["state"])
 
 
-def write_steadily(
-    written: MilvusClient, name: str, answered: dict[int, float]
-) -> None:
-    """Insert one row at a time, evenly, noting when each was answered."""
+def write_steadily(act: Callable[[int], None], answered: dict[int, float]) -> None:
+    """Write one row at a time, evenly, noting when each was answered."""
     begun = time.perf_counter()
     for key in range(LATENCY_ROWS):
         time.sleep(max(0.0, begun + key / WRITES_A_SECOND - time.perf_counter()))
-        written.insert(name, {"id": key, "v": [0.5] * DIM})
+        act(key)
         answered[key] = time.perf_counter()
 
 
@@ -284,6 +348,7 @@ def main() -> None:
             )
             for server in (source, target)
         ]
+        cdc.create(target.uri, collection_infos=[{"name": EARLY}], consistency="early")
         task = cdc.create(target.uri)
         print(f"{args.mq} to {args.target}, {args.rows:,} rows of dim {DIM}")
         latency(*clients)

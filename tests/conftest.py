@@ -60,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kills", type=int, default=5, help="kills, or faults, of a random test"
     )
     parser.addoption(
+        "--early",
+        action="store_true",
+        help="random kills of tasks whose rows do not wait for ticks",
+    )
+    parser.addoption(
         "--all-points", action="store_true", help="kill at every point, not at some"
     )
 

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
-STEPS_BETWEEN_KILLS = (2, 12)
+STEPS_BETWEEN_KILLS = {"tick": (2, 12), "early": (10, 100)}
+LATEST_KILL = {"tick": 1.5, "early": 12.0}
+"""Seconds after a start. Nothing is early before the horizon of the last run has passed."""
+
 TARGETS = {"milvus": "target_guarded", "lite": "target_lite"}
 PATIENCE = 240
 """Seconds: on a busy machine one comparison alone takes most of a minute."""
@@ -60,23 +63,27 @@ def test_rows_are_equal_after_random_kills(
     seed: int,
     kills: int,
 ) -> None:
-    """Random writes, SIGKILLs, and access that comes and goes: both sides end equal."""
+    """Random writes, SIGKILLs, and access that comes and goes: both sides end equal.
+
+    Also (``--early``) if rows do not wait for ticks.
+    """
     source: EmbeddedMilvus = request.getfixturevalue(origin)
     server = request.getfixturevalue(TARGETS[target])
     for each in (source, server):
         emptied(each).close()
     moments = random.Random(seed)
+    consistency = "early" if request.config.getoption("--early") else "tick"
     with (
         TcpProxy(server.ports["api"]) as way,
         access_by(way, server, random.Random(f"{seed}, access")) as access,
         Cdc(tmp_path, source) as cdc,
         Workload(source.uri, seed, binary_vectors=target == "milvus") as workload,
     ):
-        task = access.create_task(cdc)
+        task = access.create_task(cdc, consistency=consistency)
         workload.setup()
         for _ in range(kills):
             access.perhaps_take_away()
-            run_and_kill(cdc, workload, moments)
+            run_and_kill(cdc, workload, moments, consistency)
             cdc.start()
             access.perhaps_give_back(cdc, task)
         access.settle(cdc, task)
@@ -95,10 +102,13 @@ def assert_nothing_left_out(cdc: Cdc, task: str) -> None:
     assert shown["operations_refused"]["count"] == 0, shown["operations_refused"]
 
 
-def run_and_kill(cdc: Cdc, workload: Workload, moments: random.Random) -> None:
+def run_and_kill(
+    cdc: Cdc, workload: Workload, moments: random.Random, consistency: str
+) -> None:
     """Write at the source; somewhere in the middle the service dies; go on writing."""
-    steps = moments.randint(*STEPS_BETWEEN_KILLS)
-    timer = threading.Timer(moments.uniform(0, 1.5), cdc.kill)
+    steps = moments.randint(*STEPS_BETWEEN_KILLS[consistency])
+    latest = LATEST_KILL[consistency]
+    timer = threading.Timer(moments.uniform(0, latest), cdc.kill)
     timer.start()
     for _ in range(steps):
         workload.step()

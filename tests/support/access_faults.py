@@ -49,13 +49,16 @@ class Access:
         self._renewals = 0
         self.told: list[str] = []
 
-    def create_task(self, cdc: Cdc) -> str:
+    def create_task(self, cdc: Cdc, **options: str) -> str:
         """Create a task of all collections that has the access; return its id."""
         uri = f"http://127.0.0.1:{self._way.port}"
         param = {"uri": uri, "token": self._user.token if self._user else ""}
         everything = [{"name": "*"}]
         created = cdc.ask(
-            "create", milvus_connect_param=param, collection_infos=everything
+            "create",
+            milvus_connect_param=param,
+            collection_infos=everything,
+            **options,
         )
         return str(created["task_id"])
 
