@@ -58,6 +58,11 @@ class EarlyRows:
         self._operations: dict[Shard, int] = {}
         self._covered: dict[str, Checkpoint] = {}
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether anything has come since the last time."""
+        return bool(self._arrived)
+
     def take(self, channel: str, change: Change | Tick) -> None:
         """Know a change that waits for its tick."""
         match change:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 """How long a step waits for records, and for room in the memory, at most."""
 
+HALVES_SECONDS = 0.002
+"""How long the second half of an upsert is waited for, which is written with the first."""
+
 REPORT_SECONDS = 0.25
 """How often the task is told how far the run has come."""
 
@@ -138,6 +141,9 @@ class ReadLoop:
     def _read(self, channels: Collection[str] | None) -> None:
         for record in self._sources.wal.poll(POLL_SECONDS, channels):
             self._take(record)
+        if self._early.has_arrived:
+            for record in self._sources.wal.poll(HALVES_SECONDS, channels):
+                self._take(record)
         self._early.send()
 
     def _take(self, record: Record) -> None:

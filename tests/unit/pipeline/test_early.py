@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import structs
 
 from cdc_actors.pipeline import early_rows, send_horizon
 from tests.fakes.fake_source import A, B
+from tests.fakes.memory_log import MemoryReader
 from tests.fakes.pipeline import Pipeline
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdc_actors.changes import Record
     from cdc_actors.source.catalog.client import CollectionMeta
 
 EARLY = structs.replace(SPEC, consistency="early")
@@ -109,6 +111,28 @@ def test_an_upsert_whose_halves_come_apart(
     wait_for_rows(pipeline, {1: 1})
     go_on(pipeline)
     assert pipeline.target.rows("books") == {1: 1}
+
+
+def test_the_second_half_of_an_upsert_is_waited_for(
+    pipeline: Pipeline, books: CollectionMeta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written with the first, so that both are one delete and one insert."""
+    source, poll = pipeline.source, MemoryReader.poll
+    source.slow = True
+    source.upsert(books, [1], A)
+
+    def poll_and_write(reader: MemoryReader, *args: Any) -> list[Record]:
+        found = poll(reader, *args)
+        if source.unwritten[A]:
+            source.write_out(A)
+        return found
+
+    monkeypatch.setattr(MemoryReader, "poll", poll_and_write)
+    wait_for_rows(pipeline, {1: 1})
+    go_on(pipeline)
+    assert pipeline.target.rows("books") == {1: 1}
+    assert pipeline.target.asked[-2:] == ["delete books", "insert books"]
+    assert pipeline.target.asked.count("insert books") == 1
 
 
 def test_what_comes_late_is_put_where_it_belongs(
