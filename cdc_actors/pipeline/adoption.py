@@ -210,6 +210,13 @@ class Adoption:
         """Read no more of a collection's files."""
         self._snapshots.forget(entry.collection_id)
 
+    def set_aside_failed(self) -> None:
+        """Set aside what cannot be brought from files."""
+        for each in self._snapshots.set_aside_failed(self._target_names.is_renamed):
+            if collection := self._collections.get(each):
+                entry = collection.entry
+                collection.entry = replace(entry, state=CollectionState.SET_ASIDE)
+
     def _take_from_files(
         self, meta: CollectionMeta, lost: RowsLostError, why: str = ""
     ) -> None:

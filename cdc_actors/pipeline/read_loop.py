@@ -60,7 +60,7 @@ class ReadLoop:
         target_names = TargetNames(spec.task, spec.reservations, collections)
         self._snapshots = Snapshots(context, spec, sources)
         known = collections, target_names
-        adoption = Adoption(
+        self._adoption = adoption = Adoption(
             context, spec, sources, *known, self._subscriptions, self._snapshots
         )
         target = sources.target
@@ -104,6 +104,7 @@ class ReadLoop:
         self._metadata.follow()
         self._read_if_there_is_room()
         self._metadata.advance()
+        self._adoption.set_aside_failed()
         self._marks.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()

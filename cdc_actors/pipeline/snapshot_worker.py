@@ -37,6 +37,8 @@ from cdc_actors.target import collections
 from cdc_actors.target.rows import RowWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.changes import Insert
     from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.pipeline.context import RunContext
@@ -73,6 +75,7 @@ class SnapshotWorker:
         self._files = sources.files
         self._target = sources.target
         self._jobs: deque[SnapshotJob] = deque()
+        self._failed: list[tuple[SnapshotJob, CdcError]] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._held: set[MemoryHold] = set()
@@ -90,9 +93,18 @@ class SnapshotWorker:
     def cancel(self, collection_id: int) -> None:
         """Bring no more of a collection."""
         with self._lock:
-            for job in self._jobs:
+            for job in (*self._jobs, *(job for job, _ in self._failed)):
                 if job.entry.collection_id == collection_id:
                     job.is_over = True
+
+    def take_failed(
+        self, waits: Callable[[int], bool]
+    ) -> list[tuple[CollectionEntry, CdcError]]:
+        """Return, once, what cannot go on and why; not yet what ``waits(its id)``."""
+        with self._lock:
+            found = [each for each in self._failed if not each[0].is_over]
+            self._failed = [e for e in found if waits(e[0].entry.collection_id)]
+            return [(e[0].entry, e[1]) for e in found if e not in self._failed]
 
     def shown(self) -> dict[int, SnapshotProgress]:
         """Return how far each collection has come, by id."""
@@ -132,13 +144,13 @@ class SnapshotWorker:
             try:
                 is_done = self._bring_all(job)
             except (CollectionError, UnclearAnswerError, StorageError) as error:
-                self._set_aside(job, error)
+                self._fail(job, error)
                 return
             except CdcError:
                 raise
             except Exception as error:  # noqa: BLE001 - it is about these rows alone
                 _log.exception("snapshot_failed")
-                self._set_aside(job, CollectionError(f"unexpected {error!r}"))
+                self._fail(job, CollectionError(f"unexpected {error!r}"))
                 return
             finally:
                 self._release_all()
@@ -150,11 +162,10 @@ class SnapshotWorker:
                 )
             )
 
-    def _set_aside(self, job: SnapshotJob, error: CdcError) -> None:
+    def _fail(self, job: SnapshotJob, error: CdcError) -> None:
         """Bring no more of a collection for now: the others of the task go on."""
-        if not job.is_over and not self._context.stopping:
-            self._context.record_set_aside(job.entry, error, job.entry.stood)
-        job.is_over = True
+        with self._lock:
+            self._failed.append((job, error))
 
     def _bring_all(self, job: SnapshotJob) -> bool:
         """Bring what is not done yet; tell whether all of it is there now."""

@@ -18,6 +18,8 @@ from cdc_actors.pipeline.snapshot_worker import SnapshotJob, SnapshotWorker
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.errors import RowsLostError
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.messages import SnapshotProgress
@@ -96,6 +98,17 @@ class Snapshots:
     def forget(self, collection_id: int) -> None:
         """Bring no more of a collection: it is dropped, or is called otherwise now."""
         self._worker.cancel(collection_id)
+
+    def set_aside_failed(self, is_renamed: Callable[[int], bool]) -> set[int]:
+        """Set aside what cannot be brought, with the reason; return the ids.
+
+        Of one that is being renamed, by ``is_renamed(id)``, rows may just have met its
+        old name: it is brought again by the new one.
+        """
+        failed = self._worker.take_failed(is_renamed)
+        for entry, error in failed:
+            self._context.record_set_aside(entry, error, entry.stood)
+        return {entry.collection_id for entry, _ in failed}
 
     def shown(self) -> dict[int, SnapshotProgress]:
         """Return how far each of them has come, by id."""

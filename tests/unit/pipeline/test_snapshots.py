@@ -13,6 +13,7 @@ from cdc_actors.errors import CollectionError
 from cdc_actors.marks import Mark
 from cdc_actors.pipeline import sources
 from cdc_actors.pipeline.messages import SnapshotTaken
+from cdc_actors.pipeline.router import Router
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
 from tests.fakes.fake_files import FakeFiles
@@ -22,6 +23,8 @@ from tests.fakes.pipeline import STORE, Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cdc_actors.changes import FullName
 
 WAIT_SECONDS = 10.0
 
@@ -212,3 +215,33 @@ def test_dropped_while_files_are_read(older):
     older.pipeline.start()
     older.pipeline.wait_until(lambda: older.pipeline.target.rows("c") is None)
     older.pipeline.wait_until(lambda: older.state is CollectionState.DROPPED)
+
+
+def test_renamed_while_rows_of_files_are_sent(older, monkeypatch):
+    """A row that meets the old name is no reason to give the collection up."""
+    sending, renamed, told = (threading.Event() for _ in range(3))
+
+    def wait(segment: int) -> None:
+        if segment == 2 and not sending.is_set():
+            sending.set()
+            renamed.wait(WAIT_SECONDS)
+
+    def hear_late(router: Router, collection_id: int, name: FullName) -> None:
+        renamed.set()
+        older.pipeline.wait_until(lambda: not router._adoption._snapshots.shown())
+        told.set()
+        hear(router, collection_id, name)
+
+    hear = Router._renamed
+    monkeypatch.setattr(Router, "_renamed", hear_late)
+    older.files.before = wait
+    older.pipeline.start()
+    assert sending.wait(WAIT_SECONDS)
+    meta = next(iter(older.pipeline.source.catalog.snapshot().collections.values()))
+    older.pipeline.source.rename(meta, "d")
+    older.pipeline.source.catalog.tell()
+    older.pipeline.source.tick()
+    assert told.wait(WAIT_SECONDS)
+    older.complete()
+    assert older.pipeline.target.rows("d") == once(1, 2, 3, 4, 5, 7)
+    assert older.pipeline.task.entries["d"].state is CollectionState.LIVE
