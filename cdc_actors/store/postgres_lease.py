@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -33,6 +34,9 @@ _HOLDER = """
     AND objid = (hashtext(%s)::bigint & 4294967295)::oid AND database =
     (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+
+
+_UNLOCK = "SELECT pg_advisory_unlock(%s, hashtext(%s)) WHERE pg_backend_pid() = %s"
 
 
 class PostgresLease:
@@ -84,10 +88,17 @@ class PostgresLease:
             )
 
     def release(self) -> None:
-        """End the session; see ``Lease``."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        """Unlock, and end the session; see ``Lease``.
+
+        By itself the server unlocks a moment after the session is closed here.
+        """
+        session, self._session = self._session, None
+        if session is None:
+            return
+        values = _CLASS, self._schema, session.info.backend_pid
+        with suppress(psycopg.Error):
+            session.execute(_UNLOCK, values)
+        session.close()
 
     def _lock(self, session: psycopg.Connection[Any]) -> None:
         lock = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
