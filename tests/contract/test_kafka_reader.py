@@ -163,7 +163,10 @@ def test_a_full_channel_does_not_starve_another(kafka: KafkaWal, channel: str) -
 def test_what_is_fetched_ahead_is_what_the_memory_counts(
     kafka: KafkaWal, channel: str
 ) -> None:
-    """Librdkafka's own statistics of its queue never say more than the quota holds."""
+    """Librdkafka's own statistics of its queue never say more than the quota holds.
+
+    A broker answers with a producer's first batch, be it larger than what is asked for.
+    """
     seen: list[int] = []
 
     def note(statistics: str) -> None:
@@ -180,7 +183,7 @@ def test_what_is_fetched_ahead_is_what_the_memory_counts(
         reader.subscribe(channel, None)
 
         def fetches_ahead() -> bool:
-            kafka.append(channel, [bytes(10_000)] * 1000)
+            kafka.append(channel, [bytes(10_000)] * 1000, batch=50_000)
             read(reader, 1000)
             return any(seen)
 

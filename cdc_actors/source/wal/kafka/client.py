@@ -135,7 +135,7 @@ def settings(
     """Return librdkafka's settings; what keeps reading safe cannot be overridden.
 
     ``prefetch`` are the bytes that it may hold: a queue, which it fills beyond its bound
-    by one answer of a broker.
+    by one answer of a broker. That is larger only by a producer's batch that does not fit.
     """
     answer = prefetch // 3
     bounds: dict[str, str | int | float | bool] = {
