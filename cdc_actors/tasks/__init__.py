@@ -56,8 +56,10 @@ from cdc_actors.tasks.model import (
     CollectionState,
     Loaded,
     Operation,
+    Resync,
 )
 from cdc_actors.tasks.names import ANY, NameMapping
+from cdc_actors.tasks.resyncs import CollectionsResynced
 from cdc_actors.tasks.spec import TOKEN, ConnectParam, PastSelection, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, Failure, SourceIdentity, TaskState, Who
 from cdc_actors.tasks.task import Task
@@ -89,6 +91,7 @@ __all__ = [
     "CollectionEntry",
     "CollectionSetAside",
     "CollectionState",
+    "CollectionsResynced",
     "CollectionsRetried",
     "ComparisonResult",
     "ConnectParam",
@@ -100,6 +103,7 @@ __all__ = [
     "OperationStarted",
     "OperationsAcknowledged",
     "PastSelection",
+    "Resync",
     "SnapshotCompleted",
     "SnapshotStarted",
     "SourceIdentified",

@@ -27,6 +27,7 @@ from cdc_actors.tasks.events import (
     TaskStarted,
     TaskUpdated,
 )
+from cdc_actors.tasks.resyncs import CollectionsResynced
 from cdc_actors.tasks.spec import TaskSpec
 
 
@@ -116,6 +117,13 @@ def _set_aside(event: CollectionSetAside) -> str:
 def _retried(event: CollectionsRetried) -> str:
     names = [f"{each['database']}.{each['name']}" for each in event.collections]
     return f"taken up again from where they stood: {', '.join(names)}"
+
+
+@describe.register
+def _resynced(event: CollectionsResynced) -> str:
+    names = [f"{each['database']}.{each['name']}" for each in event.collections]
+    how = ", the target's are dropped first" if event.drop_target else ""
+    return f"to be brought anew{how}: {', '.join(names)}"
 
 
 @describe.register

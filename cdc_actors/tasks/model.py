@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,17 @@ class Loaded:
     partitions: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """How a collection is brought anew: ``drop`` drops the target's first.
+
+    ``target_id`` is the target's own id of what is to be brought anew, 0 if not known.
+    """
+
+    drop: bool
+    target_id: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionEntry:
     """One collection of the source, known by its id for as long as the task lives.
@@ -79,6 +90,7 @@ class CollectionEntry:
     ``marked`` tells that it had the task's mark there once it was created.
     ``snapshot`` is the hybrid timestamp up to which its rows came, or come, from the
     source's files, 0 where the log has brought all of them.
+    ``resync`` is set while it is brought anew; until it has begun there is no ``stood``.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the ids of bulk imports, whose rows are missing at the target.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
@@ -97,6 +109,7 @@ class CollectionEntry:
     target_id: int = 0
     marked: bool = False
     snapshot: int = 0
+    resync: Resync | None = None
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
     imports: tuple[int, ...] = ()
@@ -160,6 +173,8 @@ class Operation:
             detail["marked"] = True
         if entry.snapshot:
             detail["snapshot"] = entry.snapshot
+        if entry.resync:
+            detail["resync"] = asdict(entry.resync)
         if entry.properties:
             detail["properties"] = entry.properties
         if entry.stood:
@@ -221,6 +236,11 @@ class Operation:
             target_id=self.detail.get("target_id", 0),
             marked=self.detail.get("marked", False),
             snapshot=self.detail.get("snapshot", 0),
+            resync=_resync(self.detail),
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),
         )
+
+
+def _resync(detail: Mapping[str, Any]) -> Resync | None:
+    return Resync(**detail["resync"]) if "resync" in detail else None

@@ -50,18 +50,17 @@ def can_go_on(entry: CollectionEntry) -> bool:
 def obstacle(entry: CollectionEntry) -> str:
     """Say why a collection that is set aside cannot go on, and what to do; "" if it can."""
     name = f"{entry.database}.{entry.name}"
+    if entry.resync is not None and not entry.stood:
+        return ""
     if entry.failure_class is FailureClass.POSITION_LOST:
         return (
             f"{name} cannot be taken up again: {entry.reason}. The log cannot bring it "
-            "any more. Where sourceConfig.storage is given, pause and resume the task: "
-            "then the source's files bring it. Otherwise, created anew at the source it "
-            "is replicated from its beginning"
+            "any more: `resync` does, from the source's files (sourceConfig.storage)"
         )
     if not entry.stood:
         return (
             f"{name} was set aside by an earlier version, which did not note where it "
-            "stood: `update` the task so that it is not selected, and then so that it is "
-            "again, or delete the task and create it anew, into empty collections"
+            "stood: `resync` it"
         )
     return ""
 

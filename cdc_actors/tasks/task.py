@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from eventsourcing.domain import Aggregate
 
 from cdc_actors.errors import TaskConflictError, UnknownTaskError
-from cdc_actors.tasks import events, retries, standing, unresolved, updates
+from cdc_actors.tasks import events, resyncs, retries, standing, unresolved, updates
 from cdc_actors.tasks.spec import TOKEN, ConnectParam, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, TaskAttributes, TaskState
 
@@ -51,6 +51,7 @@ class Task(TaskAttributes, Aggregate):
     OperationApplied = events.OperationApplied
     CollectionSetAside = events.CollectionSetAside
     CollectionsRetried = events.CollectionsRetried
+    CollectionsResynced = resyncs.CollectionsResynced
     OperationsAcknowledged = events.OperationsAcknowledged
     SnapshotStarted = events.SnapshotStarted
     SnapshotCompleted = events.SnapshotCompleted

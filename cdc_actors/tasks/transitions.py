@@ -153,7 +153,7 @@ def snapshot_completed(
         # What clients asked for meanwhile is in the catalog, which is read afterwards.
         asked = {c: at for c, at in checkpoints.items() if _is_of_requests(entry, c)}
         stood = {**entry.stood, **asked}
-        known = replace(entry, state_before=before, stood=stood)
+        known = replace(entry, state_before=before, stood=stood, resync=None)
         task.collections[collection_id] = known
         _take_name(task, entry.database, entry.name)
         retried(task, {collection_id}, checkpoints)
