@@ -329,6 +329,35 @@ def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
 @task_argument
 @api_options
 @click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    required=True,
+    metavar="[DATABASE.]NAME",
+    help="Collection to bring anew, by the source's name; *.* for all. May be repeated.",
+)
+@click.option("--drop-target", is_flag=True, help="Drop the target's collection first.")
+def resync(
+    task_id: str, api: Api, collections: Sequence[str], *, drop_target: bool
+) -> None:
+    """Bring collections anew, whatever the target has.
+
+    In place, rows that are too much at the target are deleted.
+    """
+    answer = api.ask(
+        "resync",
+        task_id=task_id,
+        collections=list(collections),
+        drop_target=drop_target,
+    )
+    say(f"Resyncing {', '.join(collections)} of {task_id}.")
+    _warn(answer)
+
+
+@task.command()
+@task_argument
+@api_options
+@click.option(
     "--kind",
     "kinds",
     multiple=True,

@@ -21,12 +21,15 @@ from cdc_actors.errors import (
     PassedOverError,
     RowsLostError,
     TransientError,
+    UnclearAnswerError,
 )
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
+from cdc_actors.pipeline.name_refusals import NameRefusals
 from cdc_actors.pipeline.replay import beginning
 from cdc_actors.pipeline.snapshot_starts import refuse_lost
 from cdc_actors.pipeline.work import CreateCollectionWork
+from cdc_actors.source.storage.files import StorageError
 from cdc_actors.source.wal.beginnings import not_held
 from cdc_actors.tasks import CollectionState
 
@@ -48,7 +51,6 @@ _STATUS = {
     CollectionState.DROPPING: Status.DROPPING,
     CollectionState.SET_ASIDE: Status.SUSPENDED,
 }
-_KEEPS_NAME = "a collection that the target does not rename or drop"
 
 Creation = tuple["Collection", CreateCollectionWork]
 """A collection that the target is to create, and as what."""
@@ -71,7 +73,6 @@ class Adoption:
         self._spec = spec.task
         self._past_selections = spec.past_selections
         self._former_of = spec.former_of
-        self._reservations = spec.reservations
         self._catalog = sources.catalog
         self._channels = sources.channels
         self._wal = sources.wal
@@ -79,6 +80,7 @@ class Adoption:
         self._stood = {e.collection_id: e.stood for e in spec.entries}
         self._collections = collections
         self._target_names = target_names
+        self._names = NameRefusals(target_names, spec.reservations, sources.catalog)
         self._subscriptions = subscriptions
         self._snapshots = snapshots
 
@@ -120,7 +122,7 @@ class Adoption:
                     f"rows of {name} under names that are not selected are not "
                     "replicated"
                 )
-                self._collections.exclude(excluded_entry_of(meta), error)
+                self._take_from_files(meta, error, why)
             elif self._collections.status(meta.id) is not None:
                 continue
             elif refusal := _refusal(meta):
@@ -153,8 +155,8 @@ class Adoption:
             return None
         stood = self._stood.get(meta.id, {})
         entry = replace(entry_of(meta), stood=stood)
-        if holder := self._holder_of_name(entry):
-            self.exclude_unnamed(entry, holder)
+        if refusal := self._names.refusal(entry):
+            self._collections.exclude(entry, refusal)
             return None
         return self._create(entry, meta)
 
@@ -173,19 +175,9 @@ class Adoption:
             return True
         return False
 
-    def exclude_unnamed(
-        self, entry: CollectionEntry, holder: str = _KEEPS_NAME
-    ) -> None:
-        """Exclude a collection whose name at the target ``holder`` goes on to have."""
-        remedy = "create a task whose name_mapping gives each a name of its own"
-        if holder == _KEEPS_NAME:
-            remedy = "rename or drop that one at the target"
-        name = ".".join(self._target_names.target_name(entry))
-        error = CollectionError(
-            f"{entry.database}.{entry.name} would be {name} at the target, which "
-            f"{holder} is: {remedy}"
-        )
-        self._collections.exclude(entry, error)
+    def exclude_unnamed(self, entry: CollectionEntry) -> None:
+        """Exclude a collection whose name at the target another one goes on to have."""
+        self._collections.exclude(entry, self._names.kept(entry))
 
     def is_said_again(self, drop: DropPartition) -> bool:
         """Tell whether the partition of that name is another one, made before the drop.
@@ -202,8 +194,8 @@ class Adoption:
 
     def renamed(self, entry: CollectionEntry) -> None:
         """Go on with the files of a collection that has another name at the target."""
-        if entry.state is CollectionState.SNAPSHOT:
-            self._snapshots.forget(entry.collection_id)
+        is_from_files = entry.state is CollectionState.SNAPSHOT
+        if is_from_files and self._snapshots.forget(entry.collection_id):
             self._snapshots.bring(entry, again=True)
 
     def dropped(self, entry: CollectionEntry) -> None:
@@ -225,8 +217,8 @@ class Adoption:
         ``why`` as in ``Subscriptions.add``.
         """
         wanted = entry_of(meta)
-        if holder := self._holder_of_name(wanted):
-            self.exclude_unnamed(wanted, holder)
+        if refusal := self._names.refusal(wanted):
+            self._collections.exclude(wanted, refusal)
             return
         try:
             self._begin_files(meta, lost, why)
@@ -235,7 +227,7 @@ class Adoption:
 
     def _has_files(self, meta: CollectionMeta, why: str) -> bool:
         """Have files bring what the log could bring, too; tell if they do."""
-        if self._holder_of_name(entry_of(meta)):
+        if self._names.refusal(entry_of(meta)):
             return False
         try:
             self._begin_files(meta, RowsLostError(), why)
@@ -269,17 +261,48 @@ class Adoption:
         self._subscriptions.begin(entry.stood, "")
         self._snapshots.bring(entry, again=True)
 
+    def _begin_resync(self, entry: CollectionEntry) -> None:
+        """Begin to bring a collection anew, or say why it cannot be."""
+        meta = self._catalog.collection(entry.collection_id)
+        if meta is None or meta.dropping:
+            self._snapshots.finish_drop(entry)
+            self._collections.end(entry.collection_id)
+            return
+        self._context.note_source_mark(meta)
+        try:
+            wanted = entry if entry.schema else entry_of(meta)
+            if refusal := _refusal(meta) or self._names.refusal(wanted):
+                raise refusal
+            anew = self._snapshots.plan_anew(meta, entry)
+        except (CollectionError, UnclearAnswerError, StorageError) as error:
+            self._context.record_set_aside(entry, error, entry.stood)
+            self._restore_aside(entry)
+            return
+        self._subscriptions.begin(anew.stood, "")
+        self._add(anew, exists=True, status=Status.SUSPENDED)
+        self._snapshots.bring(anew, again=False)
+
+    def _restore_aside(self, entry: CollectionEntry) -> None:
+        """Know a collection that stays set aside; one without schema was never made."""
+        if entry.schema:
+            self._add(entry, exists=True, status=Status.SUSPENDED)
+        else:
+            aside = replace(entry, state=CollectionState.SET_ASIDE)
+            self._collections.restore_ignored(aside)
+
     def _comes_from_files(self, entry: CollectionEntry) -> bool:
         """Have files bring, or go on to bring, what the log lacks; tell if they do."""
         if entry.state is CollectionState.SNAPSHOT:
-            self._restore_snapshot(entry)
+            begin = self._restore_snapshot if entry.stood else self._begin_resync
+            begin(entry)
             return True
         return self._is_lost(entry) and self._restore_lost(entry)
 
     def _is_lost(self, entry: CollectionEntry) -> bool:
         """Tell whether nothing of a collection came to the target: the log lacked it."""
         is_lost = entry.failure_class is FailureClass.POSITION_LOST
-        return is_lost and not entry.schema and self._snapshots.available
+        is_bare = not entry.schema and entry.resync is None
+        return is_lost and is_bare and self._snapshots.available
 
     def _restore_lost(self, entry: CollectionEntry) -> bool:
         """Have files bring what was set aside when there were none to read."""
@@ -361,23 +384,6 @@ class Adoption:
             self._take_from_files(meta, lost, "an update selected it")
             return
         self._collections.exclude(excluded_entry_of(meta), error, stood)
-
-    def _holder_of_name(self, entry: CollectionEntry) -> str | None:
-        """Return what keeps the name at the target that a collection is to have.
-
-        One that the source has dropped meanwhile, or renamed, only has to be waited for.
-        """
-        name = self._target_names.target_name(entry)
-        for collection in self._target_names.named(name):
-            other = collection.entry
-            if collection.keeps_name:
-                return _KEEPS_NAME
-            if (other.database, other.name) != (entry.database, entry.name):
-                meta = self._catalog.collection(other.collection_id)
-                if self._target_names.still_named(other, meta):
-                    return f"{other.database}.{other.name}"
-        task_id = self._reservations.reserve(name)
-        return f"a collection of task {task_id}" if task_id else None
 
 
 def _refusal(meta: CollectionMeta) -> CollectionError | None:

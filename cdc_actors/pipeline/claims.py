@@ -163,6 +163,26 @@ class Claim:
             _log.warning("leftover_dropped", left_by=str(found))
             collections.drop_collection(self._target, *name)
 
+    def drop(self, entry: CollectionEntry, name: FullName, made: int) -> None:
+        """Drop what has the name, for a collection that is brought anew.
+
+        ``made`` is the target's id of what the task has made, 0 if that is not known.
+
+        Raises:
+            CollectionError: It has neither the task's mark nor that id.
+        """
+        shown = collections.describe(self._target, *name)
+        if shown is None:
+            return
+        found = _mark_in(shown, name)
+        is_made = found is None and made and shown.collectionID == made
+        if not is_made and not (found and found.is_same(self.mark(entry))):
+            raise CollectionError(
+                f"{'.'.join(name)} at the target is not dropped, as it has no mark of this "
+                f"task: drop or rename it there, then `retry` {entry.database}.{entry.name}"
+            )
+        collections.drop_collection(self._target, *name)
+
     def is_ours(self, entry: CollectionEntry, name: FullName, *, made: bool) -> bool:
         """Neither of another task nor made by hand in the place of what the task made.
 

@@ -53,7 +53,7 @@ def refuse_replaced(shown: Any, entry: CollectionEntry, name: FullName) -> None:
             f"{'.'.join(name)} at the target is not the one that the task has made: that "
             "was dropped or renamed there, and this one lacks the rows from before. "
             "`retry` brings all rows into it, if the log still holds their beginning; what "
-            "it has besides stays"
+            "it has besides stays. `resync` makes it equal"
         )
 
 
@@ -122,5 +122,6 @@ def cause_of(
 def _lost(name: FullName) -> CollectionError:
     return CollectionError(
         f"the target does not have {'.'.join(name)} any more, it was dropped or renamed "
-        "there: `retry` brings it anew, if the log still holds its beginning"
+        "there: `retry` brings it anew, if the log still holds its beginning, and "
+        "`resync` also from the source's files"
     )

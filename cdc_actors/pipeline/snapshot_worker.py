@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cdc_actors.errors import CdcError, CollectionError, UnclearAnswerError
-from cdc_actors.pipeline import losses
+from cdc_actors.pipeline import losses, resyncs
 from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.definitions import (
     channels_of,
@@ -30,6 +30,7 @@ from cdc_actors.pipeline.messages import (
     SnapshotProgress,
     SnapshotTaken,
 )
+from cdc_actors.pipeline.surplus import Surplus, refuse_unread
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
 from cdc_actors.source.storage.files import FileGoneError, StorageError
@@ -39,7 +40,7 @@ from cdc_actors.target.rows import RowWriter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cdc_actors.changes import Insert
+    from cdc_actors.changes import FullName, Insert
     from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -79,6 +80,7 @@ class SnapshotWorker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._held: set[MemoryHold] = set()
+        self._taken: set[int] = set()
 
     def add(self, job: SnapshotJob) -> None:
         """Bring a collection after those that wait."""
@@ -90,12 +92,13 @@ class SnapshotWorker:
                 )
                 self._thread.start()
 
-    def cancel(self, collection_id: int) -> None:
-        """Bring no more of a collection."""
+    def cancel(self, collection_id: int) -> bool:
+        """Bring no more of a collection; tell whether not all of it is there yet."""
         with self._lock:
             for job in (*self._jobs, *(job for job, _ in self._failed)):
                 if job.entry.collection_id == collection_id:
                     job.is_over = True
+            return collection_id not in self._taken
 
     def take_failed(
         self, waits: Callable[[int], bool]
@@ -154,13 +157,21 @@ class SnapshotWorker:
                 return
             finally:
                 self._release_all()
-        if is_done:
+        if is_done and self._take(job):
             seconds = round(time.monotonic() - begun, 3)
             self._context.notify_task(
                 SnapshotTaken(
                     self._context.run_number, entry.collection_id, job.rows, seconds
                 )
             )
+
+    def _take(self, job: SnapshotJob) -> bool:
+        """Know that all is there, unless it is to be sent again: under another name."""
+        with self._lock:
+            if job.is_over:
+                return False
+            self._taken.add(job.entry.collection_id)
+            return True
 
     def _fail(self, job: SnapshotJob, error: CdcError) -> None:
         """Bring no more of a collection for now: the others of the task go on."""
@@ -171,8 +182,7 @@ class SnapshotWorker:
         """Bring what is not done yet; tell whether all of it is there now."""
         listings = 0
         while not job.is_over and not self._context.stopping:
-            with closing(self._files.open_catalog()) as catalog:
-                stored = self._files.find(catalog, job.entry.collection_id)
+            stored = self._find(job)
             if stored is None:
                 return False
             done = len(job.done)
@@ -187,6 +197,13 @@ class SnapshotWorker:
                 job.again = True
         return False
 
+    def _find(self, job: SnapshotJob) -> Stored | None:
+        """Return a collection with its files, None if the source has dropped it."""
+        is_empty = resyncs.is_from_beginning(job.entry)
+        find = self._files.without if is_empty else self._files.find
+        with closing(self._files.open_catalog()) as catalog:
+            return find(catalog, job.entry.collection_id)
+
     def _bring_listed(self, job: SnapshotJob, stored: Stored) -> bool:
         writer = self._open(job, stored)
         segments = [s for s in stored.listing.segments if s.id not in job.done]
@@ -196,15 +213,15 @@ class SnapshotWorker:
             for segment in sorted(segments, key=lambda each: each.size):
                 if not self._bring_segment(job, stored, segment, writer):
                     return False
+            return self._delete_surplus(job, stored, writer)
         finally:
             writer.abandon()
-        return True
 
     def _bring_segment(
         self, job: SnapshotJob, stored: Stored, segment: Segment, writer: RowWriter
     ) -> bool:
         """Bring the rows of a segment; tell whether they are there, and it is known."""
-        entry, run_number = job.entry, self._context.run_number
+        entry = job.entry
         [channel] = channels_of([segment.shard])
         for insert in stored.reader.inserts(segment, entry.stood[channel].tick):
             if job.is_over or self._context.stopping:
@@ -212,21 +229,44 @@ class SnapshotWorker:
             self._write(writer, insert, again=job.again)
             job.rows += insert.rows
         writer.drain()
-        job.done.add(segment.id)
-        done = RecordSegmentDone(run_number, entry.collection_id, segment.id)
-        self._context.record(done)
+        self._note_done(job, segment.id)
         return True
+
+    def _note_done(self, job: SnapshotJob, segment_id: int) -> None:
+        run_number, collection_id = self._context.run_number, job.entry.collection_id
+        self._context.record(RecordSegmentDone(run_number, collection_id, segment_id))
+        job.done.add(segment_id)
+
+    def _delete_surplus(
+        self, job: SnapshotJob, stored: Stored, writer: RowWriter
+    ) -> bool:
+        """Delete what was there before and is not in the files; tell if that is done."""
+        if not resyncs.has_rows_from_before(job.entry, job.done):
+            return True
+
+        def goes_on() -> bool:
+            return not (job.is_over or self._context.stopping)
+
+        name = self._name_of(job)
+        Surplus(self._target, name, job.entry, writer, goes_on).delete(stored)
+        return goes_on()
+
+    def _name_of(self, job: SnapshotJob) -> FullName:
+        return self._spec.task.target_name(job.entry.database, job.entry.name)
 
     def _open(self, job: SnapshotJob, stored: Stored) -> RowWriter:
         """Have the target create the collection; return who writes its rows."""
         entry, context = job.entry, self._context
-        name = self._spec.task.target_name(entry.database, entry.name)
+        name = self._name_of(job)
         claim = Claim(
             context.claimant, self._target, context.source_marks, context.source_time
         )
         if former := self._spec.former_of(entry):
             losses.refuse_former(self._target, name, former, entry)
         claim.drop_leftover(entry, name)
+        is_old = resyncs.has_rows_from_before(entry, job.done)
+        if is_old and entry.resync and entry.resync.drop:
+            claim.drop(entry, name, entry.resync.target_id)
         definition = definition_of(stored.meta, name)
         if collections.create_collection(
             self._target,
@@ -235,6 +275,8 @@ class SnapshotWorker:
         ):
             job.again = True
         claim.check(entry, name)
+        if resyncs.has_rows_from_before(entry, job.done):
+            refuse_unread(self._target, name)
         return RowWriter(self._target, *name, entry.schema)
 
     def _begin_anew(self, job: SnapshotJob) -> None:
@@ -244,6 +286,8 @@ class SnapshotWorker:
         self._context.record(
             RecordSegmentsForgotten(run_number, job.entry.collection_id)
         )
+        if job.entry.resync is not None:
+            self._note_done(job, resyncs.MADE_ANEW)
 
     def _release_all(self) -> None:
         """Hold nothing of what was sent, and may never be answered."""

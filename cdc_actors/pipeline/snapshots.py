@@ -11,21 +11,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint
+from cdc_actors.errors import RowsLostError
+from cdc_actors.pipeline import resyncs
+from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.pipeline.definitions import entry_of
-from cdc_actors.pipeline.messages import RecordSnapshotStarted
+from cdc_actors.pipeline.messages import (
+    RecordOperationApplied,
+    RecordOperationStarted,
+    RecordSegmentsForgotten,
+    RecordSnapshotStarted,
+)
 from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.snapshot_worker import SnapshotJob, SnapshotWorker
-from cdc_actors.tasks import CollectionState
+from cdc_actors.target import collections
+from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from cdc_actors.errors import RowsLostError
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.messages import SnapshotProgress
     from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.source_files import Stored
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.storage.listing import Segment
     from cdc_actors.tasks import CollectionEntry
 
 
@@ -46,7 +56,8 @@ class Snapshots:
             sources.wal, sources.files.open_log, sources.catalog
         )
         self._worker = SnapshotWorker(context, spec, sources)
-        self._done = spec.segments_done
+        self._target = sources.target
+        self._done = {i: set(done) for i, done in spec.segments_done.items()}
 
     @property
     def available(self) -> bool:
@@ -69,22 +80,66 @@ class Snapshots:
         """
         if not self.available:
             raise lost
+        stored, stood = self._find(meta, lost)
+        until = min(each.tick for each in stood.values())
+        return self._start(entry_of(stored.meta), stood, until, stored.listing.segments)
+
+    def plan_anew(
+        self, meta: CollectionMeta, known: CollectionEntry
+    ) -> CollectionEntry:
+        """Return the entry of a ``known`` collection that is to be brought anew.
+
+        Raises:
+            CollectionError: Neither files nor the log can bring it.
+            TransientError: Catalog, storage, log or target do not answer.
+        """
+        forgotten = RecordSegmentsForgotten(self._context.run_number, meta.id)
+        self._context.record(forgotten)
+        entry = resyncs.entry_anew(meta, known, self._spec, self._target)
+        if not self.available:
+            stood = resyncs.from_beginning(meta, self._wal)
+            return self._start(entry, stood, meta.created, ())
+        stored, stood = self._find(meta, RowsLostError(f"{meta.name} is dropped"))
+        until = min(each.tick for each in stood.values())
+        return self._start(entry, stood, until, stored.listing.segments)
+
+    def finish_drop(self, entry: CollectionEntry) -> None:
+        """Drop what the target has of a collection that the source has dropped.
+
+        Raises:
+            CdcError: The target does not answer, or refuses.
+        """
+        drop = Operation.drop_collection(entry, self._context.source_time())
+        self._context.record(RecordOperationStarted(drop))
+        name = self._spec.task.target_name(entry.database, entry.name)
+        if is_marked(self._target, self._spec.claimant.mark(entry), name):
+            collections.drop_collection(self._target, *name)
+        self._context.record(RecordOperationApplied(drop))
+
+    def _find(
+        self, meta: CollectionMeta, lost: RowsLostError
+    ) -> tuple[Stored, dict[str, Checkpoint]]:
+        """Return the files, and where the log goes on; raises ``lost`` without any."""
         stored = self._files.find(self._catalog, meta.id)
         if stored is None:
             raise lost
-        stood = self._starts.find(stored)
-        until = min(each.tick for each in stood.values())
+        return stored, self._starts.find(stored)
+
+    def _start(
+        self,
+        wanted: CollectionEntry,
+        stood: dict[str, Checkpoint],
+        until: int,
+        segments: Sequence[Segment],
+    ) -> CollectionEntry:
+        """Write down that a collection is brought; return its entry."""
         requests = self._wal.newest(self._spec.source.replicate_chan)
         if requests is not None:
             # What clients asked before is in the catalog, which is read afterwards.
             stood[requests.channel] = Checkpoint(requests, False, until)
         entry = replace(
-            entry_of(stored.meta),
-            state=CollectionState.SNAPSHOT,
-            stood=stood,
-            snapshot=until,
+            wanted, state=CollectionState.SNAPSHOT, stood=stood, snapshot=until
         )
-        segments = stored.listing.segments
         rows, size = sum(s.rows for s in segments), sum(s.size for s in segments)
         run_number = self._context.run_number
         self._context.record(RecordSnapshotStarted(run_number, entry, rows, size))
@@ -92,12 +147,17 @@ class Snapshots:
 
     def bring(self, entry: CollectionEntry, *, again: bool) -> None:
         """Have a collection brought; ``again`` if an earlier run may have begun it."""
-        done = self._done.get(entry.collection_id, ()) if again else ()
-        self._worker.add(SnapshotJob(entry, again, set(done)))
+        if not again:
+            self._done[entry.collection_id] = set()
+        done = self._done.setdefault(entry.collection_id, set())
+        self._worker.add(SnapshotJob(entry, again, done))
 
-    def forget(self, collection_id: int) -> None:
-        """Bring no more of a collection: it is dropped, or is called otherwise now."""
-        self._worker.cancel(collection_id)
+    def forget(self, collection_id: int) -> bool:
+        """Bring no more of a collection: it is dropped, or is called otherwise now.
+
+        Tells whether not all of its files were there yet.
+        """
+        return self._worker.cancel(collection_id)
 
     def set_aside_failed(self, is_renamed: Callable[[int], bool]) -> set[int]:
         """Set aside what cannot be brought, with the reason; return the ids.

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from cdc_actors.source.storage.listing import Listing, listing, prefixes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from cdc_actors.changes import Insert, Key
     from cdc_actors.config import Storage
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
-    from cdc_actors.source.storage.listing import Listing
-    from cdc_actors.source.storage.rows import SegmentReader
+    from cdc_actors.source.storage.listing import Segment
     from cdc_actors.source.wal.base import WalReader
+
+
+class RowReader(Protocol):
+    """Reads segments; what its methods do is said in ``SegmentReader``."""
+
+    def inserts(self, segment: Segment, until: int) -> Iterator[Insert]:
+        """Yield rows."""
+        ...
+
+    def keys(self, segment: Segment, until: int) -> Iterator[list[Key]]:
+        """Yield their keys."""
+        ...
+
+
+class _NoRows:
+    """Stands for who reads files, where there are none."""
+
+    def inserts(self, _segment: Segment, _until: int) -> Iterator[Insert]:
+        """Yield nothing."""
+        return iter(())
+
+    def keys(self, _segment: Segment, _until: int) -> Iterator[list[Key]]:
+        """Yield nothing."""
+        return iter(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +47,7 @@ class Stored:
 
     meta: CollectionMeta
     listing: Listing
-    reader: SegmentReader
+    reader: RowReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +67,13 @@ class SourceFiles:
         """Whether there is anything to read from."""
         return self.storage.type != "none"
 
+    def without(self, catalog: Catalog, collection_id: int) -> Stored | None:
+        """Return a collection as though it had no files; None and errors as of ``find``."""
+        meta = catalog.collection(collection_id)
+        if meta is None or meta.dropping:
+            return None
+        return Stored(meta, Listing((), {}), _NoRows())
+
     def find(self, catalog: Catalog, collection_id: int) -> Stored | None:
         """Return what there is of a collection, None if the source has dropped it.
 
@@ -53,10 +86,6 @@ class SourceFiles:
         """
         # Imported where used: they need an extra.
         from cdc_actors.source.storage.files import Files  # noqa: PLC0415
-        from cdc_actors.source.storage.listing import (  # noqa: PLC0415
-            listing,
-            prefixes,
-        )
         from cdc_actors.source.storage.rows import SegmentReader  # noqa: PLC0415
 
         files = Files(self.storage)

@@ -12,6 +12,7 @@ from cdc_actors.pipeline.messages import RecordSource
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
 from cdc_actors.pipeline.renames_done import take_over_renames
 from cdc_actors.pipeline.replay import Replay, plan_replay
+from cdc_actors.pipeline.resyncs import without_lost_channels
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.pipeline.source_files import SourceFiles
 from cdc_actors.pipeline.source_identity import identify_source
@@ -136,6 +137,7 @@ def open_sources(
             catalog = opened(servers.catalog(spec))
             identity = identify_source(spec, catalog)
             servers.refuse_queue(spec, catalog)
+        spec = without_lost_channels(spec, wal)
         replay = plan_replay(spec, run.run_number, wal, catalog, target)
         channels = Channels(wal, run)
         requests = spec.source.replicate_chan

@@ -87,6 +87,20 @@ class RetryCollections:
 
 
 @dataclass(frozen=True, slots=True)
+class ResyncCollections:
+    """Have collections brought anew; see ``snapshots.resync``.
+
+    One that paused as its log had lost a position goes on. Answered with a future that is
+    set once that is written down.
+    """
+
+    task_id: str
+    collections: tuple[FullName, ...]
+    drop_target: bool
+    who: Who
+
+
+@dataclass(frozen=True, slots=True)
 class AcknowledgeOperations:
     """Accept that operations of some kinds, or of all, were refused.
 
@@ -151,6 +165,7 @@ PassedToTask = (
     PauseTask
     | ResumeTask
     | RetryCollections
+    | ResyncCollections
     | AcknowledgeOperations
     | RecordCompared
     | DeleteTask

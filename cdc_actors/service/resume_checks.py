@@ -105,6 +105,6 @@ def _words(gone: list[Position]) -> str:
     more = f" (and {len(gone) - 1} more channels)" if len(gone) > 1 else ""
     return (
         f"the log no longer holds {places(gone[:1])}{more}, where the task would go on: "
-        "what was written since is lost to it. Delete the task, and create it anew into "
-        "empty collections"
+        "what was written since is lost to it. `resync` brings its collections anew "
+        "(all of them with *), from the source's files, and lets the task go on"
     )

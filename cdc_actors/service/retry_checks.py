@@ -38,8 +38,8 @@ def refuse_retry(
     if lost and (collections or len(lost) == len(chosen)):
         name = f"{lost[0].database}.{lost[0].name}"
         raise TaskConflictError(
-            f"the log no longer holds where {name} stood: the log cannot bring it any "
-            "more; created anew at the source it is replicated from its beginning"
+            f"the log no longer holds where {name} stood: `resync` brings it anew, from "
+            "the source's files"
         )
 
 

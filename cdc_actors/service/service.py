@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +18,6 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.service.asking import ANSWER_SECONDS, ask
-from cdc_actors.service.comparison_metrics import comparison_families
 from cdc_actors.service.health import health_at, lag_at, view_at
 from cdc_actors.service.lag_history import LagHistory
 from cdc_actors.service.messages import (
@@ -31,15 +29,17 @@ from cdc_actors.service.messages import (
     ListTasks,
     PauseTask,
     ResumeTask,
+    ResyncCollections,
     RetryCollections,
     UpdateTask,
 )
-from cdc_actors.service.metrics import families
 from cdc_actors.service.misfits import misfits
 from cdc_actors.service.overview import client_id, summary_at
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.resume_checks import refuse_resume
+from cdc_actors.service.resync_checks import refuse_resync
 from cdc_actors.service.retry_checks import refuse_retry
+from cdc_actors.service.scrape import scraped
 from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import ETCD, SourceProbe, SourceState
 from cdc_actors.service.target_trial import TargetTrial, refuse_move
@@ -227,6 +227,23 @@ class Service:
         why = "asked by a client"
         self._ask(RetryCollections(task_id, tuple(collections), who, why))
 
+    def resync(
+        self,
+        task_id: str,
+        collections: Sequence[FullName],
+        who: Who,
+        *,
+        drop_target: bool,
+    ) -> None:
+        """Bring collections anew; a task whose log had lost a position goes on.
+
+        Raises as ``refuse_resync`` does.
+        """
+        task = self._ask(GetTask(task_id)).snapshot.task
+        at = self._tenure.stores.checkpoints.load(task.task_id).values()
+        refuse_resync(task, collections, at, self._config.source_config)
+        self._ask(ResyncCollections(task_id, tuple(collections), drop_target, who))
+
     def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
         """Accept that operations of some kinds, or of all, were refused by the target.
 
@@ -300,29 +317,9 @@ class Service:
         statistics, missing = self._ask_readily(
             GetStatistics(), lambda tenure: tenure.store_check.refuse_failing()
         )
-        moment = self._clock.moment()
-        seen = statistics.observations if statistics is not None else ()
-        summaries = [summary_at(each, moment) for each in seen]
-        readiness = Readiness(ready=not missing, missing=missing)
-        ownership = self._ownership
-        known = families(
-            summaries,
-            statistics,
-            readiness,
-            store_takes_writes=ownership.store_takes_writes if ownership else None,
-            retention=ownership.retention if ownership else {},
-            now=moment.source,
-        )
-        ids = {
-            each.snapshot.task.task_id: client_id(each.snapshot.task) for each in seen
-        }
-        compared = self._tenure.comparisons.views() if ids else []
-        found = comparison_families(
-            replace(each, task_id=ids[each.task_id])
-            for each in compared
-            if each.task_id in ids
-        )
-        return chain(known, found)
+
+        ownership, moment = self._ownership, self._clock.moment()
+        return scraped(statistics, missing, ownership, moment, lambda: self.comparisons)
 
     def alive(self) -> bool:
         """Tell whether the supervisor answers, or this service waits for the store."""

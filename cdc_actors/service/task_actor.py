@@ -20,7 +20,7 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.pipeline.messages import RunFailed, RunProgressed, SnapshotTaken
-from cdc_actors.service import backoff
+from cdc_actors.service import backoff, commands
 from cdc_actors.service.current_run import CurrentRun
 from cdc_actors.service.messages import (
     DeleteTask,
@@ -29,6 +29,7 @@ from cdc_actors.service.messages import (
     PeerReturned,
     ReadSelected,
     ResumeTask,
+    ResyncCollections,
     RetryCollections,
     RetryRun,
     SaveCreated,
@@ -41,7 +42,7 @@ from cdc_actors.service.messages import (
 from cdc_actors.service.run_records import PassedOver, write_down
 from cdc_actors.service.state_changes import log_failed
 from cdc_actors.service.take_ups import TakeUps
-from cdc_actors.tasks import SUPERVISOR, TaskState, snapshots, updates
+from cdc_actors.tasks import SUPERVISOR, TaskState, resyncs, updates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,8 +108,8 @@ class TaskActor(pykka.ThreadingActor):
                 self._pause(message.who)
             case ResumeTask():
                 self._resume(message.who)
-            case RetryCollections():
-                self._retry_collections(message)
+            case RetryCollections() | ResyncCollections():
+                self._take_anew(message)
             case UpdateTask():
                 self._update(message)
             case DeleteTask():
@@ -205,34 +206,31 @@ class TaskActor(pykka.ThreadingActor):
 
     def _resume(self, who: Who) -> None:
         """Go on, with what was set aside, too, as far as it can be taken up again."""
-        checkpoints = self._record.load_checkpoints()
-
-        def resume(task: Task) -> None:
-            task.resume(who=who, why="asked by a client")
-            if task.has_retriable:
-                task.retry((), checkpoints, who=who, why="the task is resumed")
-
-        self._execute(resume)
+        at = self._record.load_checkpoints()
+        self._execute(lambda task: commands.resume(who)(task, at))
         self._retries.reset()
         self._begin_run()
 
-    def _retry_collections(self, message: RetryCollections) -> None:
+    def _take_anew(self, message: RetryCollections | ResyncCollections) -> None:
         self._refresh()
+        if isinstance(message, ResyncCollections):
+            self._resync(message)
+        else:
+            self._retry_collections(message)
+
+    def _retry_collections(self, message: RetryCollections) -> None:
         self._record.task.retriable(message.collections)
-        self._replay(
-            lambda task, at: task.retry(
-                message.collections, at, who=message.who, why=message.why
-            )
-        )
+        self._replay(commands.retry(message))
+
+    def _resync(self, message: ResyncCollections) -> None:
+        resyncs.chosen(self._record.task, message.collections)
+        self._retries.reset()
+        self._replay(commands.resync(message))
 
     def _complete_snapshot(self, taken: SnapshotTaken) -> None:
         """The next run reads the log on from where the files end."""
         if self._run.numbered(taken.run_number):
-            self._replay(
-                lambda task, at: snapshots.complete(
-                    task, taken.collection_id, taken.rows, taken.seconds, at
-                )
-            )
+            self._replay(commands.complete(taken))
 
     def _replay(self, command: Callable[[Task, list[Checkpoint]], None]) -> None:
         """Have the next run set channels back: to a running task it is like a pause."""
@@ -315,9 +313,7 @@ class TaskActor(pykka.ThreadingActor):
             self._retry_by_itself(names, "its reason may have passed")
 
     def _retry_by_itself(self, names: Iterable[FullName], why: str) -> None:
-        self._retry_collections(
-            RetryCollections(self._id, tuple(names), SUPERVISOR, why)
-        )
+        self._take_anew(RetryCollections(self._id, tuple(names), SUPERVISOR, why))
 
     def _on_run_failed(self, message: RunFailed) -> None:
         if self._run.numbered(message.run_number):

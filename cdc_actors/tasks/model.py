@@ -129,6 +129,11 @@ class CollectionEntry:
         """Whether it takes nothing from the log for now, which goes on for others."""
         return self.state in (CollectionState.SET_ASIDE, CollectionState.SNAPSHOT)
 
+    @property
+    def follows_log(self) -> bool:
+        """Whether it goes on from where its channels have come to."""
+        return not self.is_apart and self.state is not CollectionState.DROPPED
+
     def operation(
         self, kind: str, timestamp: int, detail: dict[str, Any] | None = None
     ) -> Operation:

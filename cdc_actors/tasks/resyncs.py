@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.errors import TaskConflictError
+from cdc_actors.errors import FailureClass, TaskConflictError
 from cdc_actors.tasks.events import TaskEvent
 from cdc_actors.tasks.model import CollectionState, Resync
 from cdc_actors.tasks.names import contains
+from cdc_actors.tasks.state import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Sequence
 
     from cdc_actors.changes import FullName
     from cdc_actors.tasks.model import CollectionEntry
@@ -37,19 +38,24 @@ class CollectionsResynced(TaskEvent):
         _resynced(aggregate, chosen, drop=self.drop_target)
 
 
-def chosen(
-    entries: Iterable[CollectionEntry], wanted: Sequence[FullName]
-) -> list[CollectionEntry]:
+def stands_lost(task: TaskAttributes) -> bool:
+    """Tell whether a task has paused as its log no longer held what was next."""
+    failure = task.failure
+    is_lost = failure and failure.failure_class is FailureClass.POSITION_LOST
+    return bool(is_lost) and task.state is TaskState.PAUSED
+
+
+def chosen(task: TaskAttributes, wanted: Sequence[FullName]) -> list[CollectionEntry]:
     """Return the collections to be brought anew, at least one; raises as ``resync``.
 
     Of several that had one name it is the one that the source has by now.
     """
-    known = list(entries)
+    known, is_lost = list(task.collections.values()), stands_lost(task)
     found: dict[int, CollectionEntry] = {}
     for name in wanted:
         named = [each for each in known if contains(name, (each.database, each.name))]
         there = [each for each in named if each.state is not CollectionState.DROPPED]
-        possible = [each for each in there if not _obstacle(each)]
+        possible = [each for each in there if is_lost or not _is_under_way(each)]
         if not possible:
             raise TaskConflictError(_reason(name, named, there))
         found |= {each.collection_id: each for each in possible}
@@ -60,20 +66,15 @@ def _reason(
     name: FullName, named: list[CollectionEntry], there: list[CollectionEntry]
 ) -> str:
     if there:
-        return _obstacle(there[0])
+        first = f"{there[0].database}.{there[0].name}"
+        return f"{first} is being brought already: `get` shows how far it is"
     if named:
         return f"the source has dropped {'.'.join(name)}"
     return f"the task has no collection {'.'.join(name)}"
 
 
-def _obstacle(entry: CollectionEntry) -> str:
-    """Say why a collection cannot be brought anew just now, "" if it can."""
-    name = f"{entry.database}.{entry.name}"
-    if entry.state is CollectionState.SNAPSHOT:
-        return f"{name} is being brought already: `get` shows how far it is"
-    if entry.state is CollectionState.DROPPING:
-        return f"{name} is being dropped, as the source did"
-    return ""
+def _is_under_way(entry: CollectionEntry) -> bool:
+    return entry.state is CollectionState.SNAPSHOT
 
 
 def _resynced(task: TaskAttributes, chosen: Container[int], *, drop: bool) -> None:

@@ -85,7 +85,7 @@ def resync(
     """
     if task.deleted:
         raise UnknownTaskError(f"not found the task, task_id: {task.task_id}")
-    entries = resyncs.chosen(task.collections.values(), collections)
+    entries = resyncs.chosen(task, collections)
     task.trigger_event(
         resyncs.CollectionsResynced,
         collections=[

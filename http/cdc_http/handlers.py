@@ -27,6 +27,7 @@ from cdc_http.requests import (
     OverviewRequest,
     PositionRequest,
     RequestObject,
+    ResyncRequest,
     RetryRequest,
     TaskRequest,
     UpdateRequest,
@@ -38,11 +39,12 @@ from cdc_http.responses import (
     ListResponse,
     MaintenanceResponse,
     PositionResponse,
+    ResyncResponse,
     RetryResponse,
     UpdateResponse,
     task_object,
 )
-from cdc_http.retry import collections_of
+from cdc_http.retry import collections_of, full_names
 from cdc_http.task_ids import known_task_id, shown_task_id
 from cdc_http.update import STAYS_PAUSED, remarks, updated_spec
 
@@ -115,6 +117,9 @@ class RequestHandlers:
             ),
             "resume": RequestHandler(
                 "operator", TaskRequest, EmptyResponse, self._resume
+            ),
+            "resync": RequestHandler(
+                "operator", ResyncRequest, ResyncResponse, self._resync
             ),
             "retry": RequestHandler(
                 "operator", RetryRequest, RetryResponse, self._retry
@@ -190,6 +195,15 @@ class RequestHandlers:
             paused = self._service.get(known).state == TaskState.PAUSED
             self._service.retry(known, collections, who)
         return RetryResponse(warnings=[STAYS_PAUSED] if paused else UNSET)
+
+    def _resync(self, request: ResyncRequest, who: Who) -> ResyncResponse:
+        collections = full_names(request.collections)
+        with known_task_id(request.task_id) as known:
+            self._service.resync(
+                known, collections, who, drop_target=request.drop_target
+            )
+            paused = self._service.get(known).state == TaskState.PAUSED
+        return ResyncResponse(warnings=[STAYS_PAUSED] if paused else UNSET)
 
     def _acknowledge(self, request: AcknowledgeRequest, who: Who) -> EmptyResponse:
         with known_task_id(request.task_id) as known:

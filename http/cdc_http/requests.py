@@ -73,6 +73,23 @@ class RetryRequest(RequestObject, frozen=True):
     db_collections: dict[str, list[CollectionName]] = {}
 
 
+class ResyncRequest(RequestObject, frozen=True):
+    """The data of ``resync``: the task, and which of its collections are brought anew.
+
+    ``collections`` are names of the source as ``database.name``, where ``*`` stands for
+    all, or ``name`` in the database ``default``. Their rows come from the source's files,
+    or from the log if that holds their beginning, whatever the target has. It must have
+    them loaded, so that what is too much there can be found and deleted in place: readers
+    see them as they were at the snapshot's moment, until the log has caught up. With
+    ``drop_target`` the target's collections, if they are the task's, are dropped first.
+    A task that has paused as the log had lost a position goes on.
+    """
+
+    task_id: str = ""
+    collections: list[str] = []
+    drop_target: bool = False
+
+
 class CompareRequest(RequestObject, frozen=True):
     """The data of ``compare``: the task, what of it, and how fast.
 

@@ -160,6 +160,12 @@ class RetryResponse(ResponseObject, frozen=True):
     warnings: list[str] | UnsetType = UNSET
 
 
+class ResyncResponse(ResponseObject, frozen=True):
+    """The collections are to be brought anew. ``warnings`` say what that waits for."""
+
+    warnings: list[str] | UnsetType = UNSET
+
+
 class ListResponse(ResponseObject, frozen=True):
     """All tasks, the oldest first."""
 

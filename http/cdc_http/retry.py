@@ -1,4 +1,4 @@
-"""Which collections a ``retry`` or ``compare`` request names."""
+"""Which collections a ``retry``, ``compare`` or ``resync`` request names."""
 
 from __future__ import annotations
 
@@ -30,6 +30,25 @@ def collections_of(request: RetryRequest | CompareRequest) -> tuple[FullName, ..
         for field, database, infos in named
         for name in _names(field, infos)
     )
+
+
+def full_names(names: Iterable[str]) -> tuple[FullName, ...]:
+    """Return the databases and collections that a ``resync`` request names.
+
+    Raises:
+        InvalidRequestError: There is no name, or one that is none.
+    """
+    found = []
+    for each in names:
+        database, dot, name = each.rpartition(".")
+        for part in (database, name) if dot else (name,):
+            check_name("collections", part)
+        found.append((database if dot else DEFAULT_DATABASE, name))
+    if not found:
+        raise InvalidRequestError(
+            "collections names none: give them as `database.name`, or `*.*` for all"
+        )
+    return tuple(found)
 
 
 def _names(field: str, infos: Iterable[CollectionName]) -> Iterator[str]:

@@ -109,6 +109,21 @@ class TaskService(Protocol):
         """
         ...
 
+    def resync(
+        self,
+        task_id: str,
+        collections: Sequence[FullName],
+        who: Who,
+        *,
+        drop_target: bool,
+    ) -> None:
+        """Bring collections of a task anew, whatever the target has of them.
+
+        ``collections`` are the source's databases and names, ``*`` stands for all. With
+        ``drop_target`` the target's are dropped first.
+        """
+        ...
+
     def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
         """Accept that operations of some kinds, or of all if none, were refused."""
         ...

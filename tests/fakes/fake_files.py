@@ -39,18 +39,23 @@ class FakeFiles:
         self.segments: dict[int, Sequence[int]] = {}
         self.read: list[int] = []
         self.before: Callable[[int], None] = lambda _segment: None
-        self._meta = meta
+        self.meta = meta
         self._until = 0
         self._ends: dict[str, int] = {}
 
     def forget_log(self) -> None:
         """Have the log forget what came so far: the files have it."""
+        self.flush()
+        for channel in self.meta.channels:
+            self.source.log.truncate(channel, self.source.log_end(channel))
+        self.source.tick()
+
+    def flush(self) -> None:
+        """Have what came so far in the files: from here on the log goes on."""
         self._until = self.source.tick()
-        for channel in self._meta.channels:
+        for channel in self.meta.channels:
             end = self.source.log_end(channel)
             self._ends[channel] = int.from_bytes(end.id, "little")
-            self.source.log.truncate(channel, end)
-        self.source.tick()
 
     def open_log(self) -> MemoryReader:
         """Return another reader."""
@@ -59,6 +64,11 @@ class FakeFiles:
     def open_catalog(self) -> FakeCatalog:
         """Return the catalog."""
         return self.source.catalog
+
+    def without(self, catalog: FakeCatalog, collection_id: int) -> Stored | None:
+        """Return the collection as though it had no files."""
+        meta = catalog.collection(collection_id)
+        return None if meta is None else Stored(meta, Listing((), {}), self)
 
     def find(self, catalog: FakeCatalog, collection_id: int) -> Stored | None:
         """Return what there is of the collection."""
@@ -87,6 +97,10 @@ class FakeFiles:
     def inserts(self, segment: Segment, until: int) -> Iterator[Insert]:
         """Give out the rows of a segment."""
         self.before(segment.id)
-        rows = insert(until, self.segments[segment.id], collection=self._meta.id)
+        rows = insert(until, self.segments[segment.id], collection=self.meta.id)
         yield replace(rows, shard=segment.shard)
         self.read.append(segment.id)
+
+    def keys(self, segment: Segment, _until: int) -> Iterator[list[int]]:
+        """Give out the keys of a segment."""
+        yield list(self.segments[segment.id])

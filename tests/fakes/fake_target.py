@@ -71,6 +71,7 @@ class FakeTarget:
         self.is_too_large: Callable[[Any], bool] = lambda _request: False
         """Tells of an insert or a delete whether it is refused for its size."""
         self.most_shards = 16
+        self.is_loaded = False
         self._errors: dict[str, list[tuple[Exception, bool]]] = {}
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
@@ -268,7 +269,8 @@ class FakeTarget:
         self.asked += [f"flush {name}" for name in request.collection_names]
 
     def _get_load_state(self, _request: Any) -> Any:
-        state = common_pb2.LoadStateNotLoad
+        loaded, not_loaded = common_pb2.LoadStateLoaded, common_pb2.LoadStateNotLoad
+        state = loaded if self.is_loaded else not_loaded
         return milvus_pb2.GetLoadStateResponse(state=state)
 
     def _load_collection(self, request: Any) -> None:
@@ -319,6 +321,19 @@ class FakeTarget:
         if self.aliases.pop((request.db_name, request.alias), None) is None:
             raise OperationRefusedError("alias not found", _ALIAS_NOT_FOUND)
         self.asked.append(f"drop alias {request.alias}")
+
+    def _query(self, request: Any) -> Any:
+        """Return the smallest keys of a partition above one, as readers page."""
+        [partition] = request.partition_names
+        rows = self._find(request).partitions[partition]
+        above = re.fullmatch(r"id > (-?\d+)", request.expr)
+        least = int(above[1]) if above else -(1 << 63) - 1
+        limit = next(int(p.value) for p in request.query_params if p.key == "limit")
+        found = milvus_pb2.QueryResults()
+        column = found.fields_data.add(field_name="id")
+        keys = sorted(key for key in rows if key > least)[:limit]
+        column.scalars.long_data.data.extend(keys)
+        return found
 
     def _insert(self, request: Any) -> None:
         stored = self._find(request)

@@ -15,6 +15,7 @@ from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.run import Run
 from cdc_actors.pipeline.run_spec import RunSpec
 from cdc_actors.pipeline.sources import Servers
+from cdc_actors.tasks import snapshots
 from tests.fakes.fake_source import REQUESTS, FakeApi, FakeSource
 from tests.fakes.fake_target import FakeTarget
 from tests.fakes.fake_task import FakeTask
@@ -107,6 +108,15 @@ class Pipeline:
         checkpoints = list(self.task.checkpoints.values())
         self.task.task.retry(wanted, checkpoints, who=SUPERVISOR, why="test")
 
+    def resync(self, *names: str, drop_target: bool = False) -> None:
+        """Have collections brought anew, and begin another run."""
+        if self.run is not None:
+            self.stop()
+        wanted = [("default", name) for name in names]
+        asked = {"drop_target": drop_target, "who": SUPERVISOR, "why": "test"}
+        snapshots.resync(self.task.task, wanted, **asked)
+        self.begin()
+
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait until something is so.
 
@@ -133,6 +143,11 @@ class Pipeline:
         error = self.task.failures[0]
         self.stop()
         return error
+
+    def wait_for_crash(self) -> None:
+        """Wait until the run fails, and lose whatever was not written down then."""
+        self._wait(lambda: self.task.failures)
+        self.kill()
 
     @property
     def is_full(self) -> bool:

@@ -103,7 +103,7 @@ def test_log_that_lost_the_checkpoint(
     status, answer = cdc.request("resume", task_id=task)
     assert status == 409
     assert "the log no longer holds" in answer["message"]
-    assert "Delete the task, and create it anew" in answer["message"]
+    assert "`resync` brings its collections anew" in answer["message"]
     assert cdc.get(task)["reason"] == shown["reason"]
     assert keys(lite) == [0, 1, 2]
 

@@ -229,3 +229,68 @@ def test_dropped_and_renamed_while_files_are_read(
     wait_until(lambda: milvus.list_collections() == ["novels"], "nothing else is there")
     wait_equal(source, target_milvus)
     assert cdc.get(task)["health"]["problems"]["reasons"] == []
+
+
+def end_of_resync(cdc: Cdc, task: str, wanted: int) -> bool:
+    """Tell whether so many snapshots are complete, and nothing is brought any more."""
+    events = cdc.ask("history", task_id=task, limit=1000)["events"]
+    done = [each for each in events if each["event"] == "snapshot_completed"]
+    return len(done) == wanted and states(cdc, task) == {"books": "live"}
+
+
+def test_resync_killed_in_the_middle(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
+) -> None:
+    """Whatever the target has, in place and by a drop each row is there once in the end."""
+    books = Books(client).create(shards=2)
+    books.insert(range(3000))
+    task = cdc.create(target_milvus.uri)
+    wait_keys(milvus, range(3000))
+    client.flush("books")
+    for number, drop_target in enumerate((False, True), 1):
+        there = Books(milvus)
+        there.insert(range(2000, 2500))
+        there.insert(range(5000, 5300))
+        there.delete(range(500))
+        name = {"collections": ["books"], "drop_target": drop_target}
+        cdc.ask("resync", task_id=task, **name)
+        assert cdc.request("resync", task_id=task, **name)[0] == 409
+        cdc.kill()
+        books.upsert(range(100))
+        books.delete(range(100, 100 + 10 * number))
+        cdc.start()
+        wait_until(lambda n=number: end_of_resync(cdc, task, n), "it is brought")
+        wait_keys(milvus, {*range(100), *range(100 + 10 * number, 3000)})
+        wait_equal(source, target_milvus)
+        assert count(milvus) == 3000 - 10 * number
+    events = cdc.ask("history", task_id=task, limit=1000)["events"]
+    asked = [each for each in events if each["event"] == "collections_resynced"]
+    assert [each["content"]["drop_target"] for each in asked] == [False, True]
+    assert {each["who"]["kind"] for each in asked} == {"client"}
+    assert cdc.get(task)["health"]["problems"]["reasons"] == []
+
+
+def test_resync_of_a_lost_position(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_lite, lite
+) -> None:
+    """What the log lost while the task stood comes from files, and the task goes on."""
+    books = Books(client).create()
+    books.insert(range(100))
+    task = cdc.create(target_lite.uri)
+    wait_keys(lite, range(100))
+    cdc.wait_caught_up(task)
+    cdc.ask("pause", task_id=task)
+    books.insert(range(100, 150))
+    books.delete(range(20))
+    forget(source, client, "books")
+    cdc.ask("resume", task_id=task)
+    wait_until(lambda: cdc.get(task)["state"] == "Paused", "the task pauses")
+    status, answer = cdc.request("resume", task_id=task)
+    assert (status, "`resync`" in answer["message"]) == (409, True)
+    cdc.ask("resync", task_id=task, collections=["*.*"])
+    wait_keys(lite, range(20, 150))
+    books.insert(range(150, 160))
+    wait_keys(lite, range(20, 160))
+    wait_equal(source, target_lite)
+    assert count(lite) == 140
+    assert cdc.get(task)["state"] == "Running"

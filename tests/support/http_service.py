@@ -166,6 +166,17 @@ class FakeService:
         self._ask("resume", task_id, who)
         self._move(task_id, "Running", "the task has running", None)
 
+    def resync(
+        self,
+        task_id: str,
+        collections: Sequence[FullName],
+        who: Who,
+        *,
+        drop_target: bool,
+    ) -> None:
+        """Take down what is to be brought anew, and how."""
+        self._ask("resync", task_id, collections, who, drop_target)
+
     def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
         """Take note of what is to be taken up again."""
         self._ask("retry", task_id, collections, who)

@@ -45,6 +45,8 @@ _Parsed = TypeVar("_Parsed")
 PIECE_BYTES = 4 << 20
 """About how large one insert becomes: a part of a request, and of the memory."""
 
+KEYS_A_PIECE = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentReader:
@@ -82,6 +84,27 @@ class SegmentReader:
         for files in segment.sets:
             yield from self._of_set(segment, files, deleted, until)
 
+    def keys(self, segment: Segment, until: int) -> Iterator[list[Key]]:
+        """Yield the keys of the rows that ``inserts`` gives, and read no other column."""
+        if segment.partition not in self.meta.partitions:
+            return
+        deleted = self._deletes(segment.deletes, until)
+        for files in segment.sets:
+            keys, _, chosen = self._living(files, deleted, until)
+            for first in range(0, len(chosen), KEYS_A_PIECE):
+                rows = pa.array(chosen[first : first + KEYS_A_PIECE])
+                yield keys.take(rows).to_pylist()
+
+    def _living(
+        self, files: FileSet, deleted: Mapping[Key, int], until: int
+    ) -> tuple[pa.Array, NDArray[np.uint64], NDArray[np.intp]]:
+        """Return keys and times of a set's rows, and which of them are there."""
+        fields = self._schema.fields
+        key = next(each.fieldID for each in fields if each.is_primary_key)
+        times = self._values(files.files[_TIMESTAMP]).to_numpy().view(np.uint64)
+        keys = self._values(files.files[key])
+        return keys, times, _living(times, keys, deleted, until)
+
     @property
     def _schema(self) -> schema_pb2.CollectionSchema:
         return schema_pb2.CollectionSchema.FromString(self.meta.schema)
@@ -95,10 +118,7 @@ class SegmentReader:
     ) -> Iterator[Insert]:
         """Read the other columns only where a row is left."""
         schema = self._schema
-        key = next(each.fieldID for each in schema.fields if each.is_primary_key)
-        times = self._values(files.files[_TIMESTAMP]).to_numpy().view(np.uint64)
-        keys = self._values(files.files[key])
-        chosen = _living(times, keys, deleted, until)
+        _, times, chosen = self._living(files, deleted, until)
         if not len(chosen):
             return
         rows = pa.array(chosen)

@@ -72,6 +72,7 @@ COMMANDS = (
     ("task", "get"),
     ("task", "pause"),
     ("task", "retry"),
+    ("task", "resync", "--collection", "a"),
     ("task", "acknowledge"),
     ("task", "update", "--connect-timeout", "7"),
     ("task", "watch"),

@@ -165,6 +165,11 @@ class TestTask:
         )
         assert run("task", "retry", task, "--collection", "db.a") == ""
         assert service.asked[-1][:3] == ("retry", task, (("db", "a"),))
+        names = ("--collection", "db.a", "--collection", "b", "--drop-target")
+        assert run("task", "resync", task, *names) == ""
+        both = (("db", "a"), ("default", "b"))
+        [asked] = [each for each in service.asked if each[0] == "resync"]
+        assert (*asked[:3], asked[-1]) == ("resync", task, both, True)
         assert run("task", "acknowledge", task, "--kind", "CreateIndex") == ""
         assert service.asked[-1][:3] == ("acknowledge", task, ["CreateIndex"])
         assert run("task", "delete", task) == ""

@@ -197,7 +197,7 @@ def test_unknown_request_types_are_400(kind):
         "invalid 'request_type' param, can be set "
         "[acknowledge, cancel_comparison, compare, comparison, create, delete, get, "
         "history, lag_samples, list, maintenance, overview, pause, position, resume, "
-        "retry, update]"
+        "resync, retry, update]"
     )
 
 

@@ -46,6 +46,7 @@ CHANGING = [
     "maintenance",
     "pause",
     "resume",
+    "resync",
     "retry",
 ]
 SECRET = OPS.partition(".")[2]

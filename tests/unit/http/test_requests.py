@@ -282,6 +282,37 @@ def test_retry_of_a_paused_task():
     assert "stays so until it is resumed" in warning
 
 
+@pytest.mark.parametrize("drop_target", [False, True])
+def test_resync(drop_target):
+    """It tells the service which collections, how and who; a paused task stays so."""
+    api = api_with_task()
+    data = {"task_id": UUID, "collections": ["a", "db.*"], "drop_target": drop_target}
+    assert api.ask("resync", data).json == {"code": 200, "data": {}}
+    names = (("default", "a"), ("db", "*"))
+    assert ("resync", ID, names, CLIENT, drop_target) in api.service.asked
+    api.ask("pause", {"task_id": ID})
+    (warning,) = api.ask("resync", data).json["data"]["warnings"]
+    assert "stays so until it is resumed" in warning
+
+
+@pytest.mark.parametrize(
+    ("collections", "words"),
+    [
+        ([], "collections names none: give them as `database.name`"),
+        (["a b"], "collections has the name `a b`"),
+        (["db."], "collections has the name ``"),
+        (["a.b.c"], "collections has the name `a.b`"),
+        ("a", "Expected `array`"),
+    ],
+)
+def test_resync_of_what_has_no_name(collections, words):
+    """Nothing is done, and the answer says what is wrong."""
+    api = api_with_task()
+    answer = api.ask("resync", {"task_id": UUID, "collections": collections})
+    assert words in error_of(answer, 400)
+    assert api.service.asked == []
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

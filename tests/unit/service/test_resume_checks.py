@@ -83,7 +83,9 @@ def test_a_position_that_is_gone(source: FakeSource) -> None:
     source.tick()
     source.tick()
     source.log.truncate(B, source.log_end(B))
-    with pytest.raises(TaskConflictError, match=f"no longer holds {B} .* Delete the"):
+    with pytest.raises(
+        TaskConflictError, match=f"no longer holds {B} .* `resync` brings"
+    ):
         refuse_resume(paused(lost=True), checkpoints, SourceConfig())
 
 

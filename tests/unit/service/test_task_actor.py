@@ -17,6 +17,7 @@ from cdc_actors.errors import (
     CdcError,
     CollectionError,
     PassedOverError,
+    PositionLostError,
     RowsLostError,
     TaskConflictError,
     TransientError,
@@ -37,6 +38,7 @@ from cdc_actors.service.messages import (
     PauseTask,
     ReadSelected,
     ResumeTask,
+    ResyncCollections,
     RetryCollections,
     RetryRun,
 )
@@ -410,6 +412,54 @@ def test_a_paused_task_is_retried_once_it_is_resumed(harness: Harness) -> None:
     assert harness.task.state is TaskState.PAUSED
     assert harness.run_number == number
     assert harness.task.collections[445].replay
+
+
+def resynced(harness: Harness, name: str = "*") -> list[str]:
+    """Ask for a resync, and return the topics of the events that it makes."""
+    before = len(harness.events)
+    names = (("default", name),)
+    harness.ask(ResyncCollections(harness.task.task_id, names, False, CLIENT))
+    return [each.TOPIC for each in harness.events[before:]]
+
+
+def test_a_resync_is_an_event_between_two_runs(harness: Harness) -> None:
+    """It says who asked; a second one is refused while the first is on its way."""
+    harness.set_aside(445, CollectionError("no right"))
+    first = harness.run_number
+    assert resynced(harness) == ["task.collections_resynced"]
+    assert harness.run_number == first + 1
+    event = harness.events[-1]
+    assert (event.who["token_name"], event.why) == (
+        CLIENT.token_name,
+        "asked by a client",
+    )
+    assert harness.task.collections[445].state is CollectionState.SNAPSHOT
+    for name, words in (
+        ("c445", "brought already"),
+        ("c9", "no collection default.c9"),
+    ):
+        with pytest.raises(TaskConflictError, match=words):
+            resynced(harness, name)
+    assert harness.run_number == first + 1
+
+
+def test_a_resync_of_a_paused_task_waits(harness: Harness) -> None:
+    """The request is written down, and the task stays paused."""
+    harness.set_aside(445, CollectionError("no right"))
+    harness.ask(PauseTask(harness.task.task_id, CLIENT))
+    assert resynced(harness) == ["task.collections_resynced"]
+    assert harness.task.state is TaskState.PAUSED
+
+
+def test_a_resync_lets_a_task_go_on_whose_position_is_lost(harness: Harness) -> None:
+    """In one request, and also of what an earlier resync had begun."""
+    harness.set_aside(445, CollectionError("no right"))
+    resynced(harness)
+    harness.fail(PositionLostError("record 7 is not in the log"))
+    assert harness.task.state is TaskState.PAUSED
+    assert resynced(harness) == ["task.collections_resynced", "task.resumed"]
+    assert harness.task.state is TaskState.RUNNING
+    assert harness.task.failure is None
 
 
 def test_who_asked_for_a_collection_is_said_as_such(harness: Harness) -> None:

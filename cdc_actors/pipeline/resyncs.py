@@ -1,0 +1,100 @@
+"""What a collection that is brought anew begins with.
+
+From files, or without any from the log, if that still holds its beginning: then it is
+emptied or dropped as for files that hold no rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cdc_actors.changes import Checkpoint
+from cdc_actors.errors import RowsLostError
+from cdc_actors.pipeline.claims import is_marked
+from cdc_actors.pipeline.definitions import channels_of, entry_of
+from cdc_actors.source.wal.beginnings import not_held
+
+if TYPE_CHECKING:
+    from cdc_actors.changes import FullName
+    from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry
+
+MADE_ANEW = 0
+"""Stands among the segments that are done for: the target has made the collection anew,
+so that nothing is there of what was before."""
+
+
+def entry_anew(
+    meta: CollectionMeta, known: CollectionEntry, spec: RunSpec, target: Connection
+) -> CollectionEntry:
+    """Return a collection as nothing is known of it but its name, and what was asked.
+
+    It keeps the name that it has at the target: a rename comes after it, as of any other.
+    """
+    entry = replace(entry_of(meta), resync=known.resync)
+    if not known.schema:
+        return entry
+    database, name = _name_there(known, spec, target)
+    return replace(entry, database=database, name=name)
+
+
+def from_beginning(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint]:
+    """Return where the log begins to tell of a collection.
+
+    Raises:
+        RowsLostError: It does not tell of its beginning any more.
+    """
+    starts = [wal.position(*each) for each in meta.start_positions.items()]
+    stood = {start.channel: Checkpoint(start, True, 0) for start in starts}
+    if not_held(wal, stood.values()):
+        raise RowsLostError(
+            f"the log no longer holds the beginning of {meta.database}.{meta.name}, and "
+            "the service may not read the source's files: give sourceConfig.storage, "
+            "then `resync` it again"
+        )
+    return stood
+
+
+def is_from_beginning(entry: CollectionEntry) -> bool:
+    """Tell whether the log brings all of it."""
+    return entry.snapshot == entry.created
+
+
+def has_rows_from_before(entry: CollectionEntry, done: set[int]) -> bool:
+    """Tell whether the target may have what it had before; ``done`` are segments."""
+    return entry.resync is not None and MADE_ANEW not in done
+
+
+def without_lost_channels(spec: RunSpec, wal: WalReader) -> RunSpec:
+    """Leave out where channels stood that the log has lost, if nothing needs them.
+
+    What goes on from there is brought anew, and has another beginning of its own.
+
+    Raises:
+        CdcError: The log does not answer.
+    """
+    if not any(entry.resync for entry in spec.entries):
+        return spec
+    needed = set().union(
+        *(channels_of(e.shards) for e in spec.entries if e.follows_log)
+    )
+    if any(entry.follows_log for entry in spec.entries):
+        needed.add(spec.source.replicate_chan)
+    free = {c: at for c, at in spec.checkpoints.items() if c not in needed}
+    gone = set(not_held(wal, free.values()))
+    known = {c: at for c, at in spec.checkpoints.items() if at not in gone}
+    return replace(spec, checkpoints=known)
+
+
+def _name_there(entry: CollectionEntry, spec: RunSpec, target: Connection) -> FullName:
+    """Return which of two names it has, if a rename of it was under way."""
+    begun = entry.renaming
+    if begun is not None:
+        there = spec.task.target_name(*begun.new_name)
+        if is_marked(target, spec.claimant.mark(entry), there):
+            return begun.new_name
+    return entry.database, entry.name
