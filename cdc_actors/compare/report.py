@@ -72,10 +72,15 @@ class Tally:
     count: int = 0
     examples: list[RowFinding] = field(default_factory=list)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether those to come are only counted."""
+        return len(self.examples) >= EXAMPLES
+
     def add(self, row: RowFinding) -> None:
         """Count a row; keep it if it is among the first."""
         self.count += 1
-        if len(self.examples) < EXAMPLES:
+        if not self.is_full:
             self.examples.append(row)
 
 

@@ -144,8 +144,8 @@ class Settler:
 
     def _note_source(self, pending: dict[Suspect, _Open]) -> None:
         for partition, keys in _groups(pending, self._group_rows):
-            for key, (row, times) in self._rows(self._source, partition, keys).items():
-                pending[Suspect(partition, key)].source = self._print(row, times)
+            for key, seen in self._rows(self._source, partition, keys).items():
+                pending[Suspect(partition, key)].source = seen.content
 
     def _look(self, pending: dict[Suspect, _Open], *, is_reached: bool) -> None:
         """Take those from ``pending`` that are settled."""
@@ -161,16 +161,16 @@ class Settler:
                 if self._is_same(suspect, each, source[key], target[key]):
                     del pending[suspect]
                     continue
-                each.words = self._words(suspect, source[key], target[key])
-                if not (is_reached and self._differs(each, source[key])):
+                is_sure = is_reached and self._differs(each, source[key])
+                if is_sure and not self._may_repair(each, source[key]):
+                    self._count(suspect, source[key], target[key])
+                    del pending[suspect]
                     continue
-                if self._may_repair(each, source[key]):
+                each.words = self._words(suspect, source[key], target[key])
+                if is_sure:
                     if not each.repairs:
                         each.before = target[key].times
                     repaired.append((key, source[key].times > 0))
-                else:
-                    self._count(each.words, source[key], target[key])
-                    del pending[suspect]
             self._send(partition, repaired, pending)
 
     def _send(
@@ -201,7 +201,7 @@ class Settler:
     def _is_same(
         self, suspect: Suspect, each: _Open, source: _Seen, target: _Seen
     ) -> bool:
-        if self._print(*source) != self._print(*target):
+        if source.content != target.content:
             return False
         if source.times > 1:
             self._report.doubled.add(_found(suspect, _times(source, target)))
@@ -213,25 +213,24 @@ class Settler:
 
     def _differs(self, each: _Open, source: _Seen) -> bool:
         """Tell whether two rows that are not the same have been so for long enough."""
-        now = self._print(*source)
-        if self._looks > 1 and each.source != now:
-            each.source, each.seen = now, 0
+        if self._looks > 1 and each.source != source.content:
+            each.source, each.seen = source.content, 0
         else:
             each.seen += 1
         return each.seen >= self._looks
 
-    def _count(self, words: RowFinding, source: _Seen, target: _Seen) -> None:
+    def _count(self, suspect: Suspect, source: _Seen, target: _Seen) -> None:
         if not target.times:
-            self._report.missing.add(words)
+            self._report.missing.add(_found(suspect))
         elif not source.times:
-            self._report.extra.add(words)
-        elif self._print(*source)[0] != self._print(*target)[0]:
+            self._report.extra.add(_found(suspect))
+        elif source.digest != target.digest:
+            # Only the first are told of, and words take as long as all the rest.
+            is_told = not self._report.different.is_full
+            words = self._words(suspect, source, target) if is_told else _found(suspect)
             self._report.different.add(words)
         if max(source.times, target.times) > 1:
-            words = RowFinding(
-                partition=words.partition, key=words.key, text=_times(source, target)
-            )
-            self._report.doubled.add(words)
+            self._report.doubled.add(_found(suspect, _times(source, target)))
             is_counted = not source.times or not target.times
             self._report.uneven += source.times != target.times and not is_counted
 
@@ -242,15 +241,16 @@ class Settler:
         changes = differences(table, source.row, target.row)
         return _found(suspect, "; ".join(changes) or _times(source, target))
 
-    def _print(self, row: dict[str, Any] | None, times: int) -> tuple[bytes, int]:
-        return digest(self._source.table, row), times
-
     def _rows(
         self, side: Side, partition: str, keys: Sequence[Key]
     ) -> dict[Key, _Seen]:
         rows = side.rows_of(partition, keys)
         times = side.times_of(partition, list(rows))
-        return {key: _Seen(rows.get(key), times.get(key, 0)) for key in keys}
+        table = self._source.table
+        return {
+            key: _Seen(row := rows.get(key), times.get(key, 0), digest(table, row))
+            for key in keys
+        }
 
 
 class _Seen(NamedTuple):
@@ -258,6 +258,12 @@ class _Seen(NamedTuple):
 
     row: dict[str, Any] | None
     times: int
+    digest: bytes
+
+    @property
+    def content(self) -> tuple[bytes, int]:
+        """What two sides have alike where they are the same."""
+        return self.digest, self.times
 
 
 def _groups(suspects: Iterable[Suspect], rows: int) -> Iterator[tuple[str, list[Key]]]:
