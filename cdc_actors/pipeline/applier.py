@@ -20,7 +20,7 @@ from cdc_actors.pipeline.attempts import Attempts
 from cdc_actors.pipeline.messages import CollectionSuspended
 from cdc_actors.pipeline.operations import CollectionOperations
 from cdc_actors.pipeline.refused_row import write_apart
-from cdc_actors.pipeline.work import NO_ROWS, AppliedRows
+from cdc_actors.pipeline.work import NO_ROWS, AppliedRows, StopCollection
 from cdc_actors.replication.barriers import RowChunk
 from cdc_actors.replication.fold import fold
 
@@ -198,6 +198,8 @@ class Applier:
             writer.write(batch, lambda: self._close_rows(chunks))
 
     def _apply_operation(self, item: Any) -> None:
+        if isinstance(item, StopCollection):
+            raise CollectionError(item.reason)
         self._operations.apply(item)
         self._close(item)
 
@@ -279,7 +281,7 @@ class Applier:
 
     def _skip(self, items: Iterable[Work]) -> None:
         for item in items:
-            if not isinstance(item, RowChunk):
+            if not isinstance(item, RowChunk | StopCollection):
                 self._operations.skip(item)
             self._close(item)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.changes import CreateCollection, Tick
 from cdc_actors.errors import PositionLostError, SourceChangedError
-from cdc_actors.source.decode import decode
+from cdc_actors.source.streamed import decode_record
 from cdc_actors.source.wal import open_reader, queue_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _lacks_creation(reader: WalReader, meta: CollectionMeta) -> bool:
         reader.subscribe(channel, position)
         while time.monotonic() < end:
             for record in reader.poll(READ_SECONDS):
-                match decode(record.payload):
+                match decode_record(record):
                     case CreateCollection(collection=meta.id):
                         return False
                     case Tick(timestamp) if timestamp >= meta.created:

@@ -20,7 +20,7 @@ from cdc_actors.pipeline.send_horizon import SendHorizon
 from cdc_actors.pipeline.snapshots import Snapshots
 from cdc_actors.pipeline.subscriptions import Subscriptions
 from cdc_actors.pipeline.target_names import TargetNames
-from cdc_actors.source.decode import decode
+from cdc_actors.source.streamed import decode_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -148,7 +148,7 @@ class ReadLoop:
         self._early.send()
 
     def _take(self, record: Record) -> None:
-        position, change = record.position, decode(record.payload)
+        position, change = record.position, decode_record(record)
         if record.channel == self._spec.source.replicate_chan:
             self._take_request(position, change)
             return

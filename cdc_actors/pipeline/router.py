@@ -14,6 +14,7 @@ from cdc_actors.changes import (
     DropPartition,
     Insert,
     Unknown,
+    Unreplicated,
 )
 from cdc_actors.pipeline.applier import Applier
 from cdc_actors.pipeline.applier_pool import ApplierPool
@@ -27,6 +28,7 @@ from cdc_actors.pipeline.messages import (
     NameGivenUp,
     NameKept,
 )
+from cdc_actors.pipeline.work import StopCollection
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.replication.memory_cost import total_cost
 
@@ -247,6 +249,8 @@ class Router:
                 self._create_unknown(change.collection, checkpoint)
             case DropCollection() | DropPartition():
                 self._route_barrier(channel, change, checkpoint)
+            case Unreplicated():
+                self._stop(channel, change, checkpoint)
             case Unknown():
                 self._context.record_unknown(change)
 
@@ -265,6 +269,18 @@ class Router:
             else:
                 rows = self.early.rows_beyond(channel, change)
                 self.deliver_rows(channel, collection, rows, checkpoint, may_exist=True)
+
+    def _stop(
+        self, channel: str, change: Unreplicated, checkpoint: PendingCheckpoint
+    ) -> None:
+        """Have a collection set aside once what came before is applied."""
+        self._create_unknown(change.collection, checkpoint)
+        collection = self.collections.get(change.collection)
+        if collection is None or collection.status is not Status.LIVE:
+            return
+        if collection.barriers.is_relevant(channel, change):
+            parts = (self._context.acquire(checkpoint),)
+            self.deliver(collection, StopCollection(change.reason, parts))
 
     def _deliver_ready(
         self, collection: Collection, items: Iterable[RowChunk | BarrierOperation]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import Checkpoint, Tick, physical_seconds
 from cdc_actors.errors import RowsLostError, TransientError
 from cdc_actors.pipeline.definitions import channels_of
-from cdc_actors.source.decode import decode
+from cdc_actors.source.streamed import decode_record
 from cdc_actors.source.wal.beginnings import not_held, places
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class SnapshotStarts:
             log.subscribe(start.channel, start)
             while time.monotonic() < deadline:
                 for record in log.poll(_TICK_SECONDS / 10):
-                    change = decode(record.payload)
+                    change = decode_record(record)
                     if isinstance(change, Tick):
                         tick = change.timestamp
                         return Checkpoint(record.position, inclusive=False, tick=tick)

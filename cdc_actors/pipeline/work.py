@@ -114,9 +114,19 @@ class CheckMark:
     checkpoints: tuple[PendingCheckpoint, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class StopCollection:
+    """Set the applier's collection aside: something came to it that cannot be repeated."""
+
+    reason: str
+    checkpoints: tuple[PendingCheckpoint, ...] = ()
+
+
 OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation
 """What is not in the log of the rows: requests have a channel of their own, the rest is in
 the catalog."""
 
-OperationWork = BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark
+OperationWork = (
+    BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark | StopCollection
+)
 Work = RowChunk | OperationWork

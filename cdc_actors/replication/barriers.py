@@ -15,7 +15,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Delete, DropCollection, DropPartition, Insert
+from cdc_actors.changes import (
+    Delete,
+    DropCollection,
+    DropPartition,
+    Insert,
+    Unreplicated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +68,9 @@ class ShardBarriers:
         }
         self._seen_drops: dict[str, set[Dropped]] = {c: set() for c in applied}
 
-    def is_relevant(self, channel: str, change: Insert | Delete | Barrier) -> bool:
+    def is_relevant(
+        self, channel: str, change: Insert | Delete | Unreplicated | Barrier
+    ) -> bool:
         """Tell whether a change is newer than what is applied from before.
 
         And whether ``channel`` has not dropped yet what it is about. What is not relevant

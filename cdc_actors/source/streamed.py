@@ -20,11 +20,12 @@ from cdc_actors.changes import Delete, Insert, Tick, Unknown, Unreplicated
 from cdc_actors.errors import OperatorError, PositionLostError
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal.streaming import streaming_pb2
+from cdc_actors.source.wal.streaming.positions import NodeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdc_actors.changes import Change
+    from cdc_actors.changes import Change, Record
 
 KIND, TIME, VCHANNEL, HEADER = "_t", "_tt", "_vc", "_h"
 CIPHER, REPLICATED = "_ch", "_rh"
@@ -40,6 +41,18 @@ _OF_THE_LOG = {_INSERT, _DELETE, _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PAR
 _WITHOUT_ROWS = {1, 4, 7, *range(9, 38), *range(39, 49), 800, _BEGIN, 901}
 """Ticks, the ends of transactions, and what is about segments, flushes, schemas, names,
 partitions, indexes, loads, users, imports and snapshots: the catalog tells of those."""
+
+
+def decode_record(record: Record) -> Change | Tick:
+    """Return what one record of a log says, whichever version wrote it.
+
+    Raises:
+        OperatorError: It is none of a Milvus's, or cannot be replicated.
+        PositionLostError: The log goes on in another message queue.
+    """
+    if isinstance(record, NodeRecord):
+        return decode_streamed(record.properties, record.payload)
+    return decode(record.payload)
 
 
 def decode_streamed(properties: Mapping[str, str], payload: bytes) -> Change | Tick:

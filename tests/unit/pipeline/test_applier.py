@@ -21,7 +21,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RecordOperationStarted,
 )
-from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
+from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest, StopCollection
 from cdc_actors.pipeline.work_queue import WorkQueue
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.target.request_size import RequestSize
@@ -191,6 +191,19 @@ def test_a_refused_row_sets_the_collection_aside() -> None:
     harness.work()
     assert [type(each) for each in harness.recorded] == [RecordCollectionSetAside]
     assert harness.reported == [CollectionSuspended(445)]
+    assert harness.released == ["mark"]
+
+
+@pytest.mark.parametrize("state", [CollectionState.LIVE, CollectionState.SET_ASIDE])
+def test_what_the_target_cannot_be_given(state: CollectionState) -> None:
+    """It sets the collection aside, for its own reason, behind what came before; once."""
+    harness = Harness(state)
+    harness._queue.put(StopCollection("it was truncated", ("mark",)))
+    harness.work()
+    found = [each for each in harness.recorded if hasattr(each, "error")]
+    is_live = state is CollectionState.LIVE
+    assert [str(each.error) for each in found] == ["it was truncated"] * is_live
+    assert harness.reported == [CollectionSuspended(445)] * is_live
     assert harness.released == ["mark"]
 
 

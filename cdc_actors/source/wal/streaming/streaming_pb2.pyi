@@ -148,7 +148,7 @@ class Status(_message.Message):
     details: _containers.RepeatedCompositeFieldContainer[Detail]
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[Detail, _Mapping]]] = ...) -> None: ...
 
-class WoodpeckerID(_message.Message):
+class EntryID(_message.Message):
     __slots__ = ("segment", "entry")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,108 @@
+"""Where a message of a streaming node stands.
+
+Its id is that of the queue which the node keeps its log in, in the text that the node uses:
+a number to the base 36 (RocksMQ, Kafka) or the queue's own bytes in base64 (Pulsar,
+Woodpecker, whose first entry has none). Reading that begins at an id drops a transaction
+that began before it. So a place has the id from which on everything later comes, too, which
+each message says (``_lc``), and the message's time, by which the node orders them.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from cdc_actors.changes import Position, Record
+from cdc_actors.source.wal.positions import foreign
+from cdc_actors.source.wal.streaming import streaming_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIME, CONFIRMED, UNSTORED = "_tt", "_lc", "_np"
+"""Names of properties. A message that is not stored, a tick of an idle channel, has the id
+of the last one that is."""
+
+QUEUE = "a Milvus of 2.6 or later"
+QUEUES = {"rocksmq": 1, "pulsar": 2, "kafka": 3, "woodpecker": 4}
+"""What Milvus calls the queues that it may keep its log in, and their numbers."""
+
+_NUMBERED = (QUEUES["rocksmq"], QUEUES["kafka"])
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Place(NamedTuple):
+    """A message: its queue, where to begin to read, its id and its time (0: unknown)."""
+
+    queue: int
+    confirmed: str
+    id: str
+    time: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """What orders ids of one queue."""
+        return rank(self.queue, self.id)
+
+
+class NodeRecord(Record, frozen=True, gc=False):
+    """A message of a streaming node; ``place`` is where reading goes on behind it."""
+
+    properties: Mapping[str, str]
+    place: Place
+
+    @property
+    def position(self) -> Position:
+        """Where it stands, or the last message before it that is stored."""
+        return position_of(self.channel, self.place)
+
+
+def place_in(message: streaming_pb2.ImmutableMessage) -> Place:
+    """Return where a message stands."""
+    where, time = message.id, int(message.properties.get(TIME, "0"), 36)
+    confirmed = message.properties.get(CONFIRMED, where.id)
+    return Place(where.wal_name, confirmed, where.id, time)
+
+
+def position_of(channel: str, place: Place) -> Position:
+    """Return a place as it is kept."""
+    return Position(channel, msgspec.json.encode(place), place.id or "its first entry")
+
+
+def place_of(position: Position) -> Place:
+    """Return the place that a position is.
+
+    Raises:
+        OperatorError: The position comes from another kind of log.
+    """
+    try:
+        return msgspec.json.decode(position.id, type=Place)
+    except msgspec.DecodeError as error:
+        raise foreign(position, QUEUE) from error
+
+
+def place_of_id(queue: int, message_id: bytes) -> Place:
+    """Return the place of an id as Milvus's catalog keeps it: the queue's own bytes."""
+    if queue in _NUMBERED:
+        text = _base36(int.from_bytes(message_id, "little", signed=True))
+    else:
+        text = base64.b64encode(message_id).decode()
+    return Place(queue, text, text, 0)
+
+
+def rank(queue: int, message_id: str) -> tuple[int, int]:
+    """Return what orders the ids of a queue."""
+    if queue in _NUMBERED:
+        return int(message_id, 36), 0
+    entry = streaming_pb2.EntryID.FromString(base64.b64decode(message_id))
+    return entry.segment, entry.entry
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits or "0"

@@ -1,0 +1,172 @@
+"""Reads the log of Milvus 2.6 and later from its streaming nodes, whatever queue has it.
+
+A node puts messages in order, has transactions whole, and ticks five times a second, where
+nothing is written, too.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from cdc_actors.errors import OperatorError, PositionLostError, TransientError
+from cdc_actors.source.wal.base import WalReader
+from cdc_actors.source.wal.buffer import RecordBuffer
+from cdc_actors.source.wal.streaming import streaming_pb2
+from cdc_actors.source.wal.streaming.arrival import Arrival
+from cdc_actors.source.wal.streaming.node import Consumer, find_node
+from cdc_actors.source.wal.streaming.positions import (
+    QUEUES,
+    UNSTORED,
+    place_in,
+    place_of,
+    place_of_id,
+    position_of,
+)
+from cdc_actors.source.wal.streaming.stream import NodeStream, begin_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from cdc_actors.changes import Position, Record
+    from cdc_actors.memory_budget import Quota
+    from cdc_actors.source.catalog.client import Catalog
+
+ASK_SECONDS = 10.0
+"""How long a question may take: a call with wrong arguments may never be answered."""
+
+_STOP_SECONDS = 0.8
+_CLOSED = "the reader of the streaming nodes is closed"
+
+
+class NodeReader(WalReader):
+    """A ``WalReader`` of streaming nodes.
+
+    ``catalog`` opens the source's catalog, which says where each channel is.
+    """
+
+    def __init__(
+        self, catalog: Callable[[], Catalog], quota: Quota | None = None
+    ) -> None:
+        """``quota`` is what may be fetched ahead of the service's memory."""
+        self._catalog = catalog
+        self._taken = threading.Condition()
+        self._buffer = RecordBuffer(self._on_taken, quota)
+        self._streams: dict[str, NodeStream] = {}
+        self._closed = threading.Event()
+        self._queue = 0
+
+    def subscribe(
+        self, channel: str, start: Position | None, *, inclusive: bool = True
+    ) -> None:
+        """Deliver ``channel`` from ``start`` on, or from the oldest record if None.
+
+        Raises:
+            ValueError: The channel is already subscribed to.
+            PositionLostError: There is no such channel.
+        """
+        if channel in self._streams:
+            raise ValueError(f"{channel} is already subscribed to")
+        if start is not None and find_node(channel, self._catalog) is None:
+            raise PositionLostError(f"{channel}: the source has no such channel")
+        place = None if start is None else place_of(start)
+        arrival = Arrival(channel, place, inclusive=inclusive)
+        self._streams[channel] = NodeStream(
+            channel, place, arrival, self._catalog, self._buffer, self._taken
+        )
+
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
+        """Return what has arrived, in order within each channel."""
+        for stream in self._streams.values():
+            stream.check_alive()
+        return self._buffer.take(timeout, channels)
+
+    def oldest(self, channel: str) -> Position | None:
+        """Return the position of the oldest record kept, None if there is none."""
+        return self._first(channel, begin_at(None))
+
+    def newest(self, channel: str) -> Position | None:
+        """Return the position of the newest record: a tick that asking for it makes."""
+        latest = streaming_pb2.DeliverPolicy(latest=streaming_pb2.Nothing())
+        return self._first(channel, latest)
+
+    def written_since(self, channel: str, seconds: float) -> Position | None:  # noqa: ARG002
+        """Return None: a node cannot be asked for a time."""
+        return None
+
+    def holds(self, start: Position, *, inclusive: bool = True) -> bool:
+        """Tell whether reading can begin at ``start`` without missing a record."""
+        place = place_of(start)
+        arrival = Arrival(start.channel, place, inclusive=inclusive)
+        try:
+            for message in self._ask(start.channel, begin_at(place)):
+                stored = UNSTORED not in message.properties
+                arrival.admits(place_in(message), stored=stored)
+                if arrival.is_over:
+                    return True
+        except PositionLostError:
+            return False
+        return False
+
+    def position(self, channel: str, message_id: bytes) -> Position:
+        """Return the position that Milvus's catalog means by an id."""
+        return position_of(channel, place_of_id(self._queue_of(channel), message_id))
+
+    def reached(self, position: Position, mark: Position) -> bool:
+        """Tell whether ``position`` is ``mark`` or comes after it in their channel."""
+        one, other = place_of(position), place_of(mark)
+        if one.time and other.time:
+            return (one.time, one.rank) >= (other.time, other.rank)
+        return one.rank >= other.rank
+
+    def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
+        """Return None: a node does not tell."""
+        return None
+
+    def close(self) -> None:
+        """Stop within a second and release everything. Idempotent; any thread."""
+        self._closed.set()
+        self._buffer.close(TransientError(_CLOSED))
+        for stream in list(self._streams.values()):
+            stream.cancel()
+        for stream in list(self._streams.values()):
+            stream.join(_STOP_SECONDS)
+
+    def _on_taken(self, _channels: set[str]) -> None:
+        with self._taken:
+            self._taken.notify_all()
+
+    def _queue_of(self, channel: str) -> int:
+        """Return the number of the queue that the source's log is in."""
+        if not self._queue:
+            found = find_node(channel, self._catalog)
+            if found is None:
+                raise OperatorError(f"{channel}: the source has no such channel")
+            with closing(Consumer(found, None, ASK_SECONDS)) as consumer:
+                name = consumer.queue_name()
+            if name not in QUEUES:
+                raise OperatorError(f"the source's log is in a queue named {name!r}")
+            self._queue = QUEUES[name]
+        return self._queue
+
+    def _first(
+        self, channel: str, policy: streaming_pb2.DeliverPolicy
+    ) -> Position | None:
+        for message in self._ask(channel, policy):
+            if UNSTORED not in message.properties:
+                return position_of(channel, place_in(message))
+        return None
+
+    def _ask(
+        self, channel: str, policy: streaming_pb2.DeliverPolicy
+    ) -> Iterator[streaming_pb2.ImmutableMessage]:
+        """Yield what a short call delivers; nothing if there is no such channel."""
+        if self._closed.is_set():
+            raise TransientError(_CLOSED)
+        found = find_node(channel, self._catalog)
+        if found is not None:
+            with closing(Consumer(found, policy, ASK_SECONDS)) as consumer:
+                yield from consumer.messages()
