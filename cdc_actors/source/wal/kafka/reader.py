@@ -215,8 +215,10 @@ class KafkaReader(WalReader):
             raise self._error
         self._look_for_missing()
         records = self._records(self._client.take(timeout))
-        if self._error is None and self._client.topic_doubted:
-            self._error = self._confirm_gone()
+        if self._client.topic_doubted:
+            # What comes behind the doubt may be of another topic of that name.
+            records = []
+            self._error = self._error or self._confirm_gone()
         self._error = self._error or self._client.failed
         if self._error is not None and not records:
             raise self._error
