@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -139,7 +139,14 @@ def test_tls_is_checked(pulsar: PulsarWal) -> None:
     config = Pulsar(
         address=broker.tls_address, tls_trust_certs_file_path=str(broker.authority)
     )
-    PulsarReader(config).close()
+
+    def connects() -> bool:
+        with suppress(TransientError):
+            PulsarReader(config).close()
+            return True
+        return False
+
+    eventually(connects, "a broker that has the time for it is connected to")
     with pytest.raises(TransientError, match="certificate verify failed"):
         PulsarReader(Pulsar(address=broker.tls_address))
 

@@ -66,7 +66,7 @@ class Demo:
 
     def finish(self) -> int:
         """Read the rest of its output; return the exit status."""
-        rest, _ = self.process.communicate(timeout=120)
+        rest, _ = self.process.communicate(timeout=600)
         self.output += rest
         return self.process.returncode
 

@@ -231,8 +231,11 @@ def test_what_differs_is_repaired_while_rows_are_written(
     milvus.insert("buecher", rows(-1, 2_000, 2_000))
     milvus.upsert("buecher", rows(*range(2_100, 2_300), title="another"))
     with writing(source.uri):
-        run(cdc, task_id, "--repair")
+        _, found = run(cdc, task_id, "--repair")
     cdc.wait_caught_up(task_id)
+    # A row that is written again and again may not stand still in time: then it is told.
+    if any(found["counts"][kind] for kind in ("missing", "different", "uneven")):
+        run(cdc, task_id, "--repair")
     status, found = run(cdc, task_id)
     [report] = found["reports"]
     assert (status, keys_of(report, "extra"), report["repaired"]) == (3, [-1], 0), found

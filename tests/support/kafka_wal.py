@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Producer, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cdc_actors.changes import Position
@@ -53,6 +54,8 @@ class KafkaWal:
                 "message.max.bytes": RECORD_BYTES,
                 "compression.type": compression,
                 "linger.ms": 0,
+                # Else what is sent again comes after what was sent behind it.
+                "enable.idempotence": True,
                 "batch.size": batch,
             },
             logger=Silent(),
@@ -141,9 +144,10 @@ class KafkaWal:
             answer.result(ANSWER)
 
     def close(self) -> None:
-        """Delete every channel that was made."""
+        """Delete every channel that was made; what a busy broker keeps goes with it."""
         if self._made:
-            self.remove(*self._made)
+            with suppress(KafkaException, TimeoutError):
+                self.remove(*self._made)
 
     def topic_id(self, channel: str) -> str:
         """Return the id of a channel's topic."""

@@ -39,6 +39,7 @@ class TcpProxy:
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._drops = 0
         self._flowing = threading.Event()
         self._delay = 0.0
         self._rate = 0.0
@@ -99,6 +100,7 @@ class TcpProxy:
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
+            drops = self._drops
             try:
                 near, _ = listener.accept()
             except OSError:
@@ -116,6 +118,10 @@ class TcpProxy:
             far.settimeout(None)
             with self._lock:
                 self._open |= {near, far}
+                is_late = drops < self._drops
+            if is_late:
+                self._close(near, far)
+                continue
             self._spawn(self._pump, near, far)
             self._spawn(self._pump, far, near)
 
@@ -137,6 +143,7 @@ class TcpProxy:
 
     def _drop(self) -> None:
         with self._lock:
+            self._drops += 1
             connections = list(self._open)
         self._close(*connections)
 
