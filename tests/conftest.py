@@ -120,6 +120,12 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
 
 
 @pytest.fixture
+def consistency(pytestconfig: pytest.Config) -> str:
+    """Return whether the rows of a random test's task wait for ticks."""
+    return "early" if pytestconfig.getoption("--early") else "tick"
+
+
+@pytest.fixture
 def kills(pytestconfig: pytest.Config) -> int:
     """Return how often a random test kills, or breaks what it breaks."""
     return int(pytestconfig.getoption("--kills"))

@@ -72,7 +72,7 @@ def test_rows_are_equal_after_random_kills(
     for each in (source, server):
         emptied(each).close()
     moments = random.Random(seed)
-    consistency = "early" if request.config.getoption("--early") else "tick"
+    consistency = request.getfixturevalue("consistency")
     with (
         TcpProxy(server.ports["api"]) as way,
         access_by(way, server, random.Random(f"{seed}, access")) as access,

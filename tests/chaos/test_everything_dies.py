@@ -176,6 +176,7 @@ def test_rows_are_equal_after_everything_died(
     tmp_path: Path,
     seed: int,
     kills: int,
+    consistency: str,
 ) -> None:
     """Whatever dies, as often as asked for: nothing lost, nothing doubled.
 
@@ -192,7 +193,7 @@ def test_rows_are_equal_after_everything_died(
         Workload(source.uri, seed, binary_vectors=True) as workload,
     ):
         killer = Killer(cdc, source, target, random.Random(seed))
-        task = access.create_task(cdc)
+        task = access.create_task(cdc, consistency=consistency)
         workload.setup()
         for _ in range(kills):
             access.perhaps_take_away()

@@ -51,6 +51,7 @@ def test_rows_are_equal_after_random_faults(
     tmp_path: Path,
     seed: int,
     kills: int,
+    consistency: str,
 ) -> None:
     """Whatever breaks on its way, with the service alive: nothing lost or doubled."""
     for each in (source, target_guarded):
@@ -65,7 +66,7 @@ def test_rows_are_equal_after_random_faults(
         Cdc(tmp_path, ways) as cdc,  # type: ignore[arg-type]
         Workload(source.uri, seed, binary_vectors=True) as workload,
     ):
-        task = access.create_task(cdc)
+        task = access.create_task(cdc, consistency=consistency)
         workload.setup()
         for _ in range(kills):
             place = moments.choice((*PLACES, ACCESS))
