@@ -65,6 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="random kills of tasks whose rows do not wait for ticks",
     )
     parser.addoption(
+        "--snapshots",
+        type=int,
+        default=10,
+        help="how many a random test takes at least",
+    )
+    parser.addoption(
         "--all-points", action="store_true", help="kill at every point, not at some"
     )
 
