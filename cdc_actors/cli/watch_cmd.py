@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,10 +20,14 @@ from cdc_actors.cli.output import (
 from cdc_actors.cli.task_cmd import row_of, task_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cdc_actors.cli.api import Api
 
 SETTLE_SECONDS = 3.0
 """How long a task must have come to rest before ``watch --until`` gives up."""
+
+BAR_WIDTH = 20
 
 CAUGHT_UP_SECONDS = 10.0
 """Up to which lag nothing is under way."""
@@ -92,10 +97,25 @@ def _health_of(shown: dict[str, Any]) -> tuple[str | None, ...]:
     return shown["health"]["status"], shown["health"]["error"], problems(shown)
 
 
+def _bar(collections: Sequence[dict[str, Any]]) -> str:
+    """Return how far the files are that rows come from, empty if none do."""
+    coming = [each["snapshot"] for each in collections if each.get("snapshot")]
+    total = sum(each["total_bytes"] for each in coming)
+    if not total:
+        return ", files are listed" if coming else ""
+    done = sum(each["bytes"] for each in coming)
+    full = BAR_WIDTH * done // total
+    left = [each["eta_seconds"] for each in coming]
+    eta = "" if None in left else f", {timedelta(seconds=round(max(left)))} left"
+    bar = "#" * full + "-" * (BAR_WIDTH - full)
+    return f", files [{bar}] {100 * done // total} %{eta}"
+
+
 def _line(shown: dict[str, Any]) -> str:
     _, state, _, lag, _, some = row_of(shown)
     health, error, _ = _health_of(shown)
     if some != "-":
         health = f"{health} ({some})"
     line = f"{state}, {health}, lag {lag}, {shown['rows_applied']} rows applied"
+    line += _bar(shown["collections"])
     return f"{line}: {' '.join(error.split())}" if error else line

@@ -22,6 +22,7 @@ from cdc_actors.config.setting_types import (
     HttpUrl,
     Name,
     PostgresUrl,
+    Rate,
     Secret,
     Section,
     Text,
@@ -91,7 +92,8 @@ class Storage(Section, frozen=True, kw_only=True):
 
     With ``none`` they are not read. The names are those of ``minio`` and ``localStorage``
     in the source's ``milvus.yaml``; ``address`` is ``host:port``, empty for AWS. Without a
-    key the environment's login is taken.
+    key the environment's login is taken. ``max_snapshot_bytes_per_second`` is for all
+    tasks together.
     """
 
     type: StorageType = "none"
@@ -104,6 +106,7 @@ class Storage(Section, frozen=True, kw_only=True):
     ca_cert: Text = ""
     access_key_id: Text = field(default="", name="accessKeyID")
     secret_access_key: Secret = ""
+    max_snapshot_bytes_per_second: Rate = 0
 
 
 class SourceConfig(Section, frozen=True, kw_only=True):

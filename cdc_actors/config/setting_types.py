@@ -25,6 +25,9 @@ Bytes = Annotated[
     int,
     Meta(ge=32 << 20, description="a number of bytes of at least 33554432 (32 MiB)"),
 ]
+Rate = Annotated[
+    int, Meta(ge=0, description="a number of bytes a second, 0 for no limit")
+]
 Endpoints = Annotated[
     tuple[Name, ...],
     Meta(

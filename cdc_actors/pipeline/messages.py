@@ -7,11 +7,11 @@ down are asked, and answered once it is durable; all others are told.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from cdc_actors.changes import Checkpoint, FullName, Request
     from cdc_actors.errors import CdcError
@@ -154,10 +154,26 @@ class SnapshotTaken:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
-    """How many rows of a collection's files this run has sent, of how many in them."""
+    """How many rows of a collection's files this run has sent, of how many in them.
+
+    ``size`` is how many of the files' bytes are done, by whatever run, of ``total_size``.
+    ``seconds_left`` is how long the rest will take, those before it included; None while
+    that is unknown. ``kept_until`` is up to when the log has what comes after them, in
+    seconds since 1970 by the source's clock; None if the queue does not say.
+    """
 
     rows: int
     total: int
+    size: int = 0
+    total_size: int = 0
+    seconds_left: float | None = None
+    kept_until: float | None = None
+
+    @property
+    def log_kept_until(self) -> datetime | None:
+        """Return the same in UTC."""
+        until = self.kept_until
+        return None if until is None else datetime.fromtimestamp(until, UTC)
 
 
 @dataclass(frozen=True, slots=True)

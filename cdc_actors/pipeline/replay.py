@@ -164,13 +164,7 @@ class _Planning:
         gone = [c.position for c in entry.stood.values() if not self._holds(c)]
         if gone:
             name, where = f"{entry.database}.{entry.name}", places(gone)
-            begins = entry.state is CollectionState.CREATING
-            raise RowsLostError(
-                f"the target does not have what it had of {name}, and the log no longer "
-                f"holds its beginning ({where})"
-                if begins
-                else f"the log no longer holds where {name} stood ({where})"
-            )
+            raise RowsLostError(_why_lost(entry, name, where))
 
     def _holds(self, start: Checkpoint) -> bool:
         """Ask once for what many collections share, and not for where the run begins."""
@@ -197,3 +191,18 @@ class _Planning:
             oldest = self._wal.oldest(requests)
             starts |= {requests: Checkpoint(oldest, True, 0)} if oldest else {}
         return starts
+
+
+def _why_lost(entry: CollectionEntry, name: str, where: str) -> str:
+    if entry.state is not CollectionState.CREATING:
+        return f"the log no longer holds where {name} stood ({where})"
+    if entry.snapshot and entry.schema:
+        return (
+            f"the rows of {name} in files are at the target, but the log no longer holds "
+            f"what came after them ({where}): lengthen the retention of the source's "
+            "message queue, and bring it anew by `resync`"
+        )
+    return (
+        f"the target does not have what it had of {name}, and the log no longer "
+        f"holds its beginning ({where})"
+    )

@@ -30,6 +30,7 @@ from cdc_actors.pipeline.messages import (
     SnapshotProgress,
     SnapshotTaken,
 )
+from cdc_actors.pipeline.snapshot_pace import Pace, throttle
 from cdc_actors.pipeline.surplus import Surplus, refuse_unread
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
@@ -38,7 +39,7 @@ from cdc_actors.target import collections
 from cdc_actors.target.rows import RowWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cdc_actors.changes import FullName, Insert
     from cdc_actors.memory_budget import MemoryHold
@@ -62,9 +63,36 @@ class SnapshotJob:
     entry: CollectionEntry
     again: bool
     done: set[int] = field(default_factory=set)
+    kept_until: float | None = None
     rows: int = 0
     total: int = 0
+    size: int = 0
+    total_size: int = 0
     is_over: bool = False
+
+
+def progress(
+    jobs: Iterable[SnapshotJob], pace: Pace
+) -> Iterator[tuple[SnapshotJob, SnapshotProgress]]:
+    """Yield how far each of some collections is that come one after the other.
+
+    How long one takes is known once the files of all before it are listed.
+    """
+    left: int | None = 0
+    for job in jobs:
+        rest = job.total_size - job.size if job.total_size else None
+        left = None if left is None or rest is None else left + rest
+        yield (
+            job,
+            SnapshotProgress(
+                rows=job.rows,
+                total=job.total,
+                size=job.size,
+                total_size=job.total_size,
+                seconds_left=None if left is None else pace.seconds_for(left),
+                kept_until=job.kept_until,
+            ),
+        )
 
 
 class SnapshotWorker:
@@ -81,6 +109,8 @@ class SnapshotWorker:
         self._thread: threading.Thread | None = None
         self._held: set[MemoryHold] = set()
         self._taken: set[int] = set()
+        self._pace = Pace()
+        self._throttle = throttle(spec.source.storage.max_snapshot_bytes_per_second)
 
     def add(self, job: SnapshotJob) -> None:
         """Bring a collection after those that wait."""
@@ -112,11 +142,10 @@ class SnapshotWorker:
     def shown(self) -> dict[int, SnapshotProgress]:
         """Return how far each collection has come, by id."""
         with self._lock:
-            return {
-                job.entry.collection_id: SnapshotProgress(job.rows, job.total)
-                for job in self._jobs
-                if not job.is_over
-            }
+            jobs = [job for job in self._jobs if not job.is_over]
+        return {
+            job.entry.collection_id: each for job, each in progress(jobs, self._pace)
+        }
 
     def join(self, seconds: float) -> None:
         """Wait for the thread to end, so long at most."""
@@ -125,8 +154,10 @@ class SnapshotWorker:
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:
+            self._pace.work()
             if not self._context.guard(partial(self._bring, job)):
                 return
+            self._pace.rest()
             with self._lock:
                 self._jobs.popleft()
 
@@ -207,7 +238,10 @@ class SnapshotWorker:
     def _bring_listed(self, job: SnapshotJob, stored: Stored) -> bool:
         writer = self._open(job, stored)
         segments = [s for s in stored.listing.segments if s.id not in job.done]
-        job.total = sum(each.rows for each in stored.listing.segments)
+        listed = stored.listing.segments
+        job.total = sum(each.rows for each in listed)
+        job.total_size = sum(each.size for each in listed)
+        job.size = sum(each.size for each in listed if each.id in job.done)
         try:
             # Small ones are the next to be merged.
             for segment in sorted(segments, key=lambda each: each.size):
@@ -223,14 +257,24 @@ class SnapshotWorker:
         """Bring the rows of a segment; tell whether they are there, and it is known."""
         entry = job.entry
         [channel] = channels_of([segment.shard])
+        left = segment.size
         for insert in stored.reader.inserts(segment, entry.stood[channel].tick):
             if job.is_over or self._context.stopping:
                 return False
             self._write(writer, insert, again=job.again)
             job.rows += insert.rows
+            part = min(segment.size * insert.rows // max(segment.rows, 1), left)
+            left -= self._count(job, part)
         writer.drain()
+        self._count(job, left)
         self._note_done(job, segment.id)
         return True
+
+    def _count(self, job: SnapshotJob, size: int) -> int:
+        """Count bytes of files that are done; return them."""
+        job.size += size
+        self._pace.note(size)
+        return size
 
     def _note_done(self, job: SnapshotJob, segment_id: int) -> None:
         run_number, collection_id = self._context.run_number, job.entry.collection_id
@@ -299,6 +343,7 @@ class SnapshotWorker:
         """Send a piece, once the memory of the service has room for it."""
         while not self._context.budget.has_room(timeout=0.25):
             self._context.check_running()
+        self._throttle.take(insert.size, self._context.check_running)
         memory = self._context.budget.hold(insert.size)
         self._held.add(memory)
 

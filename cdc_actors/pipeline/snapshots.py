@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Checkpoint
+from cdc_actors.changes import Checkpoint, physical_seconds
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline import resyncs
 from cdc_actors.pipeline.claims import is_marked
@@ -150,7 +150,16 @@ class Snapshots:
         if not again:
             self._done[entry.collection_id] = set()
         done = self._done.setdefault(entry.collection_id, set())
-        self._worker.add(SnapshotJob(entry, again, done))
+        self._worker.add(SnapshotJob(entry, again, done, self._kept_until(entry)))
+
+    def _kept_until(self, entry: CollectionEntry) -> float | None:
+        """Return up to when the log has all that comes after an entry's files."""
+        ends = (
+            physical_seconds(at.tick) + kept
+            for channel, at in entry.stood.items()
+            if at.tick and (kept := self._wal.kept_seconds(channel)) is not None
+        )
+        return min(ends, default=None)
 
     def forget(self, collection_id: int) -> bool:
         """Bring no more of a collection: it is dropped, or is called otherwise now.

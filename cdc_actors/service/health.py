@@ -69,7 +69,8 @@ def lag_at(observation: Observation, now: Moment) -> float | None:
 
 def _at(health: Health, observation: Observation, now: Moment) -> Health:
     """Return what the health comes to at a moment."""
-    warnings = (*([now.warning] if now.warning else ()), *_claims(observation, now))
+    clocks = [now.warning] if now.warning else []
+    warnings = (*clocks, *_claims(observation, now), *_races(observation, now))
     health = replace(health, warnings=warnings)
     if observation.snapshot.state is not TaskState.RUNNING:
         return health
@@ -99,6 +100,23 @@ def _claims(observation: Observation, now: Moment) -> Iterator[str]:
         if entry is not None and now.source - at.timestamp() < CLAIM_SECONDS:
             named = f"{entry.database}.{entry.name}"
             yield f"{named}: {claim.refused}, at {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _races(observation: Observation, now: Moment) -> Iterator[str]:
+    """Yield which rows of files will come too late for the log to go on after them."""
+    snapshot = observation.snapshot
+    coming = snapshot.progress.snapshots if snapshot.progress else {}
+    for number, each in coming.items():
+        entry = snapshot.task.collections.get(number)
+        if entry is None or each.kept_until is None:
+            continue
+        kept, left = each.kept_until - now.source, each.seconds_left or 0.0
+        if left > kept:
+            yield (
+                f"the rows of {entry.database}.{entry.name} in files take {left:.0f} s "
+                f"more, and the log keeps what follows for {max(kept, 0.0):.0f} s: "
+                "lengthen the retention of the source's message queue"
+            )
 
 
 def _statuses(

@@ -194,6 +194,26 @@ def _snapshots(noted: Sequence[_Noted]) -> Iterator[Metric]:
         _NAMED,
         _named(noted, lambda each: each.snapshot.total if each.snapshot else None),
     )
+    yield _gauges(
+        "cdc_snapshot_bytes_done",
+        "Bytes of the source's files of a collection whose rows are at the target.",
+        _NAMED,
+        _named(noted, lambda each: each.snapshot.size if each.snapshot else None),
+    )
+    yield _gauges(
+        "cdc_snapshot_bytes_expected",
+        "Bytes of these files.",
+        _NAMED,
+        _named(noted, lambda each: each.snapshot.total_size if each.snapshot else None),
+    )
+    yield _gauges(
+        "cdc_snapshot_remaining_seconds",
+        "How long the rest of them will take.",
+        _NAMED,
+        _named(
+            noted, lambda each: each.snapshot.seconds_left if each.snapshot else None
+        ),
+    )
 
 
 def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Metric]:
@@ -253,7 +273,7 @@ def _progress(observed: Sequence[_Observed]) -> Iterator[Metric]:
 
 
 def _named(
-    noted: Sequence[_Noted], of: Callable[[CollectionView], int | None]
+    noted: Sequence[_Noted], of: Callable[[CollectionView], float | None]
 ) -> Iterator[_Row]:
     """Return what is known of collections, of so many at most."""
     found = (

@@ -67,11 +67,18 @@ class Database(ResponseObject, frozen=True):
 class Snapshot(ResponseObject, frozen=True):
     """How many rows of the source's files were sent in this run, of how many in them.
 
-    Of those in the files, some may have been sent before, or be deleted since.
+    Of those in the files, some may have been sent before, or be deleted since. ``bytes``
+    is how much of the files is done, of ``total_bytes``; 0 of 0 until they are listed.
+    ``eta_seconds`` is how long the rest will take, with all that comes before it, and
+    ``log_kept_until`` up to when the log has what is read afterwards; null while unknown.
     """
 
     rows: int
     total: int
+    bytes: int
+    total_bytes: int
+    eta_seconds: float | None
+    log_kept_until: datetime | None
 
 
 class Collection(ResponseObject, frozen=True):
@@ -308,7 +315,16 @@ def _database(view: DatabaseView) -> Database:
 
 
 def _snapshot(progress: SnapshotProgress | None) -> Snapshot | UnsetType:
-    return Snapshot(rows=progress.rows, total=progress.total) if progress else UNSET
+    if progress is None:
+        return UNSET
+    return Snapshot(
+        rows=progress.rows,
+        total=progress.total,
+        bytes=progress.size,
+        total_bytes=progress.total_size,
+        eta_seconds=progress.seconds_left,
+        log_kept_until=progress.log_kept_until,
+    )
 
 
 def _collection(view: CollectionView) -> Collection:

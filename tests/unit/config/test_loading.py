@@ -40,7 +40,7 @@ sourceConfig:
   replicateChan: by-dev-replicate-msg
   storage: {type: local, path: /var/lib/milvus/data, address: "s3:9000", bucketName: b,
     rootPath: files, region: "", useSSL: false, caCert: "", accessKeyID: u,
-    secretAccessKey: p}
+    secretAccessKey: p, maxSnapshotBytesPerSecond: 1048576}
   QUEUE
 logLevel: info
 auth:
@@ -119,6 +119,7 @@ def test_every_key_has_its_default_but_the_queue():
                 "caCert": "",
                 "accessKeyID": "",
                 "secretAccessKey": "",
+                "maxSnapshotBytesPerSecond": 0,
             },
             "natsmq": {"address": "nats://127.0.0.1:4222"},
             "rocksmq": None,
@@ -460,6 +461,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 54
+    assert len(KEYS) == 55
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)

@@ -12,7 +12,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.errors import CollectionError
 from cdc_actors.marks import Mark
 from cdc_actors.pipeline import sources
-from cdc_actors.pipeline.messages import SnapshotTaken
+from cdc_actors.pipeline.messages import RunProgressed, SnapshotTaken
 from cdc_actors.pipeline.router import Router
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
@@ -245,3 +245,58 @@ def test_renamed_while_rows_of_files_are_sent(older, monkeypatch):
     older.complete()
     assert older.pipeline.target.rows("d") == once(1, 2, 3, 4, 5, 7)
     assert older.pipeline.task.entries["d"].state is CollectionState.LIVE
+
+
+def test_the_log_forgets_what_follows_while_files_are_read(older):
+    """The race is lost: the collection is set aside, and the reason is the true one."""
+    [channel] = older.files.meta.channels
+    older.pipeline.start()
+    older.pipeline.wait_until(older.taken)
+    taken = older.taken()
+    newest = older.pipeline.source.tick()
+
+    def has_read_on() -> bool:
+        at = older.pipeline.run.checkpoints().get(channel)
+        return at is not None and at.tick >= newest
+
+    older.pipeline.wait_until(has_read_on)
+    older.pipeline.stop()
+    at = older.pipeline.task.checkpoints
+    older.pipeline.source.log.truncate(channel, at[channel].position)
+    task = older.pipeline.task.task
+    done = (taken.collection_id, taken.rows, taken.seconds, list(at.values()))
+    snapshots.complete(task, *done)
+    older.pipeline.begin()
+    older.pipeline.wait_until(lambda: older.state is CollectionState.SET_ASIDE)
+    reason = older.pipeline.task.entries["c"].reason
+    assert "the log no longer holds what came after them" in reason
+    assert older.pipeline.target.rows("c") == once(1, 2, 3, 4, 5, 6)
+
+
+def test_how_far_the_files_are_is_told(older):
+    """By rows and by bytes of the files, also of those that an earlier run has done."""
+    older.stop_before(2)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait(segment: int) -> None:
+        if segment == 3:
+            reached.set()
+            go_on.wait(WAIT_SECONDS)
+
+    older.files.before = wait
+    older.pipeline.start()
+    assert reached.wait(WAIT_SECONDS)
+
+    def told() -> bool:
+        """The third segment of three bytes is left of six."""
+        runs = [t for t in older.pipeline.task.told if isinstance(t, RunProgressed)]
+        seen = [each for t in runs for each in t.snapshots.values()]
+        return any(
+            (each.size, each.total_size, each.rows) == (3, 6, 2) for each in seen
+        )
+
+    try:
+        older.pipeline.wait_until(told)
+    finally:
+        go_on.set()
+    older.complete()
