@@ -34,8 +34,8 @@ ssl.keystore.location={folder}/keystore.pem
 # What is to be removed is looked for at once.
 log.initial.task.delay.ms=100
 log.retention.check.interval.ms=500
-# One that died is not waited for.
-broker.session.timeout.ms=2000
+# One that died is not waited for as long as by default, one that is slow is.
+broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=500
 """
 _SECOND = """
