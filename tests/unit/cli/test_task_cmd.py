@@ -25,6 +25,7 @@ from cdc_actors.cli.main import main
 from cdc_actors.config import load
 from cdc_actors.config.auth import Token
 from cdc_actors.errors import TaskLimitError, UnavailableError, UnknownTaskError
+from cdc_actors.pipeline.messages import SnapshotProgress
 from cdc_actors.service.views import CollectionView, Problems, TaskView
 from cdc_actors.tasks import NameMapping
 from cdc_http import Server, create_app
@@ -356,6 +357,31 @@ class TestTask:
         health = replace(view.health, status=status)
         service.tasks[task] = replace(view, health=health)
         run(*("task", "watch", task, "--interval", "0.1", "--until", "ok"), status=4)
+
+    @pytest.mark.parametrize(
+        ("size", "left", "told"),
+        [
+            (0, None, ", files are listed"),
+            (50, 90.0, ", files [#####---------------] 25 %, 0:01:30 left"),
+            (200, None, ", files [####################] 100 %"),
+        ],
+    )
+    def test_watch_tells_how_far_files_are(self, run, task, service, size, left, told):
+        """A bar by bytes, and how long the rest will take once that is known."""
+        view = service.tasks[task]
+        coming = SnapshotProgress(1, 2, size, 200 if size else 0, left)
+        books = CollectionView(
+            database="default",
+            name="books",
+            target=("default", "books"),
+            collection_id=445,
+            state="snapshot",
+            snapshot=coming,
+        )
+        health = replace(view.health, status="ok")
+        service.tasks[task] = replace(view, health=health, collections=(books,))
+        shown = run("task", "watch", task, "--until", "ok")
+        assert shown.rstrip().endswith(f"rows applied{told}")
 
     def test_watch_on_a_terminal_ends_with_ctrl_c(self, url, task):
         """A person sees one line that is kept up to date; Ctrl-C is status 130."""

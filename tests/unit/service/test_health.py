@@ -10,7 +10,7 @@ import pytest
 
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import FailureClass
-from cdc_actors.pipeline.messages import Retried, RunProgressed
+from cdc_actors.pipeline.messages import Retried, RunProgressed, SnapshotProgress
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
 from cdc_actors.service.overview import summary_at
@@ -104,6 +104,25 @@ def test_a_task_that_stands_still_with_work_is_stalled(how: dict[str, bool]) -> 
     assert shown.lag_seconds == 30
     silent = seen(None, NOW - 30, last_report=25, last_progress=25, **how)
     assert "no report from the reader" in (silent.health.error or "")
+
+
+@pytest.mark.parametrize(
+    ("left", "kept", "is_late"),
+    [(50.0, 60.0, False), (70.0, 60.0, True), (None, 60.0, False), (None, -1.0, True)],
+)
+def test_files_that_take_longer_than_the_log_keeps_what_follows(
+    left: float | None,
+    kept: float,
+    is_late: bool,  # noqa: FBT001
+) -> None:
+    """That is a warning while there is still time to lengthen the retention."""
+    coming = {445: SnapshotProgress(1, 2, 3, 4, left, NOW + kept)}
+    progress = RunProgressed(1, {}, None, NO_ROWS, False, {}, snapshots=coming)
+    snapshot = TaskSnapshot(task=running(445), progress=progress)
+    observation = Observation(snapshot, ProgressMonitor(MONOTONIC, MONOTONIC))
+    warnings = health_at(observation, Moment(NOW - 3600, MONOTONIC, NOW)).warnings
+    late = [each for each in warnings if "lengthen the retention" in each]
+    assert len(late) == int(is_late)
 
 
 def test_a_task_without_collections_is_not_stalled() -> None:

@@ -125,11 +125,15 @@ def test_collections_are_counted_and_those_in_trouble_named(
 def test_rows_from_the_sources_files_are_counted() -> None:
     """Of those collections that come from there, of how many."""
     task = task_with({}, {"state": CollectionState.SNAPSHOT})
-    coming = {1: SnapshotProgress(0, 7)}
+    coming = {1: SnapshotProgress(0, 7, 10, 70, 6.5)}
     progress = RunProgressed(1, {}, None, AppliedRows(), False, {}, snapshots=coming)
     found = scraped(statistics(task, progress=progress))
     assert values(found, "cdc_snapshot_rows_sent") == {(ID, "default", "c1"): 0}
     assert values(found, "cdc_snapshot_rows_expected") == {(ID, "default", "c1"): 7}
+    assert values(found, "cdc_snapshot_bytes_done") == {(ID, "default", "c1"): 10}
+    assert values(found, "cdc_snapshot_bytes_expected") == {(ID, "default", "c1"): 70}
+    left = values(found, "cdc_snapshot_remaining_seconds")
+    assert left == {(ID, "default", "c1"): 6.5}
 
 
 def test_what_the_supervisor_counts_is_there() -> None:
