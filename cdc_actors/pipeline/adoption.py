@@ -202,8 +202,9 @@ class Adoption:
         """Read no more of a collection's files."""
         self._snapshots.forget(entry.collection_id)
 
-    def set_aside_failed(self) -> None:
-        """Set aside what cannot be brought from files."""
+    def follow_files(self) -> None:
+        """Bring what has its name by now; set aside what files cannot bring."""
+        self._snapshots.bring_waiting()
         for each in self._snapshots.set_aside_failed(self._target_names.is_renamed):
             if collection := self._collections.get(each):
                 entry = collection.entry
@@ -240,8 +241,8 @@ class Adoption:
         self._context.note_source_mark(meta)
         entry = self._snapshots.plan(meta, lost)
         self._subscriptions.begin(entry.stood, why)
-        self._add(entry, exists=True, status=Status.SUSPENDED)
-        self._snapshots.bring(entry, again=False)
+        waits_for = self._add(entry, exists=True, status=Status.SUSPENDED).waits_for
+        self._snapshots.bring(entry, again=False, waits_for=waits_for)
 
     def _restore_snapshot(self, entry: CollectionEntry) -> None:
         """Go on with the files of a collection, unless the source has dropped it."""
@@ -250,7 +251,7 @@ class Adoption:
             self._add(entry, exists=True, status=Status.DROPPING)
             return
         self._context.note_source_mark(meta)
-        self._add(entry, exists=True, status=Status.SUSPENDED)
+        waits_for = self._add(entry, exists=True, status=Status.SUSPENDED).waits_for
         try:
             name = f"{entry.database}.{entry.name}"
             refuse_lost(self._wal, name, entry.stood.values())
@@ -259,7 +260,7 @@ class Adoption:
             return
         # An earlier run may have ended before it had written down where they begin.
         self._subscriptions.begin(entry.stood, "")
-        self._snapshots.bring(entry, again=True)
+        self._snapshots.bring(entry, again=True, waits_for=waits_for)
 
     def _begin_resync(self, entry: CollectionEntry) -> None:
         """Begin to bring a collection anew, or say why it cannot be."""
@@ -279,8 +280,8 @@ class Adoption:
             self._restore_aside(entry)
             return
         self._subscriptions.begin(anew.stood, "")
-        self._add(anew, exists=True, status=Status.SUSPENDED)
-        self._snapshots.bring(anew, again=False)
+        waits_for = self._add(anew, exists=True, status=Status.SUSPENDED).waits_for
+        self._snapshots.bring(anew, again=False, waits_for=waits_for)
 
     def _restore_aside(self, entry: CollectionEntry) -> None:
         """Know a collection that stays set aside; one without schema was never made."""

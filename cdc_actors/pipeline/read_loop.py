@@ -104,7 +104,7 @@ class ReadLoop:
         self._metadata.follow()
         self._read_if_there_is_room()
         self._metadata.advance()
-        self._adoption.set_aside_failed()
+        self._adoption.follow_files()
         self._marks.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()

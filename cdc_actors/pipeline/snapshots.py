@@ -27,7 +27,7 @@ from cdc_actors.target import collections
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.messages import SnapshotProgress
@@ -58,6 +58,7 @@ class Snapshots:
         self._worker = SnapshotWorker(context, spec, sources)
         self._target = sources.target
         self._done = {i: set(done) for i, done in spec.segments_done.items()}
+        self._waiting: dict[int, tuple[CollectionEntry, bool, Sized]] = {}
 
     @property
     def available(self) -> bool:
@@ -145,8 +146,20 @@ class Snapshots:
         self._context.record(RecordSnapshotStarted(run_number, entry, rows, size))
         return entry
 
-    def bring(self, entry: CollectionEntry, *, again: bool) -> None:
-        """Have a collection brought; ``again`` if an earlier run may have begun it."""
+    def bring(
+        self,
+        entry: CollectionEntry,
+        *,
+        again: bool,
+        waits_for: Sized = (),
+    ) -> None:
+        """Have a collection brought; ``again`` if an earlier run may have begun it.
+
+        Not yet while there is something that it ``waits_for``: its name at the target.
+        """
+        if waits_for:
+            self._waiting[entry.collection_id] = entry, again, waits_for
+            return
         if not again:
             self._done[entry.collection_id] = set()
         done = self._done.setdefault(entry.collection_id, set())
@@ -161,11 +174,19 @@ class Snapshots:
         )
         return min(ends, default=None)
 
+    def bring_waiting(self) -> None:
+        """Have those brought whose names have become free."""
+        for number, (entry, again, waits_for) in tuple(self._waiting.items()):
+            if not waits_for:
+                del self._waiting[number]
+                self.bring(entry, again=again)
+
     def forget(self, collection_id: int) -> bool:
         """Bring no more of a collection: it is dropped, or is called otherwise now.
 
         Tells whether not all of its files were there yet.
         """
+        self._waiting.pop(collection_id, None)
         return self._worker.cancel(collection_id)
 
     def set_aside_failed(self, is_renamed: Callable[[int], bool]) -> set[int]:

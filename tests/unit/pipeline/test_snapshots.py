@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from pymilvus.grpc_gen import schema_pb2
 
@@ -300,3 +301,29 @@ def test_how_far_the_files_are_is_told(older):
     finally:
         go_on.set()
     older.complete()
+
+
+def test_made_anew_by_its_name_before_the_target_has_dropped_it(older):
+    """Its files wait until the log has brought the drop: the name is free only then."""
+    pipeline, files = older.pipeline, older.files
+    pipeline.start()
+    older.complete()
+    pipeline.stop()
+    pipeline.source.drop(files.meta)
+    pipeline.source.tick()
+    files.meta = pipeline.source.create("c", A)
+    pipeline.source.insert(files.meta, (8, 9))
+    files.segments = {4: (8, 9)}
+    files.flush()
+    spec = pipeline.task.task.spec
+    pipeline.task.task.spec = msgspec.structs.replace(spec, snapshot="always")
+    there: list[dict[int, int] | None] = []
+    files.before = lambda _segment: there.append(pipeline.target.rows("c"))
+    pipeline.target.silence("DropCollection")
+    pipeline.begin()
+    pipeline.wait_until(lambda: pipeline.target.waiting)
+    pipeline.target.speak()
+    older.complete()
+    assert older.state is CollectionState.LIVE
+    assert pipeline.target.rows("c") == once(8, 9)
+    assert there == [{}]
