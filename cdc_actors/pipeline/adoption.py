@@ -14,22 +14,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import REPLICATE_ID
 from cdc_actors.errors import (
     CollectionError,
     FailureClass,
     PassedOverError,
     RowsLostError,
     TransientError,
-    UnclearAnswerError,
 )
 from cdc_actors.pipeline.collection_table import Status
-from cdc_actors.pipeline.definitions import definition_of, entry_of, excluded_entry_of
+from cdc_actors.pipeline.definitions import (
+    definition_of,
+    entry_of,
+    excluded_entry_of,
+    written_elsewhere,
+)
 from cdc_actors.pipeline.name_refusals import NameRefusals
 from cdc_actors.pipeline.replay import beginning
 from cdc_actors.pipeline.snapshot_starts import refuse_lost
+from cdc_actors.pipeline.snapshot_worker import OF_ONE_COLLECTION
 from cdc_actors.pipeline.work import CreateCollectionWork
-from cdc_actors.source.storage.files import StorageError
 from cdc_actors.source.wal.beginnings import not_held
 from cdc_actors.tasks import CollectionState
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdc_actors.changes import DropPartition
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -125,7 +129,7 @@ class Adoption:
                 self._take_from_files(meta, error, why)
             elif self._collections.status(meta.id) is not None:
                 continue
-            elif refusal := _refusal(meta):
+            elif refusal := written_elsewhere(meta):
                 self._collections.exclude(excluded_entry_of(meta), refusal)
             elif not (self._snapshots.preferred and self._has_files(meta, why)):
                 new[meta.id] = meta
@@ -167,7 +171,7 @@ class Adoption:
         """
         if self._passed_over(meta):
             self._exclude_passed_over(meta)
-        elif refusal := _refusal(meta):
+        elif refusal := written_elsewhere(meta):
             self._collections.exclude(excluded_entry_of(meta), refusal)
         elif lost := self._subscriptions.add([meta], why):
             self._take_from_files(meta, lost[meta.id], why)
@@ -205,10 +209,12 @@ class Adoption:
     def follow_files(self) -> None:
         """Bring what has its name by now; set aside what files cannot bring."""
         self._snapshots.bring_waiting()
-        for each in self._snapshots.set_aside_failed(self._target_names.is_renamed):
-            if collection := self._collections.get(each):
-                entry = collection.entry
-                collection.entry = replace(entry, state=CollectionState.SET_ASIDE)
+        # Of one that is being renamed rows may just have met its old name: it is brought
+        # again by the new one.
+        for entry, error in self._snapshots.take_failed(self._target_names.is_renamed):
+            self._context.record_set_aside(entry, error, entry.stood)
+            if collection := self._collections.get(entry.collection_id):
+                collection.entry = _aside(collection.entry)
 
     def _take_from_files(
         self, meta: CollectionMeta, lost: RowsLostError, why: str = ""
@@ -239,10 +245,16 @@ class Adoption:
     def _begin_files(self, meta: CollectionMeta, lost: RowsLostError, why: str) -> None:
         """Begin to bring a collection from files; raises as ``Snapshots.plan`` does."""
         self._context.note_source_mark(meta)
-        entry = self._snapshots.plan(meta, lost)
+        self._bring(self._snapshots.plan(meta, lost), again=False, why=why)
+
+    def _bring(self, entry: CollectionEntry, *, again: bool, why: str = "") -> None:
+        """Have the channels of a collection read, and its files as soon as it has a name.
+
+        ``again`` as in ``Snapshots.bring``, ``why`` as in ``Subscriptions.add``.
+        """
         self._subscriptions.begin(entry.stood, why)
         waits_for = self._add(entry, exists=True, status=Status.SUSPENDED).waits_for
-        self._snapshots.bring(entry, again=False, waits_for=waits_for)
+        self._snapshots.bring(entry, again=again, waits_for=waits_for)
 
     def _restore_snapshot(self, entry: CollectionEntry) -> None:
         """Go on with the files of a collection, unless the source has dropped it."""
@@ -251,16 +263,14 @@ class Adoption:
             self._add(entry, exists=True, status=Status.DROPPING)
             return
         self._context.note_source_mark(meta)
-        waits_for = self._add(entry, exists=True, status=Status.SUSPENDED).waits_for
         try:
             name = f"{entry.database}.{entry.name}"
             refuse_lost(self._wal, name, entry.stood.values())
         except CollectionError as error:
-            self._context.record_set_aside(entry, error, entry.stood)
+            self._set_aside(entry, error)
             return
         # An earlier run may have ended before it had written down where they begin.
-        self._subscriptions.begin(entry.stood, "")
-        self._snapshots.bring(entry, again=True, waits_for=waits_for)
+        self._bring(entry, again=True)
 
     def _begin_resync(self, entry: CollectionEntry) -> None:
         """Begin to bring a collection anew, or say why it cannot be."""
@@ -272,24 +282,21 @@ class Adoption:
         self._context.note_source_mark(meta)
         try:
             wanted = entry if entry.schema else entry_of(meta)
-            if refusal := _refusal(meta) or self._names.refusal(wanted):
+            if refusal := written_elsewhere(meta) or self._names.refusal(wanted):
                 raise refusal
             anew = self._snapshots.plan_anew(meta, entry)
-        except (CollectionError, UnclearAnswerError, StorageError) as error:
-            self._context.record_set_aside(entry, error, entry.stood)
-            self._restore_aside(entry)
+        except OF_ONE_COLLECTION as error:
+            self._set_aside(entry, error)
             return
-        self._subscriptions.begin(anew.stood, "")
-        waits_for = self._add(anew, exists=True, status=Status.SUSPENDED).waits_for
-        self._snapshots.bring(anew, again=False, waits_for=waits_for)
+        self._bring(anew, again=False)
 
-    def _restore_aside(self, entry: CollectionEntry) -> None:
-        """Know a collection that stays set aside; one without schema was never made."""
+    def _set_aside(self, entry: CollectionEntry, error: CdcError) -> None:
+        """Know a collection as set aside; one without schema was never made."""
+        self._context.record_set_aside(entry, error, entry.stood)
         if entry.schema:
-            self._add(entry, exists=True, status=Status.SUSPENDED)
+            self._add(_aside(entry), exists=True, status=Status.SUSPENDED)
         else:
-            aside = replace(entry, state=CollectionState.SET_ASIDE)
-            self._collections.restore_ignored(aside)
+            self._collections.restore_ignored(_aside(entry))
 
     def _comes_from_files(self, entry: CollectionEntry) -> bool:
         """Have files bring, or go on to bring, what the log lacks; tell if they do."""
@@ -387,12 +394,5 @@ class Adoption:
         self._collections.exclude(excluded_entry_of(meta), error, stood)
 
 
-def _refusal(meta: CollectionMeta) -> CollectionError | None:
-    """Return why nobody can follow a collection by its log, None if one can."""
-    origin = meta.properties.get(REPLICATE_ID)
-    if not origin:
-        return None
-    return CollectionError(
-        f"{meta.database}.{meta.name} is written by a replication itself "
-        f"({REPLICATE_ID} is {origin}): replicate it from where that one reads"
-    )
+def _aside(entry: CollectionEntry) -> CollectionEntry:
+    return replace(entry, state=CollectionState.SET_ASIDE)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Definition, replicated_properties
+from cdc_actors.changes import REPLICATE_ID, Definition, replicated_properties
+from cdc_actors.errors import CollectionError
 from cdc_actors.pipeline.expiry import TTL
 from cdc_actors.tasks import CollectionEntry
 
@@ -74,3 +75,14 @@ def marked_definition(
     database, name = target_name
     properties = {**definition.properties, **mark.to_properties()}
     return replace(definition, database=database, name=name, properties=properties)
+
+
+def written_elsewhere(meta: CollectionMeta) -> CollectionError | None:
+    """Return why nobody can follow a collection by its log, None if one can."""
+    origin = meta.properties.get(REPLICATE_ID)
+    if not origin:
+        return None
+    return CollectionError(
+        f"{meta.database}.{meta.name} is written by a replication itself "
+        f"({REPLICATE_ID} is {origin}): replicate it from where that one reads"
+    )

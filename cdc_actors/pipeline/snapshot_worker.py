@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 MAX_LISTINGS = 10
 """How often the files of one collection are listed anew, while none of them is done."""
 
+OF_ONE_COLLECTION = CollectionError, UnclearAnswerError, StorageError
+"""What goes wrong about the files of one collection, and leaves the others be."""
+
 _log = structlog.get_logger()
 
 
@@ -177,7 +180,7 @@ class SnapshotWorker:
         ):
             try:
                 is_done = self._bring_all(job)
-            except (CollectionError, UnclearAnswerError, StorageError) as error:
+            except OF_ONE_COLLECTION as error:
                 self._fail(job, error)
                 return
             except CdcError:
@@ -212,7 +215,7 @@ class SnapshotWorker:
     def _bring_all(self, job: SnapshotJob) -> bool:
         """Bring what is not done yet; tell whether all of it is there now."""
         listings = 0
-        while not job.is_over and not self._context.stopping:
+        while self._goes_on(job):
             stored = self._find(job)
             if stored is None:
                 return False
@@ -227,6 +230,9 @@ class SnapshotWorker:
                 _log.info("files_listed_anew", detail=str(gone))
                 job.again = True
         return False
+
+    def _goes_on(self, job: SnapshotJob) -> bool:
+        return not (job.is_over or self._context.stopping)
 
     def _find(self, job: SnapshotJob) -> Stored | None:
         """Return a collection with its files, None if the source has dropped it."""
@@ -259,7 +265,7 @@ class SnapshotWorker:
         [channel] = channels_of([segment.shard])
         left = segment.size
         for insert in stored.reader.inserts(segment, entry.stood[channel].tick):
-            if job.is_over or self._context.stopping:
+            if not self._goes_on(job):
                 return False
             self._write(writer, insert, again=job.again)
             job.rows += insert.rows
@@ -287,11 +293,7 @@ class SnapshotWorker:
         """Delete what was there before and is not in the files; tell if that is done."""
         if not resyncs.has_rows_from_before(job.entry, job.done):
             return True
-
-        def goes_on() -> bool:
-            return not (job.is_over or self._context.stopping)
-
-        name = self._name_of(job)
+        name, goes_on = self._name_of(job), partial(self._goes_on, job)
         Surplus(self._target, name, job.entry, writer, goes_on).delete(stored)
         return goes_on()
 

@@ -29,6 +29,7 @@ from cdc_actors.tasks import CollectionState, Operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
+    from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.messages import SnapshotProgress
     from cdc_actors.pipeline.run_spec import RunSpec
@@ -189,16 +190,11 @@ class Snapshots:
         self._waiting.pop(collection_id, None)
         return self._worker.cancel(collection_id)
 
-    def set_aside_failed(self, is_renamed: Callable[[int], bool]) -> set[int]:
-        """Set aside what cannot be brought, with the reason; return the ids.
-
-        Of one that is being renamed, by ``is_renamed(id)``, rows may just have met its
-        old name: it is brought again by the new one.
-        """
-        failed = self._worker.take_failed(is_renamed)
-        for entry, error in failed:
-            self._context.record_set_aside(entry, error, entry.stood)
-        return {entry.collection_id for entry, _ in failed}
+    def take_failed(
+        self, waits: Callable[[int], bool]
+    ) -> list[tuple[CollectionEntry, CdcError]]:
+        """Return, once, what cannot go on and why; not yet what ``waits(its id)``."""
+        return self._worker.take_failed(waits)
 
     def shown(self) -> dict[int, SnapshotProgress]:
         """Return how far each of them has come, by id."""
