@@ -10,7 +10,7 @@ import click
 
 from cdc_actors.cli.api import Api, api_options
 from cdc_actors.cli.output import DIFFERENT, NOT_READY, dump, output_option
-from cdc_actors.cli.selection import selection
+from cdc_actors.cli.selection import collections_option, selection
 from cdc_actors.cli.task_cmd import task_argument
 from cdc_actors.errors import OperatorError, UnavailableError
 
@@ -41,12 +41,8 @@ again because the task is paused, or a row never stood still.
 @click.command(epilog=_EXAMPLES)
 @task_argument
 @api_options
-@click.option(
-    "--collection",
-    "collections",
-    multiple=True,
-    metavar="[DATABASE.]NAME",
-    help="Collection to compare, by the source's name; all without. May be repeated.",
+@collections_option(
+    "Collection to compare, by the source's name; all without. May be repeated."
 )
 @click.option(
     "--rows-per-second",

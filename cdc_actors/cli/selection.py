@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import OperatorError
@@ -10,9 +12,25 @@ from cdc_actors.tasks import NameMapping
 from cdc_actors.tasks.names import intersect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cdc_actors.changes import FullName
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def collections_option(
+    text: str, *, required: bool = False
+) -> Callable[[_Command], _Command]:
+    """Return the option that names collections of a task; ``text`` is its help."""
+    return click.option(
+        "--collection",
+        "collections",
+        multiple=True,
+        required=required,
+        metavar="[DATABASE.]NAME",
+        help=text,
+    )
 
 
 def selection(collections: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,12 @@ from cdc_actors.cli.output import (
     table,
     text_of,
 )
-from cdc_actors.cli.selection import changed_selection, mapping_within, selection
+from cdc_actors.cli.selection import (
+    changed_selection,
+    collections_option,
+    mapping_within,
+    selection,
+)
 from cdc_actors.errors import CdcError, OperatorError
 from cdc_actors.tasks.names import listed
 
@@ -308,12 +313,8 @@ def resume(task_id: str, api: Api) -> None:
 @task.command()
 @task_argument
 @api_options
-@click.option(
-    "--collection",
-    "collections",
-    multiple=True,
-    metavar="[DATABASE.]NAME",
-    help="Collection to take up again, by the source's name; all without. May be repeated.",
+@collections_option(
+    "Collection to take up again, by the source's name; all without. May be repeated."
 )
 def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
     """Take up again what is set aside.
@@ -328,13 +329,9 @@ def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
 @task.command()
 @task_argument
 @api_options
-@click.option(
-    "--collection",
-    "collections",
-    multiple=True,
+@collections_option(
+    "Collection to bring anew, by the source's name; *.* for all. May be repeated.",
     required=True,
-    metavar="[DATABASE.]NAME",
-    help="Collection to bring anew, by the source's name; *.* for all. May be repeated.",
 )
 @click.option("--drop-target", is_flag=True, help="Drop the target's collection first.")
 def resync(

@@ -36,12 +36,11 @@ def compare(
     """Compare every collection that ``databases_selected(database, name)`` takes.
 
     Nothing is written to either side. What others write during the comparison shows as a
-    difference. A collection that is not loaded cannot be read: it
-    is reported as unread, or with ``load`` loaded for the while (at the source, a service
-    that replicates it then does the same at the target; at the target for good, if it is
-    loaded at the source). Memory is bounded by a few pages
-    of rows, whatever the collections hold. ``progress`` is called with
-    ``database.collection`` and the rows compared so far.
+    difference. A collection that is not loaded cannot be read: it is reported as unread, or
+    with ``load`` loaded for the while (at the source, a service that replicates it then
+    does the same at the target; at the target for good, if it is loaded at the source).
+    Memory is bounded by a few pages of rows, whatever the collections hold. ``progress`` is
+    called with ``database.collection`` and the rows compared so far.
 
     Raises:
         TransientError: A side is away or does not answer in time.

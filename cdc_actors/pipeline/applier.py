@@ -191,7 +191,7 @@ class Applier:
         writer = self._operations.writer
         batch = fold(changes, writer.keys_of, may_exist=may_exist)
         if self._attempts.count or self._isolates:
-            writer.write(Batch(batch.deletes, ()), lambda: None)
+            writer.write(Batch(batch.deletes, ()))
             write_apart(writer, batch.inserts)
             self._close_rows(chunks)
         else:

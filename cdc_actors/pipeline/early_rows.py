@@ -129,16 +129,13 @@ class EarlyRows:
         self, channel: str, collection: Collection, arrived: list[Insert | Delete]
     ) -> list[Insert | Delete]:
         """Return what no tick has covered meanwhile, and what the source still has."""
-        tick, is_relevant = (
-            self._channels.tick(channel),
-            collection.barriers.is_relevant,
-        )
-        living = self._expiry.living(tuple(arrived))
-        rows = (each for each in living if isinstance(each, Insert | Delete))
+        tick = self._channels.tick(channel)
         return [
             each
-            for each in rows
-            if each.timestamp > tick and is_relevant(channel, each)
+            for each in self._expiry.living(tuple(arrived))
+            if isinstance(each, Insert | Delete)
+            and each.timestamp > tick
+            and collection.barriers.is_relevant(channel, each)
         ]
 
 

@@ -79,7 +79,7 @@ def _narrow(
 def _refusal_of(writer: RowWriter, rows: Sequence[Rows]) -> Refusal | None:
     """Write rows; return why they are refused, if they are."""
     try:
-        writer.write(rewrite(rows, writer.keys_of), lambda: None)
+        writer.write(rewrite(rows, writer.keys_of))
         writer.drain()
     except (UnclearAnswerError, OperationRefusedError) as refusal:
         writer.abandon()

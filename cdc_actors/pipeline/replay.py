@@ -20,7 +20,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RecordOperationStarted,
 )
-from cdc_actors.source.wal.beginnings import not_held, places
+from cdc_actors.source.wal.beginnings import first_places, places
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def beginning(
 
     ``requests`` is the channel of clients' requests, which is read from the oldest on.
     """
-    starts = [wal.position(*each) for each in meta.start_positions.items()]
-    oldest = wal.oldest(requests)
-    starts += [oldest] if oldest else []
-    return {start.channel: Checkpoint(start, True, 0) for start in starts}
+    starts = first_places(meta, wal)
+    if oldest := wal.oldest(requests):
+        starts[oldest.channel] = Checkpoint(oldest, True, 0)
+    return starts
 
 
 def earliest(
@@ -171,7 +171,8 @@ class _Planning:
         if start == self._spec.checkpoints.get(start.position.channel):
             return True
         if start not in self._held:
-            self._held[start] = not not_held(self._wal, [start])
+            held = self._wal.holds(start.position, inclusive=start.inclusive)
+            self._held[start] = held
         return self._held[start]
 
     def _starts(self, entries: Iterable[CollectionEntry]) -> dict[str, Checkpoint]:

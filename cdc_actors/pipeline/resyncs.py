@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Checkpoint
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.pipeline.definitions import channels_of, entry_of
-from cdc_actors.source.wal.beginnings import not_held
+from cdc_actors.source.wal.beginnings import first_places, not_held
 
 if TYPE_CHECKING:
-    from cdc_actors.changes import FullName
+    from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.source.wal.base import WalReader
@@ -48,8 +47,7 @@ def from_beginning(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint
     Raises:
         RowsLostError: It does not tell of its beginning any more.
     """
-    starts = [wal.position(*each) for each in meta.start_positions.items()]
-    stood = {start.channel: Checkpoint(start, True, 0) for start in starts}
+    stood = first_places(meta, wal)
     if not_held(wal, stood.values()):
         raise RowsLostError(
             f"the log no longer holds the beginning of {meta.database}.{meta.name}, and "

@@ -103,7 +103,7 @@ class Surplus:
                 extra = (numbers % parts == part) & ~_among(numbers, known)
                 keys = tuple(page[row] for row in np.flatnonzero(extra))
                 if keys:
-                    self._writer.write(Batch({partition: keys}, ()), _nothing)
+                    self._writer.write(Batch({partition: keys}, ()))
         self._writer.drain()
 
     def _known(
@@ -151,7 +151,3 @@ def _among(numbers: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.b
         return np.zeros(len(numbers), np.bool_)
     at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
     return np.asarray(known[at] == numbers)
-
-
-def _nothing() -> None:
-    pass

@@ -58,12 +58,8 @@ class RowRepair:
         inserts = (Rows(insert),) if rows else ()
         with closing(self._open()) as target:
             writer = RowWriter(target, *self._target_name, self._entry.schema)
-            writer.write(Batch({partition: (*keys, *extra)}, inserts), _nothing)
+            writer.write(Batch({partition: (*keys, *extra)}, inserts))
             writer.drain()
             if target.is_lite:
                 # The task's own writer does not know what was deleted.
                 UnflushedDeletes().flush(target, *self._target_name)
-
-
-def _nothing() -> None:
-    pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from importlib.metadata import version
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from prometheus_client.core import (
@@ -37,6 +38,23 @@ MAX_COLLECTIONS = 1000
 
 _HEALTHS = tuple(each for each in get_args(HealthStatus) if each != "unknown")
 _NAMED = ["task_id", "database", "collection"]
+_OF_SNAPSHOTS = (
+    (
+        "rows_sent",
+        "Rows of the source's files that this run has sent of a collection.",
+        "rows",
+    ),
+    ("rows_expected", "Rows in these files.", "total"),
+    (
+        "bytes_done",
+        "Bytes of the source's files of a collection whose rows are at the target.",
+        "size",
+    ),
+    ("bytes_expected", "Bytes of these files.", "total_size"),
+    ("remaining_seconds", "How long the rest of them will take.", "seconds_left"),
+)
+"""The name of a metric, its description, and the member of ``SnapshotProgress``."""
+
 _Observed = tuple[str, "TaskSnapshot"]
 """A task's id as clients know it, and the task."""
 
@@ -182,38 +200,10 @@ def _collections(
 
 
 def _snapshots(noted: Sequence[_Noted]) -> Iterator[Metric]:
-    yield _gauges(
-        "cdc_snapshot_rows_sent",
-        "Rows of the source's files that this run has sent of a collection.",
-        _NAMED,
-        _named(noted, lambda each: each.snapshot.rows if each.snapshot else None),
-    )
-    yield _gauges(
-        "cdc_snapshot_rows_expected",
-        "Rows in these files.",
-        _NAMED,
-        _named(noted, lambda each: each.snapshot.total if each.snapshot else None),
-    )
-    yield _gauges(
-        "cdc_snapshot_bytes_done",
-        "Bytes of the source's files of a collection whose rows are at the target.",
-        _NAMED,
-        _named(noted, lambda each: each.snapshot.size if each.snapshot else None),
-    )
-    yield _gauges(
-        "cdc_snapshot_bytes_expected",
-        "Bytes of these files.",
-        _NAMED,
-        _named(noted, lambda each: each.snapshot.total_size if each.snapshot else None),
-    )
-    yield _gauges(
-        "cdc_snapshot_remaining_seconds",
-        "How long the rest of them will take.",
-        _NAMED,
-        _named(
-            noted, lambda each: each.snapshot.seconds_left if each.snapshot else None
-        ),
-    )
+    coming = [each for each in noted if each[1].snapshot is not None]
+    for name, text, member in _OF_SNAPSHOTS:
+        value = attrgetter(f"snapshot.{member}")
+        yield _gauges(f"cdc_snapshot_{name}", text, _NAMED, _named(coming, value))
 
 
 def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Metric]:

@@ -6,12 +6,12 @@ has another reason, and the growing delay of a retry is right for it.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from cdc_actors.growing_delay import jitter
 from cdc_actors.peer import Peer
 from cdc_actors.service import backoff
 
@@ -115,13 +115,12 @@ class PeerWatch:
 
     def _look(self, peer: Peer) -> bool:
         time.sleep(max(0.0, self._next_look.get(peer, 0.0) - time.monotonic()))
-        jitter = random.uniform(1.0, 1.2)  # noqa: S311 - spreads load, no secret
-        self._next_look[peer] = time.monotonic() + INTERVAL * jitter
+        self._next_look[peer] = time.monotonic() + INTERVAL * jitter(1.0, 1.2)
         return peer.answers()
 
     def _end(self, peer: Peer, *, tell: bool) -> None:
         with self._lock:
             waiting = self._waiting.pop(peer)
         for task, message in waiting.items() if tell else ():
-            pause = random.uniform(0.0, SPREAD)  # noqa: S311 - as above
+            pause = jitter(0.0, SPREAD)
             backoff.send_after(task, message, pause)

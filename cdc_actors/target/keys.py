@@ -64,9 +64,14 @@ class KeyReader:
             if refusal.code != _EMPTY:
                 raise
             return []
-        columns = [f.scalars for f in found.fields_data if f.field_name == self.field]
-        return [
-            key
-            for scalars in columns
-            for key in (scalars.long_data.data or scalars.string_data.data)
-        ]
+        return keys_in(found, self.field)
+
+
+def keys_in(found: milvus_pb2.QueryResults, field: str) -> list[Key]:
+    """Return the primary keys, in the field of that name, of rows that were found."""
+    columns = [each.scalars for each in found.fields_data if each.field_name == field]
+    return [
+        key
+        for scalars in columns
+        for key in (scalars.long_data.data or scalars.string_data.data)
+    ]

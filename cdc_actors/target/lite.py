@@ -8,6 +8,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.indexes import described
+from cdc_actors.target.keys import keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,12 +114,7 @@ def keys_in_partition(
         found = target.call("Query", query, request.db_name)
     except OperationRefusedError:
         found = _query_unloaded(target, query)
-    columns = [f.scalars for f in found.fields_data if f.field_name == key_field]
-    return [
-        key
-        for scalars in columns
-        for key in (scalars.long_data.data or scalars.string_data.data)
-    ]
+    return keys_in(found, key_field)
 
 
 def _query_unloaded(

@@ -41,6 +41,10 @@ _SHOWN = 100
 _log = structlog.get_logger()
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class _Flight:
     """An insert under way; without an answer to wait for, a mark between inserts."""
@@ -82,7 +86,7 @@ class RowWriter:
         """Whether anything is under way."""
         return bool(self._in_flight)
 
-    def write(self, batch: Batch, done: Callable[[], None]) -> None:
+    def write(self, batch: Batch, done: Callable[[], None] = _nothing) -> None:
         """Send a batch; ``done`` is called once all of it is answered.
 
         Returns when the last insert has been sent; ``drain`` waits for the answers.
@@ -317,10 +321,6 @@ class RowWriter:
                 self._target, self._database, self._name
             )
         return self._partitions
-
-
-def _nothing() -> None:
-    pass
 
 
 def _is_passing(limit: RequestSize, size: int, refusal: TooLargeError) -> bool:

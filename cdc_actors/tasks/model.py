@@ -125,6 +125,15 @@ class CollectionEntry:
     replay: bool = False
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What an event that is about several collections says of each."""
+        return {
+            "collection_id": self.collection_id,
+            "database": self.database,
+            "name": self.name,
+        }
+
+    @property
     def is_apart(self) -> bool:
         """Whether it takes nothing from the log for now, which goes on for others."""
         return self.state in (CollectionState.SET_ASIDE, CollectionState.SNAPSHOT)

@@ -88,14 +88,7 @@ def resync(
     entries = resyncs.chosen(task, collections)
     task.trigger_event(
         resyncs.CollectionsResynced,
-        collections=[
-            {
-                "collection_id": each.collection_id,
-                "database": each.database,
-                "name": each.name,
-            }
-            for each in entries
-        ],
+        collections=[each.identity for each in entries],
         drop_target=drop_target,
         who=asdict(who),
         why=why,

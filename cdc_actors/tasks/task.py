@@ -285,14 +285,7 @@ class Task(TaskAttributes, Aggregate):
         chosen = self.retriable(collections)
         self._trigger(
             events.CollectionsRetried,
-            collections=[
-                {
-                    "collection_id": each.collection_id,
-                    "database": each.database,
-                    "name": each.name,
-                }
-                for each in chosen
-            ],
+            collections=[each.identity for each in chosen],
             checkpoints=standing.to_json(checkpoints),
             who=who,
             why=why,

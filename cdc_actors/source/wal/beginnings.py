@@ -6,10 +6,13 @@ from bisect import bisect_left
 from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import Checkpoint
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdc_actors.changes import Checkpoint, Position
+    from cdc_actors.changes import Position
+    from cdc_actors.source.catalog.client import CollectionMeta
     from cdc_actors.source.wal.base import WalReader
 
 
@@ -29,6 +32,12 @@ def not_held(wal: WalReader, checkpoints: Iterable[Checkpoint]) -> list[Checkpoi
         for each in checkpoints
         if not wal.holds(each.position, inclusive=each.inclusive)
     ]
+
+
+def first_places(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint]:
+    """Return where the log begins to tell of a collection, by channel."""
+    starts = [wal.position(*each) for each in meta.start_positions.items()]
+    return {start.channel: Checkpoint(start, True, 0) for start in starts}
 
 
 def lost_starts(wal: WalReader, starts: Iterable[Position]) -> set[Position]:

@@ -19,7 +19,7 @@ from tests.fakes.pipeline import Pipeline
 from tests.support.changes import insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from cdc_actors.changes import Batch, Insert
 
@@ -45,7 +45,7 @@ class Writer:
         """Return the keys of an insert, which its test has put there."""
         return KEYS[each.timestamp]
 
-    def write(self, batch: Batch, _done: Callable[[], None]) -> None:
+    def write(self, batch: Batch) -> None:
         """Delete, then insert all or nothing."""
         self.requests += 1
         deleted = {key for keys in batch.deletes.values() for key in keys}

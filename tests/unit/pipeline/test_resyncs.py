@@ -20,12 +20,12 @@ from cdc_actors.pipeline.messages import (
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordStarts,
-    SnapshotTaken,
 )
-from cdc_actors.tasks import CollectionState, snapshots
+from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
+from tests.fakes.snapshot_task import SnapshotTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ RIGHT = dict.fromkeys((1, 2, 3, 4, 5, 7), 1)
 """What the source has in the end, as the target has it: each key once."""
 
 
-class Distrusted:
+class Distrusted(SnapshotTask):
     """A task whose target has something else of a collection. One thread uses it."""
 
     def __init__(self, pipeline: Pipeline, files: FakeFiles | None = None) -> None:
@@ -49,23 +49,6 @@ class Distrusted:
     def there(self) -> dict[int, int] | None:
         """The keys of the target, and how often each is there."""
         return self.pipeline.target.rows("c")
-
-    def taken(self) -> SnapshotTaken | None:
-        """Return what the run has told of a snapshot that is complete."""
-        told = self.pipeline.task.told
-        return next((each for each in told if isinstance(each, SnapshotTaken)), None)
-
-    def complete(self) -> None:
-        """Wait until the snapshot is done, and have the log follow."""
-        self.pipeline.wait_until(self.taken)
-        taken = self.taken()
-        self.pipeline.stop()
-        at = list(self.pipeline.task.checkpoints.values())
-        task = self.pipeline.task.task
-        snapshots.complete(task, taken.collection_id, taken.rows, taken.seconds, at)
-        self.pipeline.start()
-        self.pipeline.source.tick()
-        self.pipeline.settle()
 
     def wait_for(self, state: CollectionState) -> None:
         """Wait until the collection stands there."""

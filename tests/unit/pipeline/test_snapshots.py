@@ -13,7 +13,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.errors import CollectionError
 from cdc_actors.marks import Mark
 from cdc_actors.pipeline import sources
-from cdc_actors.pipeline.messages import RunProgressed, SnapshotTaken
+from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.pipeline.router import Router
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
@@ -21,6 +21,7 @@ from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A
 from tests.fakes.fake_target import StoredCollection
 from tests.fakes.pipeline import STORE, Pipeline
+from tests.fakes.snapshot_task import SnapshotTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 10.0
 
 
-class Older:
+class Older(SnapshotTask):
     """A task of a collection that is older than the log. One thread uses it."""
 
     def __init__(self, pipeline: Pipeline, files: FakeFiles) -> None:
@@ -41,23 +42,6 @@ class Older:
         """Where the collection stands."""
         entry = self.pipeline.task.entries.get("c")
         return entry.state if entry else None
-
-    def taken(self) -> SnapshotTaken | None:
-        """Return what the run has told of a snapshot that is complete."""
-        told = self.pipeline.task.told
-        return next((each for each in told if isinstance(each, SnapshotTaken)), None)
-
-    def complete(self) -> None:
-        """Wait until the files are read, and have the log follow."""
-        self.pipeline.wait_until(self.taken)
-        taken = self.taken()
-        self.pipeline.stop()
-        at = list(self.pipeline.task.checkpoints.values())
-        task = self.pipeline.task.task
-        snapshots.complete(task, taken.collection_id, taken.rows, taken.seconds, at)
-        self.pipeline.start()
-        self.pipeline.source.tick()
-        self.pipeline.settle()
 
     def stop_before(self, segment: int) -> None:
         """Begin a run, and kill it when it is about to read a segment."""

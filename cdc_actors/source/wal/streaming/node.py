@@ -20,14 +20,13 @@ from cdc_actors.errors import (
     TransientError,
 )
 from cdc_actors.grpc_common import ACCESS_REFUSED, REFUSED
-from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.catalog.parsing import parse
 from cdc_actors.source.wal.streaming import streaming_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cdc_actors.config import Etcd
+    from cdc_actors.source.catalog.client import Catalog
 
 PLACES = "streamingcoord-meta/pchannel/"
 """Keys below the metadata's root path: which node has a physical channel."""
@@ -71,13 +70,8 @@ def find_node(
     return found
 
 
-def catalog_of(etcd: Etcd) -> Callable[[], Catalog]:
-    """Return what opens the catalog of a source."""
-    return lambda: Catalog(etcd)
-
-
 class Consumer:
-    """One call of Consume. One thread iterates, any may ``cancel``.
+    """One call of Consume. One thread iterates, any may ``close``.
 
     Iterating raises ``ChannelMovedError``, ``PositionLostError``, ``OperatorError`` or
     ``TransientError``.
@@ -125,15 +119,11 @@ class Consumer:
                     yield response.consume.message
         raise TransientError(f"{self._where} ended the stream")
 
-    def cancel(self) -> None:
+    def close(self) -> None:
         """End the call. Idempotent."""
         self._stream.cancel()
         self._requests.put(None)
         self._channel.close()
-
-    def close(self) -> None:
-        """As ``cancel``."""
-        self.cancel()
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

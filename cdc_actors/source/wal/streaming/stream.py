@@ -89,7 +89,7 @@ class NodeStream:
         with self._taken:
             self._taken.notify_all()
         if (consumer := self._consumer) is not None:
-            consumer.cancel()
+            consumer.close()
 
     def join(self, seconds: float) -> None:
         """Wait for the thread, so long at most."""
@@ -134,7 +134,7 @@ class NodeStream:
                 for message in consumer.messages():
                     self._take(message)
         finally:
-            consumer.cancel()
+            consumer.close()
             self._resume_behind()
         return True
 
