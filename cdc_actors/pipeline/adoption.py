@@ -86,7 +86,7 @@ class Adoption:
         self._target_names = target_names
         self._names = NameRefusals(target_names, spec.reservations, sources.catalog)
         self._subscriptions = subscriptions
-        self._snapshots = snapshots
+        self.snapshots = snapshots
 
     def restore(self, entry: CollectionEntry) -> Creation | None:
         """Know a collection from an earlier run; its channels are subscribed already.
@@ -131,7 +131,7 @@ class Adoption:
                 continue
             elif refusal := written_elsewhere(meta):
                 self._collections.exclude(excluded_entry_of(meta), refusal)
-            elif not (self._snapshots.preferred and self._has_files(meta, why)):
+            elif not (self.snapshots.preferred and self._has_files(meta, why)):
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             self._take_from_files(new[collection_id], lost, why)
@@ -196,22 +196,10 @@ class Adoption:
             if number != drop.partition_id
         )
 
-    def renamed(self, entry: CollectionEntry) -> None:
-        """Go on with the files of a collection that has another name at the target."""
-        is_from_files = entry.state is CollectionState.SNAPSHOT
-        if is_from_files and self._snapshots.forget(entry.collection_id):
-            self._snapshots.bring(entry, again=True)
-
-    def dropped(self, entry: CollectionEntry) -> None:
-        """Read no more of a collection's files."""
-        self._snapshots.forget(entry.collection_id)
-
     def follow_files(self) -> None:
         """Bring what has its name by now; set aside what files cannot bring."""
-        self._snapshots.bring_waiting()
-        # Of one that is being renamed rows may just have met its old name: it is brought
-        # again by the new one.
-        for entry, error in self._snapshots.take_failed(self._target_names.is_renamed):
+        self.snapshots.bring_waiting()
+        for entry, error in self.snapshots.take_failed():
             self._context.record_set_aside(entry, error, entry.stood)
             if collection := self._collections.get(entry.collection_id):
                 collection.entry = _aside(collection.entry)
@@ -245,7 +233,7 @@ class Adoption:
     def _begin_files(self, meta: CollectionMeta, lost: RowsLostError, why: str) -> None:
         """Begin to bring a collection from files; raises as ``Snapshots.plan`` does."""
         self._context.note_source_mark(meta)
-        self._bring(self._snapshots.plan(meta, lost), again=False, why=why)
+        self._bring(self.snapshots.plan(meta, lost), again=False, why=why)
 
     def _bring(self, entry: CollectionEntry, *, again: bool, why: str = "") -> None:
         """Have the channels of a collection read, and its files as soon as it has a name.
@@ -254,7 +242,9 @@ class Adoption:
         """
         self._subscriptions.begin(entry.stood, why)
         waits_for = self._add(entry, exists=True, status=Status.SUSPENDED).waits_for
-        self._snapshots.bring(entry, again=again, waits_for=waits_for)
+        # A rename that an earlier run has begun is finished first.
+        if entry.renaming is None:
+            self.snapshots.bring(entry, again=again, waits_for=waits_for)
 
     def _restore_snapshot(self, entry: CollectionEntry) -> None:
         """Go on with the files of a collection, unless the source has dropped it."""
@@ -276,7 +266,7 @@ class Adoption:
         """Begin to bring a collection anew, or say why it cannot be."""
         meta = self._catalog.collection(entry.collection_id)
         if meta is None or meta.dropping:
-            self._snapshots.finish_drop(entry)
+            self.snapshots.finish_drop(entry)
             self._collections.end(entry.collection_id)
             return
         self._context.note_source_mark(meta)
@@ -284,7 +274,7 @@ class Adoption:
             wanted = entry if entry.schema else entry_of(meta)
             if refusal := written_elsewhere(meta) or self._names.refusal(wanted):
                 raise refusal
-            anew = self._snapshots.plan_anew(meta, entry)
+            anew = self.snapshots.plan_anew(meta, entry)
         except OF_ONE_COLLECTION as error:
             self._set_aside(entry, error)
             return
@@ -310,7 +300,7 @@ class Adoption:
         """Tell whether nothing of a collection came to the target: the log lacked it."""
         is_lost = entry.failure_class is FailureClass.POSITION_LOST
         is_bare = not entry.schema and entry.resync is None
-        return is_lost and is_bare and self._snapshots.available
+        return is_lost and is_bare and self.snapshots.available
 
     def _restore_lost(self, entry: CollectionEntry) -> bool:
         """Have files bring what was set aside when there were none to read."""
@@ -386,7 +376,7 @@ class Adoption:
             "`retry` has it read from its beginning"
         )
         stood = beginning(meta, self._wal, self._requests)
-        if self._snapshots.available and not_held(self._wal, stood.values()):
+        if self.snapshots.available and not_held(self._wal, stood.values()):
             name = f"{meta.database}.{meta.name}"
             lost = RowsLostError(f"the log no longer holds the beginning of {name}")
             self._take_from_files(meta, lost, "an update selected it")

@@ -20,7 +20,7 @@ from cdc_actors.pipeline.attempts import Attempts
 from cdc_actors.pipeline.messages import CollectionSuspended
 from cdc_actors.pipeline.operations import CollectionOperations
 from cdc_actors.pipeline.refused_row import write_apart
-from cdc_actors.pipeline.work import NO_ROWS, AppliedRows, StopCollection
+from cdc_actors.pipeline.work import NO_ROWS, AppliedRows, StopCollection, gives_up_name
 from cdc_actors.replication.barriers import RowChunk
 from cdc_actors.replication.fold import fold
 
@@ -279,9 +279,19 @@ class Applier:
         self._operations.keep_name(refused, error)
         self._close(refused)
 
+    def _leave_files(self) -> None:
+        """Have no rows of files come, which are written by name."""
+        jobs, collection_id = (
+            self._context.snapshot_jobs,
+            self._operations.entry.collection_id,
+        )
+        jobs.leave(collection_id, self._context.check_running)
+
     def _skip(self, items: Iterable[Work]) -> None:
         for item in items:
             if not isinstance(item, RowChunk | StopCollection):
+                if gives_up_name(item):
+                    self._leave_files()
                 self._operations.skip(item)
             self._close(item)
 

@@ -25,6 +25,7 @@ from cdc_actors.pipeline.messages import (
     RunFailed,
 )
 from cdc_actors.pipeline.retried import RetriedCollections
+from cdc_actors.pipeline.snapshot_jobs import SnapshotJobs
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.pipeline.work_queue import RunBudget
 from cdc_actors.replication.progress import PendingCheckpoint, Progress
@@ -85,6 +86,7 @@ class RunContext:
         self._sent: dict[str, int] = {}
         self._unknown_kinds: set[str] = set()
         self.retried = RetriedCollections()
+        self.snapshot_jobs = SnapshotJobs()
         self._log_context = structlog.contextvars.get_contextvars()
 
     def note_source_mark(self, meta: CollectionMeta) -> None:

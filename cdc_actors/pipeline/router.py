@@ -171,7 +171,7 @@ class Router:
             return
         self._appliers.pop(collection_id, None)
         self.collections.end(collection_id)
-        self._adoption.dropped(collection.entry)
+        self._adoption.snapshots.forget(collection_id)
         self.target_names.dropped(collection.entry)
         self._free(collection_id)
         for alias in self.target_names.aliases_of(collection_id):
@@ -184,13 +184,14 @@ class Router:
             earlier = collection.entry
             collection.entry = replace(earlier, database=name[0], name=name[1])
             self.target_names.renamed(earlier, collection.entry)
-            self._adoption.renamed(collection.entry)
+            self._adoption.snapshots.go_on(collection.entry)
             self._free(collection_id)
 
     def _name_kept(self, collection_id: int) -> None:
         """Exclude those that want the name of a collection which the target keeps."""
         if collection := self.collections.get(collection_id):
             collection.keeps_name = True
+            self._adoption.snapshots.go_on(collection.entry)
         self.target_names.withdraw_names(collection_id)
         self._free(collection_id)
         for other in self.collections:

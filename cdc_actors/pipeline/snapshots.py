@@ -21,13 +21,14 @@ from cdc_actors.pipeline.messages import (
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
 )
+from cdc_actors.pipeline.snapshot_jobs import SnapshotJob
 from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
-from cdc_actors.pipeline.snapshot_worker import SnapshotJob, SnapshotWorker
+from cdc_actors.pipeline.snapshot_worker import SnapshotWorker
 from cdc_actors.target import collections
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Sized
+    from collections.abc import Sequence, Sized
 
     from cdc_actors.errors import CdcError
     from cdc_actors.pipeline.context import RunContext
@@ -57,6 +58,7 @@ class Snapshots:
             sources.wal, sources.files.open_log, sources.catalog
         )
         self._worker = SnapshotWorker(context, spec, sources)
+        self._jobs = context.snapshot_jobs
         self._target = sources.target
         self._done = {i: set(done) for i, done in spec.segments_done.items()}
         self._waiting: dict[int, tuple[CollectionEntry, bool, Sized]] = {}
@@ -182,23 +184,24 @@ class Snapshots:
                 del self._waiting[number]
                 self.bring(entry, again=again)
 
+    def go_on(self, entry: CollectionEntry) -> None:
+        """Bring the rest of a collection, by the name that it has now at the target."""
+        is_from_files = entry.state is CollectionState.SNAPSHOT
+        if is_from_files and self.forget(entry.collection_id):
+            self.bring(entry, again=True)
+
     def forget(self, collection_id: int) -> bool:
-        """Bring no more of a collection: it is dropped, or is called otherwise now.
-
-        Tells whether not all of its files were there yet.
-        """
+        """Bring no more of a collection; tell whether not all of it was there yet."""
         self._waiting.pop(collection_id, None)
-        return self._worker.cancel(collection_id)
+        return self._jobs.cancel(collection_id)
 
-    def take_failed(
-        self, waits: Callable[[int], bool]
-    ) -> list[tuple[CollectionEntry, CdcError]]:
-        """Return, once, what cannot go on and why; not yet what ``waits(its id)``."""
-        return self._worker.take_failed(waits)
+    def take_failed(self) -> list[tuple[CollectionEntry, CdcError]]:
+        """Return, once, what cannot go on and why."""
+        return self._jobs.take_failed()
 
     def shown(self) -> dict[int, SnapshotProgress]:
         """Return how far each of them has come, by id."""
-        return self._worker.shown()
+        return self._jobs.shown()
 
     def join(self, seconds: float) -> None:
         """Wait for the thread to end, so long at most; for a run that is stopping."""

@@ -55,7 +55,7 @@ def refuse_unread(target: Connection, name: FullName) -> None:
 class Surplus:
     """The rows of one collection that are too much. The snapshots' thread.
 
-    ``goes_on`` tells, now and then, whether the work is not to end.
+    ``check``, called now and then, raises an error if the work is to end.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class Surplus:
         name: FullName,
         entry: CollectionEntry,
         writer: RowWriter,
-        goes_on: Callable[[], bool],
+        check: Callable[[], None],
     ) -> None:
         self._target = target
         self._name = name
         self._entry = entry
         self._writer = writer
-        self._goes_on = goes_on
+        self._check = check
         self._keys = KeyReader(target, name, entry.schema)
 
     def delete(self, stored: Stored) -> None:
-        """Delete every row whose key is not among those of the files, while it goes on.
+        """Delete every row whose key is not among those of the files.
 
         Raises:
             CdcError: The target does not answer, or refuses.
@@ -115,8 +115,7 @@ class Surplus:
             [channel] = channels_of([segment.shard])
             until = self._entry.stood[channel].tick
             for keys in stored.reader.keys(segment, until):
-                if not self._goes_on():
-                    break
+                self._check()
                 numbers = _numbers(keys)
                 found.append(numbers[numbers % parts == part])
         return np.unique(np.concatenate(found))
@@ -126,8 +125,7 @@ class Surplus:
         field, text = self._keys.field, self._keys.is_text
         condition = any_key(field, text=text)
         while page := self._keys.page(partition, condition):
-            if not self._goes_on():
-                return
+            self._check()
             yield page
             condition = above(field, page[-1])
         if not text:

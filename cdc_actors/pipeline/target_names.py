@@ -147,10 +147,6 @@ class TargetNames:
             pending[name] = collection.entry.collection_id
             self._renames_to[name] += not is_alias
 
-    def is_renamed(self, collection_id: int) -> bool:
-        """Tell whether a collection is about to get another name."""
-        return collection_id in self._names_under_way.values()
-
     def renamed(self, earlier: CollectionEntry, now: CollectionEntry) -> None:
         """Know that a collection has the name that it was about to get."""
         name = self.target_name(now)

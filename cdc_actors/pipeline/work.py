@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Insert, Rows
+from cdc_actors.changes import DropCollection, Insert, Rows
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
+from cdc_actors.tasks.details import RenameDetail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,3 +131,14 @@ OperationWork = (
     BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark | StopCollection
 )
 Work = RowChunk | OperationWork
+
+
+def gives_up_name(work: Work) -> bool:
+    """Tell whether a collection has not the name at the target afterwards that it has."""
+    match work:
+        case BarrierOperation(operation=DropCollection()):
+            return True
+        case CatalogOperation(detail=RenameDetail()):
+            return True
+        case _:
+            return False

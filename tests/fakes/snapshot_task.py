@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from cdc_actors.pipeline.messages import SnapshotTaken
 from cdc_actors.tasks import snapshots
+from tests.fakes.pipeline import WAIT_SECONDS, Pipeline
 
 if TYPE_CHECKING:
-    from tests.fakes.pipeline import Pipeline
+    from tests.fakes.fake_files import FakeFiles
 
 
 class SnapshotTask:
     """What its tests have in common. One thread uses it."""
 
     pipeline: Pipeline
+    files: FakeFiles
+
+    def rename_meanwhile(self, name: str) -> None:
+        """Begin a run; while it reads the second segment the source renames it all."""
+        sending, go_on = threading.Event(), threading.Event()
+
+        def wait(segment: int) -> None:
+            if segment == 2 and not sending.is_set():
+                sending.set()
+                go_on.wait(WAIT_SECONDS)
+
+        self.files.before = wait
+        self.pipeline.begin()
+        assert sending.wait(WAIT_SECONDS)
+        self.pipeline.source.rename(self.files.meta, name)
+        self.pipeline.source.catalog.tell()
+        self.pipeline.source.tick()
+        jobs = self.pipeline.run._context.snapshot_jobs
+        try:
+            self.pipeline.wait_until(lambda: not jobs.shown())
+            assert f"rename c {name}" not in self.pipeline.target.asked
+        finally:
+            go_on.set()
 
     def taken(self) -> SnapshotTaken | None:
         """Return what the run has told of a snapshot that is complete."""

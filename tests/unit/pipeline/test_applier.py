@@ -21,6 +21,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RecordOperationStarted,
 )
+from cdc_actors.pipeline.snapshot_jobs import SnapshotJobs
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest, StopCollection
 from cdc_actors.pipeline.work_queue import WorkQueue
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
@@ -76,6 +77,8 @@ class Harness:
         context = SimpleNamespace(
             stopping=False,
             guard=_run,
+            check_running=lambda: None,
+            snapshot_jobs=SnapshotJobs(),
             claimant=CLAIMANT,
             source_marks={},
             source_time=lambda: 0,

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from cdc_actors.pipeline.snapshot_jobs import SnapshotJob, progress
 from cdc_actors.pipeline.snapshot_pace import Pace, Throttle
-from cdc_actors.pipeline.snapshot_worker import SnapshotJob, progress
 
 
 class Clock:

@@ -14,21 +14,16 @@ from cdc_actors.errors import CollectionError
 from cdc_actors.marks import Mark
 from cdc_actors.pipeline import sources
 from cdc_actors.pipeline.messages import RunProgressed
-from cdc_actors.pipeline.router import Router
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A
 from tests.fakes.fake_target import StoredCollection
-from tests.fakes.pipeline import STORE, Pipeline
+from tests.fakes.pipeline import STORE, WAIT_SECONDS, Pipeline
 from tests.fakes.snapshot_task import SnapshotTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from cdc_actors.changes import FullName
-
-WAIT_SECONDS = 10.0
 
 
 class Older(SnapshotTask):
@@ -202,34 +197,36 @@ def test_dropped_while_files_are_read(older):
     older.pipeline.wait_until(lambda: older.state is CollectionState.DROPPED)
 
 
-def test_renamed_while_rows_of_files_are_sent(older, monkeypatch):
-    """A row that meets the old name is no reason to give the collection up."""
-    sending, renamed, told = (threading.Event() for _ in range(3))
-
-    def wait(segment: int) -> None:
-        if segment == 2 and not sending.is_set():
-            sending.set()
-            renamed.wait(WAIT_SECONDS)
-
-    def hear_late(router: Router, collection_id: int, name: FullName) -> None:
-        renamed.set()
-        older.pipeline.wait_until(lambda: not router._adoption._snapshots.shown())
-        told.set()
-        hear(router, collection_id, name)
-
-    hear = Router._renamed
-    monkeypatch.setattr(Router, "_renamed", hear_late)
-    older.files.before = wait
-    older.pipeline.start()
-    assert sending.wait(WAIT_SECONDS)
-    meta = next(iter(older.pipeline.source.catalog.snapshot().collections.values()))
-    older.pipeline.source.rename(meta, "d")
-    older.pipeline.source.catalog.tell()
-    older.pipeline.source.tick()
-    assert told.wait(WAIT_SECONDS)
+def test_renamed_while_rows_of_files_are_sent(older):
+    """No row meets the old name, and no collection of that name is made again."""
+    older.rename_meanwhile("d")
     older.complete()
     assert older.pipeline.target.rows("d") == once(1, 2, 3, 4, 5, 7)
+    assert older.pipeline.target.rows("c") is None
     assert older.pipeline.task.entries["d"].state is CollectionState.LIVE
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_killed_in_a_rename_while_rows_of_files_are_sent(older, is_done):
+    """The rename is finished before the next run sends rows of files."""
+    older.pipeline.target.fail("RenameCollection", is_done=is_done)
+    older.rename_meanwhile("d")
+    older.pipeline.wait_for_crash()
+    older.pipeline.start()
+    older.complete()
+    assert older.pipeline.target.rows("d") == once(1, 2, 3, 4, 5, 7)
+    assert older.pipeline.target.rows("c") is None
+    assert older.pipeline.target.asked.count("create c") == 1
+
+
+def test_rename_that_is_refused_while_rows_of_files_are_sent(older):
+    """The files go on by the name that the collection has; the next run renames it."""
+    older.pipeline.target.refuse("RenameCollection")
+    older.rename_meanwhile("d")
+    older.complete()
+    right = once(1, 2, 3, 4, 5, 7)
+    older.pipeline.wait_until(lambda: older.pipeline.target.rows("d") == right)
+    assert older.pipeline.target.rows("c") is None
 
 
 def test_the_log_forgets_what_follows_while_files_are_read(older):
