@@ -138,7 +138,7 @@ class Killer:
         began = time.monotonic()
         self._cdc.start()
         if self._moments.random() < LOOKED_AT:
-            access.give_back(self._cdc, task)
+            access.settle(self._cdc, task)
             self.wait_caught_up(task)
             self.figures.recoveries.append(time.monotonic() - began)
         else:

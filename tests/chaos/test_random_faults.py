@@ -88,6 +88,7 @@ def test_rows_are_equal_after_random_faults(
             else:
                 ways.proxies[place].cut()
                 ways.proxies[place].heal()
+        access.settle(cdc, task)
         cdc.wait_caught_up(task, PATIENCE)
         report = compared(source.uri, target_guarded.uri)
         text = f"seed {seed}, faults {told + access.told}, equal: {report.equal}"
