@@ -187,7 +187,7 @@ class ReadLoop:
 
     def _report(self) -> None:
         self._reported = time.monotonic()
-        checkpoints = self._context.checkpoints()
+        checkpoints, behind = self._context.checkpoints(), self._channels.behind
         ticks = [checkpoints[c].tick for c in self.router.collections.channels()]
         self._context.notify_task(
             RunProgressed(
@@ -195,11 +195,12 @@ class ReadLoop:
                 checkpoints,
                 min(ticks) if ticks and all(ticks) else None,
                 self._context.applied,
-                self._channels.behind,
+                behind,
                 self._metadata.waits(),
                 self._context.retried.shown(),
                 self._snapshots.shown(),
-                tick_lead=self._tick_lead,
+                # Ticks of a backlog are old.
+                tick_lead=None if behind else self._tick_lead,
                 head=self._head,
             )
         )

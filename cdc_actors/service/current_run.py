@@ -99,6 +99,10 @@ class CurrentRun:
                 _log.warning("checkpoints_not_saved", error=str(error))
         return list(self._record.checkpoints.values())
 
+    def doubt(self) -> None:
+        """Know no longer what the target has: channels are set back for the next run."""
+        self._confirmed = None
+
     def abandon(self) -> None:
         """End the run and write nothing: the actor has failed."""
         if self._run is not None:

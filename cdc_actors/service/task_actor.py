@@ -207,6 +207,7 @@ class TaskActor(pykka.ThreadingActor):
     def _resume(self, who: Who) -> None:
         """Go on, with what was set aside, too, as far as it can be taken up again."""
         at = self._record.load_checkpoints()
+        self._run.doubt()
         self._execute(lambda task: commands.resume(who)(task, at))
         self._retries.reset()
         self._begin_run()
@@ -235,6 +236,7 @@ class TaskActor(pykka.ThreadingActor):
     def _replay(self, command: Callable[[Task, list[Checkpoint]], None]) -> None:
         """Have the next run set channels back: to a running task it is like a pause."""
         self._run.end()
+        self._run.doubt()
         try:
             at = self._record.load_checkpoints()
             self._execute(lambda task: command(task, at))

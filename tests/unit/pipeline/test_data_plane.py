@@ -12,6 +12,7 @@ from pymilvus.grpc_gen import msg_pb2, schema_pb2
 
 from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import TransientError
+from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.tasks import CollectionState, OperationApplied
 from cdc_actors.tasks.descriptions import describe as describe_event
@@ -294,6 +295,23 @@ def test_a_run_tells_how_new_the_ticks_are_that_it_reads(begun: Pipeline) -> Non
     begun.wait_until(leads)
     newest = physical_seconds(begun.source.next())
     assert before - newest <= -leads()[-1] <= time.monotonic()
+
+
+def test_ticks_of_a_backlog_tell_nothing_of_the_source_s_clock(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are old: by them the target would seem to have what still stands in the log."""
+    monkeypatch.setattr(Channels, "behind", True)
+    pipeline.source.create("books", A)
+    pipeline.source.tick()
+    pipeline.start()
+    pipeline.settle()
+
+    def reports() -> list[RunProgressed]:
+        return [e for e in pipeline.task.told if isinstance(e, RunProgressed)]
+
+    pipeline.wait_until(lambda: any(each.head for each in reports()))
+    assert {each.tick_lead for each in reports()} == {None}
 
 
 def test_a_target_that_takes_fewer_shards(pipeline: Pipeline) -> None:

@@ -30,6 +30,7 @@ from cdc_actors.pipeline.messages import (
     Retried,
     RunFailed,
     RunProgressed,
+    SnapshotTaken,
 )
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service import current_run, task_actor
@@ -185,7 +186,12 @@ class Harness:
         """Have the actor take a message."""
         self._actor.on_receive(message)
 
-    def progress(self, **retried: str) -> None:
+    def confirmed(self) -> list[int | None]:
+        """Return, once, up to when each report said that the target has everything."""
+        told, self.shown[:] = list(self.shown), []
+        return [each.snapshot.confirmed for each in told if hasattr(each, "snapshot")]
+
+    def progress(self, confirmed: int | None = None, **retried: str) -> None:
         """Have the run report which collections are tried again beside the others."""
         number = self._actor._run.number
         now = datetime.now(UTC)
@@ -193,7 +199,7 @@ class Harness:
             int(key.strip("_")): Retried(why, attempt=1, since=now, next_try=now)
             for key, why in retried.items()
         }
-        self.receive(RunProgressed(number, {}, None, NO_ROWS, False, {}, by_id))
+        self.receive(RunProgressed(number, {}, confirmed, NO_ROWS, False, {}, by_id))
 
     def fail(self, error: CdcError, after: float = 0.0) -> None:
         """Have the run fail after some seconds, and the next one begin."""
@@ -441,6 +447,35 @@ def test_a_resync_is_an_event_between_two_runs(harness: Harness) -> None:
         with pytest.raises(TaskConflictError, match=words):
             resynced(harness, name)
     assert harness.run_number == first + 1
+
+
+@pytest.mark.parametrize("asked", ["retry", "resync", "resume", "snapshot"])
+def test_what_is_confirmed_is_unknown_once_channels_are_set_back(
+    harness: Harness, asked: str
+) -> None:
+    """The target has less than it was told to have, until the next run has reported."""
+    task_id, names = harness.task.task_id, (("default", "c445"),)
+    harness.set_aside(445, CollectionError("no right"))
+    if asked == "snapshot":
+        resynced(harness)
+    harness.progress(confirmed=7)
+    assert harness.confirmed()[-1] == 7
+    match asked:
+        case "retry":
+            harness.ask(RetryCollections(task_id, names, CLIENT, "asked"))
+        case "resync":
+            resynced(harness)
+        case "resume":
+            harness.pause()
+            harness.confirmed()
+            harness.ask(ResumeTask(task_id, CLIENT))
+        case "snapshot":
+            harness.receive(SnapshotTaken(harness.run_number, 445, 1, 1.0))
+    reported = harness.confirmed()
+    assert reported
+    assert not any(reported)
+    harness.progress(confirmed=5)
+    assert harness.confirmed() == [5]
 
 
 def test_a_resync_of_a_paused_task_waits(harness: Harness) -> None:
