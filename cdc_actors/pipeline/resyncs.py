@@ -34,7 +34,7 @@ def entry_anew(
 
     It keeps the name that it has at the target: a rename comes after it, as of any other.
     """
-    entry = replace(entry_of(meta), resync=known.resync)
+    entry = replace(entry_of(meta), resync=known.resync, imports=known.imports)
     if not known.schema:
         return entry
     database, name = _name_there(known, spec, target)

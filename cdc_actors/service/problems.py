@@ -35,7 +35,7 @@ def problems_of(task: Task, retried: Mapping[int, Retried]) -> Problems:
         for each in entries
         if each.collection_id in retried and each.state is not _ASIDE
     ]
-    resync = [each for each in entries if each.imports]
+    resync = [each for each in entries if each.missing_imports]
     refused = list(chain.from_iterable(task.unresolved.values()))
     sentences = chain(
         (_sentence(each, "is set aside", each.reason) for each in aside),
@@ -64,11 +64,14 @@ def retry_reason(retried: Retried) -> str:
 
 def resync_needed(entry: CollectionEntry) -> str | None:
     """Return why rows are missing at the target that the log will never bring."""
-    if not entry.imports:
+    if not entry.missing_imports:
         return None
-    count = len(entry.imports)
+    count = len(entry.missing_imports)
     imports = "a bulk import" if count == 1 else f"{count} bulk imports"
-    return f"rows of {imports} are missing at the target: they came past the log"
+    return (
+        f"rows of {imports} are missing at the target: they came past the log. `resync` "
+        "brings them, once they are flushed at the source"
+    )
 
 
 def operation_time(operation: Operation) -> datetime:

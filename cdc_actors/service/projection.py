@@ -103,7 +103,7 @@ def noted_collections(snapshot: TaskSnapshot) -> list[CollectionView]:
         _collection(task, entry, snapshot)
         for entry in _present(task)
         if entry.state is not CollectionState.LIVE
-        or entry.imports
+        or entry.missing_imports
         or entry.collection_id in retried
     ]
 

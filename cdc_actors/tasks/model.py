@@ -92,7 +92,7 @@ class CollectionEntry:
     source's files, 0 where the log has brought all of them.
     ``resync`` is set while it is brought anew; until it has begun there is no ``stood``.
     ``renaming`` is a rename that may have been done at the target already.
-    ``imports`` are the ids of bulk imports, whose rows are missing at the target.
+    ``imports`` are bulk imports by id, with hybrid timestamps by which they were complete.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
     ``pending_request`` is an index or load operation that the catalog shows and that may
     have been done at the target already. ``set_aside_at`` is in UTC.
@@ -112,7 +112,7 @@ class CollectionEntry:
     resync: Resync | None = None
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
-    imports: tuple[int, ...] = ()
+    imports: Mapping[int, int] = field(default_factory=dict)
     indexes: dict[int, str] = field(default_factory=dict)
     loaded: Loaded | None = None
     pending_request: Operation | None = None
@@ -137,6 +137,11 @@ class CollectionEntry:
     def is_apart(self) -> bool:
         """Whether it takes nothing from the log for now, which goes on for others."""
         return self.state in (CollectionState.SET_ASIDE, CollectionState.SNAPSHOT)
+
+    @property
+    def missing_imports(self) -> list[int]:
+        """The bulk imports whose rows are missing at the target: no file had them yet."""
+        return [each for each, seen in self.imports.items() if seen > self.snapshot]
 
     @property
     def follows_log(self) -> bool:
@@ -189,6 +194,8 @@ class Operation:
             detail["snapshot"] = entry.snapshot
         if entry.resync:
             detail["resync"] = asdict(entry.resync)
+        if entry.imports:
+            detail["imports"] = {str(i): seen for i, seen in entry.imports.items()}
         if entry.properties:
             detail["properties"] = entry.properties
         if entry.stood:
@@ -251,6 +258,7 @@ class Operation:
             marked=self.detail.get("marked", False),
             snapshot=self.detail.get("snapshot", 0),
             resync=_resync(self.detail),
+            imports={int(i): s for i, s in self.detail.get("imports", {}).items()},
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),
         )

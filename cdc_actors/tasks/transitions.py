@@ -341,7 +341,8 @@ def _point_alias(task: TaskAttributes, operation: Operation) -> None:
 def _import(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
-        imports = (*entry.imports, operation.detail["import"])
+        seen = operation.detail.get("seen", operation.timestamp)
+        imports = {**entry.imports, operation.detail["import"]: seen}
         _change(task, operation, imports=imports)
 
 

@@ -137,7 +137,11 @@ class CollectionChanges:
                     database=collection.entry.database,
                     name=collection.entry.name,
                     collection_id=each.collection_id,
-                    detail={"import": each.id, "rows": each.rows},
+                    detail={
+                        "import": each.id,
+                        "rows": each.rows,
+                        "seen": self._context.source_time(),
+                    },
                 )
                 self._context.record(RecordOperationApplied(operation))
             elif not self._collections.is_ignored(each.collection_id):

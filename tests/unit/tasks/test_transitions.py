@@ -98,7 +98,7 @@ def test_imports_are_kept_in_mind() -> None:
     """Each import leaves its id with the collection."""
     imports = [told("Import", **{"import": number, "rows": 3}) for number in (7, 8)]
     task = task_with(*imports)
-    assert task.collections[entry().collection_id].imports == (7, 8)
+    assert task.collections[entry().collection_id].missing_imports == [7, 8]
 
 
 def test_access_comes_and_goes() -> None:
