@@ -341,8 +341,7 @@ def _point_alias(task: TaskAttributes, operation: Operation) -> None:
 def _import(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
-        seen = operation.detail.get("seen", operation.timestamp)
-        imports = {**entry.imports, operation.detail["import"]: seen}
+        imports = {**entry.imports, operation.detail["import"]: operation.import_seen}
         _change(task, operation, imports=imports)
 
 

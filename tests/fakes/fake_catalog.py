@@ -47,6 +47,7 @@ class FakeCatalog:
         self._imports: list[ImportMeta] = []
         self._untold: set[int] = set()
         self._untold_aliases = False
+        self._untold_imports = False
         self._watches: list[FakeWatch] = []
 
     # What a test does.
@@ -100,14 +101,21 @@ class FakeCatalog:
             if collection_id is not None:
                 self._aliases[alias] = AliasMeta(collection_id, since)
 
+    def complete_import(self, found: ImportMeta) -> None:
+        """Hold a bulk import that is complete."""
+        with self._lock:
+            self._imports.append(found)
+            self._untold_imports = True
+
     def tell(self) -> None:
         """Let the watches tell of everything that was not told yet."""
         with self._lock:
             for watch in self._watches:
                 watch.collections |= self._untold
                 watch.aliases |= self._untold_aliases
+                watch.imports |= self._untold_imports
             self._untold = set()
-            self._untold_aliases = False
+            self._untold_aliases = self._untold_imports = False
 
     # What a run asks, as of a Catalog.
 
@@ -187,7 +195,7 @@ class FakeCatalog:
         """Tell of what comes from now on."""
         with self._lock:
             self._untold = set()
-            self._untold_aliases = False
+            self._untold_aliases = self._untold_imports = False
             watch = FakeWatch(self)
             self._watches.append(watch)
             return watch
@@ -203,6 +211,7 @@ class FakeWatch:
         self._catalog = catalog
         self.collections: set[int] = set()
         self.aliases = False
+        self.imports = False
 
     def changed(self) -> CatalogChanges:
         """Return what was told since the last call."""
@@ -210,11 +219,12 @@ class FakeWatch:
             self._catalog.looks += 1
             collections, self.collections = self.collections, set()
             aliases, self.aliases = self.aliases, False
+            imports, self.imports = self.imports, False
         return CatalogChanges(
             databases=False,
             collections=frozenset(collections),
             aliases=aliases,
-            imports=False,
+            imports=imports,
             rbac=False,
         )
 

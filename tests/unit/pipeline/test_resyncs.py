@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import (
     AccessRefusedError,
     PositionLostError,
@@ -21,6 +22,7 @@ from cdc_actors.pipeline.messages import (
     RecordSnapshotStarted,
     RecordStarts,
 )
+from cdc_actors.source.catalog.client import ImportMeta
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A, B
@@ -58,6 +60,22 @@ class Distrusted(SnapshotTask):
         """Be killed as the rows of a segment are read, if it is the ``last`` one."""
         if segment == last:
             raise AccessRefusedError("killed")
+
+    @property
+    def missing_imports(self) -> list[int]:
+        """The bulk imports of which the target lacks rows."""
+        return self.pipeline.task.entries["c"].missing_imports
+
+    def complete_import(self, number: int) -> None:
+        """Have a bulk import done at the source, and wait until it is known."""
+        source = self.pipeline.source
+        created = int(physical_seconds(source.next()))
+        found = ImportMeta(number, self.files.meta.id, created, rows=1)
+        source.catalog.complete_import(found)
+        source.catalog.tell()
+        self.pipeline.wait_until(
+            lambda: number in self.pipeline.task.entries["c"].imports
+        )
 
     def kill_at(self, kind: type, *, written: bool, drop_target: bool) -> None:
         """Begin a resync, and kill it as it writes something down, which is done or not."""
@@ -375,3 +393,35 @@ def test_set_aside_before_anything_came(distrusted):
     pipeline.resync("c")
     distrusted.complete()
     assert distrusted.there == RIGHT
+
+
+@pytest.mark.parametrize("drop_target", [False, True])
+def test_import_that_the_files_have(distrusted, drop_target):
+    """After a resync it is missing no more, nor is it told of by the next runs."""
+    distrusted.complete_import(7)
+    assert distrusted.missing_imports == [7]
+    distrusted.files.segments |= {3: (5,), 4: (7, 8)}
+    distrusted.files.flush()
+    distrusted.pipeline.resync("c", drop_target=drop_target)
+    distrusted.complete()
+    assert distrusted.there == RIGHT | {8: 1}
+    assert distrusted.missing_imports == []
+    distrusted.pipeline.stop()
+    distrusted.pipeline.start()
+    distrusted.pipeline.settle()
+    assert distrusted.pipeline.task.entries["c"].imports.keys() == {7}
+    assert distrusted.missing_imports == []
+
+
+def test_import_that_came_after_the_moment_of_the_files(distrusted):
+    """It stays missing, whenever it comes: before the resync is asked for, or after."""
+    distrusted.complete_import(7)
+    distrusted.files.before = lambda segment: distrusted.stop_at(segment, 2)
+    distrusted.pipeline.resync("c")
+    distrusted.pipeline.wait_for_crash()
+    distrusted.files.before = lambda _segment: None
+    distrusted.pipeline.start()
+    distrusted.complete_import(8)
+    distrusted.complete()
+    assert distrusted.there == RIGHT
+    assert distrusted.missing_imports == [7, 8]

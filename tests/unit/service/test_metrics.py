@@ -112,7 +112,7 @@ def test_collections_are_counted_and_those_in_trouble_named(
     """Live ones are a number only, and even of the others so many are named at most."""
     monkeypatch.setattr(metrics, "MAX_COLLECTIONS", 2)
     aside = {"state": CollectionState.SET_ASIDE}
-    task = task_with({}, {"imports": (7,)}, aside, aside, aside)
+    task = task_with({}, {"imports": {7: 1}}, aside, aside, aside)
     found = scraped(statistics(task))
     assert values(found, "cdc_collections") == {(ID, "live"): 2, (ID, "set_aside"): 3}
     assert values(found, "cdc_collection_resync_needed") == {(ID, "default", "c1"): 1}

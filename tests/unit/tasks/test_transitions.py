@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cdc_actors.rbac_rules import Grant
-from cdc_actors.tasks import CollectionState, Loaded, Operation, Task
+from cdc_actors.tasks import CollectionState, Loaded, Operation, Task, snapshots
+from cdc_actors.tasks.model import LONGEST_IMPORT
 from cdc_actors.tasks.transitions import SHOWN_REFUSALS
-from tests.support.tasks import SUPERVISOR, entry, new_task
+from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry, new_task
+
+AT = checkpoint()
 
 
 def told(kind: str, *, timestamp: int = 5, **detail: object) -> Operation:
@@ -94,11 +97,34 @@ def test_aliases_come_and_go() -> None:
     assert known.state is CollectionState.DROPPED
 
 
+def imported(number: int, **detail: object) -> Operation:
+    """Return what is written down of a bulk import; without ``detail`` as once."""
+    return told("Import", **({"import": number, "rows": 3} | detail))
+
+
 def test_imports_are_kept_in_mind() -> None:
-    """Each import leaves its id with the collection."""
-    imports = [told("Import", **{"import": number, "rows": 3}) for number in (7, 8)]
-    task = task_with(*imports)
+    """Each import leaves its id with the collection, whoever wrote it down."""
+    task = task_with(imported(7), imported(8, seen=9))
+    found = task.collections[entry().collection_id]
+    assert found.imports == {7: 5 + LONGEST_IMPORT, 8: 9}
+    assert found.missing_imports == [7, 8]
+
+
+def test_import_that_the_files_had_is_missing_no_more() -> None:
+    """Only what came after the moment of the files is; all are known, or told of again."""
+    task = task_with(imported(7, seen=9), imported(8, seen=12))
+    before = task.collections[entry().collection_id]
+    began = replace(before, snapshot=11, stood={checkpoint().position.channel: AT})
+    snapshots.resync(
+        task, [("default", "*")], drop_target=False, who=CLIENT, why="asked"
+    )
     assert task.collections[entry().collection_id].missing_imports == [7, 8]
+    snapshots.start(task, began, rows=1, size=1)
+    snapshots.complete(task, entry().collection_id, 1, 1.0, [AT])
+    created = Operation.create_collection(task.collections[entry().collection_id])
+    task.apply_operation(created, who=SUPERVISOR, why="because")
+    found = task.collections[entry().collection_id]
+    assert (found.imports, found.missing_imports) == ({7: 9, 8: 12}, [8])
 
 
 def test_access_comes_and_goes() -> None:
