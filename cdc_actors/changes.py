@@ -276,6 +276,7 @@ _OWN_PROPERTIES = frozenset(
         "database.resource_groups",
         "dynamicfield.enabled",
         "max_field_id",
+        "timezone",
     }
 )
 REPLICATE_ID = "replicate.id"
@@ -286,8 +287,8 @@ _OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.", "database.force.deny.")
 """Properties that are about the source itself: its query nodes, its clients (what denies
 them to write would keep rows from the target), its part in another
 replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),
-its keys, and what it keeps of a schema (3.0, ``pkg/common/common.go``), which 2.5 only
-notes and 2.6 would make so."""
+its keys, and what it keeps of a schema or sets by itself (2.6 and 3.0,
+``pkg/common/common.go``), which 2.5 only notes and 2.6 would make so."""
 
 
 def replicated_properties(properties: Mapping[str, str]) -> dict[str, str]:

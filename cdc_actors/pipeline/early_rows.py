@@ -15,7 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import CreateCollection, Delete, DropPartition, Insert
+from cdc_actors.changes import (
+    CreateCollection,
+    Delete,
+    DropPartition,
+    Insert,
+    Unreplicated,
+)
 from cdc_actors.pipeline.collection_table import Status
 
 if TYPE_CHECKING:
@@ -69,7 +75,7 @@ class EarlyRows:
             case Insert() | Delete():
                 shard = channel, change.collection
                 self._arrived.setdefault(shard, []).append(change)
-            case CreateCollection() | DropPartition():
+            case CreateCollection() | DropPartition() | Unreplicated():
                 shard = channel, change.collection
                 until = max(change.timestamp, self._operations.get(shard, 0))
                 self._operations[shard] = until

@@ -123,13 +123,11 @@ class StopCollection:
     checkpoints: tuple[PendingCheckpoint, ...] = ()
 
 
-OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation
+OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation | StopCollection
 """What is not in the log of the rows: requests have a channel of their own, the rest is in
 the catalog."""
 
-OperationWork = (
-    BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark | StopCollection
-)
+OperationWork = BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark
 Work = RowChunk | OperationWork
 
 

@@ -10,7 +10,7 @@ from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
 from cdc_actors.masking import mask_urls
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.source.versions import REQUESTS_SINCE
+from cdc_actors.source.versions import has_requests
 from cdc_actors.source.wal import open_reader
 from cdc_actors.target.connection import Connection
 from cdc_actors.target.identity import collection_ids, components
@@ -81,7 +81,7 @@ def check_channel(source: SourceConfig) -> bool:
     """
     with closing(Catalog(source.etcd)) as catalog:
         version = catalog.version()
-        if not version or version < REQUESTS_SINCE:
+        if not has_requests(version):
             return bool(version)
         channels = {
             channel

@@ -92,7 +92,10 @@ def _change(
     if kind in _WITHOUT_ROWS or shard.endswith(_CONTROL):
         return Tick(time - 1 if kind == _BEGIN else time)
     if kind == _TRUNCATE:
-        why = "it was truncated at the source, which is not replicated"
+        why = (
+            "it was truncated at the source, which is not replicated: `resync` brings it "
+            "anew as it has been since"
+        )
         return Unreplicated(
             _collection(properties, streaming_pb2.TruncateHeader), time, why
         )

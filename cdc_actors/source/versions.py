@@ -7,11 +7,17 @@ from cdc_actors.errors import OperatorError
 Version = tuple[int, ...]
 """The numbers of a version; empty while it is not known."""
 
-REQUESTS_SINCE: Version = (2, 3, 2)
-"""From which version on the log has the requests of clients."""
+_REQUESTS_SINCE: Version = (2, 3, 2)
+STREAMS_SINCE: Version = (2, 6)
+"""From which version on streaming nodes have the log, whatever the message queue."""
 
 _FIRST: Version = (2, 2, 16)
 _TOO_NEW: Version = (2, 6)
+
+
+def has_requests(version: Version) -> bool:
+    """Tell whether the log of a version has the requests of clients."""
+    return _REQUESTS_SINCE <= version < STREAMS_SINCE
 
 
 class UnsupportedVersionError(OperatorError):

@@ -32,8 +32,12 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
     """Raise CollectionError if a Milvus of this version cannot hold a collection.
 
     ``version`` is as Milvus tells it; one that names no numbers may hold anything. Milvus
-    Lite refuses by itself.
+    Lite refuses by itself. Arrays of structs no target is given.
     """
+    for struct in schema.struct_array_fields:
+        raise CollectionError(
+            f"{name} has the array of structs {struct.name}, which is not replicated"
+        )
     if version.startswith("milvus_lite"):
         return
     numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))

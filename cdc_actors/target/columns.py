@@ -12,7 +12,7 @@ wins: these are joined by value.
 from __future__ import annotations
 
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
@@ -95,12 +95,15 @@ def without_nulls(column: bytes) -> bytes:
     """Return the column with values for its valid rows alone, as an insert must have it.
 
     In the log a nullable scalar column (Milvus 2.5) has a value for every row, whatever
-    it is where ``valid_data`` says null; Milvus refuses an insert like that.
+    it is where ``valid_data`` says null; Milvus refuses an insert like that. Nullable
+    vectors (2.6) are there without.
     """
     valid = insert_pb2.ColumnHead.FromString(column).valid_data
     if all(valid):
         return column
     field = schema_pb2.FieldData.FromString(column)
+    if not field.HasField("scalars"):
+        return column
     if len(_values(field.scalars)) == len(valid):
         _select_scalars(
             field.scalars, [row for row, is_valid in enumerate(valid) if is_valid]
@@ -143,13 +146,22 @@ def insert_request(
 def select(column: bytes, keep: Sequence[int], rows: int) -> bytes:
     """Return the column with only the rows of these indexes; ``rows`` it has now."""
     field = schema_pb2.FieldData.FromString(column)
-    if field.HasField("vectors"):
+    if field.HasField("vectors") and field.valid_data:
+        there = _places_of_valid(field.valid_data, keep)
+        _select_vectors(field.vectors, there, sum(field.valid_data))
+    elif field.HasField("vectors"):
         _select_vectors(field.vectors, keep, rows)
     else:
         _select_scalars(field.scalars, keep)
     if field.valid_data:
         _keep(field.valid_data, keep)
     return bytes(field.SerializeToString())
+
+
+def _places_of_valid(valid: Sequence[bool], keep: Sequence[int]) -> list[int]:
+    """Return where the values of rows are in a column that has none where they are null."""
+    places = list(accumulate(valid, initial=0))
+    return [places[row] for row in keep if valid[row]]
 
 
 def _select_scalars(scalars: Any, keep: Sequence[int]) -> None:
@@ -164,6 +176,8 @@ def _select_vectors(vectors: Any, keep: Sequence[int], rows: int) -> None:
     kind = vectors.WhichOneof("data")
     if kind == "sparse_float_vector":
         _keep(vectors.sparse_float_vector.contents, keep)
+    elif kind is None:
+        return
     elif kind == "float_vector":
         _keep(vectors.float_vector.data, keep, vectors.dim)
     else:

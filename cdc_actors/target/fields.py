@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 
 def params_of(schema: bytes) -> dict[str, dict[str, str]]:
-    """Return the parameters of each field in a serialized ``schema.CollectionSchema``."""
-    fields = schema_pb2.CollectionSchema.FromString(schema).fields
+    """Return the parameters of each field in a serialized ``schema.CollectionSchema``.
+
+    A struct array is one, whatever there is in it.
+    """
+    parsed = schema_pb2.CollectionSchema.FromString(schema)
     return {
         field.name: {pair.key: pair.value for pair in field.type_params}
-        for field in fields
+        for field in (*parsed.fields, *parsed.struct_array_fields)
     }
 
 

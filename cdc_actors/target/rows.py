@@ -24,7 +24,7 @@ from cdc_actors.target.rate_limiter import RateLimiter
 from cdc_actors.target.splitting import halves, kept, key_chunks, row_groups, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import grpc
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from cdc_actors.target.request_size import RequestSize
 
 IN_FLIGHT = 4
+
+_DYNAMIC = "$meta"
+"""The column of what no field is for, where the schema allows that."""
 
 _SHOWN = 100
 """Characters of a key that an error names."""
@@ -69,6 +72,7 @@ class RowWriter:
         self._divided = collections.has_partition_key(parsed)
         self._computed = collections.computed_fields(parsed)
         self._defaulted = collections.defaulted_fields(parsed)
+        self._fields = {field.name for field in parsed.fields}
         self._partitions: set[str] | None = None
         self._unflushed = (
             UnflushedDeletes() if target.is_lite and not self._divided else None
@@ -235,10 +239,19 @@ class RowWriter:
             columns.named_columns(each, self._computed, self._defaulted)
             for each in rows
         ]
+        self._refuse_unknown(named[0])
         count = sum(len(kept(each)) for each in rows)
         joined = [columns.join([one[name] for one in named]) for name in named[0]]
         where = "" if self._divided else rows[0].insert.partition
         return columns.insert_request(self._database, self._name, where, count, joined)
+
+    def _refuse_unknown(self, names: Iterable[str]) -> None:
+        """Not every target refuses a column that it has no field for."""
+        if added := set(names) - self._fields - {_DYNAMIC}:
+            raise CollectionError(
+                f"rows have {', '.join(sorted(added))}, which the source's schema had not "
+                "when the target was given it: `resync` with --drop-target brings all anew"
+            )
 
     def _keep_deletes(self, partition: str, group: Sequence[Rows]) -> None:
         """Have Milvus Lite flush the deletes that an insert would undo."""

@@ -66,15 +66,19 @@ def _key_size(key: Key) -> int:
 
 
 def row_groups(rows: Sequence[Rows], size: RequestSize) -> Iterator[list[Rows]]:
-    """Divide rows among inserts, each of one partition, keeping the order of its rows."""
-    open_groups: dict[str, tuple[list[Rows], int]] = {}
+    """Divide rows among inserts, each of one partition, keeping the order of its rows.
+
+    Those from before a field was added (Milvus 2.6) have a column less, and go apart.
+    """
+    open_groups: dict[tuple[str, int], tuple[list[Rows], int]] = {}
     for each in chain.from_iterable(_parts(rows_of_one, size) for rows_of_one in rows):
-        partition, own = each.insert.partition, size_of([each])
-        group, total = open_groups.pop(partition, ([], 0))
+        alike = each.insert.partition, len(each.insert.columns)
+        own = size_of([each])
+        group, total = open_groups.pop(alike, ([], 0))
         if group and total + own > size.limit:
             yield group
             group, total = [], 0
-        open_groups[partition] = ([*group, each], total + own)
+        open_groups[alike] = ([*group, each], total + own)
     for group, _ in open_groups.values():
         yield group
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from cdc_actors.changes import FullName
 
 INVALID_PARAMETER = 1100
-WIDTHS = {"binary_vector": 1 / 8, "float16_vector": 2, "bfloat16_vector": 2}
+WIDTHS = {
+    "binary_vector": 1 / 8,
+    "float16_vector": 2,
+    "bfloat16_vector": 2,
+    "int8_vector": 1,
+}
 """Bytes of one dimension."""
 
 Row = tuple[str, dict[str, Any]]
@@ -213,7 +218,12 @@ def _checked(schema: Any, request: Any) -> dict[str, list[Any]]:
             wanted[name].nullable or wanted[name].HasField("default_value")
         )
         found[name] = _values(column, request.num_rows, may_lack=may_lack)
-    if missing := wanted.keys() - found.keys():
+    may_be_left_out = {
+        name
+        for name, field in wanted.items()
+        if field.nullable or field.HasField("default_value")
+    }
+    if missing := wanted.keys() - found.keys() - may_be_left_out:
         raise _refusal(f"fieldSchema({missing}) has no corresponding fieldData pass in")
     return found
 
@@ -240,6 +250,10 @@ def _decoded(column: Any) -> Iterator[Any]:
     kind = column.scalars.WhichOneof("data")
     if column.type == schema_pb2.Geometry and kind != "geometry_wkt_data":
         raise _refusal(f"geometry field {column.field_name!r} is illegal")
+    if column.type == schema_pb2.Timestamptz and kind != "string_data":
+        raise _refusal("timestamptz field data must be a string array")
+    if kind is None:
+        return iter(())
     values = getattr(column.scalars, kind).data
     if kind == "array_data":
         return (list(getattr(each, each.WhichOneof("data")).data) for each in values)
@@ -248,6 +262,8 @@ def _decoded(column: Any) -> Iterator[Any]:
 
 def _vectors(vectors: Any) -> Iterator[Any]:
     kind = vectors.WhichOneof("data")
+    if kind is None:
+        return iter(())
     if kind == "sparse_float_vector":
         return (
             dict(struct.iter_unpack("<If", each))

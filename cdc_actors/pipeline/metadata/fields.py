@@ -1,13 +1,14 @@
 """Fields of collections that were altered: the catalog has what they are (Milvus 2.5).
 
-The log tells of it only from 2.5.12 on.
+The log tells of it only from 2.5.12 on. Fields that were added or dropped (2.6, 3.0) set
+the collection aside.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.pipeline.work import CatalogOperation
+from cdc_actors.pipeline.work import CatalogOperation, StopCollection
 from cdc_actors.target.fields import params_of
 from cdc_actors.tasks import ALTER_FIELD
 from cdc_actors.tasks.details import FieldDetail
@@ -59,6 +60,12 @@ class Fields:
         """
         now = params_of(meta.schema)
         before = self._given.get(meta.id) or params_of(collection.entry.schema)
+        if more_or_fewer := sorted(now.keys() ^ before.keys()):
+            why = (
+                f"the source has added or dropped {', '.join(more_or_fewer)}, which is "
+                "not replicated: `resync` with --drop-target brings all anew"
+            )
+            self._pending.defer(StopCollection(why), meta.altered, meta.id)
         for name, params in now.items():
             if name in before and params != before[name]:
                 grew = _only_grew(before[name], params)

@@ -1,10 +1,10 @@
 """What makes collections searchable, as far as only the catalog tells of it.
 
-Before 2.3.2 Milvus logs no requests of its clients: indexes and loads are in the catalog
-alone. Later ones log them, but not (2.3.5) that single partitions are loaded or released.
-The catalog has no times of all this but that of an index's creation: the rest is done when
-it is seen. What the target was brought to is compared with what is so now, so that a
-restart finds what happened meanwhile.
+Before 2.3.2 and from 2.6 on the log has no requests of clients: indexes and loads are in
+the catalog alone. Those between log them, but not (2.3.5) that single partitions are
+loaded or released. The catalog has no times of all this but that of an index's creation:
+the rest is done when it is seen. What the target was brought to is compared with what is
+so now, so that a restart finds what happened meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest
 from cdc_actors.source.catalog.model import field_names
-from cdc_actors.source.versions import REQUESTS_SINCE
+from cdc_actors.source.versions import has_requests
 from cdc_actors.tasks import (
     CREATE_INDEX,
     DROP_INDEX,
@@ -188,7 +188,7 @@ class IndexesAndLoads:
         seen = self._newest_tick(meta.id) + SETTLED
         known.since = max(known.since, seen, known.requested_at, *made)
         # What clients had asked of one that came from files may not be in the log.
-        if self._version < REQUESTS_SINCE or collection.entry.snapshot:
+        if not has_requests(self._version) or collection.entry.snapshot:
             self._issue_all(known, found)
         else:
             self._issue_partitions(known)

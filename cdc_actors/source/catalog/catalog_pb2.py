@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'cdc_actors/source/catalog/catalog.proto\x12\x12\x63\x64\x63_actors.catalog\"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"$\n\x07KeyData\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"p\n\x0c\x44\x61tabaseInfo\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\x12\x14\n\x0c\x63reated_time\x18\x05 \x01(\x04\x12\x30\n\nproperties\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"\xa6\x02\n\x0e\x43ollectionInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\x12\x1d\n\x15virtual_channel_names\x18\x07 \x03(\t\x12\x1e\n\x16physical_channel_names\x18\x08 \x03(\t\x12\x12\n\nshards_num\x18\n \x01(\x05\x12\x34\n\x0fstart_positions\x18\x0b \x03(\x0b\x32\x1b.cdc_actors.catalog.KeyData\x12\x19\n\x11\x63onsistency_level\x18\x0c \x01(\x05\x12\r\n\x05state\x18\r \x01(\x05\x12\x30\n\nproperties\x18\x0e \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"L\n\tAliasInfo\x12\x12\n\nalias_name\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\x03\x12\x14\n\x0c\x63reated_time\x18\x03 \x01(\x04\"q\n\rPartitionInfo\x12\x14\n\x0cpartition_id\x18\x01 \x01(\x03\x12\x16\n\x0epartition_name\x18\x02 \x01(\t\x12#\n\x1bpartition_created_timestamp\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x05 \x01(\x05\"\xb5\x01\n\tIndexInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\x12\n\nindex_name\x18\x03 \x01(\t\x12\x32\n\x0cindex_params\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x37\n\x11user_index_params\x18\x0c \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"e\n\nFieldIndex\x12\x31\n\nindex_info\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.catalog.IndexInfo\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\"k\n\x12\x43ollectionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\x12\x11\n\tload_type\x18\x06 \x01(\x05\x12\x13\n\x0bload_fields\x18\x08 \x03(\x03\"X\n\x11PartitionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x14\n\x0cpartition_id\x18\x02 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\")\n\x0bImportState\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0c\n\x04rows\x18\x04 \x01(\x03\"p\n\nImportTask\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rcollection_id\x18\x04 \x01(\x03\x12\x0f\n\x07\x63reated\x18\n \x01(\x03\x12.\n\x05state\x18\x0b \x01(\x0b\x32\x1f.cdc_actors.catalog.ImportState\"N\n\tImportJob\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rcollection_id\x18\x03 \x01(\x03\x12\r\n\x05state\x18\x0b \x01(\x05\x12\x0f\n\x07started\x18\x10 \x01(\t\"\x1a\n\nImportFile\x12\x0c\n\x04rows\x18\x03 \x01(\x03\"N\n\rImportJobTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\x12-\n\x05\x66iles\x18\t \x03(\x0b\x32\x1e.cdc_actors.catalog.ImportFileb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'cdc_actors/source/catalog/catalog.proto\x12\x12\x63\x64\x63_actors.catalog\"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"$\n\x07KeyData\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"p\n\x0c\x44\x61tabaseInfo\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x03\x12\x14\n\x0c\x63reated_time\x18\x05 \x01(\x04\x12\x30\n\nproperties\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"\x1e\n\tShardInfo\x12\x11\n\ttruncated\x18\x01 \x01(\x04\"\xe6\x02\n\x0e\x43ollectionInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\x12\x1d\n\x15virtual_channel_names\x18\x07 \x03(\t\x12\x1e\n\x16physical_channel_names\x18\x08 \x03(\t\x12\x12\n\nshards_num\x18\n \x01(\x05\x12\x34\n\x0fstart_positions\x18\x0b \x03(\x0b\x32\x1b.cdc_actors.catalog.KeyData\x12\x19\n\x11\x63onsistency_level\x18\x0c \x01(\x05\x12\r\n\x05state\x18\r \x01(\x05\x12\x30\n\nproperties\x18\x0e \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x0f\n\x07updated\x18\x10 \x01(\x04\x12-\n\x06shards\x18\x11 \x03(\x0b\x32\x1d.cdc_actors.catalog.ShardInfo\"L\n\tAliasInfo\x12\x12\n\nalias_name\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\x03\x12\x14\n\x0c\x63reated_time\x18\x03 \x01(\x04\"q\n\rPartitionInfo\x12\x14\n\x0cpartition_id\x18\x01 \x01(\x03\x12\x16\n\x0epartition_name\x18\x02 \x01(\t\x12#\n\x1bpartition_created_timestamp\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x05 \x01(\x05\"\xb5\x01\n\tIndexInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\x12\n\nindex_name\x18\x03 \x01(\t\x12\x32\n\x0cindex_params\x18\x06 \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\x12\x37\n\x11user_index_params\x18\x0c \x03(\x0b\x32\x1c.cdc_actors.catalog.KeyValue\"e\n\nFieldIndex\x12\x31\n\nindex_info\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.catalog.IndexInfo\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x13\n\x0b\x63reate_time\x18\x03 \x01(\x04\"k\n\x12\x43ollectionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\x12\x11\n\tload_type\x18\x06 \x01(\x05\x12\x13\n\x0bload_fields\x18\x08 \x03(\x03\"X\n\x11PartitionLoadInfo\x12\x15\n\rcollection_id\x18\x01 \x01(\x03\x12\x14\n\x0cpartition_id\x18\x02 \x01(\x03\x12\x16\n\x0ereplica_number\x18\x03 \x01(\x05\")\n\x0bImportState\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0c\n\x04rows\x18\x04 \x01(\x03\"p\n\nImportTask\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rcollection_id\x18\x04 \x01(\x03\x12\x0f\n\x07\x63reated\x18\n \x01(\x03\x12.\n\x05state\x18\x0b \x01(\x0b\x32\x1f.cdc_actors.catalog.ImportState\"N\n\tImportJob\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rcollection_id\x18\x03 \x01(\x03\x12\r\n\x05state\x18\x0b \x01(\x05\x12\x0f\n\x07started\x18\x10 \x01(\t\"\x1a\n\nImportFile\x12\x0c\n\x04rows\x18\x03 \x01(\x03\"N\n\rImportJobTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\x12-\n\x05\x66iles\x18\t \x03(\x0b\x32\x1e.cdc_actors.catalog.ImportFileb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +37,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYDATA']._serialized_end=139
   _globals['_DATABASEINFO']._serialized_start=141
   _globals['_DATABASEINFO']._serialized_end=253
-  _globals['_COLLECTIONINFO']._serialized_start=256
-  _globals['_COLLECTIONINFO']._serialized_end=550
-  _globals['_ALIASINFO']._serialized_start=552
-  _globals['_ALIASINFO']._serialized_end=628
-  _globals['_PARTITIONINFO']._serialized_start=630
-  _globals['_PARTITIONINFO']._serialized_end=743
-  _globals['_INDEXINFO']._serialized_start=746
-  _globals['_INDEXINFO']._serialized_end=927
-  _globals['_FIELDINDEX']._serialized_start=929
-  _globals['_FIELDINDEX']._serialized_end=1030
-  _globals['_COLLECTIONLOADINFO']._serialized_start=1032
-  _globals['_COLLECTIONLOADINFO']._serialized_end=1139
-  _globals['_PARTITIONLOADINFO']._serialized_start=1141
-  _globals['_PARTITIONLOADINFO']._serialized_end=1229
-  _globals['_IMPORTSTATE']._serialized_start=1231
-  _globals['_IMPORTSTATE']._serialized_end=1272
-  _globals['_IMPORTTASK']._serialized_start=1274
-  _globals['_IMPORTTASK']._serialized_end=1386
-  _globals['_IMPORTJOB']._serialized_start=1388
-  _globals['_IMPORTJOB']._serialized_end=1466
-  _globals['_IMPORTFILE']._serialized_start=1468
-  _globals['_IMPORTFILE']._serialized_end=1494
-  _globals['_IMPORTJOBTASK']._serialized_start=1496
-  _globals['_IMPORTJOBTASK']._serialized_end=1574
+  _globals['_SHARDINFO']._serialized_start=255
+  _globals['_SHARDINFO']._serialized_end=285
+  _globals['_COLLECTIONINFO']._serialized_start=288
+  _globals['_COLLECTIONINFO']._serialized_end=646
+  _globals['_ALIASINFO']._serialized_start=648
+  _globals['_ALIASINFO']._serialized_end=724
+  _globals['_PARTITIONINFO']._serialized_start=726
+  _globals['_PARTITIONINFO']._serialized_end=839
+  _globals['_INDEXINFO']._serialized_start=842
+  _globals['_INDEXINFO']._serialized_end=1023
+  _globals['_FIELDINDEX']._serialized_start=1025
+  _globals['_FIELDINDEX']._serialized_end=1126
+  _globals['_COLLECTIONLOADINFO']._serialized_start=1128
+  _globals['_COLLECTIONLOADINFO']._serialized_end=1235
+  _globals['_PARTITIONLOADINFO']._serialized_start=1237
+  _globals['_PARTITIONLOADINFO']._serialized_end=1325
+  _globals['_IMPORTSTATE']._serialized_start=1327
+  _globals['_IMPORTSTATE']._serialized_end=1368
+  _globals['_IMPORTTASK']._serialized_start=1370
+  _globals['_IMPORTTASK']._serialized_end=1482
+  _globals['_IMPORTJOB']._serialized_start=1484
+  _globals['_IMPORTJOB']._serialized_end=1562
+  _globals['_IMPORTFILE']._serialized_start=1564
+  _globals['_IMPORTFILE']._serialized_end=1590
+  _globals['_IMPORTJOBTASK']._serialized_start=1592
+  _globals['_IMPORTJOBTASK']._serialized_end=1670
 # @@protoc_insertion_point(module_scope)

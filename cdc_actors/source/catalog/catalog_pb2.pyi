@@ -22,17 +22,25 @@ class KeyData(_message.Message):
     def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class DatabaseInfo(_message.Message):
-    __slots__ = ("name", "id", "created_time")
+    __slots__ = ("name", "id", "created_time", "properties")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
     name: str
     id: int
     created_time: int
-    def __init__(self, name: _Optional[str] = ..., id: _Optional[int] = ..., created_time: _Optional[int] = ...) -> None: ...
+    properties: _containers.RepeatedCompositeFieldContainer[KeyValue]
+    def __init__(self, name: _Optional[str] = ..., id: _Optional[int] = ..., created_time: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ...) -> None: ...
+
+class ShardInfo(_message.Message):
+    __slots__ = ("truncated",)
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    truncated: int
+    def __init__(self, truncated: _Optional[int] = ...) -> None: ...
 
 class CollectionInfo(_message.Message):
-    __slots__ = ("id", "schema", "create_time", "virtual_channel_names", "physical_channel_names", "shards_num", "start_positions", "consistency_level", "state", "properties")
+    __slots__ = ("id", "schema", "create_time", "virtual_channel_names", "physical_channel_names", "shards_num", "start_positions", "consistency_level", "state", "properties", "updated", "shards")
     ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +51,8 @@ class CollectionInfo(_message.Message):
     CONSISTENCY_LEVEL_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
     id: int
     schema: bytes
     create_time: int
@@ -53,7 +63,9 @@ class CollectionInfo(_message.Message):
     consistency_level: int
     state: int
     properties: _containers.RepeatedCompositeFieldContainer[KeyValue]
-    def __init__(self, id: _Optional[int] = ..., schema: _Optional[bytes] = ..., create_time: _Optional[int] = ..., virtual_channel_names: _Optional[_Iterable[str]] = ..., physical_channel_names: _Optional[_Iterable[str]] = ..., shards_num: _Optional[int] = ..., start_positions: _Optional[_Iterable[_Union[KeyData, _Mapping]]] = ..., consistency_level: _Optional[int] = ..., state: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ...) -> None: ...
+    updated: int
+    shards: _containers.RepeatedCompositeFieldContainer[ShardInfo]
+    def __init__(self, id: _Optional[int] = ..., schema: _Optional[bytes] = ..., create_time: _Optional[int] = ..., virtual_channel_names: _Optional[_Iterable[str]] = ..., physical_channel_names: _Optional[_Iterable[str]] = ..., shards_num: _Optional[int] = ..., start_positions: _Optional[_Iterable[_Union[KeyData, _Mapping]]] = ..., consistency_level: _Optional[int] = ..., state: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ..., updated: _Optional[int] = ..., shards: _Optional[_Iterable[_Union[ShardInfo, _Mapping]]] = ...) -> None: ...
 
 class AliasInfo(_message.Message):
     __slots__ = ("alias_name", "collection_id", "created_time")
@@ -102,14 +114,16 @@ class FieldIndex(_message.Message):
     def __init__(self, index_info: _Optional[_Union[IndexInfo, _Mapping]] = ..., deleted: bool = ..., create_time: _Optional[int] = ...) -> None: ...
 
 class CollectionLoadInfo(_message.Message):
-    __slots__ = ("collection_id", "replica_number", "load_type")
+    __slots__ = ("collection_id", "replica_number", "load_type", "load_fields")
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     REPLICA_NUMBER_FIELD_NUMBER: _ClassVar[int]
     LOAD_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELDS_FIELD_NUMBER: _ClassVar[int]
     collection_id: int
     replica_number: int
     load_type: int
-    def __init__(self, collection_id: _Optional[int] = ..., replica_number: _Optional[int] = ..., load_type: _Optional[int] = ...) -> None: ...
+    load_fields: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, collection_id: _Optional[int] = ..., replica_number: _Optional[int] = ..., load_type: _Optional[int] = ..., load_fields: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PartitionLoadInfo(_message.Message):
     __slots__ = ("collection_id", "partition_id", "replica_number")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
 
-BELONGINGS = (meta.FIELDS, meta.PARTITIONS, meta.FUNCTIONS)
+BELONGINGS = (meta.FIELDS, meta.PARTITIONS, meta.FUNCTIONS, meta.STRUCT_ARRAYS)
 
 _OWN = re.compile(
     rf"(?:{meta.COLLECTIONS}(\d+)/|{meta.COLLECTIONS_BEFORE_DATABASES})(\d+)(?:_ts\d+)?"
@@ -93,7 +93,8 @@ def _with_versions(
     now = NameSince(found.created, found.database, found.name)
     if not names or (names[-1].database, names[-1].name) != (now.database, now.name):
         names = [now]
-    altered = versions[-1][0] if versions else found.created
+    # Milvus keeps no versions from 2.6.15 on, and says when before 2.4 nowhere else.
+    altered = max(found.created, found.altered, versions[-1][0] if versions else 0)
     return replace(found, names=tuple(names), altered=altered)
 
 

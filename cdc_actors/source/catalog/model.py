@@ -1,6 +1,6 @@
 """What the source's catalog knows of databases, collections, indexes and loading.
 
-Reads the values that Milvus 2.2.16 to 2.5 keeps in etcd (Milvus: ``internal/metastore/kv``,
+Reads the values that Milvus 2.2.16 to 2.6 keeps in etcd (Milvus: ``internal/metastore/kv``,
 ``pkg/proto/etcd_meta.proto``). Pure: bytes in, records out.
 """
 
@@ -28,6 +28,7 @@ COLLECTIONS = "root-coord/database/collection-info/"
 COLLECTIONS_BEFORE_DATABASES = "root-coord/collection/"
 FIELDS = "root-coord/fields/"
 FUNCTIONS = "root-coord/functions/"
+STRUCT_ARRAYS = "root-coord/struct-array-fields/"
 PARTITIONS = "root-coord/partitions/"
 ALIASES = "root-coord/database/aliases/"
 INDEXES = "field-index/"
@@ -82,7 +83,8 @@ class CollectionMeta:
     before the first row, by physical channel. ``partitions`` are those in existence,
     oldest first. A collection that is neither ``available`` nor ``dropping`` is still
     being created. ``names`` are those that it ever had, as far as the catalog remembers,
-    the present one last; ``altered`` is when it was last written down, a hybrid timestamp.
+    the present one last; ``altered`` is when it was last written down, a hybrid timestamp,
+    and ``truncated`` up to when each shard lost all its rows to a truncation (2.6).
 
     Milvus 2.3.5 keeps in ``properties`` what they were before they were last altered.
     """
@@ -104,6 +106,7 @@ class CollectionMeta:
     partitions: dict[int, PartitionMeta]
     names: tuple[NameSince, ...] = ()
     altered: int = 0
+    truncated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +175,11 @@ def collection(
     fields: Pairs = (),
     partitions: Pairs = (),
     functions: Pairs = (),
+    struct_arrays: Pairs = (),
 ) -> CollectionMeta:
     """Return a collection from its own pair and those of what belongs to it."""
     info = parse(catalog_pb2.CollectionInfo, pair)
-    schema = _schema(info, fields, functions)
+    schema = _schema(info, fields, functions, struct_arrays)
     return CollectionMeta(
         id=info.id,
         database=database,
@@ -192,6 +196,8 @@ def collection(
         consistency_level=info.consistency_level,
         properties=_as_dict(info.properties),
         partitions=_partitions(partitions),
+        altered=info.updated,
+        truncated=tuple(shard.truncated for shard in info.shards),
     )
 
 
@@ -288,8 +294,13 @@ def field_names(schema: bytes) -> dict[int, str]:
     return {field.fieldID: field.name for field in fields}
 
 
-def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -> Any:
-    """Put a collection's schema together: Milvus keeps fields and functions apart."""
+def _schema(
+    info: catalog_pb2.CollectionInfo,
+    fields: Pairs,
+    functions: Pairs,
+    struct_arrays: Pairs,
+) -> Any:
+    """Put a collection's schema together: Milvus keeps what it consists of apart."""
     schema = schema_pb2.CollectionSchema.FromString(info.schema)
     found = [parse(schema_pb2.FieldSchema, pair) for pair in fields]
     found.sort(key=lambda field: field.fieldID)
@@ -304,6 +315,10 @@ def _schema(info: catalog_pb2.CollectionInfo, fields: Pairs, functions: Pairs) -
     kept.sort(key=lambda function: function.id)
     del schema.functions[:]
     schema.functions.extend(kept)
+    structs = [parse(schema_pb2.StructArrayFieldSchema, pair) for pair in struct_arrays]
+    structs.sort(key=lambda struct: struct.fieldID)
+    del schema.struct_array_fields[:]
+    schema.struct_array_fields.extend(structs)
     return schema
 
 

@@ -18,6 +18,7 @@ _OF_COLLECTIONS = (
     meta.COLLECTIONS_BEFORE_DATABASES,
     meta.FIELDS,
     meta.FUNCTIONS,
+    meta.STRUCT_ARRAYS,
     meta.PARTITIONS,
     meta.INDEXES,
     meta.COLLECTION_LOADS,

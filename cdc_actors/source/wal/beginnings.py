@@ -35,9 +35,16 @@ def not_held(wal: WalReader, checkpoints: Iterable[Checkpoint]) -> list[Checkpoi
 
 
 def first_places(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint]:
-    """Return where the log begins to tell of a collection, by channel."""
+    """Return where the log begins to tell of a collection, by channel.
+
+    What was truncated since is passed over.
+    """
     starts = [wal.position(*each) for each in meta.start_positions.items()]
-    return {start.channel: Checkpoint(start, True, 0) for start in starts}
+    truncated = dict(zip(meta.channels, meta.truncated, strict=False))
+    return {
+        start.channel: Checkpoint(start, True, truncated.get(start.channel, 0))
+        for start in starts
+    }
 
 
 def lost_starts(wal: WalReader, starts: Iterable[Position]) -> set[Position]:

@@ -54,3 +54,11 @@ def test_what_is_left_to_the_target(
 ) -> None:
     """One that can, that does not say which it is, or that refuses by itself."""
     refuse_unknown(version, wanted, "default.books")
+
+
+def test_arrays_of_structs() -> None:
+    """No target is asked for one, not even one that refuses by itself."""
+    wanted = schema(data_type=schema_pb2.Int64)
+    wanted.struct_array_fields.add(name="parts")
+    with pytest.raises(CollectionError, match="the array of structs parts"):
+        refuse_unknown("milvus_lite 3.2.2", wanted, "default.books")

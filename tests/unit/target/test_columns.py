@@ -169,6 +169,36 @@ def test_nulls_have_no_values(
     assert getattr(joined.scalars, kind).data == getattr(values.scalars, kind).data
 
 
+VECTORS = ["float_vector", "binary_vector", "float16_vector", "sparse_float_vector"]
+
+
+@pytest.mark.parametrize("kind", VECTORS)
+@given(st.lists(flagged, min_size=1, max_size=3), st.data())
+def test_nullable_vectors_have_none_in_the_log(
+    kind: str, parts: list[list[tuple[int, bool]]], data: st.DataObject
+) -> None:
+    """Those of the chosen rows are sent, whatever rows before them are null."""
+    kept, chunks = [], []
+    for rows in parts:
+        there = [i for i, is_valid in rows if is_valid]
+        compact = schema_pb2.FieldData.FromString(column(kind, there))
+        if not there:
+            compact.vectors.ClearField(kind)
+        compact.valid_data.extend(is_valid for _, is_valid in rows)
+        keep = data.draw(st.sets(st.sampled_from(range(len(rows))), min_size=1))
+        chosen = columns.select(compact.SerializeToString(), sorted(keep), len(rows))
+        chunks.append(columns.without_nulls(chosen))
+        kept += [rows[i] for i in sorted(keep)]
+    joined = schema_pb2.FieldData.FromString(b"".join(columns.join(chunks)))
+    values = schema_pb2.FieldData.FromString(column(kind, [i for i, ok in kept if ok]))
+    assert list(joined.valid_data) == [is_valid for _, is_valid in kept]
+    found, wanted = getattr(joined.vectors, kind), getattr(values.vectors, kind)
+    if kind == "sparse_float_vector":
+        assert list(found.contents) == list(wanted.contents)
+    else:
+        assert found == wanted
+
+
 def test_sparse_vectors_have_the_dimensions_of_the_largest() -> None:
     """Joined sparse columns say the most dimensions that one of them has."""
     parts = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,6 +97,17 @@ def test_nothing_behind_a_failed_insert_is_called_done(
     assert done == list(range(first_failure))[: len(done)]
     if asked_again or all(outcomes):
         assert len(done) == first_failure
+
+
+def test_a_column_that_the_schema_has_no_field_for() -> None:
+    """It is not left to the target to refuse it: not every one does."""
+    target = Answering([True])
+    writer = rows.RowWriter(target, "default", "books", schema())  # type: ignore[arg-type]
+    added = schema_pb2.FieldData(field_name="added", field_id=102)
+    known = insert(1)
+    change = replace(known, columns=(*known.columns, added.SerializeToString()))
+    with pytest.raises(CollectionError, match="rows have added, which the source's"):
+        writer.write(Batch({}, (Rows(change),)))
 
 
 @given(st.integers(1, 9), st.integers(0, 9))

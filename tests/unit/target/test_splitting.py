@@ -97,3 +97,12 @@ def test_halves_are_all_of_the_rows(counts: list[int], data: st.DataObject) -> N
         for i, (n, keep) in enumerate(zip(counts, chosen, strict=True))
         for row in (range(n) if keep is None else keep)
     ]
+
+
+def test_rows_with_a_column_more_go_apart() -> None:
+    """Those from before a field was added would be given none of its values, nor later."""
+    before = Rows(insert(1))
+    column = before.insert.columns[0]
+    after = Rows(dataclasses.replace(insert(2), columns=(column, column)))
+    groups = list(splitting.row_groups([before, after, before, after], INSERT))
+    assert groups == [[before, before], [after, after]]

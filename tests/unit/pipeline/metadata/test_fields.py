@@ -10,6 +10,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.target.fields import params_of
+from cdc_actors.tasks import CollectionState
 from tests.fakes.newer_target import NewerTarget
 from tests.fakes.pipeline import Pipeline
 
@@ -152,3 +153,27 @@ def test_a_target_that_cannot_alter_fields(
     pipeline.start()
     pipeline.wait_until(lambda: at_target(pipeline) == {"max_length": "20"})
     pipeline.wait_until(lambda: not pipeline.task.task.unresolved)
+
+
+@pytest.mark.parametrize("is_added", [True, False])
+def test_a_field_that_is_added_or_dropped(
+    pipeline: Pipeline, books: CollectionMeta, *, is_added: bool
+) -> None:
+    """The collection is set aside behind what came before, with what brings it back."""
+    source = pipeline.source
+    changed = schema_pb2.CollectionSchema.FromString(books.schema)
+    if is_added:
+        changed.fields.add(fieldID=102, name="text2", data_type=schema_pb2.Int64)
+    else:
+        del changed.fields[1]
+    meta = replace(books, schema=changed.SerializeToString(), altered=source.next())
+    source.catalog.put(meta)
+    source.catalog.tell()
+    pipeline.wait_for_steps()
+    assert pipeline.task.task.unresolved == {}
+    source.tick()
+    pipeline.wait_until(lambda: pipeline.task.task.collections[books.id].reason)
+    entry = pipeline.task.task.collections[books.id]
+    assert entry.state is CollectionState.SET_ASIDE
+    assert "added or dropped text" in entry.reason
+    assert "--drop-target" in entry.reason

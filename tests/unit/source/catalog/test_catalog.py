@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.config import Etcd
 from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
@@ -13,9 +15,12 @@ from cdc_actors.source.catalog.model import DATABASES as DATABASES_PREFIX
 from cdc_actors.source.catalog.model import END_OF_TIME
 from cdc_actors.source.versions import UnsupportedVersionError
 from tests.fakes.fake_etcd import FakeEtcd
+from tests.support.recorded_life import CatalogWrite, life, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.support.recorded_life import NodeMessage
 
 
 DATABASES = pytest.mark.parametrize("databases", [1, 64])
@@ -191,3 +196,38 @@ def test_a_source_whose_log_is_that_of_a_newer_one_is_refused() -> None:
     for ask in (catalog.version, catalog.snapshot):
         with pytest.raises(UnsupportedVersionError, match="streaming service"):
             ask()
+
+
+def test_what_a_real_2_6_writes_down() -> None:
+    """Times of alterations and truncations without any version kept, arrays of structs."""
+    etcd = FakeEtcd(databases=0)
+    for step in life("2.6.20"):
+        if isinstance(step, CatalogWrite):
+            etcd.write(step.key, step.value)
+    with closing(etcd.catalog()) as catalog:
+        names = ("structs", "auto_dyn", "every_nullable", "arrays", "wide")
+        found = {each: catalog.find("default", each) for each in names}
+        moved = catalog.find("db1", "moved")
+    schemas = {
+        name: schema_pb2.CollectionSchema.FromString(meta.schema)
+        for name, meta in found.items()
+        if meta is not None
+    }
+    structs = schemas["structs"].struct_array_fields
+    assert [(each.name, [f.name for f in each.fields]) for each in structs] == [
+        ("st", ["st[n]", "st[w]", "st[e]"])
+    ]
+    altered = {each for each, m in found.items() if m and m.altered > m.created}
+    assert altered == {"every_nullable", "arrays"}
+    assert moved is not None
+    assert moved.altered > moved.created
+    [truncation] = [m for m in messages("2.6.20") if _is_truncation(m)]
+    assert found["auto_dyn"] is not None
+    assert found["auto_dyn"].truncated == (int(truncation.properties["_tt"], 36),)
+    assert found["wide"] is not None
+    assert set(found["wide"].truncated) == {0}
+
+
+def _is_truncation(message: NodeMessage) -> bool:
+    own = not message.properties.get("_vc", "").endswith("_vcchan")
+    return message.properties["_t"] == "38" and own

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.changes import replicated_properties
 from cdc_actors.errors import OperatorError
 from cdc_actors.source.catalog import catalog_pb2
 from cdc_actors.source.catalog import model as meta
-from cdc_actors.source.versions import refuse_unsupported
+from cdc_actors.source.versions import has_requests, refuse_unsupported
 from tests.support.recorded_life import CatalogWrite, life
 
 CREATED, CREATING, DROPPING, DROPPED = range(4)
@@ -209,3 +210,18 @@ def test_foreign_value_is_said() -> None:
         meta.collection(
             ("root-coord/database/collection-info/1/7", b"\xff\xff"), "default", [], []
         )
+
+
+@pytest.mark.parametrize(
+    ("version", "has_them"),
+    [((2, 3, 1), False), ((2, 3, 2), True), ((2, 5, 27), True), ((2, 6, 0), False)],
+)
+def test_which_logs_have_requests(version: tuple[int, ...], *, has_them: bool) -> None:
+    """Those of 2.3.2 to 2.5: streaming nodes have none."""
+    assert has_requests(version) is has_them
+
+
+def test_what_is_not_the_target_s() -> None:
+    """Milvus sets it by itself."""
+    given = {"timezone": "UTC", "mmap.enabled": "true", "max_field_id": "103"}
+    assert replicated_properties(given) == {"mmap.enabled": "true"}
