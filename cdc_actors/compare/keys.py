@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from cdc_actors.key_literals import SMALLEST, literal, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cdc_actors.changes import Key
 
+
+GROUP_BYTES = 128 << 10
+"""How much text the keys of one condition may have."""
 
 LARGEST = 2**63 - 1
 """Rows of this key Milvus 2.3 counts, and never returns."""
@@ -59,3 +62,18 @@ def between(field: str, low: Key | None, high: Key) -> str:
 def among(field: str, keys: Iterable[Key], *, lite: bool) -> str:
     """Return the condition for these keys."""
     return f"{field} in {members(keys, lite=lite)}"
+
+
+def groups(keys: Iterable[Key], most: int) -> Iterator[list[Key]]:
+    """Yield keys as many together, ``most`` at most, as one condition may name."""
+    group: list[Key] = []
+    size = 0
+    for key in keys:
+        own = len(key) if isinstance(key, str) else 0
+        if group and (len(group) == most or size + own > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(key)
+        size += own
+    if group:
+        yield group

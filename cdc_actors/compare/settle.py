@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cdc_actors.changes import Key  # noqa: TC001 - a suspect is decoded
 from cdc_actors.compare.content import differences, digest
+from cdc_actors.compare.keys import groups
 from cdc_actors.compare.report import RowFinding
+from cdc_actors.compare.sweep import GROUP_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,14 +39,11 @@ if TYPE_CHECKING:
     """Returns once the target has all that the source had at the call; False if that
     cannot be waited for."""
 
-GROUP_ROWS = 500
-"""How many rows are looked at in one request, if they are not large."""
+COUNTED_ROWS = 32
+"""How many of them are counted together: one that is missing just then hides a copy."""
 
 GROUP_SHARE = 8
-"""By how much fewer these are than the rows of a page: they are looked at one by one."""
-
-GROUP_BYTES = 128 << 10
-"""How much text their keys may have."""
+"""By how much fewer rows are looked at together than a page has: one by one."""
 
 MOST_LOOKS = 10
 """How often a row is looked at that never stands still."""
@@ -245,7 +244,9 @@ class Settler:
         self, side: Side, partition: str, keys: Sequence[Key]
     ) -> dict[Key, _Seen]:
         rows = side.rows_of(partition, keys)
-        times = side.times_of(partition, list(rows))
+        times: dict[Key, int] = {}
+        for some in groups(rows, COUNTED_ROWS):
+            times |= side.times_of(partition, some)
         table = self._source.table
         return {
             key: _Seen(row := rows.get(key), times.get(key, 0), digest(table, row))
@@ -270,16 +271,7 @@ def _groups(suspects: Iterable[Suspect], rows: int) -> Iterator[tuple[str, list[
     """Yield the keys of each partition, as many together as one request may name."""
     by_partition = sorted(suspects, key=lambda each: each.partition)
     for partition, group in groupby(by_partition, lambda each: each.partition):
-        keys: list[Key] = []
-        size = 0
-        for suspect in group:
-            own = len(suspect.key) if isinstance(suspect.key, str) else 0
-            if keys and (len(keys) == rows or size + own > GROUP_BYTES):
-                yield partition, keys
-                keys, size = [], 0
-            keys.append(suspect.key)
-            size += own
-        if keys:
+        for keys in groups((each.key for each in group), rows):
             yield partition, keys
 
 

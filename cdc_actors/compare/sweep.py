@@ -1,9 +1,12 @@
 """The rows of two collections by ranges of keys: which are surely the same.
 
 Ranges follow each other by key, so that memory does not grow with the collection, and who
-stops may go on behind the last one. Each ends where both sides have been read. Of a key
-that was inserted twice Milvus returns one row, but counts both: where more is counted than
-returned, the keys to blame are found by counting ever smaller ranges.
+stops may go on behind the last one. Each ends where both sides have been read.
+
+Of a key that was inserted twice Milvus returns one row, but counts both: where more is
+counted than returned, the keys to blame are found by counting ever fewer of them. Rows are
+counted after they were returned; what was deleted in between may hide as many copies. So
+where anything is on its way, the rows that are not are counted by themselves, in groups.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.compare.keys import above, among, between
+from cdc_actors.compare.keys import above, among, between, groups
 from cdc_actors.compare.server import AnswerTooLargeError, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from cdc_actors.changes import Key
     from cdc_actors.compare.page import Page
@@ -27,6 +30,9 @@ PAGE_BYTES = 4 << 20
 
 MAX_PAGE_ROWS = 10_000
 """Milvus returns 16,384 at most."""
+
+GROUP_ROWS = 500
+"""How many rows are looked at, or counted by their keys, in one request."""
 
 
 @dataclass(slots=True)
@@ -57,24 +63,19 @@ class Side:
             return lambda: 0
         return self.server.begin_count(self.table, partition, condition, self.at)
 
-    def copies(
-        self, partition: str, low: Key | None, keys: Sequence[Key], counted: int
-    ) -> Iterator[Key]:
-        """Yield which of the keys behind ``low`` occur more than once.
-
-        ``keys`` are all there are up to the last one, with so many rows ``counted``.
-        """
-        if counted <= len(keys) or not keys:
-            # One that came after the keys were read is no copy.
+    def copies(self, partition: str, groups: Iterable[Sequence[Key]]) -> Iterator[Key]:
+        """Yield which of some keys occur more than once. Milvus Lite has no such."""
+        if self.server.is_lite:
             return
-        if len(keys) == 1:
-            yield keys[0]
-            return
-        middle = len(keys) // 2
-        for start, part in ((low, keys[:middle]), (keys[middle - 1], keys[middle:])):
-            condition = between(self.table.key, start, part[-1])
-            rows = self.begin_count(partition, condition)()
-            yield from self.copies(partition, start, part, rows)
+        asked = [
+            (keys, self.begin_count(partition, among(self.table.key, keys, lite=False)))
+            for keys in groups
+        ]
+        for keys, count in asked:
+            middle = len(keys) // 2
+            if count() > len(keys):
+                halves = (keys[:middle], keys[middle:])
+                yield from self.copies(partition, halves) if middle else keys
 
     def rows_of(
         self, partition: str, keys: Collection[Key]
@@ -213,16 +214,19 @@ class Sweep:
             None if side.server.is_lite else side.begin_count(partition, condition)
             for side, _ in sides
         ]
-        suspects = dict.fromkeys(_suspects(pages, high))
+        suspects = set(_suspects(pages, high))
         rows = [
             len(own) if count is None else count()
             for count, own in zip(counts, keys, strict=True)
         ]
+        copies: set[Key] = set()
         for (side, own), counted in zip(sides, rows, strict=True):
-            suspects |= dict.fromkeys(side.copies(partition, low, own, counted))
+            if suspects or counted != len(own):
+                calm = [key for key in own if key not in suspects]
+                copies.update(side.copies(partition, groups(calm, GROUP_ROWS)))
         return Range(
             high=high,
-            suspects=list(suspects),
+            suspects=sorted(suspects | copies),
             source_rows=rows[0],
             target_rows=rows[1],
         )

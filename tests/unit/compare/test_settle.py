@@ -11,7 +11,6 @@ from pymilvus import DataType
 from cdc_actors.compare.report import CollectionReport
 from cdc_actors.compare.schema import Table
 from cdc_actors.compare.settle import MOST_REPAIRS, Settler, Suspect
-from cdc_actors.compare.sweep import Side
 from cdc_actors.errors import TransientError
 
 if TYPE_CHECKING:
@@ -208,9 +207,3 @@ def test_what_is_sent_is_a_suspect_at_that_moment() -> None:
     Settler(source, target, report, lambda: True, 2, Storing()).settle(suspects)
     assert stored == [[ONE]] * MOST_REPAIRS
     assert counts(report) == {"missing": 1}
-
-
-def test_a_row_that_comes_between_reading_and_counting_is_no_copy() -> None:
-    """There was no key to blame for it when the range was read."""
-    side = Side(SimpleNamespace(is_lite=False), TABLE, ["_default"], 0)
-    assert list(side.copies("_default", None, [], 1)) == []
