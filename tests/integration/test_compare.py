@@ -17,6 +17,7 @@ from cdc_actors.errors import TransientError
 from cdc_actors.grpc_common import NO_KEEPALIVE
 from cdc_actors.target.connection import tls_arguments
 from cdc_actors.tasks import ConnectParam
+from tests.support.servers import drop
 from tests.support.tls import certificates, tls_front
 from tests.support.workload import Workload
 
@@ -89,10 +90,10 @@ def original(source: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
     client = MilvusClient(
         source.uri, timeout=60, dedicated=True, grpc_options=NO_KEEPALIVE
     )
-    client.drop_collection(BOOKS)
+    drop(client, BOOKS)
     fill(client)
     yield source
-    client.drop_collection(BOOKS)
+    drop(client, BOOKS)
     client.close()
 
 
@@ -102,10 +103,10 @@ def copy(target_lite: EmbeddedLite) -> Iterator[MilvusClient]:
     client = MilvusClient(
         target_lite.uri, timeout=60, dedicated=True, grpc_options=NO_KEEPALIVE
     )
-    client.drop_collection(BOOKS)
+    drop(client, BOOKS)
     fill(client)
     yield client
-    client.drop_collection(BOOKS)
+    drop(client, BOOKS)
     client.close()
 
 
@@ -224,7 +225,7 @@ def test_a_missing_partition_is_named_with_its_rows(
 
 def test_another_schema_is_named(copy: MilvusClient, report: Any) -> None:
     """Other fields are told, and rows that cannot be compared are not called equal."""
-    copy.drop_collection(BOOKS)
+    drop(copy, BOOKS)
     fields = [each for each in SCHEMA.fields if each.name != "pages"]
     create(copy, BOOKS, CollectionSchema(fields))
     found = report()
@@ -239,7 +240,7 @@ def test_another_schema_is_named(copy: MilvusClient, report: Any) -> None:
 
 def test_a_collection_at_one_side_is_named(copy: MilvusClient, report: Any) -> None:
     """A collection that the target lacks is a difference."""
-    copy.drop_collection(BOOKS)
+    drop(copy, BOOKS)
     found = report()
     assert not found.equal
     assert [each.kind for each in found.findings] == [Kind.COLLECTION]

@@ -10,6 +10,7 @@ from pymilvus import DataType, MilvusClient
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import wait_until
+from tests.support.servers import drop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def replicate(cdc: Cdc, target: EmbeddedMilvus | EmbeddedLite) -> str:
 
 def make_anew(there: MilvusClient, key: int) -> None:
     """Drop the books of the target and make an equal collection, with one row."""
-    there.drop_collection("books")
+    drop(there, "books")
     Books(there).create(shards=2).insert([key])
 
 
@@ -84,7 +85,7 @@ def test_what_was_dropped_renamed_or_made_anew_at_the_target(
     for name in ("books", "papers"):
         wait_keys(there, range(20), name)
     # Lite may write into the folder that it removes.
-    wait_until(lambda: there.drop_collection("books") is None, "it is dropped")
+    drop(there, "books")
     books.insert(range(20, 30))
     wait_state(cdc, task, "books", "set_aside")
     books.delete(range(5))
@@ -102,11 +103,11 @@ def test_what_was_dropped_renamed_or_made_anew_at_the_target(
     there.rename_collection("books", "moved")
     books.insert(range(30, 40))
     wait_state(cdc, task, "books", "set_aside", "it was dropped or renamed there")
-    there.drop_collection("moved")
+    drop(there, "moved")
     there.create_collection("books", schema=small_schema())
     cdc.ask("retry", task_id=task)
     wait_state(cdc, task, "books", "set_aside", "with another schema")
-    there.drop_collection("books")
+    drop(there, "books")
     cdc.ask("pause", task_id=task)
     books.upsert(range(30, 35))
     cdc.ask("resume", task_id=task)
@@ -148,11 +149,11 @@ def test_more_collections_than_the_target_takes(
     books.delete(range(3))
     maps.delete(range(3))
     wait_keys(there, range(3, 10))
-    there.drop_collection("own")
+    drop(there, "own")
     cdc.ask("retry", task_id=task, collection_infos=[{"name": "maps"}])
     wait_keys(there, range(3, 10), "maps")
     wait_state(cdc, task, "charts", "set_aside")
-    there.drop_collection("other")
+    drop(there, "other")
     cdc.ask("pause", task_id=task)
     charts.insert(range(10, 15))
     cdc.ask("resume", task_id=task)

@@ -13,6 +13,7 @@ from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.grpc_common import NO_KEEPALIVE
 from tests.support.accounts import ROOT
+from tests.support.cdc import wait_until
 from tests.support.guarded import GuardedMilvus
 from tests.support.kafka import KafkaBroker
 from tests.support.pulsar import PulsarBroker
@@ -156,5 +157,16 @@ def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> Non
         found = client.list_aliases(collection_name=collection, db_name=database)
         for alias in found["aliases"]:
             client.drop_alias(alias, db_name=database)
-        client.drop_collection(collection)
+        drop(client, collection)
     client.close()
+
+
+def drop(client: MilvusClient, name: str) -> None:
+    """Drop a collection; again, if a Milvus Lite meets the files that it is writing."""
+
+    def is_gone() -> bool:
+        if client.has_collection(name):
+            client.drop_collection(name)
+        return True
+
+    wait_until(is_gone, f"{name} is dropped")
