@@ -99,4 +99,4 @@ SECTIONS = frozenset(_ALL) - frozenset(KEYS)
 QUEUES = tuple(
     f"sourceConfig.{name}" for name in ("natsmq", "rocksmq", "kafka", "pulsar")
 )
-"""The sections of which a configuration has exactly one."""
+"""The sections of which a configuration has one, or none where the source is a 2.6."""

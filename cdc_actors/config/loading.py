@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from cdc_actors.config.model import Storage
     from cdc_actors.config.queues import Kafka
 
-_NO_QUEUE = (
-    "sourceConfig has no message queue: give the one of the source's Milvus, one of "
-    "`natsmq: {address: nats://127.0.0.1:4222}`, "
-    "`rocksmq: {path: /var/lib/milvus/rdb_data}`, `kafka: {address: 127.0.0.1:9092}` "
-    "and `pulsar: {address: pulsar://127.0.0.1:6650}`"
-)
 _MECHANISMS = frozenset({"sasl.mechanism", "sasl.mechanisms"})
 _ONE_QUEUE = "a Milvus has one message queue, so keep one of these sections"
 
@@ -91,8 +85,8 @@ def load(
     # What is wrong in itself is not compared with the rest.
     wrong = wrong or list(_conflicts(_config(values), origins))
     queues = _queues(settings)
-    if len(queues) != 1:
-        wrong.append(_wrong_queues(queues))
+    if len(queues) > 1:
+        wrong.append(f"{' and '.join(queues.values())}: {_ONE_QUEUE}")
     _raise_if([*problems, *wrong])
     config = _config(values)
     warnings = tuple(_warnings(config, ignored))
@@ -113,12 +107,6 @@ def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, A
         else:
             problems.append(f"{dotted} is missing: it must be {key.expected}")
     return values
-
-
-def _wrong_queues(queues: Mapping[str, str]) -> str:
-    if not queues:
-        return _NO_QUEUE
-    return f"{' and '.join(queues.values())}: {_ONE_QUEUE}"
 
 
 def _queues(settings: Mapping[str, Setting]) -> dict[str, str]:

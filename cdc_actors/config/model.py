@@ -13,7 +13,7 @@ from msgspec import Meta, field
 from cdc_actors.config.auth import Auth, Tls
 
 # msgspec evaluates the annotations.
-from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq  # noqa: TC001
+from cdc_actors.config.queues import Kafka, Natsmq, Pulsar, Rocksmq, Streaming
 from cdc_actors.config.setting_types import (
     Bytes,
     Count,
@@ -112,7 +112,8 @@ class Storage(Section, frozen=True, kw_only=True):
 class SourceConfig(Section, frozen=True, kw_only=True):
     """The Milvus that is replicated: its API, its metadata, its write-ahead log.
 
-    Exactly one of the message queues is there, which ``load`` sees to.
+    One of the message queues is there at most, which ``load`` sees to. A source of 2.6 or
+    later needs none, and says so by its version.
     """
 
     uri: HttpUrl = "http://127.0.0.1:19530"
@@ -123,6 +124,7 @@ class SourceConfig(Section, frozen=True, kw_only=True):
     rocksmq: Rocksmq | None = None
     kafka: Kafka | None = None
     pulsar: Pulsar | None = None
+    streaming: Streaming = Streaming()
     storage: Storage = Storage()
 
 

@@ -86,3 +86,7 @@ class Pulsar(Section, frozen=True, kw_only=True):
     tls_trust_certs_file_path: Text = ""
     tls_allow_insecure_connection: Flag = False
     tls_validate_hostname: Flag = True
+
+
+class Streaming(Section, frozen=True, kw_only=True):
+    """The streaming nodes of Milvus 2.6 and later: their addresses are in its etcd."""

@@ -89,8 +89,8 @@ class Channels:
         return any(channel.behind for channel in self._channels.values())
 
     def is_behind(self, channel: str) -> bool:
-        """Tell whether a channel has not come to where its log ended at the start."""
-        return self._channels[channel].behind
+        """Tell whether a channel is read, and not where its log ended at the start."""
+        return channel in self._channels and self._channels[channel].behind
 
     def tick(self, channel: str) -> int:
         """Return up to which timestamp a channel is released; 0 if it is not read."""

@@ -13,6 +13,7 @@ from cdc_actors.changes import CreateCollection, Tick
 from cdc_actors.errors import PositionLostError, SourceChangedError
 from cdc_actors.source.streamed import decode_record
 from cdc_actors.source.wal import open_reader, queue_of
+from cdc_actors.source.wal_choice import is_streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,14 +43,14 @@ def refuse_another_queue(
     """Refuse a queue that has not the log of the collections in the source's catalog.
 
     Returns whether it was looked at, which is done once: False while there is no
-    collection. A queue that has lost the beginning of the newest, or is slow, is believed.
-    Any thread.
+    collection. A queue that has lost the beginning of the newest, or is slow, is believed;
+    streaming nodes are the catalog's own. Any thread.
 
     Raises:
         SourceChangedError: The queue is another Milvus's.
         CdcError: One of the two does not answer, or refuses.
     """
-    if queue_of(source) not in _COUNTING or source in _settled:
+    if is_streamed(catalog) or queue_of(source) not in _COUNTING or source in _settled:
         return True
     every = catalog.snapshot().collections.values()
     found = [meta for meta in every if meta.available and meta.start_positions]

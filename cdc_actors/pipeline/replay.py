@@ -63,10 +63,11 @@ def beginning(
 ) -> dict[str, Checkpoint]:
     """Return where a collection stands of which nothing was taken yet.
 
-    ``requests`` is the channel of clients' requests, which is read from the oldest on.
+    ``requests`` is the channel of clients' requests, which is read from the oldest on;
+    empty without one.
     """
     starts = first_places(meta, wal)
-    if oldest := wal.oldest(requests):
+    if requests and (oldest := wal.oldest(requests)):
         starts[oldest.channel] = Checkpoint(oldest, True, 0)
     return starts
 
@@ -188,7 +189,7 @@ class _Planning:
                 known = starts.get(channel)
                 if known is not None or channel != requests:
                     starts[channel] = earliest(self._wal, known, stood)
-        if not all(requests in entry.stood for entry in replayed):
+        if requests and not all(requests in entry.stood for entry in replayed):
             oldest = self._wal.oldest(requests)
             starts |= {requests: Checkpoint(oldest, True, 0)} if oldest else {}
         return starts

@@ -137,7 +137,8 @@ class Snapshots:
         segments: Sequence[Segment],
     ) -> CollectionEntry:
         """Write down that a collection is brought; return its entry."""
-        requests = self._wal.newest(self._spec.source.replicate_chan)
+        channel = self._spec.source.replicate_chan
+        requests = self._wal.newest(channel) if channel else None
         if requests is not None:
             # What clients asked before is in the catalog, which is read afterwards.
             stood[requests.channel] = Checkpoint(requests, False, until)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
+
+from cdc_actors.config import Storage
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import RecordSource
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
@@ -17,7 +20,7 @@ from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.pipeline.source_files import SourceFiles
 from cdc_actors.pipeline.source_identity import identify_source
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.identity import refuse_source
 from cdc_actors.target.standby import refuse_standby
@@ -51,7 +54,8 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 class Sources:
     """What one run reads and writes; the reader's thread uses it.
 
-    ``channels`` has the channel of clients' requests subscribed already; ``watch`` tells
+    ``channels`` has the channel of clients' requests subscribed already, if the log has
+    one; ``watch`` tells
     what came after ``snapshot``; ``replay`` says where the run begins.
     """
 
@@ -93,7 +97,7 @@ def _source_time(spec: RunSpec) -> int:
 
 SERVERS = Servers(
     target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
-    log=lambda spec, run: open_reader(spec.source, run.prefetch),
+    log=lambda spec, run: open_wal(spec.source, run.prefetch),
     catalog=lambda spec: Catalog(spec.source.etcd),
     refuse_queue=lambda spec, catalog: refuse_another_queue(spec.source, catalog),
     refuse_target=_refuse_target,
@@ -137,13 +141,14 @@ def open_sources(
             catalog = opened(servers.catalog(spec))
             identity = identify_source(spec, catalog)
             servers.refuse_queue(spec, catalog)
-        spec = without_lost_channels(spec, wal)
+        spec = without_lost_channels(_as_logged(spec, wal), wal)
         replay = plan_replay(spec, run.run_number, wal, catalog, target)
         channels = Channels(wal, run)
         requests = spec.source.replicate_chan
         start = replay.spec.checkpoints.get(requests)
         with _permit(run):
-            channels.subscribe(requests, start, has_ticks=False)
+            if requests:
+                channels.subscribe(requests, start, has_ticks=False)
             snapshot = catalog.snapshot()
             watch = opened(catalog.watch(snapshot.revision + 1))
         servers.refuse_target(target, spec, snapshot.collections)
@@ -155,6 +160,16 @@ def open_sources(
         yield Sources(
             target, wal, channels, catalog, snapshot, watch, api, replay, files
         )
+
+
+def _as_logged(spec: RunSpec, wal: WalReader) -> RunSpec:
+    """A log that is streamed has no requests; files of those versions are not read."""
+    if not wal.is_streamed:
+        return spec
+    source = msgspec.structs.replace(
+        spec.source, replicate_chan="", storage=Storage(type="none")
+    )
+    return replace(spec, source=source)
 
 
 def _files(spec: RunSpec, run: RunContext, servers: Servers) -> SourceFiles:

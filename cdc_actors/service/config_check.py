@@ -27,8 +27,8 @@ from cdc_actors.service.source_settings import (
 from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.storage.files import Files
-from cdc_actors.source.wal import open_reader, queue_of
 from cdc_actors.source.wal.beginnings import lost_starts
+from cdc_actors.source.wal_choice import explain_choice, has_files, open_wal
 from cdc_actors.store.secrets import SecretBox
 
 if TYPE_CHECKING:
@@ -97,12 +97,14 @@ def _catalog(source: SourceConfig) -> str:
 def _queue(source: SourceConfig) -> str:
     reach_queue(source)
     refuse_two(check_queue, source)
-    return queue_of(source)
+    return explain_choice(source)
 
 
 def _storage(source: SourceConfig) -> str:
     files = Files(source.storage)
     files.check()
+    if not has_files(source):
+        return f"{source.storage.type}, not read: files of Milvus 2.6 have another form"
     return f"{source.storage.type}, rows that the log no longer holds come from there"
 
 
@@ -118,7 +120,7 @@ def _channels(source: SourceConfig) -> str:
     with closing(Catalog(source.etcd)) as catalog:
         found = [c for c in catalog.snapshot().collections.values() if c.available]
     channels = sorted({channel for meta in found for channel in meta.start_positions})
-    with open_reader(source) as reader:
+    with open_wal(source) as reader:
         missing = [channel for channel in channels if reader.newest(channel) is None]
         if missing:
             raise TransientError(
@@ -128,7 +130,7 @@ def _channels(source: SourceConfig) -> str:
         starts = [(meta, _starts(reader, meta)) for meta in found]
         gone = lost_starts(reader, chain.from_iterable(own for _, own in starts))
     lost = [f"{c.database}.{c.name}" for c, own in starts if gone.intersection(own)]
-    if lost and source.storage.type != "none":
+    if lost and has_files(source):
         return (
             f"{len(channels)} in use; the log no longer holds the beginning of "
             f"{_some(lost)}: a new task brings them from the source's files"

@@ -15,8 +15,8 @@ from cdc_actors.errors import (
 )
 from cdc_actors.pipeline.source_identity import identity_of, refuse_another
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.source.wal import open_reader
 from cdc_actors.source.wal.beginnings import not_held, places
+from cdc_actors.source.wal_choice import open_wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -96,7 +96,7 @@ def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:
 def _gone(sought: list[Checkpoint], source: SourceConfig) -> str:
     if not sought:
         return ""
-    with open_reader(source) as log:
+    with open_wal(source) as log:
         gone = [each.position for each in not_held(log, sought)]
     return _words(gone) if gone else ""
 

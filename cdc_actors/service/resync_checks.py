@@ -15,8 +15,8 @@ from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.resyncs import from_beginning
 from cdc_actors.service.resume_checks import looked, refuse_resume
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.source.wal import open_reader
 from cdc_actors.source.wal.beginnings import not_held
+from cdc_actors.source.wal_choice import has_files, open_wal
 from cdc_actors.tasks import resyncs
 from cdc_actors.tasks.names import listed
 
@@ -47,10 +47,17 @@ def refuse_resync(
     """
     chosen = resyncs.chosen(task, collections)
     refuse_resume(task, (), source)
-    if source.storage.type == "none" or task.spec.snapshot == "never":
+    if task.spec.snapshot == "never" or not _may_have_files(source):
         _refuse_without_files(chosen, source)
     if resyncs.stands_lost(task):
         _refuse_unnamed(task, chosen, list(checkpoints), source)
+
+
+def _may_have_files(source: SourceConfig) -> bool:
+    try:
+        return looked(lambda: has_files(source))
+    except (CdcError, TimeoutError):
+        return source.storage.type != "none"
 
 
 def _refuse_without_files(
@@ -59,7 +66,7 @@ def _refuse_without_files(
     """Refuse what the log does not hold from its beginning on."""
 
     def look() -> None:
-        with closing(Catalog(source.etcd)) as catalog, open_reader(source) as log:
+        with closing(Catalog(source.etcd)) as catalog, open_wal(source) as log:
             for entry in chosen:
                 meta = catalog.collection(entry.collection_id)
                 if meta is not None and not meta.dropping:
@@ -82,7 +89,7 @@ def _refuse_unnamed(
     """Refuse if the task could not go on, as others have lost something, too."""
 
     def look() -> set[str]:
-        with open_reader(source) as log:
+        with open_wal(source) as log:
             return {each.position.channel for each in not_held(log, checkpoints)}
 
     try:

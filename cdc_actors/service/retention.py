@@ -19,7 +19,7 @@ from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import CdcError
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.service.messages import ListTasks
-from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class RetentionWatch:
         if not channels or not (due or channels - self._asked):
             return
         self._asked, self._asked_at = channels, time.monotonic()
-        with open_reader(self._source) as reader:
+        with open_wal(self._source) as reader:
             self._kept = {each: reader.kept_seconds(each) for each in channels}
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CdcError, TaskConflictError
 from cdc_actors.service.resume_checks import looked, refuse_resume
-from cdc_actors.source.wal import open_reader
 from cdc_actors.source.wal.beginnings import not_held
+from cdc_actors.source.wal_choice import open_wal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,6 @@ def _lost(
     source: SourceConfig, chosen: Sequence[CollectionEntry]
 ) -> list[CollectionEntry]:
     starts = {start for each in chosen for start in each.stood.values()}
-    with open_reader(source) as log:
+    with open_wal(source) as log:
         gone = set(not_held(log, starts))
     return [each for each in chosen if gone.intersection(each.stood.values())]

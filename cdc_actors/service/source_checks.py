@@ -18,7 +18,7 @@ from cdc_actors.service.source_clock import (
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.catalog.model import END_OF_TIME
 from cdc_actors.source.versions import UnsupportedVersionError
-from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal_choice import reach_wal
 from cdc_actors.target.connection import Connection
 
 if TYPE_CHECKING:
@@ -94,9 +94,8 @@ def reach_version(source: SourceConfig) -> str:
 
 
 def reach_queue(source: SourceConfig) -> None:
-    """Ask the source's message queue for the channel of clients' requests."""
-    with open_reader(source) as reader:
-        reader.newest(source.replicate_chan)
+    """Ask for the source's log, of its message queue or of its streaming nodes."""
+    reach_wal(source)
 
 
 def tried(part: Callable[[], str | None]) -> tuple[bool, str]:

@@ -11,7 +11,7 @@ from cdc_actors.masking import mask_urls
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.versions import has_requests
-from cdc_actors.source.wal import open_reader
+from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection
 from cdc_actors.target.identity import collection_ids, components
 
@@ -152,6 +152,6 @@ def _clusters(channels: Iterable[str]) -> list[str]:
 
 def _is_used_instead(channel: str, source: SourceConfig) -> bool:
     """Tell whether there are requests in a channel, and none in the configured one."""
-    with open_reader(source) as reader:
+    with open_wal(source) as reader:
         chosen = reader.newest(source.replicate_chan)
         return chosen is None and reader.newest(channel) is not None

@@ -32,8 +32,15 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
     """Raise CollectionError if a Milvus of this version cannot hold a collection.
 
     ``version`` is as Milvus tells it; one that names no numbers may hold anything. Milvus
-    Lite refuses by itself. Arrays of structs no target is given.
+    Lite refuses by itself. Arrays of structs no target is given, nor what a function has
+    computed that is not BM25: the log has it, and the target would compute it once more.
     """
+    for function in schema.functions:
+        if function.type != schema_pb2.BM25:
+            raise CollectionError(
+                f"{name} has the function {function.name}, whose output is not replicated: "
+                "only BM25 is"
+            )
     for struct in schema.struct_array_fields:
         raise CollectionError(
             f"{name} has the array of structs {struct.name}, which is not replicated"

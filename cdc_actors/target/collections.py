@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Definition, FullName
     from cdc_actors.target.connection import Connection
 
+DYNAMIC = "$meta"
+"""The column of what no field is for, where the schema allows that."""
+
 _NOT_FOUND = frozenset({100, 200, 800})
 _MISSING = ("not found", "does not exist")
 """What is said where the code is none of these; the latter by Milvus Lite of a database."""
@@ -278,6 +281,12 @@ def has_partition_key(schema: Any) -> bool:
 def computed_fields(schema: Any) -> set[str]:
     """Return the names of the fields that functions fill, as Milvus runs them (2.5)."""
     return {name for each in schema.functions for name in each.output_field_names}
+
+
+def field_names(schema: Any) -> set[str]:
+    """Return the names of the columns that rows may have."""
+    names = {field.name for field in schema.fields}
+    return names | {DYNAMIC} if schema.enable_dynamic_field else names
 
 
 def defaulted_fields(schema: Any) -> set[str]:

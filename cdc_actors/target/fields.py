@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from cdc_actors.target.collections import key_values
+from cdc_actors.target.collections import DYNAMIC, key_values
 from cdc_actors.target.properties import apart
 
 if TYPE_CHECKING:
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 def params_of(schema: bytes) -> dict[str, dict[str, str]]:
     """Return the parameters of each field in a serialized ``schema.CollectionSchema``.
 
-    A struct array is one, whatever there is in it.
+    A struct array is one, whatever there is in it, and so is what has no field.
     """
     parsed = schema_pb2.CollectionSchema.FromString(schema)
-    return {
+    found = {
         field.name: {pair.key: pair.value for pair in field.type_params}
         for field in (*parsed.fields, *parsed.struct_array_fields)
     }
+    return found | ({DYNAMIC: {}} if parsed.enable_dynamic_field else {})
 
 
 def altered_schema(

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 4
 
-_DYNAMIC = "$meta"
-"""The column of what no field is for, where the schema allows that."""
-
 _SHOWN = 100
 """Characters of a key that an error names."""
 
@@ -72,7 +69,7 @@ class RowWriter:
         self._divided = collections.has_partition_key(parsed)
         self._computed = collections.computed_fields(parsed)
         self._defaulted = collections.defaulted_fields(parsed)
-        self._fields = {field.name for field in parsed.fields}
+        self._fields = collections.field_names(parsed)
         self._partitions: set[str] | None = None
         self._unflushed = (
             UnflushedDeletes() if target.is_lite and not self._divided else None
@@ -247,7 +244,7 @@ class RowWriter:
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         """Not every target refuses a column that it has no field for."""
-        if added := set(names) - self._fields - {_DYNAMIC}:
+        if added := set(names) - self._fields:
             raise CollectionError(
                 f"rows have {', '.join(sorted(added))}, which the source's schema had not "
                 "when the target was given it: `resync` with --drop-target brings all anew"

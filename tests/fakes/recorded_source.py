@@ -19,12 +19,13 @@ from tests.fakes.fake_etcd import FakeEtcd
 from tests.fakes.memory_log import MemoryLog, MemoryReader
 from tests.fakes.newer_target import NewerTarget
 from tests.fakes.pipeline import POLL_SECONDS, Pipeline
-from tests.support.recorded_life import REQUESTS, CatalogWrite, LogRecord, life
+from tests.support.recorded_life import REQUESTS, CatalogWrite, LogRecord, is_same, life
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from cdc_actors.changes import FullName, Key
     from cdc_actors.tasks import TaskSpec
     from tests.support.recorded_life import Step
 
@@ -62,10 +63,7 @@ class RecordedSource:
         """Go on to the first step of a kind, and do that; tell whether there is more."""
         while self._steps:
             step = self._steps.popleft()
-            if isinstance(step, CatalogWrite):
-                self.etcd.write(step.key, step.value)
-            else:
-                self._append(step)
+            self._do(step)
             if until(step):
                 return True
         return False
@@ -73,6 +71,12 @@ class RecordedSource:
     def reader(self) -> RecordedReader:
         """Return a reader of the log."""
         return RecordedReader(self.log, self._ids)
+
+    def _do(self, step: Step) -> None:
+        if isinstance(step, CatalogWrite):
+            self.etcd.write(step.key, step.value)
+        elif isinstance(step, LogRecord):
+            self._append(step)
 
     def _append(self, record: LogRecord) -> None:
         change = decode(record.payload)
@@ -130,10 +134,14 @@ class RecordedPipeline(Pipeline):
     target: NewerTarget
 
     def __init__(
-        self, version: str, spec: TaskSpec = SPEC, target: str = "2.5.27"
+        self,
+        version: str,
+        spec: TaskSpec = SPEC,
+        target: str = "2.5.27",
+        source: RecordedSource | None = None,
     ) -> None:
         super().__init__(spec)
-        self.source = source = RecordedSource(version)
+        self.source = source = source or RecordedSource(version)
         self.target = NewerTarget(target)
         self.requests = REQUESTS
         self.servers = replace(
@@ -142,3 +150,16 @@ class RecordedPipeline(Pipeline):
             catalog=lambda _spec: source.etcd.catalog(),
             api=lambda _spec, _run: RecordedApi(source),
         )
+
+    def check_rows(
+        self, name: FullName, wanted: Mapping[Key, tuple[str, dict[str, Any]]]
+    ) -> None:
+        """Check that the target has each row as its client gave it, once, in its place."""
+        found = {k: v for k, v in (self.target.found(name) or {}).items() if v}
+        assert found.keys() == wanted.keys(), name
+        for key, (partition, row) in wanted.items():
+            [(where, values)] = found[key]
+            is_keyed = name[1] == "keyed"
+            assert is_keyed or where == partition
+            differing = {f: v for f, v in row.items() if not is_same(v, values.get(f))}
+            assert differing == {}, (name, key, values)

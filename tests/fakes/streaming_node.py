@@ -167,6 +167,7 @@ class StreamingNodes:
     ) -> Iterator[streaming_pb2.ImmutableMessage]:
         place = self._begin(channel, policy, context)
         term = channel.term
+        context.add_callback(self._wake)
         while context.is_active():
             with self._changed:
                 self._changed.wait_for(
@@ -174,6 +175,7 @@ class StreamingNodes:
                         place < len(channel.messages)
                         or self._away
                         or channel.term != term
+                        or not context.is_active()
                     ),
                     1.0,
                 )
@@ -184,6 +186,10 @@ class StreamingNodes:
                 _refuse(context, _FENCED, f"the channel left node {node}")
             place += len(ready)
             yield from ready
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _begin(
         self,

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["WalReader", "open_reader", "queue_of"]
 
 
+_NO_QUEUE = (
+    "sourceConfig has no message queue, which is needed before Milvus 2.6: give the one of "
+    "the source's Milvus, one of `natsmq: {address: nats://127.0.0.1:4222}`, "
+    "`rocksmq: {path: /var/lib/milvus/rdb_data}`, `kafka: {address: 127.0.0.1:9092}` "
+    "and `pulsar: {address: pulsar://127.0.0.1:6650}`"
+)
+
+
 def queue_of(source: SourceConfig) -> str:
     """Return the name of the source's message queue, as its section is called.
 
@@ -26,7 +34,7 @@ def queue_of(source: SourceConfig) -> str:
     for queue in _READERS:
         if getattr(source, queue) is not None:
             return queue
-    raise OperatorError("sourceConfig has no message queue")
+    raise OperatorError(_NO_QUEUE)
 
 
 def open_reader(source: SourceConfig, quota: Quota | None = None) -> WalReader:

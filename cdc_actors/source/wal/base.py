@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +21,11 @@ class WalReader(Protocol):
     words, ``OperatorError`` for a refused login or a wrong setting, and
     ``PositionLostError`` as soon as it is known that the log no longer holds what would
     come next. After an error the reader is closed and another one opened.
+
+    A log that is streamed, by nodes of 2.6 and later, has no channel of clients' requests.
     """
+
+    is_streamed: ClassVar[bool] = False
 
     def subscribe(
         self, channel: str, start: Position | None, *, inclusive: bool = True

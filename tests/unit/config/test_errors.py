@@ -95,16 +95,6 @@ def test_an_unknown_key_is_named_with_the_closest(refusal, text, words):
     assert words in refusal(text)
 
 
-@pytest.mark.parametrize("text", ["", "sourceConfig: {natsmq: {}}", "logLevel: info"])
-def test_without_a_queue_the_error_says_what_to_add(refusal, text):
-    """There is no default for the message queue."""
-    message = refusal(text, {})
-
-    assert "sourceConfig has no message queue" in message
-    assert "natsmq: {address: nats://127.0.0.1:4222}" in message
-    assert all(f"`{queue}: {{" in message for queue in ("rocksmq", "kafka", "pulsar"))
-
-
 def test_without_any_setting_the_error_says_where_to_give_them():
     """Somebody forgot to name the file; which keys it must have is the next question."""
     with pytest.raises(OperatorError, match="--config"):
@@ -193,8 +183,7 @@ def test_everything_wrong_is_said_at_once(refusal):
     message = refusal("maxTaskNum: 0\nfoo: 1\n", {"CDC_ACTORS_LOG_LEVEL": "loud"})
 
     assert all(
-        word in message
-        for word in ("maxTaskNum", "foo", "CDC_ACTORS_LOG_LEVEL", "natsmq")
+        word in message for word in ("maxTaskNum", "foo", "CDC_ACTORS_LOG_LEVEL")
     )
 
 

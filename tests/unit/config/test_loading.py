@@ -125,6 +125,7 @@ def test_every_key_has_its_default_but_the_queue():
             "rocksmq": None,
             "kafka": None,
             "pulsar": None,
+            "streaming": {},
         },
         "logLevel": "info",
         "auth": {"tokens": (), "allowAnonymous": False},
@@ -274,6 +275,15 @@ def test_only_the_queue_given_is_there(file, queue):
     source = load(file(everything(queue)), {}, {}).config.source_config
 
     assert [each for each in QUEUES if getattr(source, each) is not None] == [queue]
+
+
+@pytest.mark.parametrize("text", ["{}", "{streaming: {}}", "{natsmq: {}}"])
+def test_a_source_of_2_6_needs_no_queue(file, text):
+    """Its version says so, once it is asked; there is no default for a queue."""
+    source = load(file(f"sourceConfig: {text}\nlogLevel: info"), {}, {})
+
+    source = source.config.source_config
+    assert [each for each in QUEUES if getattr(source, each) is not None] == []
 
 
 def test_options_of_the_client_library_may_be_numbers(file):

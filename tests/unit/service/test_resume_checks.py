@@ -57,7 +57,7 @@ def reached(
     """Let the source be reached in these ways."""
     monkeypatch.setattr(resume_checks, "Catalog", lambda *_: catalog())
     for module in (resume_checks, retry_checks):
-        monkeypatch.setattr(module, "open_reader", lambda *_: log())
+        monkeypatch.setattr(module, "open_wal", lambda *_: log())
 
 
 def paused(*, lost: bool, identity: int | None = SET_UP) -> Task:

@@ -42,9 +42,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
         resync_checks, "Catalog", lambda *_: nullcontext(source.catalog)
     )
     monkeypatch.setattr(resync_checks, "closing", lambda opened: opened)
-    monkeypatch.setattr(
-        resync_checks, "open_reader", lambda *_: MemoryReader(source.log)
-    )
+    monkeypatch.setattr(resync_checks, "open_wal", lambda *_: MemoryReader(source.log))
     return source
 
 

@@ -92,7 +92,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """Yield a stage."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 600)
     stage = Stage()
-    monkeypatch.setattr(module, "open_reader", lambda _: MemoryReader(stage.log))
+    monkeypatch.setattr(module, "open_wal", lambda _: MemoryReader(stage.log))
     yield stage
     stage._watch.end()
 

@@ -15,7 +15,7 @@ from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.buffer import RecordBuffer
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.arrival import Arrival
-from cdc_actors.source.wal.streaming.node import Consumer, find_node
+from cdc_actors.source.wal.streaming.node import PLACES, Consumer, find_node
 from cdc_actors.source.wal.streaming.positions import (
     QUEUES,
     UNSTORED,
@@ -45,6 +45,8 @@ class NodeReader(WalReader):
 
     ``catalog`` opens the source's catalog, which says where each channel is.
     """
+
+    is_streamed = True
 
     def __init__(
         self, catalog: Callable[[], Catalog], quota: Quota | None = None
@@ -125,6 +127,14 @@ class NodeReader(WalReader):
     def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
         """Return None: a node does not tell."""
         return None
+
+    def reach(self) -> None:
+        """Have a node say something; raises as every method."""
+        with closing(self._catalog()) as catalog:
+            channels = sorted(key for key, _ in catalog.read_below([PLACES]))
+        if not channels:
+            raise TransientError("by its etcd the source has no channel at any node")
+        self._queue_of(channels[0].removeprefix(PLACES))
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""

@@ -39,6 +39,8 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
 
 
 def test_a_configuration_without_a_queue_is_refused() -> None:
-    """Nothing is read by accident."""
-    with pytest.raises(OperatorError, match="no message queue"):
+    """Nothing is read by accident; the error says what to add."""
+    with pytest.raises(OperatorError, match="no message queue") as caught:
         open_reader(SourceConfig())
+    assert "natsmq: {address: nats://127.0.0.1:4222}" in str(caught.value)
+    assert all(f"`{queue}: {{" in str(caught.value) for queue in QUEUES)

@@ -1,0 +1,138 @@
+"""A source in memory that does again what a real Milvus of 2.6 or later did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from cdc_actors.changes import Tick
+from cdc_actors.source.catalog import catalog_pb2
+from cdc_actors.source.catalog import model as meta
+from cdc_actors.source.streamed import decode_streamed
+from cdc_actors.source.wal.streaming.node import PLACES
+from cdc_actors.source.wal.streaming.positions import QUEUES, place_of_id
+from cdc_actors.source.wal.streaming.reader import NodeReader
+from tests.fakes.pipeline import POLL_SECONDS
+from tests.fakes.recorded_source import RecordedPipeline, RecordedSource
+from tests.fakes.streaming_node import StreamingNodes
+from tests.support.recorded_life import CatalogWrite, NodeMessage
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from types import TracebackType
+
+    from cdc_actors.changes import Record
+    from cdc_actors.tasks import TaskSpec
+    from tests.fakes.memory_log import MemoryLog
+    from tests.support.recorded_life import Step
+
+_COLLECTIONS = f"by-dev/meta/{meta.COLLECTIONS}"
+
+
+class StreamedSource(RecordedSource):
+    """Etcd and two streaming nodes, up to where a recorded life was played.
+
+    Each of etcd's events was received some time after it was written, and each message
+    after the tick that covers it. Milvus writes down a collection once the message of its
+    creation is in the log: so does this, too.
+    """
+
+    def __init__(self, version: str, queue: str) -> None:
+        super().__init__(version)
+        self.nodes = StreamingNodes(self.etcd, queue)
+        self._queue = queue
+        self._there: set[tuple[str, str]] = set()
+        # Where channels are is what the double says.
+        steps = [step for step in self._steps if not _is_place(step)]
+        self._steps.clear()
+        self._steps.extend(steps)
+
+    def _do(self, step: Step) -> None:
+        if isinstance(step, NodeMessage):
+            self._append_message(step)
+            return
+        if isinstance(step, CatalogWrite):
+            for channel, start in self._starts(step):
+                while (channel, start) not in self._there:
+                    self._append_next(channel)
+        super()._do(step)
+
+    def _append_message(self, message: NodeMessage) -> None:
+        self.nodes.append(message)
+        self._there.add((message.channel, message.id))
+        change = decode_streamed(message.properties, message.payload)
+        if isinstance(change, Tick):
+            self.ticks[message.channel] = change.timestamp
+
+    def _append_next(self, channel: str) -> None:
+        """Append what comes next on a channel."""
+        following = next(
+            step
+            for step in self._steps
+            if isinstance(step, NodeMessage) and step.channel == channel
+        )
+        self._steps.remove(following)
+        self._append_message(following)
+
+    def _starts(self, write: CatalogWrite) -> list[tuple[str, str]]:
+        """Return channels and ids of the messages that create a collection."""
+        if not write.value or not write.key.startswith(_COLLECTIONS):
+            return []
+        info = catalog_pb2.CollectionInfo.FromString(write.value)
+        return [
+            (start.key, place_of_id(QUEUES[self._queue], start.data).id)
+            for start in info.start_positions
+        ]
+
+
+class _WatchedReader(NodeReader):
+    """Tells the log in memory, by which a test waits, of each look."""
+
+    def __init__(self, source: StreamedSource) -> None:
+        super().__init__(source.etcd.catalog)
+        self._log: MemoryLog = source.log
+
+    def poll(
+        self, timeout: float, channels: Collection[str] | None = None
+    ) -> list[Record]:
+        """Look."""
+        with self._log.changed:
+            self._log.polls += 1
+            self._log.changed.notify_all()
+        return super().poll(min(timeout, POLL_SECONDS), channels)
+
+
+class StreamedPipeline(RecordedPipeline):
+    """A task from a recorded source of 2.6 or later to a newer target in memory."""
+
+    source: StreamedSource
+
+    def __init__(
+        self,
+        version: str,
+        spec: TaskSpec = SPEC,
+        target: str = "2.6.20",
+        queue: str = "rocksmq",
+    ) -> None:
+        source = StreamedSource(version, queue)
+        super().__init__(version, spec, target, source)
+        self.servers = replace(
+            self.servers, log=lambda _spec, _run: _WatchedReader(source)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.source.nodes.close()
+
+
+def _is_place(step: Step) -> bool:
+    return isinstance(step, CatalogWrite) and PLACES in step.key

@@ -1,0 +1,189 @@
+"""Recorded lives of a real 2.6.20, read from streaming nodes by the real actors."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from cdc_actors.pipeline.messages import SnapshotTaken
+from cdc_actors.source.wal.streaming import stream
+from cdc_actors.tasks import CollectionState, snapshots
+from tests.fakes.streamed_source import StreamedPipeline
+from tests.support.recorded_life import REQUESTS, CatalogWrite, end, left_by_writers
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.recorded_life import Step
+
+VERSION = "2.6.20"
+WRITERS = "2.6.20-writers"
+ALL = replace(SPEC, collection_infos=(), db_collections={"*": ("*",)})
+MOMENT = 6000
+"""Milliseconds of the life that are played at once."""
+
+STEPS = 60
+"""How many steps of ten writers are played at once."""
+
+TIMES = "timestamptz field data must be a string array", "added or dropped"
+ASIDE = {
+    "auto_dyn": ("truncated at the source",),
+    "structs": ("the array of structs st",),
+    "every_nullable": TIMES,
+    "every_default": TIMES,
+    "nullable_default": TIMES,
+}
+"""What is not replicated, and why: whichever reason is met first."""
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no node taken for silent that ticks only when it did in the recording."""
+    monkeypatch.setattr(stream, "SILENCE_SECONDS", 600.0)
+
+
+@pytest.fixture
+def pipeline() -> Iterator[StreamedPipeline]:
+    """Yield a task of everything that the source has, users and roles included."""
+    spec = replace(ALL, enable_user_role=True)
+    with StreamedPipeline(VERSION, spec) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def writers(request: pytest.FixtureRequest) -> Iterator[StreamedPipeline]:
+    """Yield a task of what ten clients wrote at once."""
+    spec = replace(ALL, consistency=getattr(request, "param", "tick"))
+    with StreamedPipeline(WRITERS, spec) as pipeline:
+        yield pipeline
+
+
+def until_it_runs(step: Step) -> bool:
+    """Tell whether the source has started: its first database is in its catalog."""
+    return isinstance(step, CatalogWrite) and step.key.endswith("db-info/1")
+
+
+def moments() -> Callable[[Step], bool]:
+    """Return what tells that a moment is over."""
+    begun: list[int] = []
+
+    def is_over(step: Step) -> bool:
+        begun.append(step.at)
+        if step.at < begun[0] + MOMENT:
+            return False
+        begun.clear()
+        return True
+
+    return is_over
+
+
+def some_steps() -> Callable[[Step], bool]:
+    """Return what tells that some steps are over."""
+    numbers = cycle(range(STEPS))
+    return lambda _: next(numbers) == STEPS - 1
+
+
+def check_end(pipeline: StreamedPipeline) -> None:
+    """Check every row of what can be held, and the reason for the rest."""
+    task = pipeline.task.task
+    entries = task.collections.values()
+    reasons = {
+        each.name: each.reason or ""
+        for each in entries
+        if each.state is CollectionState.SET_ASIDE
+    }
+    assert REQUESTS not in pipeline.run.checkpoints()
+    assert reasons.keys() == ASIDE.keys()
+    for name, reason in reasons.items():
+        assert any(words in reason for words in ASIDE[name]), (name, reason)
+    assert {each.name for each in entries if each.imports} == {"wide"}
+    assert pipeline.target.aliases == end(VERSION).aliases
+    assert pipeline.target.databases == {"default", "db1"}
+    assert {each.kind for each in task.refusals} <= {"UpdateCredential"}
+    assert task.unresolved == {}
+    for (database, name), rows in end(VERSION).rows.items():
+        if name not in ASIDE:
+            pipeline.check_rows((database, name), rows)
+
+
+def check_writers(pipeline: StreamedPipeline, *, is_killed: bool) -> None:
+    """Check the rows, of which there may be one of a key once something is done again."""
+    assert pipeline.task.task.unresolved == {}
+    for name, wanted in left_by_writers().items():
+        found = pipeline.target.found(("default", name)) or {}
+        values = {key: [row["w"] for _, row in rows] for key, rows in found.items()}
+        there = {key: each for key, each in values.items() if each}
+        assert there.keys() == wanted.keys()
+        for key, each in there.items():
+            kept = wanted[key][-len(each) :] if is_killed else wanted[key]
+            assert each == kept, key
+
+
+def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None:
+    """It has only the log and what the catalog is in the end."""
+    pipeline.source.play()
+    pipeline.start().settle()
+    check_end(pipeline)
+
+
+@pytest.mark.parametrize("ends", [(), ("kill",), ("stop", "kill")], ids="-".join)
+def test_a_task_that_follows(pipeline: StreamedPipeline, ends: tuple[str, ...]) -> None:
+    """It sees everything happen, be its run ended again and again or not."""
+    source, endings = pipeline.source, cycle(ends or [""])
+    source.play(until_it_runs)
+    pipeline.start()
+    while source.play(moments()):
+        pipeline.wait_for_steps()
+        if ending := next(endings):
+            getattr(pipeline, ending)()
+            pipeline.start()
+    pipeline.settle()
+    check_end(pipeline)
+
+
+@pytest.mark.parametrize("writers", ["tick", "early"], indirect=True)
+def test_rows_of_ten_writers_at_once(writers: StreamedPipeline) -> None:
+    """Transactions come whole, deletes first; a key inserted twice has both rows."""
+    writers.source.play(until_it_runs)
+    writers.start()
+    while writers.source.play(some_steps()):
+        writers.wait_for_steps()
+    writers.settle()
+    check_writers(writers, is_killed=False)
+
+
+@pytest.mark.parametrize("ends", [("kill",), ("stop", "kill")], ids="-".join)
+def test_ten_writers_of_which_a_part_is_done_again(
+    writers: StreamedPipeline, ends: tuple[str, ...]
+) -> None:
+    """A run that begins inside of a transaction has all of it."""
+    source, endings = writers.source, cycle(ends)
+    source.play(until_it_runs)
+    writers.start()
+    while source.play(some_steps()):
+        writers.wait_for_steps()
+        getattr(writers, next(endings))()
+        writers.start()
+    writers.settle()
+    check_writers(writers, is_killed=True)
+
+
+def test_what_was_truncated_is_brought_anew(pipeline: StreamedPipeline) -> None:
+    """From the log, without what was there before."""
+    pipeline.source.play()
+    pipeline.start().settle()
+    pipeline.resync("auto_dyn", drop_target=True)
+    told = pipeline.task.told
+    pipeline.wait_until(lambda: any(isinstance(each, SnapshotTaken) for each in told))
+    [taken] = [each for each in told if isinstance(each, SnapshotTaken)]
+    pipeline.stop()
+    task, at = pipeline.task.task, list(pipeline.task.checkpoints.values())
+    snapshots.complete(task, taken.collection_id, taken.rows, taken.seconds, at)
+    pipeline.start().settle()
+    assert task.collections[taken.collection_id].state is CollectionState.LIVE
+    name = "default", "auto_dyn"
+    pipeline.check_rows(name, end(VERSION).rows[name])
