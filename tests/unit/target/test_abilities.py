@@ -23,7 +23,7 @@ GEOMETRY = schema(data_type=schema_pb2.Geometry)
 NULLABLE = schema(data_type=schema_pb2.Int64, nullable=True)
 SPARSE = schema(data_type=schema_pb2.SparseFloatVector)
 FUNCTIONS = schema(data_type=schema_pb2.VarChar)
-FUNCTIONS.functions.add(name="words")
+FUNCTIONS.functions.add(name="words", type=schema_pb2.BM25)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,11 @@ def test_arrays_of_structs() -> None:
     wanted.struct_array_fields.add(name="parts")
     with pytest.raises(CollectionError, match="the array of structs parts"):
         refuse_unknown("milvus_lite 3.2.2", wanted, "default.books")
+
+
+def test_what_is_computed_outside_of_milvus() -> None:
+    """The log has what came of it, which the target would compute once more."""
+    wanted = schema(data_type=schema_pb2.FloatVector)
+    wanted.functions.add(name="meaning", type=schema_pb2.TextEmbedding)
+    with pytest.raises(CollectionError, match="the function meaning, whose output"):
+        refuse_unknown("2.6.20", wanted, "default.books")
