@@ -140,16 +140,29 @@ class RecordSegmentsForgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotTaken:
-    """To a task: all rows of a collection's files are at the target.
+class FilesReported:
+    """To a task: what a run knows of the source's files."""
+
+    run_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken(FilesReported):
+    """All rows of a collection's files are at the target.
 
     So many were sent in this run, in so many seconds.
     """
 
-    run_number: int
     collection_id: int
     rows: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImportsWritten(FilesReported):
+    """They have all rows of bulk imports that some live collections (ids) lack."""
+
+    collections: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +236,8 @@ class RunProgressed:
 
     ``waits`` says by collection id why what the source did to some is not done yet,
     ``retried`` which are tried again beside the others, ``snapshots`` which come from
-    files, and how far they are. ``tick_lead`` is by how many
+    files, and how far they are, ``imports`` why rows of bulk imports into some are not
+    brought yet. ``tick_lead`` is by how many
     seconds at most a tick was ahead of ``time.monotonic`` when it was read, of those read
     since the last report; None if none was. ``head`` is the newest tick that was read,
     a hybrid timestamp; 0 if none was.
@@ -237,6 +251,7 @@ class RunProgressed:
     waits: Mapping[int, str]
     retried: Mapping[int, Retried] = field(default_factory=dict)
     snapshots: Mapping[int, SnapshotProgress] = field(default_factory=dict)
+    imports: Mapping[int, str] = field(default_factory=dict)
     tick_lead: float | None = None
     head: int = 0
 

@@ -12,6 +12,7 @@ from cdc_actors.pipeline.collection_table import CollectionTable, Status
 from cdc_actors.pipeline.early_rows import EarlyRows
 from cdc_actors.pipeline.expiry import Expiry
 from cdc_actors.pipeline.floors import Floors
+from cdc_actors.pipeline.import_watch import ImportWatch
 from cdc_actors.pipeline.mark_rounds import MarkRounds
 from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
 from cdc_actors.pipeline.metadata_sync import MetadataSync
@@ -75,6 +76,7 @@ class ReadLoop:
         limits = self._channels, self._metadata, self._horizon, self._expiry
         self._early = EarlyRows(context, self.router, *limits)
         self._marks = MarkRounds(self.router)
+        self._imports = ImportWatch(context, spec, sources, collections)
         self._reported = 0.0
         self._tick_lead: float | None = None
         self._head = 0
@@ -106,6 +108,7 @@ class ReadLoop:
         self._metadata.advance()
         self._adoption.follow_files()
         self._marks.advance()
+        self._imports.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
 
@@ -199,6 +202,7 @@ class ReadLoop:
                 self._metadata.waits(),
                 self._context.retried.shown(),
                 self._snapshots.shown(),
+                self._imports.waits(),
                 # Ticks of a backlog are old.
                 tick_lead=None if behind else self._tick_lead,
                 head=self._head,

@@ -15,12 +15,18 @@ from cdc_actors.pipeline.definitions import channels_of, entry_of
 from cdc_actors.source.wal.beginnings import first_places, not_held
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.versions import Version
     from cdc_actors.source.wal.base import WalReader
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry
+    from cdc_actors.tasks.model import Resync
+
+_KEEPS_TIMES_SINCE = (2, 4)
 
 MADE_ANEW = 0
 """Stands among the segments that are done for: the target has made the collection anew,
@@ -63,8 +69,36 @@ def is_from_beginning(entry: CollectionEntry) -> bool:
 
 
 def has_rows_from_before(entry: CollectionEntry, done: set[int]) -> bool:
-    """Tell whether the target may have what it had before; ``done`` are segments."""
-    return entry.resync is not None and MADE_ANEW not in done
+    """Tell whether the target may have what is to go; ``done`` are segments."""
+    is_whole = entry.resync is not None and not entry.resync.since
+    return is_whole and MADE_ANEW not in done
+
+
+def rows_since(entry: CollectionEntry, done: set[int]) -> int:
+    """Return from which hybrid timestamp on rows are brought; ``done`` are segments."""
+    is_there = entry.resync is not None and MADE_ANEW not in done
+    return entry.resync.since if entry.resync and is_there else 0
+
+
+def until_applied(
+    resync: Resync,
+    stood: dict[str, Checkpoint],
+    applied: Mapping[str, Checkpoint],
+    wal: WalReader,
+    version: Version,
+) -> tuple[Resync, dict[str, Checkpoint]]:
+    """Return what is brought of a collection that lacks rows, and where its log goes on.
+
+    That is where files end, or, if that is earlier, up to where its channels are
+    ``applied``: what came between would be missing. Without that all of it is brought.
+    ``version`` is the source's: from 2.4 on rows of a backup keep the times they had.
+    """
+    own = {channel: applied[channel] for channel in stood if channel in applied}
+    if len(own) < len(stood) or not_held(wal, own.values()):
+        return replace(resync, since=0), stood
+    if version >= _KEEPS_TIMES_SINCE:
+        resync = replace(resync, since=1)
+    return resync, {c: min(at, own[c], key=_tick_of) for c, at in stood.items()}
 
 
 def without_lost_channels(spec: RunSpec, wal: WalReader) -> RunSpec:
@@ -86,6 +120,10 @@ def without_lost_channels(spec: RunSpec, wal: WalReader) -> RunSpec:
     gone = set(not_held(wal, free.values()))
     known = {c: at for c, at in spec.checkpoints.items() if at not in gone}
     return replace(spec, checkpoints=known)
+
+
+def _tick_of(checkpoint: Checkpoint) -> int:
+    return checkpoint.tick
 
 
 def _name_there(entry: CollectionEntry, spec: RunSpec, target: Connection) -> FullName:

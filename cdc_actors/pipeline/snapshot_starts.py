@@ -30,7 +30,9 @@ UNWRITTEN_SECONDS = 1200.0
 """How long a delete may take to be in a file: it waits for ten minutes (``syncPeriod``),
 and for a compaction."""
 
-_ALL_WRITTEN_SINCE = (2, 4)
+ALL_WRITTEN_SINCE = (2, 4)
+"""From which version of Milvus on a checkpoint counts no delete that is not in a file."""
+
 _NEAR_SECONDS = 1.0
 """What was found for one collection will do for another that needs it so much later."""
 
@@ -47,8 +49,12 @@ class SnapshotStarts:
     catalog: Catalog
     _found: dict[str, Checkpoint] = field(default_factory=dict)
 
-    def find(self, stored: Stored) -> dict[str, Checkpoint]:
+    def find(
+        self, stored: Stored, *, of_imports: bool = False
+    ) -> dict[str, Checkpoint]:
         """Return where the log goes on, by channel: the earliest of its shards.
+
+        ``of_imports`` tells that rows are to be brought that came past the log.
 
         Raises:
             RowsLostError: It does not.
@@ -62,7 +68,7 @@ class SnapshotStarts:
             if known is None or begin.tick < known.tick:
                 starts[begin.position.channel] = begin
         refuse_lost(self.wal, name, starts.values())
-        if self.catalog.version() >= _ALL_WRITTEN_SINCE:
+        if of_imports or self.catalog.version() >= ALL_WRITTEN_SINCE:
             return starts
         earlier = {channel: self._earlier(at) for channel, at in starts.items()}
         # Rows of a bulk import are in files alone.

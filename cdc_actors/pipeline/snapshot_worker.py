@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ from cdc_actors.pipeline.messages import (
 )
 from cdc_actors.pipeline.snapshot_jobs import LeftError
 from cdc_actors.pipeline.snapshot_pace import throttle
+from cdc_actors.pipeline.snapshot_starts import ALL_WRITTEN_SINCE
 from cdc_actors.pipeline.surplus import Surplus, refuse_unread
+from cdc_actors.pipeline.unwritten_deletes import unwritten_deletes
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
 from cdc_actors.source.storage.files import FileGoneError, StorageError
@@ -163,6 +166,7 @@ class SnapshotWorker:
 
     def _bring_listed(self, job: SnapshotJob, stored: Stored) -> None:
         writer = self._open(job, stored)
+        stored = self._with_all_deletes(job, stored)
         segments = [s for s in stored.listing.segments if s.id not in job.done]
         listed = stored.listing.segments
         job.total = sum(each.rows for each in listed)
@@ -176,6 +180,20 @@ class SnapshotWorker:
         finally:
             writer.abandon()
 
+    def _with_all_deletes(self, job: SnapshotJob, stored: Stored) -> Stored:
+        """Have a collection's rows read as deletes leave them that no file has yet."""
+        with closing(self._files.open_catalog()) as catalog:
+            if catalog.version() >= ALL_WRITTEN_SINCE:
+                return stored
+        since, check = self._since(job), partial(self._check, job)
+        logged = unwritten_deletes(
+            stored, job.entry.stood, since, self._files.open_log, check
+        )
+        return replace(stored, reader=stored.reader.knowing(logged))
+
+    def _since(self, job: SnapshotJob) -> int:
+        return resyncs.rows_since(job.entry, job.done)
+
     def _bring_segment(
         self, job: SnapshotJob, stored: Stored, segment: Segment, writer: RowWriter
     ) -> None:
@@ -183,7 +201,8 @@ class SnapshotWorker:
         entry = job.entry
         [channel] = channels_of([segment.shard])
         left = segment.size
-        for insert in stored.reader.inserts(segment, entry.stood[channel].tick):
+        until, since = entry.stood[channel].tick, self._since(job)
+        for insert in stored.reader.inserts(segment, until, since):
             self._write(job, writer, insert)
             job.rows += insert.rows
             part = min(segment.size * insert.rows // max(segment.rows, 1), left)

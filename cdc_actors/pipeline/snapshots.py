@@ -103,7 +103,14 @@ class Snapshots:
         if not self.available:
             stood = resyncs.from_beginning(meta, self._wal)
             return self._start(entry, stood, meta.created, ())
-        stored, stood = self._find(meta, RowsLostError(f"{meta.name} is dropped"))
+        asked = entry.resync if resyncs.rows_since(entry, set()) else None
+        lost = RowsLostError(f"{meta.name} is dropped")
+        stored, stood = self._find(meta, lost, of_imports=asked is not None)
+        if asked:
+            source = self._wal, self._catalog.version()
+            applied = self._spec.checkpoints
+            asked, stood = resyncs.until_applied(asked, stood, applied, *source)
+            entry = replace(entry, resync=asked)
         until = min(each.tick for each in stood.values())
         return self._start(entry, stood, until, stored.listing.segments)
 
@@ -121,13 +128,16 @@ class Snapshots:
         self._context.record(RecordOperationApplied(drop))
 
     def _find(
-        self, meta: CollectionMeta, lost: RowsLostError
+        self, meta: CollectionMeta, lost: RowsLostError, *, of_imports: bool = False
     ) -> tuple[Stored, dict[str, Checkpoint]]:
-        """Return the files, and where the log goes on; raises ``lost`` without any."""
+        """Return the files, and where the log goes on; raises ``lost`` without any.
+
+        ``of_imports`` as in ``SnapshotStarts.find``.
+        """
         stored = self._files.find(self._catalog, meta.id)
         if stored is None:
             raise lost
-        return stored, self._starts.find(stored)
+        return stored, self._starts.find(stored, of_imports=of_imports)
 
     def _start(
         self,

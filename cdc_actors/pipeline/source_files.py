@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cdc_actors.source.storage.listing import Listing, listing, prefixes
+from cdc_actors.source.storage.listing import (
+    Listing,
+    checkpoints,
+    listing,
+    prefixes,
+    written_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,13 +20,14 @@ if TYPE_CHECKING:
     from cdc_actors.config import Storage
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
     from cdc_actors.source.storage.listing import Segment
+    from cdc_actors.source.storage.rows import LoggedDeletes
     from cdc_actors.source.wal.base import WalReader
 
 
 class RowReader(Protocol):
     """Reads segments; what its methods do is said in ``SegmentReader``."""
 
-    def inserts(self, segment: Segment, until: int) -> Iterator[Insert]:
+    def inserts(self, segment: Segment, until: int, since: int = 0) -> Iterator[Insert]:
         """Yield rows."""
         ...
 
@@ -28,17 +35,27 @@ class RowReader(Protocol):
         """Yield their keys."""
         ...
 
+    def knowing(self, logged: LoggedDeletes) -> RowReader:
+        """Return one that knows of more deletes."""
+        ...
+
 
 class _NoRows:
     """Stands for who reads files, where there are none."""
 
-    def inserts(self, _segment: Segment, _until: int) -> Iterator[Insert]:
+    def inserts(
+        self, _segment: Segment, _until: int, _since: int = 0
+    ) -> Iterator[Insert]:
         """Yield nothing."""
         return iter(())
 
     def keys(self, _segment: Segment, _until: int) -> Iterator[list[Key]]:
         """Yield nothing."""
         return iter(())
+
+    def knowing(self, _logged: LoggedDeletes) -> RowReader:
+        """Return the same."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,15 @@ class SourceFiles:
         if meta is None or meta.dropping:
             return None
         return Stored(meta, Listing((), {}), _NoRows())
+
+    def written_until(self, catalog: Catalog, meta: CollectionMeta) -> int:
+        """Return up to which hybrid timestamp files have all of a collection, 0 unknown.
+
+        Raises:
+            CdcError: The catalog does not answer, or refuses.
+        """
+        found = checkpoints(meta, catalog.read_below(written_at(meta)))
+        return min((found[s].timestamp if s in found else 0) for s in meta.shards)
 
     def find(self, catalog: Catalog, collection_id: int) -> Stored | None:
         """Return what there is of a collection, None if the source has dropped it.

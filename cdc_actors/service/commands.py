@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cdc_actors.pipeline.messages import ImportsWritten, SnapshotTaken
 from cdc_actors.tasks import resyncs, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cdc_actors.changes import Checkpoint
-    from cdc_actors.pipeline.messages import SnapshotTaken
+    from cdc_actors.pipeline.messages import FilesReported
     from cdc_actors.service.messages import ResyncCollections, RetryCollections
     from cdc_actors.tasks import Task, Who
 
@@ -57,8 +58,16 @@ def resync(message: ResyncCollections) -> Command:
     return command
 
 
-def complete(taken: SnapshotTaken) -> Command:
-    """Have the log read on from where a collection's files end."""
-    return lambda task, at: snapshots.complete(
-        task, taken.collection_id, taken.rows, taken.seconds, at
-    )
+def follow_files(report: FilesReported, task: Task) -> Command | None:
+    """Have the log read on from where files end, or rows brought that came past it.
+
+    None if nothing lacks such rows any more.
+    """
+    match report:
+        case SnapshotTaken(_, collection_id, rows, seconds):
+            return lambda task, at: snapshots.complete(
+                task, collection_id, rows, seconds, at
+            )
+        case ImportsWritten(_, wanted) if resyncs.lacking_imports(task, wanted):
+            return lambda task, _at: snapshots.bring_imports(task, wanted)
+    return None

@@ -26,8 +26,10 @@ _GONE = CollectionState.DROPPED
 _ASIDE = CollectionState.SET_ASIDE
 
 
-def problems_of(task: Task, retried: Mapping[int, Retried]) -> Problems:
-    """Return the problems of a task; ``retried`` is as in ``RunProgressed``."""
+def problems_of(
+    task: Task, retried: Mapping[int, Retried], imports: Mapping[int, str]
+) -> Problems:
+    """Return the problems of a task; the others are as in ``RunProgressed``."""
     entries = [each for each in task.collections.values() if each.state is not _GONE]
     aside = [each for each in entries if each.state is _ASIDE]
     retrying = [
@@ -43,7 +45,7 @@ def problems_of(task: Task, retried: Mapping[int, Retried]) -> Problems:
             _sentence(each, "is tried again", retry_reason(retried[each.collection_id]))
             for each in retrying
         ),
-        (_sentence(each, "lacks rows", resync_needed(each)) for each in resync),
+        (_sentence(e, "lacks rows", resync_needed(e, imports)) for e in resync),
         (_refused(each) for each in refused),
     )
     return Problems(
@@ -62,15 +64,18 @@ def retry_reason(retried: Retried) -> str:
     return f"{retried.reason} (attempt {retried.attempt}, the next at {when})"
 
 
-def resync_needed(entry: CollectionEntry) -> str | None:
-    """Return why rows are missing at the target that the log will never bring."""
+def resync_needed(entry: CollectionEntry, waits: Mapping[int, str]) -> str | None:
+    """Return why rows are missing at the target that the log will never bring.
+
+    ``waits`` says of collections (ids) why they are not brought yet.
+    """
     if not entry.missing_imports:
         return None
     count = len(entry.missing_imports)
     imports = "a bulk import" if count == 1 else f"{count} bulk imports"
+    wait = waits.get(entry.collection_id, "the service looks for them while it runs")
     return (
-        f"rows of {imports} are missing at the target: they came past the log. `resync` "
-        "brings them, once they are flushed at the source"
+        f"rows of {imports} are missing at the target: they came past the log; {wait}"
     )
 
 

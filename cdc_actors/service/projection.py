@@ -92,7 +92,7 @@ def _collection(
         state=RETRYING if again else entry.state.value,
         reason=reason or waits.get(entry.collection_id),
         snapshot=_snapshot(entry, snapshot.progress),
-        resync_needed=resync_needed(entry),
+        resync_needed=resync_needed(entry, snapshot.imports),
     )
 
 
@@ -167,7 +167,7 @@ def health_of(snapshot: TaskSnapshot) -> Health:
         failure_class=failure.failure_class.value if failure else None,
         attempt=failure.attempt if failure else 0,
         next_try=failure.next_try if failure else None,
-        problems=problems_of(task, snapshot.retried),
+        problems=problems_of(task, snapshot.retried, snapshot.imports),
     )
 
 

@@ -49,6 +49,11 @@ class TaskSnapshot:
         return self.progress.retried if self.progress else {}
 
     @property
+    def imports(self) -> Mapping[int, str]:
+        """Why rows of bulk imports are not brought yet: see ``RunProgressed``."""
+        return self.progress.imports if self.progress else {}
+
+    @property
     def confirmed_at(self) -> float | None:
         """Up to when the target has confirmed, in seconds since 1970; None for unknown."""
         return physical_seconds(self.confirmed) if self.confirmed else None

@@ -19,7 +19,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.pipeline.messages import RunFailed, RunProgressed, SnapshotTaken
+from cdc_actors.pipeline.messages import FilesReported, RunFailed, RunProgressed
 from cdc_actors.service import backoff, commands
 from cdc_actors.service.current_run import CurrentRun
 from cdc_actors.service.messages import (
@@ -67,7 +67,7 @@ CREATED_SECONDS = 1.0
 
 _NOTIFICATIONS = (
     *(Launch, RetryRun, ReadSelected, PeerReturned),
-    *(RunProgressed, RunFailed, SnapshotTaken),
+    *(RunProgressed, RunFailed, FilesReported),
 )
 _log = structlog.get_logger()
 
@@ -147,8 +147,8 @@ class TaskActor(pykka.ThreadingActor):
                     self._retry_run(run_number)
                 case PeerReturned(run_number):
                     self._on_peer_returned(run_number)
-                case SnapshotTaken():
-                    self._complete_snapshot(message)
+                case FilesReported():
+                    self._follow_files(message)
                 case ReadSelected(names):
                     self._retry_by_itself(names, "an update selected it")
         except CdcError as error:
@@ -228,10 +228,11 @@ class TaskActor(pykka.ThreadingActor):
         self._retries.reset()
         self._replay(commands.resync(message))
 
-    def _complete_snapshot(self, taken: SnapshotTaken) -> None:
-        """The next run reads the log on from where the files end."""
-        if self._run.numbered(taken.run_number):
-            self._replay(commands.complete(taken))
+    def _follow_files(self, report: FilesReported) -> None:
+        """The next run reads on from where files end, or brings what they have."""
+        command = commands.follow_files(report, self._record.task)
+        if command and self._run.numbered(report.run_number):
+            self._replay(command)
 
     def _replay(self, command: Callable[[Task, list[Checkpoint]], None]) -> None:
         """Have the next run set channels back: to a running task it is like a pause."""

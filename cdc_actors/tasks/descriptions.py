@@ -122,6 +122,8 @@ def _retried(event: CollectionsRetried) -> str:
 @describe.register
 def _resynced(event: CollectionsResynced) -> str:
     names = [f"{each['database']}.{each['name']}" for each in event.collections]
+    if any("since" in each for each in event.collections):
+        return f"rows of bulk imports to be brought: {', '.join(names)}"
     how = ", the target's are dropped first" if event.drop_target else ""
     return f"to be brought anew{how}: {', '.join(names)}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.tasks import standing
@@ -40,6 +40,9 @@ RELEASE_COLLECTION = "ReleaseCollection"
 LOAD_PARTITIONS = "LoadPartitions"
 RELEASE_PARTITIONS = "ReleasePartitions"
 
+
+IMPORT_MARGIN = to_hybrid_ts(600)
+"""By how much the clock that a bulk import's beginning is told by may be ahead."""
 
 LONGEST_IMPORT = to_hybrid_ts(3600)
 """How long after its beginning a bulk import was complete, where an event does not say.
@@ -80,10 +83,25 @@ class Resync:
     """How a collection is brought anew: ``drop`` drops the target's first.
 
     ``target_id`` is the target's own id of what is to be brought anew, 0 if not known.
+    ``since`` is a hybrid timestamp where only rows of bulk imports are missing: no row
+    written before it is brought, and nothing is deleted; 0 where all is brought.
     """
 
     drop: bool
     target_id: int = 0
+    since: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as events hold it."""
+        own = asdict(self)
+        return own if self.since else {k: v for k, v in own.items() if k != "since"}
+
+
+class Import(NamedTuple):
+    """When a bulk import began, and by when it was complete: hybrid timestamps."""
+
+    began: int
+    seen: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +118,7 @@ class CollectionEntry:
     source's files, 0 where the log has brought all of them.
     ``resync`` is set while it is brought anew; until it has begun there is no ``stood``.
     ``renaming`` is a rename that may have been done at the target already.
-    ``imports`` are bulk imports by id, with hybrid timestamps by which they were complete.
+    ``imports`` are the bulk imports into it that are known, by id.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
     ``pending_request`` is an index or load operation that the catalog shows and that may
     have been done at the target already. ``set_aside_at`` is in UTC.
@@ -120,7 +138,7 @@ class CollectionEntry:
     resync: Resync | None = None
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
-    imports: Mapping[int, int] = field(default_factory=dict)
+    imports: Mapping[int, Import] = field(default_factory=dict)
     indexes: dict[int, str] = field(default_factory=dict)
     loaded: Loaded | None = None
     pending_request: Operation | None = None
@@ -149,7 +167,14 @@ class CollectionEntry:
     @property
     def missing_imports(self) -> list[int]:
         """The bulk imports whose rows are missing at the target: no file had them yet."""
-        return [each for each, seen in self.imports.items() if seen > self.snapshot]
+        imports = self.imports.items()
+        return [number for number, each in imports if each.seen > self.snapshot]
+
+    @property
+    def missing_since(self) -> int:
+        """A hybrid timestamp: no row of a missing import, there must be one, is older."""
+        began = min(self.imports[each].began for each in self.missing_imports)
+        return max(began - IMPORT_MARGIN, 1)
 
     @property
     def follows_log(self) -> bool:
@@ -201,9 +226,9 @@ class Operation:
         if entry.snapshot:
             detail["snapshot"] = entry.snapshot
         if entry.resync:
-            detail["resync"] = asdict(entry.resync)
+            detail["resync"] = entry.resync.to_json()
         if entry.imports:
-            detail["imports"] = {str(i): seen for i, seen in entry.imports.items()}
+            detail["imports"] = {str(i): list(e) for i, e in entry.imports.items()}
         if entry.properties:
             detail["properties"] = entry.properties
         if entry.stood:
@@ -247,9 +272,10 @@ class Operation:
         return self.detail["to_database"], self.detail["to_name"]
 
     @property
-    def import_seen(self) -> int:
-        """A hybrid timestamp by which a bulk import was complete."""
-        return int(self.detail.get("seen", self.timestamp + LONGEST_IMPORT))
+    def imported(self) -> Import:
+        """The bulk import that this ``Import`` tells of."""
+        seen = self.detail.get("seen", self.timestamp + LONGEST_IMPORT)
+        return Import(self.timestamp, seen)
 
     def created_entry(self) -> CollectionEntry:
         """Return the collection that this ``CreateCollection`` brings into being.
@@ -271,7 +297,7 @@ class Operation:
             marked=self.detail.get("marked", False),
             snapshot=self.detail.get("snapshot", 0),
             resync=_resync(self.detail),
-            imports={int(i): s for i, s in self.detail.get("imports", {}).items()},
+            imports=_imports(self.detail),
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),
         )
@@ -279,3 +305,7 @@ class Operation:
 
 def _resync(detail: Mapping[str, Any]) -> Resync | None:
     return Resync(**detail["resync"]) if "resync" in detail else None
+
+
+def _imports(detail: Mapping[str, Any]) -> dict[int, Import]:
+    return {int(i): Import(*each) for i, each in detail.get("imports", {}).items()}

@@ -24,7 +24,8 @@ class CollectionsResynced(TaskEvent):
 
     ``collections`` lists ``collection_id``, ``database`` and ``name``. With
     ``drop_target`` the target's are dropped first, otherwise what is too much there is
-    deleted. A ``SnapshotStarted`` of each follows, or it is set aside.
+    deleted; but of one with ``since`` (see ``Resync``) only the rows of its ``imports``
+    (ids) are brought. A ``SnapshotStarted`` of each follows, or it is set aside.
     """
 
     TOPIC = "task.collections_resynced"
@@ -34,8 +35,11 @@ class CollectionsResynced(TaskEvent):
 
     def apply(self, aggregate: TaskAttributes) -> None:
         """Forget where the collections stood."""
-        chosen = {each["collection_id"] for each in self.collections}
-        _resynced(aggregate, chosen, drop=self.drop_target)
+        for each in self.collections:
+            since = each.get("since", 0)
+            _resynced(
+                aggregate, each["collection_id"], drop=self.drop_target, since=since
+            )
 
 
 def stands_lost(task: TaskAttributes) -> bool:
@@ -62,6 +66,19 @@ def chosen(task: TaskAttributes, wanted: Sequence[FullName]) -> list[CollectionE
     return list(found.values())
 
 
+def lacking_imports(
+    task: TaskAttributes, wanted: Container[int]
+) -> list[CollectionEntry]:
+    """Return those of some collections (ids) that lack rows of bulk imports."""
+    return [
+        each
+        for each in task.collections.values()
+        if each.collection_id in wanted
+        and each.state is CollectionState.LIVE
+        and each.missing_imports
+    ]
+
+
 def _reason(
     name: FullName, named: list[CollectionEntry], there: list[CollectionEntry]
 ) -> str:
@@ -77,19 +94,20 @@ def _is_under_way(entry: CollectionEntry) -> bool:
     return entry.state is CollectionState.SNAPSHOT
 
 
-def _resynced(task: TaskAttributes, chosen: Container[int], *, drop: bool) -> None:
-    for entry in tuple(task.collections.values()):
-        if entry.collection_id in chosen:
-            before = entry.resync.target_id if entry.resync else 0
-            task.collections[entry.collection_id] = replace(
-                entry,
-                state=CollectionState.SNAPSHOT,
-                resync=Resync(drop, entry.target_id or before),
-                snapshot=0,
-                stood={},
-                reason=None,
-                failure_class=None,
-                set_aside_at=None,
-                state_before=None,
-                replay=False,
-            )
+def _resynced(task: TaskAttributes, number: int, *, drop: bool, since: int) -> None:
+    entry = task.collections.get(number)
+    if entry is None:
+        return
+    before = entry.resync.target_id if entry.resync else 0
+    task.collections[number] = replace(
+        entry,
+        state=CollectionState.SNAPSHOT,
+        resync=Resync(drop, entry.target_id or before, since),
+        snapshot=entry.snapshot if since else 0,
+        stood={},
+        reason=None,
+        failure_class=None,
+        set_aside_at=None,
+        state_before=None,
+        replay=False,
+    )

@@ -11,7 +11,7 @@ from cdc_actors.tasks.model import CollectionState, Operation
 from cdc_actors.tasks.state import SUPERVISOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.tasks.model import CollectionEntry
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.task import Task
 
 LOST = "the log no longer holds its beginning"
+IMPORTED = "a bulk import came past the log"
 
 
 def start(task: Task, collection: CollectionEntry, rows: int, size: int) -> None:
@@ -27,14 +28,14 @@ def start(task: Task, collection: CollectionEntry, rows: int, size: int) -> None
     ``snapshot`` and ``stood`` of the entry say up to when, and from where on the log is
     read afterwards; ``rows`` and ``size`` (bytes) are what the files hold.
     """
-    is_asked = collection.resync is not None
+    asked = IMPORTED if _is_of_imports(collection) else "a resync was asked for"
     task.trigger_event(
         events.SnapshotStarted,
         **events.operation_json(Operation.create_collection(collection)),
         rows=rows,
         size=size,
         who=asdict(SUPERVISOR),
-        why="a resync was asked for" if is_asked else LOST,
+        why=asked if collection.resync else LOST,
     )
 
 
@@ -93,3 +94,34 @@ def resync(
         who=asdict(who),
         why=why,
     )
+
+
+def bring_imports(task: Task, wanted: Container[int]) -> None:
+    """Have the rows brought that bulk imports into collections (ids) have brought.
+
+    The task's run has ended before. All else of the collections stays as it is.
+
+    Raises:
+        TaskConflictError: None of them is live and lacks such rows.
+    """
+    entries = resyncs.lacking_imports(task, wanted)
+    if not entries:
+        raise TaskConflictError("no collection lacks rows of a bulk import")
+    task.trigger_event(
+        resyncs.CollectionsResynced,
+        collections=[
+            {
+                **each.identity,
+                "imports": each.missing_imports,
+                "since": each.missing_since,
+            }
+            for each in entries
+        ],
+        drop_target=False,
+        who=asdict(SUPERVISOR),
+        why=IMPORTED,
+    )
+
+
+def _is_of_imports(entry: CollectionEntry) -> bool:
+    return entry.resync is not None and entry.resync.since > 0

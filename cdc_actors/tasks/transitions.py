@@ -290,11 +290,12 @@ def _create(
 ) -> None:
     """One that is created anew, as the target had lost it, has no aliases there."""
     entry = operation.created_entry()
-    known = task.collections.get(entry.collection_id)
-    replay = known is not None and known.replay
+    known = task.collections.get(entry.collection_id, entry)
+    imports = {**known.imports, **entry.imports}
     if _has_left(task, entry):
         return
-    task.collections[entry.collection_id] = replace(entry, state=state, replay=replay)
+    created = replace(entry, state=state, replay=known.replay, imports=imports)
+    task.collections[entry.collection_id] = created
     if state is not CollectionState.SNAPSHOT:
         _take_name(task, entry.database, entry.name)
     _forget_aliases(task, entry.collection_id)
@@ -341,7 +342,7 @@ def _point_alias(task: TaskAttributes, operation: Operation) -> None:
 def _import(task: TaskAttributes, operation: Operation) -> None:
     entry = task.collections.get(operation.collection_id or 0)
     if entry:
-        imports = {**entry.imports, operation.detail["import"]: operation.import_seen}
+        imports = {**entry.imports, operation.detail["import"]: operation.imported}
         _change(task, operation, imports=imports)
 
 

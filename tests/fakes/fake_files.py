@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cdc_actors.changes import Insert
+    from cdc_actors.errors import CollectionError
     from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.storage.rows import LoggedDeletes
     from tests.fakes.fake_catalog import FakeCatalog
     from tests.fakes.fake_source import FakeSource
 
@@ -29,7 +31,8 @@ class FakeFiles:
     """Segments of one collection, with the keys of their rows. Any thread may use it.
 
     ``read`` are the segments that were read to the end, in order; ``before`` is called
-    with each before its rows are given out.
+    with each before its rows are given out. ``times`` says when rows of some segments were
+    written, those of others at the moment that is read; ``unreadable`` is raised.
     """
 
     available = True
@@ -40,6 +43,10 @@ class FakeFiles:
         self.read: list[int] = []
         self.before: Callable[[int], None] = lambda _segment: None
         self.meta = meta
+        self.times: dict[int, int] = {}
+        self.is_importing = False
+        self.unreadable: CollectionError | None = None
+        self._logged: LoggedDeletes = {}
         self._until = 0
         self._ends: dict[str, int] = {}
 
@@ -82,6 +89,8 @@ class FakeFiles:
             for shard, channel in zip(meta.shards, meta.channels, strict=True)
         }
         [partition] = meta.partitions
+        if self.unreadable:
+            raise self.unreadable
         segments = tuple(
             Segment(
                 id=number,
@@ -92,15 +101,37 @@ class FakeFiles:
             )
             for number, keys in self.segments.items()
         )
-        return Stored(meta, Listing(segments, at), self)
+        return Stored(meta, Listing(segments, at, self.is_importing), self)
 
-    def inserts(self, segment: Segment, until: int) -> Iterator[Insert]:
+    def written_until(self, _catalog: FakeCatalog, _meta: CollectionMeta) -> int:
+        """Return up to when files have everything."""
+        return self._until
+
+    def knowing(self, logged: LoggedDeletes) -> FakeFiles:
+        """Know of more deletes."""
+        self._logged = logged
+        return self
+
+    def inserts(self, segment: Segment, until: int, since: int = 0) -> Iterator[Insert]:
         """Give out the rows of a segment."""
         self.before(segment.id)
-        rows = insert(until, self.segments[segment.id], collection=self.meta.id)
-        yield replace(rows, shard=segment.shard)
+        keys = self._living(segment, until)
+        if keys and self.times.get(segment.id, until) >= since:
+            rows = insert(until, keys, collection=self.meta.id)
+            yield replace(rows, shard=segment.shard)
         self.read.append(segment.id)
 
-    def keys(self, segment: Segment, _until: int) -> Iterator[list[int]]:
+    def keys(self, segment: Segment, until: int) -> Iterator[list[int]]:
         """Give out the keys of a segment."""
-        yield list(self.segments[segment.id])
+        yield self._living(segment, until)
+
+    def _living(self, segment: Segment, until: int) -> list[int]:
+        written = self.times.get(segment.id, until)
+        deleted = {
+            key
+            for (shard, _), times in self._logged.items()
+            for key, time in times.items()
+            if shard == segment.shard and written < time <= until
+        }
+        keys = self.segments[segment.id] if written <= until else ()
+        return [key for key in keys if key not in deleted]

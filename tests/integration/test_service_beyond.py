@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 import nats
 import pytest
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from tests.support.books import Books, book, wait_keys
+from tests.support.books import Books, wait_keys
 from tests.support.cdc import wait_until
+from tests.support.imports import bulk_import
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,25 +19,6 @@ if TYPE_CHECKING:
     from tests.support.scenario import Scenario
 
 REPLICATE = "by-dev-replicate-msg"
-
-
-def bulk_import(scenario: Scenario, name: str, keys: range) -> None:
-    """Import rows into a collection of the source, and wait until that is done."""
-    path = scenario.source.folder / "data" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"rows": [book(key) for key in keys]}))
-    stub = scenario.client._get_connection()._stub
-    asked = stub.Import(
-        milvus_pb2.ImportRequest(
-            collection_name=name, files=[str(path)], row_based=True
-        )
-    )
-    request = milvus_pb2.GetImportStateRequest(task=asked.tasks[0])
-    wait_until(
-        lambda: stub.GetImportState(request).state == common_pb2.ImportCompleted,
-        "it is imported",
-        timeout=200,
-    )
 
 
 def resync_needed(scenario: Scenario, name: str) -> str | None:
@@ -54,14 +35,14 @@ def test_bulk_import(scenario: Scenario) -> None:
     other = Books(scenario.client, "other").create()
     other.insert(range(2))
     with scenario.meanwhile():
-        bulk_import(scenario, "books", range(100, 110))
+        bulk_import(scenario.source, scenario.client, "books", range(100, 110))
         books.insert(range(10, 12))
     wait_keys(scenario.other, range(12))
     wait_until(lambda: resync_needed(scenario, "books") is not None, "it is noticed")
     assert "a bulk import" in str(resync_needed(scenario, "books"))
     assert resync_needed(scenario, "other") is None
     scenario.restart()
-    bulk_import(scenario, "books", range(200, 210))
+    bulk_import(scenario.source, scenario.client, "books", range(200, 210))
     wait_until(
         lambda: "2 bulk imports" in str(resync_needed(scenario, "books")),
         "the second one is noticed, the first one not again",

@@ -21,6 +21,7 @@ from cdc_actors.source.wal import open_reader
 from cdc_actors.source.wal.natsmq.positions import sequence_of
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
+from tests.support.imports import bulk_import
 
 
 @contextmanager
@@ -294,3 +295,33 @@ def test_resync_of_a_lost_position(
     wait_equal(source, target_lite)
     assert count(lite) == 140
     assert cdc.get(task)["state"] == "Running"
+
+
+def test_bulk_import_arrives(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
+) -> None:
+    """Its rows come by themselves, though it was done while the service was away."""
+    books = Books(client).create()
+    books.insert(range(10))
+    task = cdc.create(target_milvus.uri)
+    wait_keys(milvus, range(10))
+    cdc.kill()
+    bulk_import(source, client, "books", range(100, 110))
+    books.upsert([100])
+    books.delete([1, 101])
+    cdc.start()
+    expected = {0, *range(2, 10), 100, *range(102, 110)}
+
+    def is_there() -> bool:
+        """Milvus writes down how far files are once a minute, and with each flush."""
+        client.flush("books")
+        [found] = cdc.get(task)["collections"]
+        return keys(milvus) == sorted(expected) and not found["resync_needed"]
+
+    wait_until(is_there, "the rows are there", timeout=90)
+    assert count(milvus) == len(expected)
+    wait_equal(source, target_milvus)
+    events = cdc.ask("history", task_id=task, limit=1000)["events"]
+    [asked] = [each for each in events if each["event"] == "collections_resynced"]
+    assert asked["who"]["kind"] == "supervisor"
+    assert asked["content"]["collections"][0]["imports"]

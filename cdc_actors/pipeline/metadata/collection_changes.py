@@ -7,6 +7,7 @@ so that a restart finds what happened meanwhile.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import to_hybrid_ts
@@ -18,7 +19,6 @@ from cdc_actors.tasks import (
     DROP_ALIAS,
     IMPORT,
     RENAME_COLLECTION,
-    Operation,
 )
 from cdc_actors.tasks.details import AliasDetail, RenameDetail
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cdc_actors.changes import FullName
-    from cdc_actors.pipeline.collection_table import CollectionTable
+    from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.pending import PendingOperations
@@ -129,23 +129,19 @@ class CollectionChanges:
         self._indexes_and_loads.advance()
         found, self._new_imports = self._new_imports, []
         for each in found:
-            collection = self._collections.get(each.collection_id)
-            if collection is not None:
-                operation = Operation(
-                    kind=IMPORT,
-                    timestamp=to_hybrid_ts(each.created),
-                    database=collection.entry.database,
-                    name=collection.entry.name,
-                    collection_id=each.collection_id,
-                    detail={
-                        "import": each.id,
-                        "rows": each.rows,
-                        "seen": self._context.source_time(),
-                    },
-                )
-                self._context.record(RecordOperationApplied(operation))
+            if collection := self._collections.get(each.collection_id):
+                self._record_import(collection, each)
             elif not self._collections.is_ignored(each.collection_id):
                 self._new_imports.append(each)
+
+    def _record_import(self, collection: Collection, found: ImportMeta) -> None:
+        """Write down that rows came into a collection past the log."""
+        entry, seen = collection.entry, self._context.source_time()
+        detail = {"import": found.id, "rows": found.rows, "seen": seen}
+        operation = entry.operation(IMPORT, to_hybrid_ts(found.created), detail)
+        self._context.record(RecordOperationApplied(operation))
+        imports = {**entry.imports, found.id: operation.imported}
+        collection.entry = replace(entry, imports=imports)
 
     def _go_on_renaming(self, entry: CollectionEntry) -> None:
         """Have a rename finished that was under way when an earlier run ended.

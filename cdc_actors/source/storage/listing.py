@@ -27,6 +27,7 @@ CHECKPOINTS = "datacoord-meta/channel-cp/"
 
 _LIVE = frozenset({2, 3, 4, 5})
 """Growing, sealed, flushed, flushing."""
+_DROPPED = 6
 _ALL_PARTITIONS = -1
 _LEVEL_OF_DELETES = 1
 _ENVELOPES = frozenset({0, 1})
@@ -96,10 +97,14 @@ class ShardCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What there is of one collection at one moment; checkpoints by shard."""
+    """What there is of one collection at one moment; checkpoints by shard.
+
+    ``is_importing`` tells that a bulk import is under way, whose rows nobody sees yet.
+    """
 
     segments: tuple[Segment, ...]
     checkpoints: Mapping[str, ShardCheckpoint]
+    is_importing: bool = False
 
 
 def listing(meta: CollectionMeta, pairs: Pairs) -> Listing:
@@ -123,19 +128,29 @@ def listing(meta: CollectionMeta, pairs: Pairs) -> Listing:
             for each in live
             if each.id in inserts
         ),
-        {
-            shard: ShardCheckpoint(at.message_id, at.timestamp)
-            for shard, at in _checkpoints(pairs)
-            if shard in meta.shards
-        },
+        checkpoints(meta, pairs),
+        any(each.is_importing and each.state != _DROPPED for each in found),
     )
+
+
+def checkpoints(meta: CollectionMeta, pairs: Pairs) -> dict[str, ShardCheckpoint]:
+    """Return a collection's checkpoints by shard, from the pairs below ``written_at``."""
+    return {
+        shard: ShardCheckpoint(at.message_id, at.timestamp)
+        for shard, at in _checkpoints(pairs)
+        if shard in meta.shards
+    }
+
+
+def written_at(meta: CollectionMeta) -> list[str]:
+    """Return the prefixes below which a collection's checkpoints are."""
+    return [f"{CHECKPOINTS}{shard}" for shard in meta.shards]
 
 
 def prefixes(meta: CollectionMeta) -> list[str]:
     """Return the prefixes below which a collection's segments and checkpoints are."""
     kinds = (SEGMENTS, INSERT_FILES, DELETE_FILES)
-    shards = [f"{CHECKPOINTS}{shard}" for shard in meta.shards]
-    return [*(f"{kind}{meta.id}/" for kind in kinds), *shards]
+    return [*(f"{kind}{meta.id}/" for kind in kinds), *written_at(meta)]
 
 
 def _is_live(segment: segments_pb2.Segment) -> bool:

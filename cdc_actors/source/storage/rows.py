@@ -7,8 +7,9 @@ deletes and inserts with one timestamp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import (
         Callable,
         Collection,
-        Iterable,
         Iterator,
         Mapping,
         Sequence,
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 _TIMESTAMP = 1
 _SYSTEM_FIELDS = frozenset({0, _TIMESTAMP})
 _DYNAMIC = "$meta"
+LoggedDeletes: TypeAlias = "Mapping[tuple[str, str], Mapping[Key, int]]"
+"""When keys were last deleted until the moment that is read, by shard and partition's
+name ("" is all)."""
+
 _Parsed = TypeVar("_Parsed")
 
 PIECE_BYTES = 4 << 20
@@ -58,6 +62,11 @@ class SegmentReader:
 
     meta: CollectionMeta
     files: Files
+    logged: LoggedDeletes = field(default_factory=dict)
+
+    def knowing(self, logged: LoggedDeletes) -> SegmentReader:
+        """Return one that knows of deletes which the files may lack."""
+        return replace(self, logged=logged)
 
     def refuse_unreadable(self) -> None:
         """See that every column can be read.
@@ -65,30 +74,31 @@ class SegmentReader:
         Raises:
             CollectionError: One cannot.
         """
-        for field in self._schema.fields:
-            if not columns.readable(field.data_type):
-                kind = schema_pb2.DataType.Name(field.data_type)
+        for each in self._schema.fields:
+            if not columns.readable(each.data_type):
+                kind = schema_pb2.DataType.Name(each.data_type)
                 raise CollectionError(
-                    f"the field {field.name} of {self.meta.database}.{self.meta.name} "
+                    f"the field {each.name} of {self.meta.database}.{self.meta.name} "
                     f"is of the type {kind}, which is not read from files"
                 )
 
-    def inserts(self, segment: Segment, until: int) -> Iterator[Insert]:
+    def inserts(self, segment: Segment, until: int, since: int = 0) -> Iterator[Insert]:
         """Yield the rows that were there at ``until``, a hybrid timestamp, in pieces.
 
-        None of a partition that the catalog does not have any more.
+        None of a partition that the catalog does not have any more, and none that was
+        written before ``since``.
         """
         if segment.partition not in self.meta.partitions:
             return
-        deleted = self._deletes(segment.deletes, until)
+        deleted = self._deletes(segment, until)
         for files in segment.sets:
-            yield from self._of_set(segment, files, deleted, until)
+            yield from self._of_set(segment, files, deleted, until, since)
 
     def keys(self, segment: Segment, until: int) -> Iterator[list[Key]]:
         """Yield the keys of the rows that ``inserts`` gives, and read no other column."""
         if segment.partition not in self.meta.partitions:
             return
-        deleted = self._deletes(segment.deletes, until)
+        deleted = self._deletes(segment, until)
         for files in segment.sets:
             keys, _, chosen = self._living(files, deleted, until)
             for first in range(0, len(chosen), KEYS_A_PIECE):
@@ -115,10 +125,12 @@ class SegmentReader:
         files: FileSet,
         deleted: Mapping[Key, int],
         until: int,
+        since: int,
     ) -> Iterator[Insert]:
         """Read the other columns only where a row is left."""
         schema = self._schema
         _, times, chosen = self._living(files, deleted, until)
+        chosen = chosen[times[chosen] >= since]
         if not len(chosen):
             return
         rows = pa.array(chosen)
@@ -140,13 +152,20 @@ class SegmentReader:
     def _values(self, file: StoredFile) -> pa.Array:
         return self._read(envelope.column, file)
 
-    def _deletes(self, files: Iterable[StoredFile], until: int) -> dict[Key, int]:
+    def _deletes(self, segment: Segment, until: int) -> dict[Key, int]:
         """Return when each key was last deleted, until then."""
+        partition = self.meta.partitions[segment.partition].name
+        files = (
+            zip(*self._read(envelope.deletes, f), strict=True) for f in segment.deletes
+        )
+        logged = (
+            self.logged.get((segment.shard, each), {}).items()
+            for each in ("", partition)
+        )
         found: dict[Key, int] = {}
-        for file in files:
-            for key, time in zip(*self._read(envelope.deletes, file), strict=True):
-                if found.get(key, 0) < time <= until:
-                    found[key] = time
+        for key, time in chain(*files, *logged):
+            if found.get(key, 0) < time <= until:
+                found[key] = time
         return found
 
     def _read(self, parse: Callable[[pa.Buffer], _Parsed], file: StoredFile) -> _Parsed:

@@ -270,7 +270,7 @@ def test_problems_are_counted_by_kind() -> None:
     assert problems.reasons == (
         "default.c1 is set aside: the schema differs",
         "default.c2 is tried again: code 500 (attempt 3, the next at 22:13:20 UTC)",
-        f"default.c3 lacks rows: {resync_needed(task.collections[3])}",
+        f"default.c3 lacks rows: {resync_needed(task.collections[3], {})}",
         "CreateIndex of default.c4 was refused: no such metric",
     )
     states = {each.name: (each.state, each.reason) for each in shown.collections}

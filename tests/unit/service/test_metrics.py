@@ -22,6 +22,7 @@ from cdc_actors.service.snapshot import (
 from cdc_actors.service.source_clock import Moment
 from cdc_actors.service.views import Readiness
 from cdc_actors.tasks import CollectionEntry, CollectionState
+from cdc_actors.tasks.model import Import
 from tests.support.tasks import new_task
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def test_collections_are_counted_and_those_in_trouble_named(
     """Live ones are a number only, and even of the others so many are named at most."""
     monkeypatch.setattr(metrics, "MAX_COLLECTIONS", 2)
     aside = {"state": CollectionState.SET_ASIDE}
-    task = task_with({}, {"imports": {7: 1}}, aside, aside, aside)
+    task = task_with({}, {"imports": {7: Import(1, 1)}}, aside, aside, aside)
     found = scraped(statistics(task))
     assert values(found, "cdc_collections") == {(ID, "live"): 2, (ID, "set_aside"): 3}
     assert values(found, "cdc_collection_resync_needed") == {(ID, "default", "c1"): 1}

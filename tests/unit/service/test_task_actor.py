@@ -23,6 +23,7 @@ from cdc_actors.errors import (
     TransientError,
 )
 from cdc_actors.pipeline.messages import (
+    ImportsWritten,
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
@@ -53,6 +54,7 @@ from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.segments_done import SegmentsDone
 from cdc_actors.store.send_horizons import SendHorizons
 from cdc_actors.tasks import (
+    IMPORT,
     CollectionsRetried,
     CollectionState,
     Operation,
@@ -60,6 +62,7 @@ from cdc_actors.tasks import (
     TaskState,
     standing,
 )
+from cdc_actors.tasks.descriptions import describe
 from tests.support.tasks import CLIENT, checkpoint, entry, new_task
 
 if TYPE_CHECKING:
@@ -476,6 +479,25 @@ def test_what_is_confirmed_is_unknown_once_channels_are_set_back(
     assert not any(reported)
     harness.progress(confirmed=5)
     assert harness.confirmed() == [5]
+
+
+def test_rows_of_an_import_are_brought_between_two_runs(harness: Harness) -> None:
+    """The service itself asks, once, and not at the word of a run that has ended."""
+    made = Operation.create_collection(entry())
+    harness.receive(RecordOperationApplied(made))
+    first, wanted = harness.run_number, frozenset({445})
+    harness.receive(ImportsWritten(first, wanted))
+    detail = {"import": 7, "rows": 3, "seen": 9}
+    harness.receive(RecordOperationApplied(entry().operation(IMPORT, 8, detail)))
+    harness.receive(ImportsWritten(first - 1, wanted))
+    assert harness.run_number == first
+    harness.receive(ImportsWritten(first, wanted))
+    event = harness.events[-1]
+    assert (event.who["kind"], event.collections[0]["imports"]) == ("supervisor", [7])
+    assert describe(event) == "rows of bulk imports to be brought: default.c445"
+    assert harness.task.collections[445].state is CollectionState.SNAPSHOT
+    harness.receive(ImportsWritten(harness.run_number, wanted))
+    assert harness.run_number == first + 1
 
 
 def test_a_resync_of_a_paused_task_waits(harness: Harness) -> None:

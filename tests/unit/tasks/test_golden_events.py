@@ -16,6 +16,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import FailureClass
 from cdc_actors.store.event_log import event_mapper
 from cdc_actors.tasks import (
@@ -28,7 +29,8 @@ from cdc_actors.tasks import (
     TaskSpec,
     snapshots,
 )
-from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry
+from cdc_actors.tasks.model import Import, Resync
+from tests.support.tasks import CLIENT, SUPERVISOR, checkpoint, entry, new_task
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("task.*.json"))
@@ -168,3 +170,19 @@ def test_replayed_task(events):
         made = event.mutate(made)
     assert replayed == made
     assert replayed.deleted
+
+
+def test_imports_to_be_brought_are_stored_as_in_their_file(events):
+    """The same event says of which collections only rows of bulk imports are missing."""
+    task = new_task()
+    says = {"who": SUPERVISOR, "why": "because"}
+    lacking = entry(9, imports={7: Import(to_hybrid_ts(900), to_hybrid_ts(905))})
+    task.apply_operation(Operation.create_collection(lacking), **says)
+    snapshots.bring_imports(task, {9})
+    event = task.collect_events()[-1]
+    path = GOLDEN / "imports_to_be_brought.json"
+    state = event_mapper().to_stored_event(event).state
+    assert json.loads(state) == json.loads(path.read_bytes())
+    replayed = event_mapper().to_domain_event(stored(path, event))
+    assert vars(replayed) == vars(event)
+    assert task.collections[9].resync == Resync(drop=False, since=to_hybrid_ts(300))

@@ -106,7 +106,7 @@ def test_imports_are_kept_in_mind() -> None:
     """Each import leaves its id with the collection, whoever wrote it down."""
     task = task_with(imported(7), imported(8, seen=9))
     found = task.collections[entry().collection_id]
-    assert found.imports == {7: 5 + LONGEST_IMPORT, 8: 9}
+    assert found.imports == {7: (5, 5 + LONGEST_IMPORT), 8: (5, 9)}
     assert found.missing_imports == [7, 8]
 
 
@@ -124,7 +124,7 @@ def test_import_that_the_files_had_is_missing_no_more() -> None:
     created = Operation.create_collection(task.collections[entry().collection_id])
     task.apply_operation(created, who=SUPERVISOR, why="because")
     found = task.collections[entry().collection_id]
-    assert (found.imports, found.missing_imports) == ({7: 9, 8: 12}, [8])
+    assert (found.imports, found.missing_imports) == ({7: (5, 9), 8: (5, 12)}, [8])
 
 
 def test_access_comes_and_goes() -> None:

@@ -108,11 +108,13 @@ def segment(
     )
 
 
-def found(reader: SegmentReader, *segments: Segment, until: int) -> Counter[Row]:
+def found(
+    reader: SegmentReader, *segments: Segment, until: int, since: int = 0
+) -> Counter[Row]:
     """Return the rows that segments have at a moment, by key and vector's first value."""
     rows: Counter[Row] = Counter()
     for each in segments:
-        for insert in reader.inserts(each, until):
+        for insert in reader.inserts(each, until, since):
             fields = {
                 field.field_id: field
                 for field in map(schema_pb2.FieldData.FromString, insert.columns)
@@ -131,20 +133,27 @@ messages = st.lists(
         st.sampled_from(["insert", "delete", "upsert"]),
         st.integers(0, 3),
         st.integers(0, 2),
+        st.sampled_from(["file", "", "_default"]),
     ),
     max_size=20,
 )
 
 
-@given(messages, st.integers(0, 25))
-def test_rows_are_those_of_the_log_at_that_moment(said, until):
-    """Whatever was inserted and deleted in which segment, each row is there once."""
+@given(messages, st.integers(0, 25), st.integers(0, 25))
+def test_rows_are_those_of_the_log_at_that_moment(said, until, since):
+    """Whatever was inserted and deleted in which segment, each row is there once.
+
+    Deletes are in files, or known from the log: of one partition, or of all.
+    """
     expected: list[Row] = []
     rows: dict[int, list[Row]] = {0: [], 1: [], 2: []}
     deletes: list[Row] = []
-    for time, (kind, key, place) in enumerate(said, start=1):
-        if kind != "insert":
+    logged: dict[tuple[str, str], dict[int, int]] = {}
+    for time, (kind, key, place, where) in enumerate(said, start=1):
+        if kind != "insert" and where == "file":
             deletes.append((key, time))
+        elif kind != "insert" and time <= until:
+            logged.setdefault(("dml_0_1v0", where), {})[key] = time
         if kind != "delete":
             rows[place].append((key, time))
         if time > until:
@@ -155,9 +164,11 @@ def test_rows_are_those_of_the_log_at_that_moment(said, until):
             expected.append((key, time))
     files = MemoryFiles()
     segments = [segment(files, each, deletes) for each in rows.values() if each]
-    reader = SegmentReader(meta(), files)
-    assert found(reader, *segments, until=until) == Counter(
-        (key, 0) for key, _ in expected
+    beyond = {key: until for key, _ in expected}
+    others = {("dml_0_1v0", "old"): beyond, ("dml_0_1v1", ""): beyond}
+    reader = SegmentReader(meta(), files).knowing(logged | others)
+    assert found(reader, *segments, until=until, since=since) == Counter(
+        (key, 0) for key, time in expected if time >= since
     )
 
 
