@@ -11,12 +11,14 @@ wins: these are joined by value.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.errors import CollectionError
 from cdc_actors.field_data import BYTES_VECTORS, varint
 from cdc_actors.target import insert_pb2
 from cdc_actors.target.geometry import to_wkt
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Insert, Key, Rows
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
 _VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
 
@@ -69,6 +72,8 @@ def named_columns(
             column = all_valid(column, count)
         if head.type == schema_pb2.Geometry:
             column = as_text(column)
+        elif head.type == schema_pb2.Timestamptz:
+            column = as_times(column)
         named[head.field_name] = column
     return named
 
@@ -80,6 +85,31 @@ def as_text(column: bytes) -> bytes:
     field.scalars.geometry_wkt_data.SetInParent()
     field.scalars.geometry_wkt_data.data.extend(texts)
     return bytes(field.SerializeToString())
+
+
+def as_times(column: bytes) -> bytes:
+    """Return a column of times as an insert must have it: as text.
+
+    The log has microseconds since 1970 (2.6.20).
+
+    Raises:
+        CollectionError: One of them is of no year that has four digits.
+    """
+    field = schema_pb2.FieldData.FromString(column)
+    times = [_as_text(each) for each in field.scalars.timestamptz_data.data]
+    field.scalars.string_data.SetInParent()
+    field.scalars.string_data.data.extend(times)
+    return bytes(field.SerializeToString())
+
+
+def _as_text(microseconds: int) -> str:
+    try:
+        return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
+    except OverflowError as error:
+        raise CollectionError(
+            f"the log has a time {microseconds} microseconds from 1970, which is in no "
+            "year from 1 to 9999"
+        ) from error
 
 
 def all_valid(column: bytes, rows: int) -> bytes:

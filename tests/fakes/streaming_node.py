@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
@@ -20,7 +20,6 @@ from cdc_actors.source.wal.streaming.node import PLACES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.fakes.fake_etcd import FakeEtcd
     from tests.support.recorded_life import NodeMessage
 
 _ASSIGNED = 3
@@ -28,6 +27,13 @@ _FENCED, _UNMATCHED_TERM, _OTHER_QUEUE = 2, 5, 14
 _QUEUES = {"rocksmq": 1, "woodpecker": 4}
 _COMMIT = "901"
 _LONG = 60.0
+
+
+class Directory(Protocol):
+    """An etcd, as far as nodes write to it."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write a pair of the metadata."""
 
 
 class _Channel:
@@ -45,7 +51,7 @@ class StreamingNodes:
     came to the wrong one.
     """
 
-    def __init__(self, etcd: FakeEtcd, queue: str = "rocksmq") -> None:
+    def __init__(self, etcd: Directory, queue: str = "rocksmq") -> None:
         self.calls = 0
         self.refused = 0
         self._etcd = etcd
@@ -105,6 +111,12 @@ class StreamingNodes:
     def tell(self, channel: str) -> None:
         """Let etcd have where a channel is."""
         self._assign(channel)
+
+    def tell_all(self, etcd: Directory) -> None:
+        """Let another etcd have where the channels are, from now on."""
+        self._etcd = etcd
+        for channel in self._channels:
+            self._assign(channel)
 
     def lose(self, channel: str, count: int) -> None:
         """Remove the oldest messages; those who read are not told."""

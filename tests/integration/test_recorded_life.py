@@ -5,21 +5,18 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import grpc
 import msgspec
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.config import Etcd
-from cdc_actors.grpc_common import NO_KEEPALIVE
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.target.connection import Connection
-from cdc_actors.tasks import CollectionState
 from tests.fakes.recorded_source import RecordedPipeline
-from tests.support.cdc import wait_until
-from tests.support.recorded_life import CatalogWrite, LogRecord, end, is_same, life
+from tests.support.recorded_etcd import RecordedEtcd
+from tests.support.recorded_life import LogRecord, end, life
+from tests.support.recorded_rows import aside, check_all_rows, check_rows
 from tests.support.rocks_wal import RocksWal
 from tests.support.tasks import SPEC
 
@@ -27,39 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cdc_actors.changes import Key
+    from cdc_actors.config import Etcd
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 VERSION = "2.5.27"
-ROOT = "recorded"
-
-
-def put(channel: grpc.Channel, key: str, value: bytes) -> None:
-    """Write a pair to etcd."""
-    request = b"".join(
-        bytes([number << 3 | 2]) + size(each) + each
-        for number, each in ((1, key.encode()), (2, value))
-    )
-    channel.unary_unary("/etcdserverpb.KV/Put")(request, timeout=60)
-
-
-def size(value: bytes) -> bytes:
-    """Return a length as protobuf has it, of less than two million bytes."""
-    length = len(value)
-    return bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14])
 
 
 @pytest.fixture
-def etcd(source: EmbeddedMilvus) -> Etcd:
-    """Return where a real etcd has the catalog as it was in the end."""
-    written = [step for step in life(VERSION) if isinstance(step, CatalogWrite)]
-    last = {step.key: step.value for step in written}
-    with grpc.insecure_channel(source.etcd_address.removeprefix("http://")) as channel:
-        for key, value in last.items():
-            if value is not None:
-                put(channel, f"{ROOT}/{key}", value)
-    return Etcd(address=(source.etcd_address,), root_path=f"{ROOT}/by-dev")
+def etcd(source: EmbeddedMilvus) -> Iterator[Etcd]:
+    """Yield where a real etcd has the catalog as it was in the end."""
+    with RecordedEtcd(source.etcd_address, VERSION) as etcd:
+        yield etcd.config
 
 
 @pytest.fixture
@@ -100,36 +76,6 @@ def pipeline(
         yield pipeline
 
 
-def is_settled(pipeline: RecordedPipeline) -> bool:
-    """Tell whether all of the log is confirmed."""
-    assert pipeline.task.failures == []
-    return pipeline._is_settled()
-
-
-def check_rows(
-    client: MilvusClient, name: str, wanted: dict[Key, tuple[str, dict[str, Any]]]
-) -> None:
-    """Check that a collection has the rows that its client gave, and no others."""
-    client.load_collection(name)
-    found = client.query(name, filter="", limit=1000, output_fields=["*"])
-    [key] = {f["name"] for f in client.describe_collection(name)["fields"][:1]}
-    rows = {row[key]: row for row in found}
-    assert rows.keys() == wanted.keys()
-    assert len(rows) == len(found)
-    for each, (_, values) in wanted.items():
-        row = rows[each]
-        assert {f: v for f, v in values.items() if not is_same(v, row.get(f))} == {}, (
-            row
-        )
-
-
-def aside(pipeline: RecordedPipeline) -> dict[str, str | None]:
-    """Wait until all is confirmed; return why collections are set aside, by name."""
-    wait_until(lambda: is_settled(pipeline), "all is confirmed")
-    entries = pipeline.task.task.collections.values()
-    return {e.name: e.reason for e in entries if e.state is CollectionState.SET_ASIDE}
-
-
 @pytest.mark.parametrize("target", ["lite"], indirect=True)
 def test_what_the_client_left_behind(
     pipeline: RecordedPipeline, target: EmbeddedLite
@@ -140,17 +86,7 @@ def test_what_the_client_left_behind(
     assert "BinaryVector" in reasons["arrays"]
     assert "'MULTIPOINT ((0 0), (1 1))' does not match" in reasons["every_nullable"]
     assert pipeline.task.task.refused == 0
-    for (database, name), wanted in end(VERSION).rows.items():
-        if name not in reasons:
-            with closing(
-                MilvusClient(
-                    target.uri,
-                    db_name=database,
-                    dedicated=True,
-                    grpc_options=NO_KEEPALIVE,
-                )
-            ) as client:
-                check_rows(client, name, wanted)
+    check_all_rows(target.uri, VERSION, reasons)
 
 
 @pytest.mark.parametrize("target", ["milvus"], indirect=True)

@@ -21,6 +21,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,15 @@ def is_same(wanted: Any, found: Any) -> bool:
         )
     if isinstance(wanted, list) and isinstance(found, Sequence):
         return len(wanted) == len(found) and all(map(is_same, wanted, found))
-    return bool(wanted == found)
+    return bool(wanted == found) or _is_same_time(wanted, found)
+
+
+def _is_same_time(wanted: Any, found: Any) -> bool:
+    """A time comes back in another zone than it was given in."""
+    try:
+        return datetime.fromisoformat(wanted) == datetime.fromisoformat(found)
+    except (TypeError, ValueError):
+        return False
 
 
 def _full_name(text: str) -> FullName:

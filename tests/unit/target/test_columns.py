@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
+from cdc_actors.errors import CollectionError
 from cdc_actors.target import columns
 from tests.support.changes import KEY_FIELD, insert, key_column
 
@@ -211,3 +212,20 @@ def test_sparse_vectors_have_the_dimensions_of_the_largest() -> None:
     sparse = joined.vectors.sparse_float_vector
     assert list(sparse.contents) == [b"00000009", b"00000004"]
     assert (sparse.dim, joined.vectors.dim) == (9, 9)
+
+
+def test_times_are_sent_as_text() -> None:
+    """Null ones are left out; what no text is for is said."""
+    times = schema_pb2.FieldData(type=schema_pb2.Timestamptz, field_name="tz")
+    times.scalars.timestamptz_data.data.extend([-1, 0, 1709184600000000])
+    times.valid_data.extend([True, False, True])
+    change = replace(insert(1, [5, 6, 7]), columns=(times.SerializeToString(),))
+    sent = schema_pb2.FieldData.FromString(columns.named_columns(Rows(change))["tz"])
+    assert list(sent.valid_data) == [True, False, True]
+    assert list(sent.scalars.string_data.data) == [
+        "1969-12-31T23:59:59.999999+00:00",
+        "2024-02-29T05:30:00+00:00",
+    ]
+    times.scalars.timestamptz_data.data.append(1 << 62)
+    with pytest.raises(CollectionError, match="in no year from 1 to 9999"):
+        columns.as_times(times.SerializeToString())
