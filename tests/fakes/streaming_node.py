@@ -59,6 +59,7 @@ class StreamingNodes:
         self._changed = threading.Condition()
         self._channels: dict[str, _Channel] = {}
         self._away = False
+        self._ended = grpc.StatusCode.UNAVAILABLE, "the node is away"
         self._mute = False
         self._servers: list[grpc.Server] = []
         self._addresses: list[str] = []
@@ -88,8 +89,13 @@ class StreamingNodes:
             self._channels[message.channel].messages.append(made)
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """End every call and refuse new ones until ``start``."""
+    def stop(self, *, refuses: bool = False) -> None:
+        """End every call and take no new ones until ``start``, or refuse them."""
+        self._ended = (
+            (grpc.StatusCode.UNAUTHENTICATED, "who are you")
+            if refuses
+            else (grpc.StatusCode.UNAVAILABLE, "the node is away")
+        )
         self._set(away=True)
 
     def start(self) -> None:
@@ -156,7 +162,7 @@ class StreamingNodes:
             base64.b64decode(metadata["create-consumer"])
         ).pchannel
         if self._away:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the node is away")
+            context.abort(*self._ended)
         channel = self._channels[asked.name]
         if (channel.node, channel.term) != (node, asked.term):
             self.refused += 1
@@ -193,7 +199,7 @@ class StreamingNodes:
                 )
                 ready = [] if self._mute else channel.messages[place:]
             if self._away:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the node is away")
+                context.abort(*self._ended)
             if channel.term != term:
                 _refuse(context, _FENCED, f"the channel left node {node}")
             place += len(ready)
