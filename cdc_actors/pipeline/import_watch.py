@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.messages import ImportsWritten
+from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.snapshot_worker import OF_ONE_COLLECTION
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class ImportWatch:
         self._never = spec.task.snapshot == "never"
         self._files = sources.files
         self._catalog = sources.catalog
+        self._starts = SnapshotStarts(
+            sources.wal, sources.files.open_log, sources.catalog
+        )
         self._collections = collections
         self._due = 0.0
         self._waits: dict[int, str] = {}
@@ -96,7 +100,7 @@ class ImportWatch:
             return self._look(meta)
         except OF_ONE_COLLECTION as error:
             self._due = time.monotonic() + UNREADABLE_SECONDS
-            return f"the source's files cannot be read: {error}"
+            return f"the source's files cannot bring them: {error}"
 
     def _is_written(self, collection: Collection, meta: CollectionMeta) -> bool:
         """Tell whether the target, and files, have come to where the imports were seen."""
@@ -108,12 +112,13 @@ class ImportWatch:
         return until >= min(max(seen), min(seen) + GATHERED)
 
     def _look(self, meta: CollectionMeta) -> str:
-        """See that files can be read, before the collection waits for them."""
+        """See that files can be read and the log goes on, before anything is begun."""
         stored = self._files.find(self._catalog, meta.id)
         if stored is None:
             return NOT_WRITTEN
         if stored.listing.is_importing:
             return UNDER_WAY
+        self._starts.find(stored, of_imports=True)
         segments = stored.listing.segments
         if segments:
             smallest = min(segments, key=lambda each: each.size)

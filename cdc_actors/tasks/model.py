@@ -177,6 +177,14 @@ class CollectionEntry:
         return max(began - IMPORT_MARGIN, 1)
 
     @property
+    def lacks_rows_alone(self) -> bool:
+        """Whether only rows are to be brought, and no moment of files is known yet.
+
+        All else is at the target as far as its channels have come.
+        """
+        return bool(self.resync and self.resync.since and not self.stood)
+
+    @property
     def follows_log(self) -> bool:
         """Whether it goes on from where its channels have come to."""
         return not self.is_apart and self.state is not CollectionState.DROPPED

@@ -87,6 +87,8 @@ def set_aside(task: TaskAttributes, noted: CollectionEntry) -> None:
     if _has_left(task, entry):
         return
     before = entry.state if known else None
+    if entry.lacks_rows_alone:
+        entry, before = replace(entry, resync=None), CollectionState.LIVE
     if before is CollectionState.SET_ASIDE:
         before, stood = entry.state_before, entry.stood
     if before is CollectionState.SNAPSHOT:

@@ -358,11 +358,76 @@ def test_files_that_cannot_be_read(importing):
     importing.import_rows()
     importing.wait_known(7)
     importing.flush()
-    importing.wait_for_reason("cannot be read: another format")
+    importing.wait_for_reason("cannot bring them: another format")
     importing.pipeline.source.insert(importing.meta, (6,))
     importing.pipeline.source.tick()
     importing.pipeline.settle()
     assert importing.there == dict.fromkeys((1, 2, 3, 4, 6), 1)
+
+
+def test_log_that_does_not_go_on_where_files_end(importing):
+    """The reason is told, and the collection is not set aside for it."""
+    source = importing.pipeline.source
+    importing.files.is_importing = True
+    importing.import_rows()
+    importing.wait_known(7)
+    importing.flush()
+    importing.pipeline.settle()
+    importing.wait_for_reason(UNDER_WAY)
+    source.log.truncate(A, source.log_end(A))
+    importing.files.is_importing = False
+    importing.wait_for_reason("no longer goes on where the files")
+    assert importing.written is None
+    source.insert(importing.meta, (6,))
+    source.tick()
+    importing.pipeline.settle()
+    assert importing.there == dict.fromkeys((1, 2, 3, 4, 6), 1)
+
+
+def test_log_that_has_lost_where_the_target_is(importing):
+    """All of the collection is brought then, in place."""
+    pipeline, source = importing.pipeline, importing.pipeline.source
+    pipeline.target.is_loaded = True
+    importing.import_rows()
+    importing.wait_known(7)
+    importing.flush()
+    pipeline.wait_until(lambda: importing.written)
+    pipeline.stop()
+    snapshots.bring_imports(pipeline.task.task, {importing.meta.id})
+    source.delete(importing.meta, (1,))
+    source.insert(importing.meta, (6,))
+    importing.files.segments |= {1: (2,), 3: (6,), IMPORTED: (101, 102)}
+    importing.files.times |= dict.fromkeys((1, 2, 3), 1)
+    importing.files.forget_log()
+    pipeline.begin()
+    importing.complete()
+    assert importing.there == dict.fromkeys((2, 3, 4, 6, 101, 102), 1)
+
+
+def test_set_aside_before_it_has_begun(importing):
+    """It goes on from where it stood, and what was deleted meanwhile is gone."""
+    pipeline = importing.pipeline
+    importing.files.times |= {1: 1, 2: 1}
+    importing.import_rows()
+    importing.wait_known(7)
+    importing.flush()
+    pipeline.wait_until(lambda: importing.written)
+    importing.files.unreadable = CollectionError("another format")
+    importing.bring()
+    pipeline.wait_until(
+        lambda: pipeline.task.entries["c"].state is CollectionState.SET_ASIDE
+    )
+    pipeline.source.delete(importing.meta, (1,))
+    pipeline.source.tick()
+    pipeline.settle()
+    importing.files.segments |= {1: (2,), IMPORTED: (101, 102)}
+    importing.files.flush()
+    importing.files.unreadable = None
+    pipeline.retry("c")
+    importing.bring()
+    importing.complete()
+    assert importing.there == dict.fromkeys((2, 3, 4, 101, 102), 1)
+    assert importing.missing == []
 
 
 @pytest.mark.parametrize("snapshot", ["auto", "never"])
