@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import structs
 
+from cdc_actors.changes import Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.streaming import stream, streaming_pb2
 from cdc_actors.tasks import CollectionState
@@ -171,3 +172,15 @@ def test_nodes_that_refuse_to_be_read(pipeline: StreamedPipeline) -> None:
     error = pipeline.wait_for_failure()
     assert isinstance(error, OperatorError)
     assert "refuses to be read (UNAUTHENTICATED)" in str(error)
+
+
+def test_a_source_that_was_made_a_2_6(pipeline: StreamedPipeline) -> None:
+    """The task's checkpoints are of the queue that it read before."""
+    pipeline.stop()
+    for channel, at in pipeline.task.checkpoints.items():
+        old = Position(channel, (7).to_bytes(8, "little"), "7")
+        pipeline.task.checkpoints[channel] = replace(at, position=old)
+    pipeline.begin()
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, PositionLostError)
+    assert "before it became a Milvus of 2.6" in str(error)

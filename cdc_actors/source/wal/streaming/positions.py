@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from cdc_actors.changes import Position, Record
-from cdc_actors.source.wal.positions import foreign
+from cdc_actors.errors import PositionLostError
 from cdc_actors.source.wal.streaming import streaming_pb2
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ TIME, CONFIRMED, UNSTORED = "_tt", "_lc", "_np"
 """Names of properties. A message that is not stored, a tick of an idle channel, has the id
 of the last one that is."""
 
-QUEUE = "a Milvus of 2.6 or later"
 QUEUES = {"rocksmq": 1, "pulsar": 2, "kafka": 3, "woodpecker": 4}
 """What Milvus calls the queues that it may keep its log in, and their numbers."""
 
@@ -75,12 +74,16 @@ def place_of(position: Position) -> Place:
     """Return the place that a position is.
 
     Raises:
-        OperatorError: The position comes from another kind of log.
+        PositionLostError: It comes from a message queue that was read before.
     """
     try:
         return msgspec.json.decode(position.id, type=Place)
     except msgspec.DecodeError as error:
-        raise foreign(position, QUEUE) from error
+        raise PositionLostError(
+            f"{position.channel}: the position {position.text} is of the log that the "
+            "source had before it became a Milvus of 2.6 or later: `resync` with * brings "
+            "its collections anew, as far as the log has them from their beginnings on"
+        ) from error
 
 
 def place_of_id(queue: int, message_id: bytes) -> Place:

@@ -101,9 +101,9 @@ class NodeReader(WalReader):
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
-        place = place_of(start)
-        arrival = Arrival(start.channel, place, inclusive=inclusive)
         try:
+            place = place_of(start)
+            arrival = Arrival(start.channel, place, inclusive=inclusive)
             for message in self._ask(start.channel, begin_at(place)):
                 stored = UNSTORED not in message.properties
                 arrival.admits(place_in(message), stored=stored)

@@ -281,9 +281,11 @@ def test_a_channel_that_is_not_there(reader: NodeReader) -> None:
 
 
 def test_a_position_of_another_kind_of_log(reader: NodeReader) -> None:
-    """It says that the task was made for another queue."""
-    with pytest.raises(OperatorError, match="not one of a Milvus of"):
-        reader.holds(Position("c", b"\x01", "1"))
+    """It is of before the source was made a 2.6, and lost."""
+    before = Position("c", b"\x01", "1")
+    assert not reader.holds(before)
+    with pytest.raises(PositionLostError, match="before it became a Milvus of"):
+        reader.reached(before, before)
 
 
 @pytest.mark.parametrize(
