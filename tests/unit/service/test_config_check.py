@@ -1,0 +1,71 @@
+"""``config check`` of a source of 2.6, on doubles."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cdc_actors.config import Config, Rocksmq, SourceConfig, Storage
+from cdc_actors.service import config_check, source_checks, source_settings
+from cdc_actors.source import wal_choice
+from tests.fakes.streamed_source import StreamedSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REST = {"store", "source api", "etcd"}
+"""Parts that are the same for every version."""
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamedSource]:
+    """Yield a source of 2.6 that all settings lead to."""
+    source = StreamedSource("2.6.20", "rocksmq")
+    source.play()
+    for module in (config_check, source_checks, source_settings, wal_choice):
+        monkeypatch.setattr(module, "Catalog", lambda _: source.etcd.catalog())
+    with closing(source.nodes):
+        yield source
+
+
+def said(config: SourceConfig) -> dict[str, str]:
+    """Check a configuration; return what is said of each part, with whether it works."""
+    found = config_check.check(Config(source_config=config), REST)
+    return {each.part: f"{each.ok} {each.words}" for each in found}
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_a_source_of_2_6(source: StreamedSource, *, is_configured: bool) -> None:
+    """Whatever queue is configured: its nodes are asked, and why is said."""
+    assert source.ticks
+    queue = Rocksmq(path="/nowhere") if is_configured else None
+    found = said(SourceConfig(rocksmq=queue))
+    assert found["source version"] == "True 2.6.20"
+    assert found["message queue"] == (
+        "True read through the streaming nodes, whatever the queue is: Milvus has them "
+        "from 2.6 on"
+    )
+    assert found["channels"] == (
+        "True 16 in use; the log holds every collection's beginning"
+    )
+
+
+def test_files_of_2_6(source: StreamedSource, tmp_path: Path) -> None:
+    """They are not read, and do not help where the log has lost something."""
+    storage = Storage(type="local", path=str(tmp_path))
+    found = said(SourceConfig(storage=storage))
+    assert found["storage"].startswith("True local, not read: files of Milvus 2.6")
+    for channel in source.ticks:
+        source.nodes.lose(channel, 40)
+    found = said(SourceConfig(storage=storage))
+    assert "False the log no longer holds the beginning of" in found["channels"]
+    assert "sourceConfig.storage has it" not in found["channels"]
+
+
+def test_nodes_that_are_away(source: StreamedSource) -> None:
+    """It is said in their words."""
+    source.nodes.stop()
+    assert "the node is away" in said(SourceConfig())["message queue"]
