@@ -127,7 +127,7 @@ class End:
 
 @cache
 def end(version: str) -> End:
-    """Return how a life ended: that of 2.5.27 or of 2.6.20."""
+    """Return how a life ended: that of 2.5.27, or one of 2.6.20."""
     path = FOLDER / f"end_{_file_name(version)}.json.gz"
     read = json.loads(gzip.decompress(path.read_bytes()))
     return End(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.recorded_life import Step
 
 VERSION = "2.6.20"
+WOODPECKER = "2.6.20-woodpecker"
 WRITERS = "2.6.20-writers"
 ALL = replace(SPEC, collection_infos=(), db_collections={"*": ("*",)})
 MOMENT = 10_000
@@ -47,10 +48,12 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pipeline() -> Iterator[StreamedPipeline]:
+def pipeline(request: pytest.FixtureRequest) -> Iterator[StreamedPipeline]:
     """Yield a task of everything that the source has, users and roles included."""
+    version = getattr(request, "param", VERSION)
+    queue = "woodpecker" if version == WOODPECKER else "rocksmq"
     spec = replace(ALL, enable_user_role=True)
-    with StreamedPipeline(VERSION, spec) as pipeline:
+    with StreamedPipeline(version, spec, queue=queue) as pipeline:
         yield pipeline
 
 
@@ -102,7 +105,7 @@ def is_over(pipeline: StreamedPipeline) -> bool:
     return (
         reasons(pipeline).keys() >= ALWAYS_ASIDE
         and {each.name for each in entries if each.imports} == {"wide"}
-        and pipeline.target.aliases == end(VERSION).aliases
+        and pipeline.target.aliases == end(pipeline.source.version).aliases
         and pipeline.target.databases == {"default", "db1"}
     )
 
@@ -113,7 +116,7 @@ def check_end(pipeline: StreamedPipeline) -> None:
     assert REQUESTS not in pipeline.run.checkpoints()
     assert {each.kind for each in pipeline.task.task.refusals} <= {"UpdateCredential"}
     assert pipeline.task.task.unresolved == {}
-    for (database, name), rows in end(VERSION).rows.items():
+    for (database, name), rows in end(pipeline.source.version).rows.items():
         if reason := reasons(pipeline).get(name):
             assert any(words in reason for words in ASIDE[name]), (name, reason)
         else:
@@ -133,6 +136,7 @@ def check_writers(pipeline: StreamedPipeline, *, is_killed: bool) -> None:
             assert each == kept, key
 
 
+@pytest.mark.parametrize("pipeline", [VERSION, WOODPECKER], indirect=True)
 def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None:
     """The target has the added fields from the beginning, and all rows of both kinds."""
     pipeline.source.play()
@@ -141,7 +145,16 @@ def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None
     assert reasons(pipeline).keys() == ALWAYS_ASIDE
 
 
-@pytest.mark.parametrize("ends", [(), ("kill",), ("stop", "kill")], ids="-".join)
+@pytest.mark.parametrize(
+    ("pipeline", "ends"),
+    [
+        (VERSION, ()),
+        (VERSION, ("kill",)),
+        (VERSION, ("stop", "kill")),
+        (WOODPECKER, ("kill",)),
+    ],
+    indirect=["pipeline"],
+)
 def test_a_task_that_follows(pipeline: StreamedPipeline, ends: tuple[str, ...]) -> None:
     """It sees everything happen, be its run ended again and again or not."""
     source, endings = pipeline.source, cycle(ends or [""])
