@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.errors import FailureClass
     from cdc_actors.rbac_rules import RbacRule
-    from cdc_actors.tasks.model import CollectionEntry, Operation
+    from cdc_actors.tasks.model import CollectionEntry, Import, Operation
     from cdc_actors.tasks.spec import PastSelection, TaskSpec
     from cdc_actors.tasks.unresolved import Unresolved
 
@@ -97,6 +97,8 @@ class TaskAttributes:
     set back for one that was.
     ``past_selections`` are those before updates, oldest first. ``former`` are collections
     that left the task by an update, by the names under which the target may have them.
+    ``early_imports`` are bulk imports by collection and id that were seen before the
+    target had the collection.
     """
 
     spec: TaskSpec
@@ -121,3 +123,4 @@ class TaskAttributes:
     reached: dict[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]
     former: dict[FullName, CollectionEntry]
+    early_imports: dict[int, dict[int, Import]]

@@ -79,6 +79,7 @@ class Task(TaskAttributes, Aggregate):
         self.reached = {}
         self.past_selections = ()
         self.former = {}
+        self.early_imports = {}
 
     @classmethod
     def create(

@@ -257,8 +257,7 @@ def _same(one: Operation, other: Operation) -> bool:
 
 def _change(task: TaskAttributes, operation: Operation, **changes: Any) -> None:
     """Change the entry of the operation's collection, if the task has it."""
-    entry = task.collections.get(operation.collection_id or 0)
-    if entry:
+    if entry := task.collections.get(operation.collection_id or 0):
         task.collections[entry.collection_id] = replace(entry, **changes)
 
 
@@ -293,7 +292,8 @@ def _create(
     """One that is created anew, as the target had lost it, has no aliases there."""
     entry = operation.created_entry()
     known = task.collections.get(entry.collection_id, entry)
-    imports = {**known.imports, **entry.imports}
+    early = task.early_imports.get(entry.collection_id, {})
+    imports = {**early, **known.imports, **entry.imports}
     if _has_left(task, entry):
         return
     created = replace(entry, state=state, replay=known.replay, imports=imports)
@@ -322,8 +322,7 @@ def _forget_aliases(task: TaskAttributes, collection_id: int | None) -> None:
 
 
 def _alter(task: TaskAttributes, operation: Operation) -> None:
-    entry = task.collections.get(operation.collection_id or 0)
-    if entry:
+    if entry := task.collections.get(operation.collection_id or 0):
         _change(task, operation, properties=_altered(entry.properties, operation))
 
 
@@ -342,10 +341,14 @@ def _point_alias(task: TaskAttributes, operation: Operation) -> None:
 
 
 def _import(task: TaskAttributes, operation: Operation) -> None:
-    entry = task.collections.get(operation.collection_id or 0)
-    if entry:
-        imports = {**entry.imports, operation.detail["import"]: operation.imported}
-        _change(task, operation, imports=imports)
+    """Of a collection that is not created yet it is kept in mind."""
+    number = operation.collection_id or 0
+    found = {operation.detail["import"]: operation.imported}
+    if entry := task.collections.get(number):
+        _change(task, operation, imports={**entry.imports, **found})
+    else:
+        early = task.early_imports.get(number, {})
+        task.early_imports = {**task.early_imports, number: early | found}
 
 
 def _index(task: TaskAttributes, operation: Operation) -> None:

@@ -110,6 +110,16 @@ def test_imports_are_kept_in_mind() -> None:
     assert found.missing_imports == [7, 8]
 
 
+def test_import_before_the_collection_is_created() -> None:
+    """The log may tell of the collection long after the catalog has shown the import."""
+    task = new_task()
+    task.apply_operation(imported(7, seen=9), who=SUPERVISOR, why="because")
+    task.apply_operation(imported(8, seen=9), who=SUPERVISOR, why="because")
+    created = Operation.create_collection(entry())
+    task.apply_operation(created, who=SUPERVISOR, why="because")
+    assert task.collections[entry().collection_id].missing_imports == [7, 8]
+
+
 def test_import_that_the_files_had_is_missing_no_more() -> None:
     """Only what came after the moment of the files is; all are known, or told of again."""
     task = task_with(imported(7, seen=9), imported(8, seen=12))
