@@ -35,18 +35,21 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
     Lite refuses by itself. Arrays of structs no target is given, nor what a function has
     computed that is not BM25: the log has it, and the target would compute it once more.
     """
+    for struct in schema.struct_array_fields:
+        raise CollectionError(
+            f"{name} has the array of structs {struct.name}, which is not replicated"
+        )
+    if not version.startswith("milvus_lite"):
+        _refuse_newer(version, schema, name)
     for function in schema.functions:
         if function.type != schema_pb2.BM25:
             raise CollectionError(
                 f"{name} has the function {function.name}, whose output is not replicated: "
                 "only BM25 is"
             )
-    for struct in schema.struct_array_fields:
-        raise CollectionError(
-            f"{name} has the array of structs {struct.name}, which is not replicated"
-        )
-    if version.startswith("milvus_lite"):
-        return
+
+
+def _refuse_newer(version: str, schema: Any, name: str) -> None:
     numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
     for what, since in _needed(schema):
         if numbers < since[: len(numbers)]:
