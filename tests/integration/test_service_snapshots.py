@@ -318,7 +318,7 @@ def test_bulk_import_arrives(
         [found] = cdc.get(task)["collections"]
         return keys(milvus) == sorted(expected) and not found["resync_needed"]
 
-    wait_until(is_there, "the rows are there", timeout=90)
+    wait_until(is_there, "the rows are there", timeout=200)
     assert count(milvus) == len(expected)
     wait_equal(source, target_milvus)
     events = cdc.ask("history", task_id=task, limit=1000)["events"]
