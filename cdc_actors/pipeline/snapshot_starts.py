@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import Checkpoint, Tick, physical_seconds
+from cdc_actors.changes import Checkpoint, Tick, physical_seconds, to_hybrid_ts
 from cdc_actors.errors import RowsLostError, TransientError
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.source.streamed import decode_record
@@ -33,8 +33,12 @@ and for a compaction."""
 ALL_WRITTEN_SINCE = (2, 4)
 """From which version of Milvus on a checkpoint counts no delete that is not in a file."""
 
-_NEAR_SECONDS = 1.0
-"""What was found for one collection will do for another that needs it so much later."""
+LATE_SECONDS = 60.0
+"""How far a tick may be behind a message that stands before it, at most. Messages stand in
+the order of writing, and a tick waits for the slowest of those that are being written."""
+
+_SHARED_SECONDS = 60.0
+"""What is found for one collection is taken for all others of so many seconds, too."""
 
 _TICK_SECONDS = 10.0
 """How long a tick of the log is waited for: there are five in a second."""
@@ -47,7 +51,7 @@ class SnapshotStarts:
     wal: WalReader
     open_log: Callable[[], WalReader]
     catalog: Catalog
-    _found: dict[str, Checkpoint] = field(default_factory=dict)
+    _found: dict[Position, Checkpoint] = field(default_factory=dict)
 
     def find(
         self, stored: Stored, *, of_imports: bool = False
@@ -89,28 +93,39 @@ class SnapshotStarts:
         return Checkpoint(position, inclusive=True, tick=at.timestamp)
 
     def _earlier(self, written: Checkpoint) -> Checkpoint:
-        """Return a checkpoint some minutes earlier, or the earliest that the log has."""
+        """Return a checkpoint some minutes earlier, or the same where the log has none."""
         channel = written.position.channel
         since = physical_seconds(written.tick) - UNWRITTEN_SECONDS
-        known = self._found.get(channel)
-        if known is not None and physical_seconds(known.tick) <= since + _NEAR_SECONDS:
-            return known
-        first = self.wal.written_since(channel, since)
+        shared = since // _SHARED_SECONDS * _SHARED_SECONDS
+        first = self.wal.written_since(channel, shared)
         if first is None or self.wal.reached(first, written.position):
             return written
-        earlier = self._found[channel] = self._first_tick(first)
+        if first not in self._found:
+            tick = self._tick_behind(first, written.tick)
+            if tick is None:
+                return written
+            self._found[first] = Checkpoint(first, inclusive=True, tick=tick)
+        earlier = self._found[first]
         return earlier if earlier.tick < written.tick else written
 
-    def _first_tick(self, start: Position) -> Checkpoint:
-        deadline = time.monotonic() + _TICK_SECONDS
+    def _tick_behind(self, start: Position, until: int) -> int | None:
+        """Return a tick that is newer than all that stands before ``start``.
+
+        None if there is none before that of ``until``.
+        """
+        deadline, newer = time.monotonic() + _TICK_SECONDS, 0
         with self.open_log() as log:
             log.subscribe(start.channel, start)
             while time.monotonic() < deadline:
-                for record in log.poll(_TICK_SECONDS / 10):
-                    change = decode_record(record)
-                    if isinstance(change, Tick):
-                        tick = change.timestamp
-                        return Checkpoint(record.position, inclusive=False, tick=tick)
+                for change in map(decode_record, log.poll(_TICK_SECONDS / 10)):
+                    if not isinstance(change, Tick):
+                        continue
+                    if change.timestamp >= until:
+                        return None
+                    newer = newer or change.timestamp + to_hybrid_ts(LATE_SECONDS)
+                    if change.timestamp >= newer:
+                        return change.timestamp
+                    deadline = time.monotonic() + _TICK_SECONDS
         raise TransientError(f"the log has no tick behind {start.channel} {start.text}")
 
 
