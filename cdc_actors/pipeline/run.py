@@ -42,7 +42,7 @@ class Run:
     ) -> None:
         self.number = number
         self.progress: RunProgressed | None = None
-        self._begun_at = time.monotonic()
+        self._reported_at: float | None = None
         self._context = RunContext(
             number,
             task,
@@ -54,10 +54,17 @@ class Run:
         self._reader = Reader.start(self._context, spec, servers)
         self._reader.tell(TakeStep())
 
+    def note(self, progress: RunProgressed) -> None:
+        """Keep what it has reported."""
+        self.progress = progress
+        if self._reported_at is None:
+            self._reported_at = time.monotonic()
+
     @property
     def age(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self._begun_at
+        """Seconds since it first reported: until then it opens its servers."""
+        since = self._reported_at
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def applied(self) -> AppliedRows:

@@ -117,7 +117,7 @@ class CurrentRun:
         if run := self.numbered(progress.run_number):
             before = run.progress.retried if run.progress else {}
             log_retried(self._record.task, before, progress.retried)
-            run.progress = progress
+            run.note(progress)
             self._confirmed = progress.confirmed
 
     def count_failure(self, error: CdcError) -> None:

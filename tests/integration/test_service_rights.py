@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -56,8 +56,13 @@ def create_task(cdc: Cdc, target: GuardedMilvus, user: TaskUser) -> str:
 def wait_refused(cdc: Cdc, task: str, privilege: str) -> None:
     """Wait until the task says that it misses a privilege; nothing is given up for it."""
     said = f"Privilege{privilege}: permission deny"
-    wait_until(lambda: said in str(cdc.get(task)["health"]["error"]), said)
-    shown = cdc.get(task)
+    shown: dict[str, Any] = {}
+
+    def is_said() -> bool:
+        shown.update(cdc.get(task))
+        return said in str(shown["health"]["error"])
+
+    wait_until(is_said, said)
     assert (shown["state"], shown["health"]["status"]) == ("Running", "retrying")
     assert shown["health"]["failure_class"] == "transient"
     assert {each["state"] for each in shown["collections"]} <= {"live", "creating"}

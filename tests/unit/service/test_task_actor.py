@@ -103,6 +103,10 @@ class IdleRun:
         """Return nothing."""
         return {}
 
+    def note(self, progress: RunProgressed) -> None:
+        """Keep it."""
+        self.progress = progress
+
 
 class Harness:
     """A task's actor, used without its thread; its clock moves when it is told to."""
