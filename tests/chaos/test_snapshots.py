@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdc_actors.compare import compare
+from cdc_actors.compare.report import Kind
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import CdcError
 from tests.support.busy_source import (
@@ -154,10 +155,10 @@ def check(log: ShortLog, source: str, target: str, totals: Totals) -> None:
             reports[:] = [compare(source, "", target, "", load=True)]
         except CdcError:
             return False
-        return True
+        return not any(e.findings_of(Kind.UNREAD) for e in reports[0].collections)
 
     # Once: what lag says must be true at once.
-    wait_until(compared, "both sides answer")
+    wait_until(compared, "both sides can be read")
     if reports[0].equal:
         return
     with closing(busy_client(source)) as one, closing(busy_client(target)) as other:
