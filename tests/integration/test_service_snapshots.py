@@ -130,10 +130,10 @@ def test_rows_that_the_log_does_not_hold(
     assert states(cdc, task) == {"books": "live"}
 
 
-def test_last_minutes_come_from_the_log(
+def test_rows_and_deletes_that_the_log_has_as_well(
     source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
 ) -> None:
-    """Files are taken up to some minutes before their end, as far as the log has these."""
+    """What stands in files and in the log comes once; a delete counts wherever it is."""
     books = Books(client).create()
     books.insert(range(50))
     wait_until(lambda: len(keys(client)) == 50, "the rows are there")
@@ -147,8 +147,7 @@ def test_last_minutes_come_from_the_log(
     wait_equal(source, target_milvus)
     assert count(milvus) == 90
     events = cdc.ask("history", task_id=task)["events"]
-    [done] = [each for each in events if each["event"] == "snapshot_completed"]
-    assert done["content"]["rows"] == 50
+    assert [e["event"] for e in events].count("snapshot_completed") == 1
 
 
 def test_files_in_an_object_store(tmp_path: Path, target_lite, lite) -> None:
