@@ -281,11 +281,8 @@ class Applier:
 
     def _leave_files(self) -> None:
         """Have no rows of files come, which are written by name."""
-        jobs, collection_id = (
-            self._context.snapshot_jobs,
-            self._operations.entry.collection_id,
-        )
-        jobs.leave(collection_id, self._context.check_running)
+        jobs = self._context.snapshot_jobs
+        jobs.leave(self._operations.entry.collection_id, self._context.check_running)
 
     def _skip(self, items: Iterable[Work]) -> None:
         for item in items:
