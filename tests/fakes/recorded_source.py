@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 _NOT_FOUND = 100
 
 
+def moments(length: int) -> Callable[[Step], bool]:
+    """Return what tells that a moment of so many milliseconds of a life is over."""
+    begun: list[int] = []
+
+    def is_over(step: Step) -> bool:
+        begun.append(step.at)
+        if step.at < begun[0] + length:
+            return False
+        begun.clear()
+        return True
+
+    return is_over
+
+
 class RecordedSource:
     """The log and the catalog of a recorded life, up to where it was played.
 

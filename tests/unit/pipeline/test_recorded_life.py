@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from cdc_actors.tasks import CollectionState
-from tests.fakes.recorded_source import RecordedPipeline
+from tests.fakes.recorded_source import RecordedPipeline, moments
 from tests.support.recorded_life import CatalogWrite, end
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.recorded_life import Step
 
@@ -39,20 +39,6 @@ def pipeline(request: pytest.FixtureRequest) -> Iterator[RecordedPipeline]:
 def until_it_runs(step: Step) -> bool:
     """Tell whether the source has started: it is in its catalog."""
     return isinstance(step, CatalogWrite) and step.key.endswith("session/rootcoord")
-
-
-def moments() -> Callable[[Step], bool]:
-    """Return what tells that a moment is over."""
-    begun: list[int] = []
-
-    def is_over(step: Step) -> bool:
-        begun.append(step.at)
-        if step.at < begun[0] + MOMENT:
-            return False
-        begun.clear()
-        return True
-
-    return is_over
 
 
 def check_end(pipeline: RecordedPipeline) -> None:
@@ -87,7 +73,7 @@ def test_a_task_that_follows(pipeline: RecordedPipeline, ends: tuple[str, ...]) 
     source, endings = pipeline.source, cycle(ends or [""])
     source.play(until_it_runs)
     pipeline.start()
-    while source.play(moments()):
+    while source.play(moments(MOMENT)):
         pipeline.wait_for_steps()
         if ending := next(endings):
             getattr(pipeline, ending)()

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from cdc_actors.pipeline.messages import SnapshotTaken
 from cdc_actors.source.wal.streaming import stream
 from cdc_actors.tasks import CollectionState, snapshots
+from tests.fakes.recorded_source import moments
 from tests.fakes.streamed_source import StreamedPipeline
 from tests.support.recorded_life import REQUESTS, CatalogWrite, end, left_by_writers
 from tests.support.tasks import SPEC
@@ -68,20 +69,6 @@ def writers(request: pytest.FixtureRequest) -> Iterator[StreamedPipeline]:
 def until_it_runs(step: Step) -> bool:
     """Tell whether the source has started: its first database is in its catalog."""
     return isinstance(step, CatalogWrite) and step.key.endswith("db-info/1")
-
-
-def moments() -> Callable[[Step], bool]:
-    """Return what tells that a moment is over."""
-    begun: list[int] = []
-
-    def is_over(step: Step) -> bool:
-        begun.append(step.at)
-        if step.at < begun[0] + MOMENT:
-            return False
-        begun.clear()
-        return True
-
-    return is_over
 
 
 def some_steps() -> Callable[[Step], bool]:
@@ -160,7 +147,7 @@ def test_a_task_that_follows(pipeline: StreamedPipeline, ends: tuple[str, ...]) 
     source, endings = pipeline.source, cycle(ends or [""])
     source.play(until_it_runs)
     pipeline.start()
-    while source.play(moments()):
+    while source.play(moments(MOMENT)):
         pipeline.wait_for_steps()
         if ending := next(endings):
             getattr(pipeline, ending)()
