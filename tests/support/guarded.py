@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pymilvus import MilvusClient
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 WANTED = {"common": {"security": {"authorizationEnabled": True}}}
 _TIMEOUT = 10.0
 _EVERYWHERE: dict[str, Any] = {"db_name": "*", "timeout": _TIMEOUT}
-USER = ROLE = "replicator"
+_NUMBERS = count(1)
 
 _GLOBAL = (
     "ListDatabases",
@@ -74,7 +75,8 @@ class TaskUser:
     Whatever is asked of the server is asked until it is done, and one that has ended is
     started: a 2.3.5 that was killed may crash once more by itself. Its proxy hears later
     who may do what, of two changes sometimes in the wrong order: what is to be withdrawn
-    must be seen to be granted before, and ``grant_again`` helps. Used by one thread.
+    must be seen to be granted before, ``grant_again`` helps, and each has a name of its
+    own, which nothing was taken from before. Used by one thread.
     """
 
     def __init__(self, server: GuardedMilvus, rights: Iterable[Right] = RIGHTS) -> None:
@@ -83,16 +85,17 @@ class TaskUser:
         self._rights = tuple(rights)
         self._root = as_root(server)
         self._password = PASSWORD
+        self._name = f"replicator_{next(_NUMBERS)}"
         forget(self._root)
-        self._root.create_user(USER, PASSWORD)
-        self._root.create_role(ROLE)
-        self._root.grant_role(USER, ROLE)
+        self._root.create_user(self._name, PASSWORD)
+        self._root.create_role(self._name)
+        self._root.grant_role(self._name, self._name)
         self.grant_again()
 
     @property
     def token(self) -> str:
         """The login, as it is now."""
-        return f"{USER}:{self._password}"
+        return f"{self._name}:{self._password}"
 
     def change_password(self, password: str) -> str:
         """Let no other password do any more; return the former."""
@@ -100,18 +103,22 @@ class TaskUser:
 
         def change() -> None:
             if not _logs_in(self._server, self.token):
-                self._root.update_password(USER, former, password, timeout=_TIMEOUT)
+                self._root.update_password(
+                    self._name, former, password, timeout=_TIMEOUT
+                )
 
         self._do(change)
         return former
 
     def withdraw(self, right: Right) -> None:
         """Take a right away."""
-        self._do(partial(self._root.revoke_privilege, ROLE, *right, **_EVERYWHERE))
+        self._do(
+            partial(self._root.revoke_privilege, self._name, *right, **_EVERYWHERE)
+        )
 
     def grant(self, right: Right) -> None:
         """Give a right."""
-        self._do(partial(self._root.grant_privilege, ROLE, *right, **_EVERYWHERE))
+        self._do(partial(self._root.grant_privilege, self._name, *right, **_EVERYWHERE))
 
     def grant_again(self) -> None:
         """Give every right that the user began with."""
