@@ -79,6 +79,11 @@ class EmbeddedMilvus(EmbeddedServer):
         return {"natsmq": {"address": self.nats_address}}
 
     @property
+    def storage(self) -> dict[str, str]:
+        """The section of ``sourceConfig`` that names the folder of its files."""
+        return {"type": "local", "path": str(self.folder / "data")}
+
+    @property
     def replicate_channel(self) -> str:
         """The channel of its clients' requests."""
         return f"{self._channels}-replicate-msg"

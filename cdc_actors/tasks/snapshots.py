@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.task import Task
 
 LOST = "the log no longer holds its beginning"
+ALWAYS = "the task was created with snapshot: always"
 IMPORTED = "a bulk import came past the log"
 
 
@@ -28,14 +29,16 @@ def start(task: Task, collection: CollectionEntry, rows: int, size: int) -> None
     ``snapshot`` and ``stood`` of the entry say up to when, and from where on the log is
     read afterwards; ``rows`` and ``size`` (bytes) are what the files hold.
     """
-    asked = IMPORTED if _is_of_imports(collection) else "a resync was asked for"
+    why = ALWAYS if task.spec.snapshot == "always" else LOST
+    if collection.resync:
+        why = IMPORTED if _is_of_imports(collection) else "a resync was asked for"
     task.trigger_event(
         events.SnapshotStarted,
         **events.operation_json(Operation.create_collection(collection)),
         rows=rows,
         size=size,
         who=asdict(SUPERVISOR),
-        why=asked if collection.resync else LOST,
+        why=why,
     )
 
 

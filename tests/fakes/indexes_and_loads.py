@@ -154,12 +154,13 @@ class Harness:
     def __init__(self, source: Source, entry: CollectionEntry) -> None:
         self.source = source
         self.issued: list[CatalogOperation | ForwardRequest] = []
+        self.times: list[int] = []
         self.tick = 1 << 60
         self.behind = False
         known = SimpleNamespace(entry=entry, channels=("c",))
         router = SimpleNamespace(get=lambda _id: known, is_ignored=lambda _id: False)
         pending = SimpleNamespace(
-            defer=lambda work, _since, _id: self.issued.append(work),
+            defer=self._defer,
             withdraw=self._take_back,
         )
         channels = SimpleNamespace(
@@ -168,6 +169,12 @@ class Harness:
         self.indexes_and_loads = IndexesAndLoads(
             router, pending, channels, source, "requests"
         )
+
+    def _defer(
+        self, work: CatalogOperation | ForwardRequest, timestamp: int, _id: int
+    ) -> None:
+        self.issued.append(work)
+        self.times.append(timestamp)
 
     def _take_back(self, _id: int, kinds: Container[str]) -> None:
         self.issued = [

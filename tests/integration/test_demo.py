@@ -130,7 +130,9 @@ def test_both_sides_are_equal_after_a_kill(
     assert status == 0, run.output
     labels = [line.split(" ")[0] for line in run.output.splitlines()]
     assert labels.index("kill") < labels.index("restart") < labels.index("compare")
-    assert "Equal: 2 collections, 3,808 rows." in run.output
+    assert "Equal: 3 collections, 3,814 rows." in run.output
+    assert "snapshot of default.archive completed: 762 rows" in run.output
+    assert ("its log is cut" in run.output) == ("--mq" not in options)
     assert "  created, to replicate default.* to http" in run.output
     assert "\r" not in run.output
     assert "\x1b" not in run.output

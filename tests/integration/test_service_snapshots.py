@@ -185,6 +185,8 @@ def test_files_in_an_object_store(tmp_path: Path, target_lite, lite) -> None:
         assert cdc.get(task)["snapshot"] == "always"
         events = cdc.ask("history", task_id=task)["events"]
         assert "snapshot_completed" in [each["event"] for each in events]
+        [why] = [e["why"] for e in events if e["event"] == "snapshot_started"]
+        assert "always" in why
 
 
 def test_killed_while_files_are_read(

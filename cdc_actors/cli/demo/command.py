@@ -62,7 +62,7 @@ def _unused(_context: click.Context, _option: click.Parameter, value: Any) -> An
     type=click.IntRange(100, 1_000_000),
     default=4_000,
     show_default=True,
-    help="Number of rows to insert at the source.",
+    help="Number of rows to insert at the source, a fifth of them before the task.",
 )
 @click.option(
     "--mq",
@@ -100,10 +100,11 @@ def demo(
 ) -> None:
     """Replicate a real Milvus on this machine.
 
-    Starts a source, a target and the service as processes on free ports. Writes, updates
-    and deletes rows at the source, kills the service with SIGKILL, starts it again, and
-    compares both sides row by row. Everything stays up for you to try until Ctrl-C; no
-    process is left behind.
+    Starts a source, a target and the service as processes on free ports. Brings a
+    collection that only the source's files still have (of other queues than natsmq the log
+    has it, too). Writes, updates and deletes rows at the source, kills the service with
+    SIGKILL, starts it again, and compares both sides row by row. Everything stays up for
+    you to try until Ctrl-C; no process is left behind.
     """
     _check_broker(chosen["mq"], chosen["broker"])
     _stand_alone()

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from cdc_actors.cli import logs
 from cdc_actors.cli.demo.broker import own_broker
+from cdc_actors.cli.demo.older import cut, written_until
 from cdc_actors.cli.demo.screen import Screen
 from cdc_actors.cli.demo.service import ServiceProcess
 from cdc_actors.cli.demo.writer import Reader, Writer
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from cdc_actors.compare import Report
     from cdc_actors.embedded.maven import JavaServer
     from cdc_actors.embedded.server import EmbeddedServer
+
+_PARTS = 5
+"""In how many parts rows are written: the first is older than the task."""
 
 _START_TIMEOUT = 120.0
 _STALL_TIMEOUT = 60.0
@@ -67,6 +71,7 @@ class DemoScenario:
         self._folder = folder
         self._rows = settings.rows
         self._rows_there = 0
+        self._is_cut = settings.mq == "natsmq"
         self._broker = own_broker(settings.mq, settings.broker, folder / "broker")
         # Of a broker that others use, too, only what nobody else has.
         channels = f"demo-{uuid4().hex[:8]}" if settings.broker else "by-dev"
@@ -94,8 +99,9 @@ class DemoScenario:
                 does not catch up in time.
         """
         began = time.monotonic()
-        self._start()
-        self._connect()
+        self._start_source()
+        self._write_archive()
+        self._start_replication()
         self._write()
         self._catch_up()
         report = self._compare()
@@ -123,21 +129,39 @@ class DemoScenario:
             line = self._service.curl(kind, None if kind == "list" else task)
             self._screen.say("", f"# {kind}", line)
 
-    def _start(self) -> None:
+    def _start_source(self) -> None:
         with self._screen.step("unpack", worth=1.0) as step:
             step.show("Milvus, only this once")
             milvus_binaries()
         if self._broker:
             self._start_broker(self._broker)
         self._start_one("source", version("milvus"), self._source)
+        self._writer = self._stack.enter_context(closing(Writer(self._source.uri)))
+
+    def _write_archive(self) -> None:
+        """Write what files have, and no log where it can be cut, before there is a task."""
+        rows = self._rows // _PARTS
+        with self._screen.step("archive") as step:
+            tally = self._writer.write_archive(rows, step.show)
+            ends = written_until(self._source, "archive", self._writer.flush_archive)
+            if self._is_cut:
+                cut(self._source.nats_address, ends)
+            left = "its log is cut" if self._is_cut else "they are in files"
+            step.show(f"{tally}; {left}")
+
+    def _start_replication(self) -> None:
         self._start_one("target", version(self._package), self._target)
         self._start_one("service", version("cdc-actors"), self._service)
         with self._screen.step("task") as step:
             connect = {"uri": self._target.uri, "connect_timeout": _CONNECT_TIMEOUT}
-            infos = [{"name": "*"}]
-            request = {"milvus_connect_param": connect, "collection_infos": infos}
+            request = {
+                "milvus_connect_param": connect,
+                "collection_infos": [{"name": "*"}],
+                "snapshot": "auto" if self._is_cut else "always",
+            }
             self._task_id = self._service.ask("create", request)["task_id"]
             step.show(f"{self._task_id}, all of the database default")
+        self._reader = self._stack.enter_context(closing(Reader(self._target.uri)))
 
     def _start_broker(self, broker: JavaServer) -> None:
         artifact = broker.artifact
@@ -152,17 +176,13 @@ class DemoScenario:
             server.start(_START_TIMEOUT)
             step.show(f"{server.name} {release} at {server.uri}")
 
-    def _connect(self) -> None:
-        self._writer = self._stack.enter_context(closing(Writer(self._source.uri)))
-        self._reader = self._stack.enter_context(closing(Reader(self._target.uri)))
-
     def _write(self) -> None:
         """Write in four parts, and kill the service while it is at the second."""
-        part, rest = divmod(self._rows, 4)
+        part, rest = divmod(self._rows, _PARTS)
         with self._screen.step("create") as step:
             step.show("collections, each with an index, and loading them")
             self._writer.create()
-            step.show(f"{' and '.join(self._writer.names)}, each indexed and loaded")
+            step.show(f"{', '.join(self._writer.names)}: each indexed and loaded")
         self._write_part(part)
         with self._screen.step("arrive") as step:
             self._until(lambda: self._arrived(step) > 0, "No row is at the target")

@@ -74,6 +74,7 @@ class ServiceProcess(EmbeddedServer):
                 "etcd": {"address": [self._source.etcd_address]},
                 "replicateChan": self._source.replicate_channel,
                 **self._source.queue,
+                "storage": self._source.storage,
             },
         }
         settings.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")

@@ -95,15 +95,14 @@ class Writer:
                 uri, timeout=_TIMEOUT, dedicated=True, grpc_options=NO_KEEPALIVE
             )
         hnsw = {"index_type": "HNSW", "params": {"M": 8, "efConstruction": 64}}
-        self._collections = (
+        flat = {"index_type": "FLAT", "params": {}}
+        customer = "customer-{:06}".format
+        self._archive = _Collection(name="archive", dim=32, index=flat, key_of=int)
+        self._new = (
             _Collection(name="articles", dim=128, index=hnsw, key_of=int),
-            _Collection(
-                name="customers",
-                dim=64,
-                index={"index_type": "FLAT", "params": {}},
-                key_of="customer-{:06}".format,
-            ),
+            _Collection(name="customers", dim=64, index=flat, key_of=customer),
         )
+        self._collections = (*self._new, self._archive)
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -119,31 +118,59 @@ class Writer:
         """How many rows the source has now."""
         return sum(len(collection.keys) for collection in self._collections)
 
+    def write_archive(self, rows: int, progress: Callable[[str], None]) -> Tally:
+        """Create the collection ``archive``, and write ``rows`` rows as ``write`` does."""
+        with _errors("source"):
+            self._create(self._archive)
+        return self._write_all(rows, lambda count: [(self._archive, count)], progress)
+
+    def flush_archive(self) -> None:
+        """Have all rows of the archive written into files."""
+        with _errors("source"):
+            self._client.flush(self._archive.name, timeout=_TIMEOUT)
+
     def create(self) -> None:
-        """Create the collections, each with an index, and load them."""
+        """Create the other collections; give each an index, and load it."""
         with _errors("source"), ThreadPoolExecutor() as pool:
             # At once: a load waits most of its time.
-            list(pool.map(self._create, self._collections))
+            list(pool.map(self._create, self._new))
+            list(pool.map(self._load, self._collections))
 
     def write(self, rows: int, progress: Callable[[str], None]) -> Tally:
         """Insert ``rows`` rows; update some and delete some in between."""
+        return self._write_all(rows, self._shares, progress)
+
+    def _shares(self, count: int) -> list[tuple[_Collection, int]]:
+        """Half are articles."""
+        quarter = count // 4
+        return list(
+            zip(self._collections, (count - 2 * quarter, quarter, quarter), strict=True)
+        )
+
+    def _write_all(
+        self,
+        rows: int,
+        shares: Callable[[int], list[tuple[_Collection, int]]],
+        progress: Callable[[str], None],
+    ) -> Tally:
         tally = Tally()
         with _errors("source"):
             for begin in range(0, rows, _BATCH):
-                count = min(_BATCH, rows - begin)
-                # Three quarters are articles.
-                for collection, share in zip(
-                    self._collections, (count - count // 4, count // 4), strict=True
-                ):
+                for collection, share in shares(min(_BATCH, rows - begin)):
                     self._write(collection, share, tally)
                 progress(str(tally))
         return tally
 
     def _create(self, collection: _Collection) -> None:
-        name = collection.name
         self._client.create_collection(
-            name, schema=collection.schema(), num_shards=2, timeout=_TIMEOUT
+            collection.name,
+            schema=collection.schema(),
+            num_shards=2,
+            timeout=_TIMEOUT,
         )
+
+    def _load(self, collection: _Collection) -> None:
+        name = collection.name
         index = MilvusClient.prepare_index_params()
         index.add_index("vector", metric_type="L2", **collection.index)
         self._client.create_index(name, index, timeout=_TIMEOUT)

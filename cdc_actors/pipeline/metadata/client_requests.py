@@ -57,6 +57,9 @@ class ClientRequests:
         if request.kind == FLUSH:
             self._flushes.add(ForwardRequest(request, checkpoints), owner)
             return
+        if self._indexes_and_loads.will_show(owner):
+            self._context.release(checkpoints)
+            return
         complete = with_field(request, partial(self._catalog.field_of_index, owner))
         self._indexes_and_loads.defer(ForwardRequest(complete, checkpoints), owner)
 

@@ -108,15 +108,29 @@ class IndexesAndLoads:
         self._get(meta.id).unread = meta
         self._unread.add(meta.id)
 
+    def will_show(self, owner: int) -> bool:
+        """Tell whether what clients asked so far comes by the catalog, once it is read.
+
+        So it is of a collection from files: the log may have only the end of what they
+        asked, a load without the index that it needs. Milvus writes a request to the log
+        when the catalog has what came of it.
+        """
+        return self._is_from_files(owner) and not self._get(owner).compared
+
+    def _is_from_files(self, owner: int) -> bool:
+        collection = self._known.get(owner)
+        return collection is not None and collection.entry.snapshot > 0
+
     def defer(self, work: ForwardRequest, owner: int) -> None:
         """Defer a client's request on a collection.
 
         If it loads or releases a collection, what is so of single partitions comes after;
         what the catalog showed of them before this was known is out of date.
         """
-        request = work.request
-        self._pending.defer(work, request.timestamp, owner)
-        known = self._get(owner)
+        request, known = work.request, self._get(owner)
+        # The index that a load needs may be on its way from the catalog.
+        earliest = known.since if self._is_from_files(owner) else 0
+        self._pending.defer(work, max(request.timestamp, earliest), owner)
         known.requested_at = max(known.requested_at, request.timestamp)
         if request.kind not in _OF_ALL:
             return

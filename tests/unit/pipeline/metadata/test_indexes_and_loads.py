@@ -202,3 +202,16 @@ def test_a_load_of_some_fields() -> None:
         [(kind, request)] = asked(harness(source, WITH_REQUESTS).look())
         assert kind == LOAD_PARTITIONS
         assert request.get("load_fields") == named
+
+
+def test_what_clients_ask_of_a_collection_from_files() -> None:
+    """Before the catalog is read, that tells it; then it comes behind what that told."""
+    source = Source()
+    source.create_index("vector", "FLAT")
+    files = harness(source, WITH_REQUESTS, snapshot=1)
+    assert files.indexes_and_loads.will_show(ID)
+    files.look()
+    assert not files.indexes_and_loads.will_show(ID)
+    ask(files, LOAD_COLLECTION, 50)
+    assert [kind for kind, _ in asked(files.issued)] == [CREATE_INDEX, LOAD_COLLECTION]
+    assert files.times == sorted(files.times)
