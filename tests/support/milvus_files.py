@@ -1,4 +1,4 @@
-"""Files as Milvus (2.2 to 2.5) writes them: see ``cdc_actors.source.storage.envelope``."""
+"""Files as Milvus (2.2 to 2.6) writes them: see ``envelope`` and ``parts``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cdc_actors.changes import Key
 
@@ -18,9 +18,9 @@ _HEADER = struct.Struct("<Qbii")
 _DESCRIPTOR, _INSERT, _DELETE = 0, 1, 2
 
 
-def file_of_rows(values: pa.Array) -> bytes:
+def file_of_rows(values: pa.Array, **extras: str) -> bytes:
     """Return a file of one column's values, one a row."""
-    return _file(pa.table({"val": values}), _INSERT)
+    return _file(pa.table({"val": values}), _INSERT, extras=extras)
 
 
 def file_of_deletes(deletes: Iterable[tuple[Key, int]]) -> bytes:
@@ -36,22 +36,39 @@ def newer_file_of_deletes(deletes: Iterable[tuple[Key, int]]) -> bytes:
     """Return the same in the form that 2.5 may have, which does not say how long it is."""
     keys, times = zip(*deletes, strict=True)
     table = pa.table({"pk": pa.array(keys), "ts": pa.array(times, pa.int64())})
-    return _file(table, _DELETE, size=0)
+    return _file(table, _DELETE, 0, {"version": "MULTI_FIELD"})
 
 
-def _file(table: pa.Table, kind: int, size: int | None = None) -> bytes:
+def file_of_group(columns: Mapping[int, pa.Array], rows: int = 3) -> bytes:
+    """Return a file of a group's columns, by field id, so many rows in a row group."""
+    fields = [
+        pa.field(f"f{field}", values.type, metadata={"PARQUET:field_id": str(field)})
+        for field, values in columns.items()
+    ]
+    table = pa.table(list(columns.values()), pa.schema(fields))
+    body = pa.BufferOutputStream()
+    pq.write_table(table, body, compression="zstd", row_group_size=rows)
+    return bytes(body.getvalue())
+
+
+def _file(
+    table: pa.Table,
+    kind: int,
+    size: int | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> bytes:
     body = pa.BufferOutputStream()
     pq.write_table(table, body, compression="zstd")
     payload = body.getvalue().to_pybytes()
-    extras = json.dumps({"original_size": str(len(payload))}).encode()
-    described = bytes(52) + bytes([52, *[16] * 7]) + struct.pack("<i", len(extras))
-    length = 17 + len(described) + len(extras)
+    told = json.dumps({"original_size": str(len(payload)), **(extras or {})}).encode()
+    described = bytes(52) + bytes([52, *[16] * 7]) + struct.pack("<i", len(told))
+    length = 17 + len(described) + len(told)
     whole = 17 + 16 + len(payload)
     parts: list[Any] = [
         struct.pack("<i", 0x00FFFABC),
         _HEADER.pack(1, _DESCRIPTOR, length, 4 + length),
         described,
-        extras,
+        told,
         _HEADER.pack(1, kind, whole if size is None else size, 4 + length + whole),
         bytes(16),
         payload,

@@ -78,13 +78,14 @@ class CollectionMeta:
     """One collection.
 
     ``schema`` is a serialized ``schema.CollectionSchema`` with the user's fields and
-    functions by id; the dynamic field is only a flag in it. ``shards`` are the virtual
-    channels, ``channels`` the physical ones, ``start_positions`` the log's message ids
-    before the first row, by physical channel. ``partitions`` are those in existence,
-    oldest first. A collection that is neither ``available`` nor ``dropping`` is still
-    being created. ``names`` are those that it ever had, as far as the catalog remembers,
-    the present one last; ``altered`` is when it was last written down, a hybrid timestamp,
-    and ``truncated`` up to when each shard lost all its rows to a truncation (2.6).
+    functions by id; the dynamic field is only a flag in it, and ``dynamic_field`` what the
+    catalog has of it, a serialized ``schema.FieldSchema`` or nothing. ``shards`` are the
+    virtual channels, ``channels`` the physical ones, ``start_positions`` the log's message
+    ids before the first row, by physical channel. ``partitions`` are those in existence,
+    oldest first. A collection that is neither ``available`` nor ``dropping`` is still being
+    created. ``names`` are those that it ever had, as far as the catalog remembers, the
+    present one last; ``altered`` is when it was last written down, a hybrid timestamp, and
+    ``truncated`` up to when each shard lost all its rows to a truncation (2.6).
 
     Milvus 2.3.5 keeps in ``properties`` what they were before they were last altered.
     """
@@ -107,6 +108,7 @@ class CollectionMeta:
     names: tuple[NameSince, ...] = ()
     altered: int = 0
     truncated: tuple[int, ...] = ()
+    dynamic_field: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def collection(
         partitions=_partitions(partitions),
         altered=info.updated,
         truncated=tuple(shard.truncated for shard in info.shards),
+        dynamic_field=_dynamic_field(fields),
     )
 
 
@@ -320,6 +323,11 @@ def _schema(
     del schema.struct_array_fields[:]
     schema.struct_array_fields.extend(structs)
     return schema
+
+
+def _dynamic_field(pairs: Pairs) -> bytes:
+    found = (parse(schema_pb2.FieldSchema, pair) for pair in pairs)
+    return next((each.SerializeToString() for each in found if each.is_dynamic), b"")
 
 
 def _partitions(pairs: Pairs) -> dict[int, PartitionMeta]:

@@ -20,6 +20,22 @@ _VECTORS_TAG = b"\x22"  # Field 4 of schema.FieldData.
 _FLOATS_TAG = b"\x12"  # Field 2 of schema.VectorField.
 _DATA_TAG = b"\x0a"  # Field 1 of schema.FloatArray, packed.
 
+_NUMBERS = frozenset(
+    {
+        schema_pb2.Int8,
+        schema_pb2.Int16,
+        schema_pb2.Int32,
+        schema_pb2.Int64,
+        schema_pb2.Float,
+        schema_pb2.Double,
+        schema_pb2.Timestamptz,
+    }
+)
+
+_VECTORS = frozenset(
+    {schema_pb2.FloatVector, schema_pb2.SparseFloatVector, *BYTES_VECTORS}
+)
+
 _SCALARS = {
     schema_pb2.Bool: "bool_data",
     schema_pb2.Int8: "int_data",
@@ -31,6 +47,7 @@ _SCALARS = {
     schema_pb2.VarChar: "string_data",
     schema_pb2.JSON: "json_data",
     schema_pb2.Geometry: "geometry_data",
+    schema_pb2.Timestamptz: "timestamptz_data",
 }
 
 
@@ -39,10 +56,22 @@ def readable(kind: int) -> bool:
     return kind in _MAKERS
 
 
-def field_data(field: schema_pb2.FieldSchema, values: pa.Array) -> bytes:
-    """Return the column of a field, with a value for every row, as the log has it.
+def plain_type(kind: int) -> pa.DataType:
+    """Return an Arrow type that may hold values of a ``schema.DataType``."""
+    if kind == schema_pb2.VarChar:
+        return pa.string()
+    if kind == schema_pb2.Bool:
+        return pa.bool_()
+    if kind in _NUMBERS:
+        return pa.int64()
+    return pa.binary()
 
-    In the log a null is said by ``valid_data``, and some value stands in its place.
+
+def field_data(field: schema_pb2.FieldSchema, values: pa.Array) -> bytes:
+    """Return the column of a field, of as many rows as there are values, as in the log.
+
+    There a null is said by ``valid_data``. Some value stands in its place, but for vectors
+    (2.6), which have none.
     """
     made = schema_pb2.FieldData(
         type=field.data_type,
@@ -52,8 +81,14 @@ def field_data(field: schema_pb2.FieldSchema, values: pa.Array) -> bytes:
     )
     if field.nullable:
         made.valid_data.extend(values.is_valid().to_pylist())
-        values = _filled(values)
+        is_vector = field.data_type in _VECTORS
+        values = _only_valid(values) if is_vector else _filled(values)
     return _MAKERS[field.data_type](made, field, values)
+
+
+def _only_valid(values: pa.Array) -> pa.Array:
+    """Return vectors without nulls; a file has nullable ones of fixed size as bytes."""
+    return values.drop_null() if values.null_count else values
 
 
 def _filled(values: pa.Array) -> pa.Array:
@@ -81,31 +116,39 @@ def _arrays(made: Any, field: Any, values: pa.Array) -> bytes:
 
 def _floats(made: Any, field: Any, values: pa.Array) -> bytes:
     """The vectors go behind the message's head in one piece."""
-    data = _raw(values)
     dim = schema_pb2.VectorField(dim=_dim(field)).SerializeToString()
-    array = [_DATA_TAG, varint(len(data)), data]
-    floats = sum(map(len, array))
-    vectors = [dim, _FLOATS_TAG, varint(floats), *array]
+    vectors = [dim]
+    if len(values):
+        data = _raw(values)
+        array = [_DATA_TAG, varint(len(data)), data]
+        vectors += [_FLOATS_TAG, varint(sum(map(len, array))), *array]
     size = sum(map(len, vectors))
     return b"".join([made.SerializeToString(), _VECTORS_TAG, varint(size), *vectors])
 
 
 def _bytes_vectors(made: Any, field: Any, values: pa.Array) -> bytes:
     made.vectors.dim = _dim(field)
-    setattr(made.vectors, BYTES_VECTORS[field.data_type], bytes(_raw(values)))
+    if len(values):
+        setattr(made.vectors, BYTES_VECTORS[field.data_type], bytes(_raw(values)))
     return bytes(made.SerializeToString())
 
 
 def _sparse(made: Any, _field: Any, values: pa.Array) -> bytes:
     contents: Sequence[bytes] = values.to_pylist()
+    made.vectors.SetInParent()
+    if not contents:
+        return bytes(made.SerializeToString())
     made.vectors.sparse_float_vector.contents.extend(contents)
     # An index and a value, four bytes each; the last index is the largest.
     ends = (int.from_bytes(each[-8:-4], "little") for each in contents if each)
-    made.vectors.dim = made.vectors.sparse_float_vector.dim = max(ends, default=-1) + 1
+    made.vectors.sparse_float_vector.dim = max(ends, default=-1) + 1
     return bytes(made.SerializeToString())
 
 
 def _raw(values: pa.Array) -> memoryview:
+    """Return the bytes of vectors, one behind the other."""
+    if pa.types.is_binary(values.type):
+        values = values.cast(pa.binary(len(values[0].as_py())))
     width = values.type.byte_width
     whole = values.buffers()[1]
     return memoryview(whole)[

@@ -1,7 +1,8 @@
-"""The form of Milvus's files (2.2 to 2.5): events around a Parquet file.
+"""The form of Milvus's files but for those of groups: events around a Parquet file.
 
 Source of the rules: Milvus 2.3.5, ``internal/storage/event_writer.go`` and
-``data_codec.go``; files of 2.2.16, 2.3.0 and 2.3.5 were read. Pure: bytes in, values out.
+``data_codec.go``, and 2.6.18, ``event_data.go``; files of 2.2.16, 2.3.0 and 2.3.5 were
+read. Pure: bytes in, values out.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ _HEADER = struct.Struct("<Qbii")
 _STAMPS = struct.Struct("<QQ")
 _DESCRIPTOR_BODY = 52 + 8
 _COLUMN = "val"
+_ENCRYPTED = b'"edek"'
+"""Stands in the descriptor of what is encrypted: the name of its key."""
 
 
 class DamagedFileError(ValueError):
     """A file is not what Milvus writes, or not all of it is there."""
+
+
+class EncryptedFileError(ValueError):
+    """Milvus has encrypted a file."""
 
 
 def column(data: pa.Buffer) -> pa.Array:
@@ -34,6 +41,7 @@ def column(data: pa.Buffer) -> pa.Array:
 
     Raises:
         DamagedFileError: It is no such file.
+        EncryptedFileError: It is one that cannot be read.
     """
     return _table(data).column(_COLUMN).combine_chunks()
 
@@ -43,6 +51,7 @@ def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
 
     Raises:
         DamagedFileError: It is no such file.
+        EncryptedFileError: It is one that cannot be read.
     """
     table = _table(data)
     if _COLUMN not in table.column_names:
@@ -81,6 +90,8 @@ def _payload(data: pa.Buffer) -> pa.Buffer:
         raise DamagedFileError("it does not begin as Milvus's files do")
     _, _, length, _ = _HEADER.unpack_from(data, _START.size)
     begin = _START.size + length
+    if _ENCRYPTED in bytes(data.slice(_START.size, max(length, 0))):
+        raise EncryptedFileError
     _, _, size, _ = _HEADER.unpack_from(data, begin)
     head = _HEADER.size + _STAMPS.size
     # The newer form of deletes (2.5) does not say how long it is.

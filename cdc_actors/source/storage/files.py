@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.errors import TransientError
 from cdc_actors.source.extras import check_library
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
 
     from cdc_actors.config import Storage
@@ -37,14 +40,41 @@ class Files:
         Raises:
             FileGoneError: There is none.
         """
+        with self.translated(path), self.open(path) as file:
+            return file.read_buffer()
+
+    def open(self, path: str) -> pa.NativeFile:
+        """Return a file to be read in parts, each within ``translated``; close it.
+
+        Raises:
+            FileGoneError: There is none.
+        """
+        with self.translated(path):
+            return self._store.open_input_file(f"{self._root}/{path}")
+
+    @contextmanager
+    def translated(self, path: str) -> Iterator[None]:
+        """Raise ``StorageError`` for what goes wrong while a file is read.
+
+        Raises:
+            FileGoneError: It is there no longer.
+        """
         try:
-            with self._store.open_input_file(f"{self._root}/{path}") as file:
-                return file.read_buffer()
-        except FileNotFoundError as error:
-            self.check()
-            raise FileGoneError(f"{path} is not there any more") from error
+            yield
         except OSError as error:
+            if isinstance(error, FileNotFoundError) or self._is_gone(path):
+                self.check()
+                raise FileGoneError(f"{path} is not there any more") from error
             raise _translated(error, f"{self._root}/{path}") from error
+
+    def _is_gone(self, path: str) -> bool:
+        from pyarrow.fs import FileType  # noqa: PLC0415 - an extra
+
+        whole = f"{self._root}/{path}"
+        try:
+            return bool(self._store.get_file_info(whole).type is FileType.NotFound)
+        except OSError as error:
+            raise _translated(error, whole) from error
 
     def check(self) -> None:
         """See that the store answers, and has a folder of Milvus's rows.

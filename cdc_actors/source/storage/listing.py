@@ -1,7 +1,7 @@
 """Which files hold a collection's rows, and up to when: what the catalog says of them.
 
 Source of the rules: Milvus 2.3.5, ``internal/metastore/kv/datacoord`` and
-``internal/datacoord``; read in 2.2.16 to 2.5.27. Pure: bytes in, records out.
+``internal/datacoord``; read in 2.2.16 to 2.6.18. Pure: bytes in, records out.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ _LIVE = frozenset({2, 3, 4, 5})
 _DROPPED = 6
 _ALL_PARTITIONS = -1
 _LEVEL_OF_DELETES = 1
-_ENVELOPES = frozenset({0, 1})
+_OWN_FILES = frozenset({0, 1})
 """Versions of the storage in which each field has a file of its own."""
+_GROUPS = 2
+"""The one in which a file has the fields of a group (2.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,14 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class FileSet:
-    """The files, by field id, that together hold the same rows in the same order."""
+    """The files that together hold the same rows in the same order.
+
+    By field id, or by group's id where a file holds several fields (2.6): ``groups`` are
+    these fields' ids then, none of a group of which the catalog does not say (until 2.6.2).
+    """
 
     files: Mapping[int, StoredFile]
+    groups: Mapping[int, tuple[int, ...]] | None = None
 
     @property
     def rows(self) -> int:
@@ -121,6 +128,7 @@ def listing(meta: CollectionMeta, pairs: Pairs) -> Listing:
     found = [parse(segments_pb2.Segment, p) for p in pairs if p[0].startswith(SEGMENTS)]
     live = [each for each in found if _is_live(each)]
     _refuse_newer(meta, live)
+    _refuse_uneven(meta, {each.id: inserts.get(each.id, []) for each in live})
     shared = [each for each in live if each.level == _LEVEL_OF_DELETES]
     return Listing(
         tuple(
@@ -161,12 +169,30 @@ def _is_live(segment: segments_pb2.Segment) -> bool:
 
 
 def _refuse_newer(meta: CollectionMeta, live: Iterable[segments_pb2.Segment]) -> None:
-    newer = {each.storage_version for each in live} - _ENVELOPES
-    if newer:
-        raise CollectionError(
-            f"the files of {meta.database}.{meta.name} are in version {min(newer)} of "
-            "Milvus's storage (2.6), which this version does not read"
-        )
+    name = f"{meta.database}.{meta.name}"
+    for each in live:
+        if each.manifest_path:
+            raise CollectionError(
+                f"the files of {name} are listed in a manifest of their own (Milvus's "
+                "common.storage.useLoonFFI), which is not read"
+            )
+        if each.storage_version not in (*_OWN_FILES, _GROUPS):
+            raise CollectionError(
+                f"the files of {name} are in version {each.storage_version} of Milvus's "
+                "storage, which is not read: those up to 2 are (2.6)"
+            )
+
+
+def _refuse_uneven(
+    meta: CollectionMeta, inserts: Mapping[int, list[tuple[str, Any]]]
+) -> None:
+    """See that every field or group of a segment has as many files as the others."""
+    for segment, fields in inserts.items():
+        if len({len(listed.files) for _, listed in fields}) > 1:
+            raise CollectionError(
+                f"of the segment {segment} of {meta.database}.{meta.name} some fields have "
+                "more files than others, so that it is not known which belong together"
+            )
 
 
 def _checkpoints(pairs: Pairs) -> list[tuple[str, segments_pb2.Position]]:
@@ -207,7 +233,7 @@ def _segment(
         id=segment.id,
         partition=segment.partition_id,
         shard=segment.channel,
-        sets=_sets(inserts),
+        sets=_sets(inserts, segment.storage_version),
         deletes=tuple(
             _file("delta_log", posixpath.dirname(folder), file)
             for source in dict.fromkeys(sources)
@@ -217,15 +243,21 @@ def _segment(
     )
 
 
-def _sets(fields: list[tuple[str, Any]]) -> tuple[FileSet, ...]:
-    """The n-th file of each field belongs together."""
+def _sets(fields: list[tuple[str, Any]], version: int) -> tuple[FileSet, ...]:
+    """The n-th file of each field, or group, belongs together."""
     ids = [int(folder.rpartition("/")[2]) for folder, _ in fields]
     files = [
         [_file("insert_log", folder, file) for file in listed.files]
         for folder, listed in fields
     ]
+    groups = None
+    if version == _GROUPS:
+        groups = {
+            each: tuple(listed.child_fields)
+            for each, (_, listed) in zip(ids, fields, strict=True)
+        }
     return tuple(
-        FileSet(dict(zip(ids, together, strict=True)))
+        FileSet(dict(zip(ids, together, strict=True)), groups)
         for together in zip(*files, strict=True)
     )
 

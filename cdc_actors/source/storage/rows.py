@@ -1,15 +1,15 @@
 """A segment's rows as they were at one moment, as inserts.
 
-The rule (Milvus 2.2 to 2.5; ``internal/datanode/compactor.go``): a row is there if it was
+The rule (Milvus 2.2 to 2.6; ``internal/datanode/compactor.go``): a row is there if it was
 written until then, and no delete of its key, newer than the row, was until then. An upsert
-deletes and inserts with one timestamp.
+deletes and inserts with one timestamp. What was truncated (2.6) is gone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,39 +17,43 @@ import pyarrow.compute as pc
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Insert
-from cdc_actors.errors import CollectionError
 from cdc_actors.source.storage import columns, envelope
-from cdc_actors.source.storage.files import StorageError
+from cdc_actors.source.storage.parts import parsed, parts
+from cdc_actors.source.storage.stored_fields import (
+    refuse_unreadable,
+    stored_fields,
+    with_defaults,
+    without_column,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        Callable,
-        Collection,
-        Iterator,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from cdc_actors.changes import Key
     from cdc_actors.source.catalog.model import CollectionMeta
     from cdc_actors.source.storage.files import Files
-    from cdc_actors.source.storage.listing import FileSet, Segment, StoredFile
+    from cdc_actors.source.storage.listing import Segment
+    from cdc_actors.source.storage.parts import Part
 
 _TIMESTAMP = 1
-_SYSTEM_FIELDS = frozenset({0, _TIMESTAMP})
-_DYNAMIC = "$meta"
 LoggedDeletes: TypeAlias = "Mapping[tuple[str, str], Mapping[Key, int]]"
 """When keys were last deleted until the moment that is read, by shard and partition's
 name ("" is all)."""
-
-_Parsed = TypeVar("_Parsed")
 
 PIECE_BYTES = 4 << 20
 """About how large one insert becomes: a part of a request, and of the memory."""
 
 KEYS_A_PIECE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Deleted:
+    """When the keys of a segment were last deleted, and these as Arrow has them."""
+
+    times: Mapping[Key, int]
+    keys: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,7 @@ class SegmentReader:
         Raises:
             CollectionError: One cannot.
         """
-        for each in self._schema.fields:
-            if not columns.readable(each.data_type):
-                kind = schema_pb2.DataType.Name(each.data_type)
-                raise CollectionError(
-                    f"the field {each.name} of {self.meta.database}.{self.meta.name} "
-                    f"is of the type {kind}, which is not read from files"
-                )
+        refuse_unreadable(self.meta)
 
     def inserts(self, segment: Segment, until: int, since: int = 0) -> Iterator[Insert]:
         """Yield the rows that were there at ``until``, a hybrid timestamp, in pieces.
@@ -91,53 +89,49 @@ class SegmentReader:
         if segment.partition not in self.meta.partitions:
             return
         deleted = self._deletes(segment, until)
-        for files in segment.sets:
-            yield from self._of_set(segment, files, deleted, until, since)
+        for part in self._parts(segment):
+            yield from self._of_part(segment, part, deleted, until, since)
 
     def keys(self, segment: Segment, until: int) -> Iterator[list[Key]]:
         """Yield the keys of the rows that ``inserts`` gives, and read no other column."""
         if segment.partition not in self.meta.partitions:
             return
         deleted = self._deletes(segment, until)
-        for files in segment.sets:
-            keys, _, chosen = self._living(files, deleted, until)
+        for part in self._parts(segment):
+            keys, _, chosen = self._living(segment, part, deleted, until)
             for first in range(0, len(chosen), KEYS_A_PIECE):
                 rows = pa.array(chosen[first : first + KEYS_A_PIECE])
                 yield keys.take(rows).to_pylist()
 
+    def _parts(self, segment: Segment) -> Iterator[Part]:
+        for found in segment.sets:
+            yield from parts(self.files, found)
+
     def _living(
-        self, files: FileSet, deleted: Mapping[Key, int], until: int
+        self, segment: Segment, part: Part, deleted: _Deleted, until: int
     ) -> tuple[pa.Array, NDArray[np.uint64], NDArray[np.intp]]:
-        """Return keys and times of a set's rows, and which of them are there."""
-        fields = self._schema.fields
-        key = next(each.fieldID for each in fields if each.is_primary_key)
-        times = self._values(files.files[_TIMESTAMP]).to_numpy().view(np.uint64)
-        keys = self._values(files.files[key])
-        return keys, times, _living(times, keys, deleted, until)
+        """Return keys and times of some rows, and which of them are there."""
+        times = part.values(_TIMESTAMP).to_numpy().view(np.uint64)
+        keys = part.values(self._key_field.fieldID)
+        chosen = _living(times, keys, deleted, until)
+        truncated = dict(zip(self.meta.shards, self.meta.truncated, strict=False))
+        return keys, times, chosen[times[chosen] > truncated.get(segment.shard, 0)]
 
-    @property
-    def _schema(self) -> schema_pb2.CollectionSchema:
-        return schema_pb2.CollectionSchema.FromString(self.meta.schema)
-
-    def _of_set(
+    def _of_part(
         self,
         segment: Segment,
-        files: FileSet,
-        deleted: Mapping[Key, int],
+        part: Part,
+        deleted: _Deleted,
         until: int,
         since: int,
     ) -> Iterator[Insert]:
         """Read the other columns only where a row is left."""
-        schema = self._schema
-        _, times, chosen = self._living(files, deleted, until)
+        _, times, chosen = self._living(segment, part, deleted, until)
         chosen = chosen[times[chosen] >= since]
         if not len(chosen):
             return
         rows = pa.array(chosen)
-        taken = [
-            (field, self._values(files.files[field.fieldID]).take(rows))
-            for field in _stored_fields(schema, files.files)
-        ]
+        taken = [(f, self._taken(f, part, rows)) for f in stored_fields(self.meta)]
         whole = Insert(
             collection=self.meta.id,
             shard=segment.shard,
@@ -149,14 +143,25 @@ class SegmentReader:
         )
         yield from _pieces(whole, taken)
 
-    def _values(self, file: StoredFile) -> pa.Array:
-        return self._read(envelope.column, file)
+    def _taken(
+        self, field: schema_pb2.FieldSchema, part: Part, rows: pa.Array
+    ) -> pa.Array:
+        """Return the values of a field for some rows of a part."""
+        if field.fieldID not in part.fields:
+            return without_column(self.meta, field, len(rows))
+        return with_defaults(field, part.values(field.fieldID).take(rows))
 
-    def _deletes(self, segment: Segment, until: int) -> dict[Key, int]:
+    @property
+    def _key_field(self) -> schema_pb2.FieldSchema:
+        fields = schema_pb2.CollectionSchema.FromString(self.meta.schema).fields
+        return next(each for each in fields if each.is_primary_key)
+
+    def _deletes(self, segment: Segment, until: int) -> _Deleted:
         """Return when each key was last deleted, until then."""
         partition = self.meta.partitions[segment.partition].name
         files = (
-            zip(*self._read(envelope.deletes, f), strict=True) for f in segment.deletes
+            zip(*parsed(self.files, f, envelope.deletes), strict=True)
+            for f in segment.deletes
         )
         logged = (
             self.logged.get((segment.shard, each), {}).items()
@@ -166,42 +171,21 @@ class SegmentReader:
         for key, time in chain(*files, *logged):
             if found.get(key, 0) < time <= until:
                 found[key] = time
-        return found
-
-    def _read(self, parse: Callable[[pa.Buffer], _Parsed], file: StoredFile) -> _Parsed:
-        try:
-            return parse(self.files.read(file.path))
-        except envelope.DamagedFileError as error:
-            raise StorageError(f"{file.path} cannot be read: {error}") from error
+        kind = columns.plain_type(self._key_field.data_type)
+        return _Deleted(found, pa.array(list(found), kind))
 
 
 def _living(
-    times: NDArray[np.uint64], keys: pa.Array, deleted: Mapping[Key, int], until: int
+    times: NDArray[np.uint64], keys: pa.Array, deleted: _Deleted, until: int
 ) -> NDArray[np.intp]:
     """Return the indexes of the rows that were there at ``until``."""
     there = times <= until
-    if deleted:
-        named = pc.is_in(keys, value_set=pa.array(list(deleted), keys.type))
+    if deleted.times:
+        named = pc.is_in(keys, value_set=deleted.keys)
         for row in np.flatnonzero(named.to_numpy(zero_copy_only=False)):
-            if times[row] < deleted[keys[row].as_py()]:
+            if times[row] < deleted.times[keys[row].as_py()]:
                 there[row] = False
     return np.flatnonzero(there)
-
-
-def _stored_fields(
-    schema: schema_pb2.CollectionSchema, files: Collection[int]
-) -> list[schema_pb2.FieldSchema]:
-    """Return the fields that have files. The catalog's schema lacks the dynamic one."""
-    fields = [field for field in schema.fields if field.fieldID in files]
-    known = {field.fieldID for field in fields} | _SYSTEM_FIELDS
-    dynamic = [
-        schema_pb2.FieldSchema(
-            fieldID=each, name=_DYNAMIC, data_type=schema_pb2.JSON, is_dynamic=True
-        )
-        for each in sorted(set(files) - known)
-        if schema.enable_dynamic_field
-    ]
-    return [*fields, *dynamic]
 
 
 def _pieces(

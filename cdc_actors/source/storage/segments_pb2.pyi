@@ -16,7 +16,7 @@ class Position(_message.Message):
     def __init__(self, channel_name: _Optional[str] = ..., message_id: _Optional[bytes] = ..., timestamp: _Optional[int] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("id", "collection_id", "partition_id", "channel", "rows", "state", "created_by_compaction", "is_importing", "is_fake", "level", "storage_version", "is_invisible")
+    __slots__ = ("id", "collection_id", "partition_id", "channel", "rows", "state", "created_by_compaction", "is_importing", "is_fake", "level", "storage_version", "is_invisible", "manifest_path")
     ID_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class Segment(_message.Message):
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     STORAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
     IS_INVISIBLE_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_PATH_FIELD_NUMBER: _ClassVar[int]
     id: int
     collection_id: int
     partition_id: int
@@ -41,7 +42,8 @@ class Segment(_message.Message):
     level: int
     storage_version: int
     is_invisible: bool
-    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., channel: _Optional[str] = ..., rows: _Optional[int] = ..., state: _Optional[int] = ..., created_by_compaction: bool = ..., is_importing: bool = ..., is_fake: bool = ..., level: _Optional[int] = ..., storage_version: _Optional[int] = ..., is_invisible: bool = ...) -> None: ...
+    manifest_path: str
+    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., channel: _Optional[str] = ..., rows: _Optional[int] = ..., state: _Optional[int] = ..., created_by_compaction: bool = ..., is_importing: bool = ..., is_fake: bool = ..., level: _Optional[int] = ..., storage_version: _Optional[int] = ..., is_invisible: bool = ..., manifest_path: _Optional[str] = ...) -> None: ...
 
 class File(_message.Message):
     __slots__ = ("rows", "path", "size", "id")
@@ -56,9 +58,11 @@ class File(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., path: _Optional[str] = ..., size: _Optional[int] = ..., id: _Optional[int] = ...) -> None: ...
 
 class FieldFiles(_message.Message):
-    __slots__ = ("field_id", "files")
+    __slots__ = ("field_id", "files", "child_fields")
     FIELD_ID_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    CHILD_FIELDS_FIELD_NUMBER: _ClassVar[int]
     field_id: int
     files: _containers.RepeatedCompositeFieldContainer[File]
-    def __init__(self, field_id: _Optional[int] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ...) -> None: ...
+    child_fields: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, field_id: _Optional[int] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., child_fields: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,18 +14,23 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.errors import CollectionError, TransientError
 from cdc_actors.source.catalog.model import CollectionMeta, PartitionMeta
+from cdc_actors.source.storage import parts
+from cdc_actors.source.storage.files import StorageError
 from cdc_actors.source.storage.listing import FileSet, Segment, StoredFile
 from cdc_actors.source.storage.rows import SegmentReader
 from tests.support.milvus_files import (
     file_of_deletes,
+    file_of_group,
     file_of_rows,
     newer_file_of_deletes,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 KEY, VECTOR, NOTE = 100, 101, 102
+GROUPS = ((1, KEY), (VECTOR,))
+"""As 2.6 divides fields: what it wants of every row, and each vector."""
 Row = tuple[int, int]
 """Key and timestamp."""
 
@@ -34,16 +40,43 @@ class MemoryFiles:
 
     def __init__(self) -> None:
         self.found: dict[str, bytes] = {}
+        self.opened: list[str] = []
 
     def read(self, path: str) -> pa.Buffer:
         """Return a file."""
         return pa.py_buffer(self.found[path])
 
-    def add(self, content: bytes) -> StoredFile:
+    def open(self, path: str) -> pa.NativeFile:
+        """Open a file."""
+        self.opened.append(path)
+        return pa.BufferReader(self.found[path])
+
+    @contextmanager
+    def translated(self, _path: str) -> Iterator[None]:
+        """Say what goes wrong as the source's storage does."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"does not give it: {error}") from error
+
+    def add(self, content: bytes, rows: int = 0) -> StoredFile:
         """Keep a file; return what the catalog says of it."""
         path = f"file/{len(self.found)}"
         self.found[path] = content
-        return StoredFile(path, 0, len(content))
+        return StoredFile(path, rows, len(content))
+
+    def add_set(
+        self, columns: Mapping[int, pa.Array], groups: Sequence[Sequence[int]] = ()
+    ) -> FileSet:
+        """Keep a set of files, of which each has a column, or a group of them."""
+        if not groups:
+            return FileSet({i: self.add(file_of_rows(c)) for i, c in columns.items()})
+        rows = len(next(iter(columns.values())))
+        written = {
+            number: self.add(file_of_group({i: columns[i] for i in fields}), rows)
+            for number, fields in enumerate(groups)
+        }
+        return FileSet(written, {n: tuple(fields) for n, fields in enumerate(groups)})
 
 
 def schema(*more: schema_pb2.FieldSchema) -> bytes:
@@ -87,6 +120,7 @@ def segment(
     rows: Sequence[Row],
     deletes: Sequence[Row] = (),
     write_deletes: Callable[[Sequence[Row]], bytes] = file_of_deletes,
+    groups: Sequence[Sequence[int]] = (),
     **more: pa.Array,
 ) -> Segment:
     """Write the files of a segment; return what the catalog says of it."""
@@ -97,13 +131,12 @@ def segment(
     )
     columns = {1: pa.array(times, pa.int64()), KEY: pa.array(keys, pa.int64())}
     columns |= {VECTOR: vectors, **{int(k[1:]): v for k, v in more.items()}}
-    written = {each: files.add(file_of_rows(c)) for each, c in columns.items()}
     deleted = (files.add(write_deletes(deletes)),) if deletes else ()
     return Segment(
         id=1,
         partition=7,
         shard="dml_0_1v0",
-        sets=(FileSet(written),),
+        sets=(files.add_set(columns, groups),),
         deletes=deleted,
     )
 
@@ -139,11 +172,18 @@ messages = st.lists(
 )
 
 
-@given(messages, st.integers(0, 25), st.integers(0, 25))
-def test_rows_are_those_of_the_log_at_that_moment(said, until, since):
+@given(
+    messages,
+    st.integers(0, 25),
+    st.integers(0, 25),
+    st.lists(st.sampled_from([(), GROUPS]), min_size=3, max_size=3),
+    st.integers(1, 1000),
+)
+def test_rows_are_those_of_the_log_at_that_moment(said, until, since, forms, size):
     """Whatever was inserted and deleted in which segment, each row is there once.
 
-    Deletes are in files, or known from the log: of one partition, or of all.
+    Deletes are in files, or known from the log: of one partition, or of all. Segments have
+    a file a field, or for a group of them, read in parts of any size.
     """
     expected: list[Row] = []
     rows: dict[int, list[Row]] = {0: [], 1: [], 2: []}
@@ -163,13 +203,19 @@ def test_rows_are_those_of_the_log_at_that_moment(said, until, since):
         if kind != "delete":
             expected.append((key, time))
     files = MemoryFiles()
-    segments = [segment(files, each, deletes) for each in rows.values() if each]
+    segments = [
+        segment(files, each, deletes, groups=forms[place])
+        for place, each in rows.items()
+        if each
+    ]
     beyond = {key: until for key, _ in expected}
     others = {("dml_0_1v0", "old"): beyond, ("dml_0_1v1", ""): beyond}
     reader = SegmentReader(meta(), files).knowing(logged | others)
-    assert found(reader, *segments, until=until, since=since) == Counter(
-        (key, 0) for key, time in expected if time >= since
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_BYTES", size)
+        assert found(reader, *segments, until=until, since=since) == Counter(
+            (key, 0) for key, time in expected if time >= since
+        )
 
 
 def test_newer_form_of_deletes():

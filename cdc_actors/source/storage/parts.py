@@ -1,0 +1,239 @@
+"""Some rows of a set of files at a time, field by field: what is not asked for is not read.
+
+Until 2.5 each field has a file of its own, read as a whole. From 2.6 on (storage version 2)
+a file has the fields of a group: plain Parquet in many row groups, of which those are read
+that are needed. Source of the rules: Milvus 2.6.18, ``internal/storage/schema.go``,
+``record_writer.go``, ``internal/storagecommon``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cdc_actors.errors import CollectionError
+from cdc_actors.source.storage import envelope
+from cdc_actors.source.storage.files import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from typing import Self
+
+    from cdc_actors.source.storage.files import Files
+    from cdc_actors.source.storage.listing import FileSet, StoredFile
+
+_Parsed = TypeVar("_Parsed")
+
+PART_BYTES = 16 << 20
+"""About how many bytes of a set's files hold the rows of one part, where a file has several
+fields: such files may be as large as a segment."""
+
+ROWS_OF_UNKNOWN_SIZE = 10_000
+
+_FIELD_ID = b"PARQUET:field_id"
+
+
+class Part(Protocol):
+    """Some rows of a set of files, one after another.
+
+    Methods raise ``StorageError`` where a file is gone or damaged, or its store away, and
+    CollectionError where it cannot be read.
+    """
+
+    @property
+    def fields(self) -> Collection[int]:
+        """Return the ids of the fields that have values."""
+        ...
+
+    def values(self, field: int) -> pa.Array:
+        """Return the values of a field, one a row, in Arrow's types."""
+        ...
+
+
+def parts(files: Files, found: FileSet) -> Iterator[Part]:
+    """Yield all rows of a set of files; each part is to be done with before the next."""
+    if found.groups is None:
+        yield _OwnFiles(files, found)
+        return
+    size = sum(each.size for each in found.files.values())
+    step = found.rows * PART_BYTES // size if size else ROWS_OF_UNKNOWN_SIZE
+    with _Groups(files, found) as groups:
+        for first in range(0, found.rows, max(step, 1)):
+            yield _PartOfGroups(groups, first, min(max(step, 1), found.rows - first))
+
+
+def parsed(
+    files: Files, file: StoredFile, parse: Callable[[pa.Buffer], _Parsed]
+) -> _Parsed:
+    """Return what a whole file holds; raises as a ``Part`` does."""
+    try:
+        return parse(files.read(file.path))
+    except envelope.DamagedFileError as error:
+        raise _damaged(file.path, error) from error
+    except envelope.EncryptedFileError as error:
+        raise _encrypted(file.path) from error
+
+
+class _OwnFiles:
+    """All rows of a set of which each field has a file."""
+
+    def __init__(self, files: Files, found: FileSet) -> None:
+        self._files = files
+        self._found = found.files
+
+    @property
+    def fields(self) -> Collection[int]:
+        return self._found.keys()
+
+    def values(self, field: int) -> pa.Array:
+        return parsed(self._files, self._found[field], envelope.column)
+
+
+class _PartOfGroups:
+    """Some rows of a set of which each file has a group of fields."""
+
+    def __init__(self, groups: _Groups, first: int, rows: int) -> None:
+        self._groups = groups
+        self._first, self._rows = first, rows
+
+    @property
+    def fields(self) -> Collection[int]:
+        return self._groups.fields
+
+    def values(self, field: int) -> pa.Array:
+        return self._groups.values(field, self._first, self._rows)
+
+
+class _Groups:
+    """The files of one set, each opened when a field of its is asked for."""
+
+    def __init__(self, files: Files, found: FileSet) -> None:
+        self._files = files
+        self._found = found.files
+        self._open: dict[int, _GroupFile] = {}
+        self._of: dict[int, int] = {}
+        for group, fields in (found.groups or {}).items():
+            self._of |= dict.fromkeys(fields, group)
+        self._untold = [
+            each for each, fields in (found.groups or {}).items() if not fields
+        ]
+
+    def __enter__(self) -> Self:
+        try:
+            for group in self._untold:
+                self._of |= dict.fromkeys(self._file(group).fields, group)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._open.values():
+            file.close()
+
+    @property
+    def fields(self) -> Collection[int]:
+        return self._of.keys()
+
+    def values(self, field: int, first: int, rows: int) -> pa.Array:
+        return self._file(self._of[field]).values(field, first, rows)
+
+    def _file(self, group: int) -> _GroupFile:
+        if group not in self._open:
+            self._open[group] = _GroupFile(self._files, self._found[group])
+        return self._open[group]
+
+
+class _GroupFile:
+    """One open file, whose rows are read in order, if at all.
+
+    Of each field the rows that were asked for last are kept, and those of their last row
+    group.
+    """
+
+    def __init__(self, files: Files, stored: StoredFile) -> None:
+        self._files, self._path = files, stored.path
+        with self._reading():
+            self._source = files.open(stored.path)
+            self._parquet = self._parsed()
+        about = self._parquet.metadata
+        counts = (about.row_group(n).num_rows for n in range(about.num_row_groups))
+        self._begins = [0, *accumulate(counts)]
+        self._names = {
+            int((each.metadata or {}).get(_FIELD_ID, -1)): each.name
+            for each in self._parquet.schema_arrow
+        }
+        self._kept: dict[int, tuple[int, list[pa.Array]]] = {}
+        if about.num_rows != stored.rows:
+            self.close()
+            raise _damaged(self._path, f"{about.num_rows} rows of {stored.rows}")
+
+    @property
+    def fields(self) -> Collection[int]:
+        return self._names.keys()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def values(self, field: int, first: int, rows: int) -> pa.Array:
+        """Return the values of some rows, which begin no earlier than any before."""
+        if field not in self._names:
+            raise _damaged(self._path, f"it has no field {field}")
+        begin, chunks = self._kept.get(field, (first, []))
+        end = max(begin + sum(map(len, chunks)), first)
+        kept = _without_first(chunks, first - begin)
+        if end < first + rows:
+            since = bisect_right(self._begins, end) - 1
+            until = bisect_left(self._begins, first + rows)
+            read = self._read(field, range(since, until))
+            kept += _without_first(read, end - self._begins[since])
+        self._kept[field] = first, kept
+        return pa.chunked_array(kept).slice(0, rows).combine_chunks()
+
+    def _read(self, field: int, groups: range) -> list[pa.Array]:
+        names = [self._names[field]]
+        with self._reading():
+            table = self._parquet.read_row_groups(groups, names, use_threads=False)
+        return list(table.column(0).chunks)
+
+    def _parsed(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(self._source, pre_buffer=True)
+        except BaseException as error:
+            self._source.close()
+            if isinstance(error, OSError) and "encrypted" in str(error):
+                raise _encrypted(self._path) from error
+            raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            with self._files.translated(self._path):
+                yield
+        except pa.ArrowException as error:
+            raise _damaged(self._path, error) from error
+
+
+def _without_first(chunks: list[pa.Array], rows: int) -> list[pa.Array]:
+    """Return chunks without so many rows at their beginning."""
+    left = []
+    for each in chunks:
+        if rows < len(each):
+            left.append(each.slice(max(rows, 0)))
+        rows -= len(each)
+    return left
+
+
+def _damaged(path: str, why: object) -> StorageError:
+    return StorageError(f"{path} cannot be read: {why}")
+
+
+def _encrypted(path: str) -> CollectionError:
+    return CollectionError(
+        f"the source encrypts its files: {path} cannot be read without its keys"
+    )
