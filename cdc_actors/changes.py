@@ -276,6 +276,7 @@ _OWN_PROPERTIES = frozenset(
         "database.resource_groups",
         "dynamicfield.enabled",
         "max_field_id",
+        "preserve_field_ids",
         "timezone",
     }
 )
@@ -283,11 +284,17 @@ REPLICATE_ID = "replicate.id"
 """The property (2.5) of a collection that takes its rows from another Milvus through
 milvus-cdc: they have that one's timestamps, which no tick of this one covers in time."""
 
-_OWN_PREFIXES = ("replicate.", "cipher.", "cdc_actors.", "database.force.deny.")
+_OWN_PREFIXES = (
+    "replicate.",
+    "cipher.",
+    "cdc_actors.",
+    "database.force.deny.",
+    "namespace.",
+)
 """Properties that are about the source itself: its query nodes, its clients (what denies
 them to write would keep rows from the target), its part in another
 replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),
-its keys, and what it keeps of a schema or sets by itself (2.6 and 3.0,
+its keys, its namespaces, and what it keeps of a schema or sets by itself (2.6 and 3.0,
 ``pkg/common/common.go``), which 2.5 only notes and 2.6 would make so."""
 
 

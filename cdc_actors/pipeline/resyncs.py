@@ -56,7 +56,7 @@ def from_beginning(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint
     stood = first_places(meta, wal)
     if not_held(wal, stood.values()):
         why = (
-            "the files of Milvus 2.6 are not read"
+            "the files of Milvus 2.6 and later are not read"
             if wal.is_streamed
             else "the service may not read the source's files: give sourceConfig.storage, "
             "then `resync` it again"

@@ -279,7 +279,9 @@ class Router:
         collection = self.collections.get(change.collection)
         if collection is None or collection.status is not Status.LIVE:
             return
-        if collection.barriers.is_relevant(channel, change):
+        # The control channel, too, says what happens to collections.
+        is_own = channel in collection.channels
+        if not is_own or collection.barriers.is_relevant(channel, change):
             parts = (self._context.acquire(checkpoint),)
             self.deliver(collection, StopCollection(change.reason, parts))
 

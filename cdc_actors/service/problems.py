@@ -72,7 +72,11 @@ def resync_needed(entry: CollectionEntry, waits: Mapping[int, str]) -> str | Non
     if not entry.missing_imports:
         return None
     count = len(entry.missing_imports)
-    imports = "a bulk import" if count == 1 else f"{count} bulk imports"
+    imports = (
+        "a bulk import or restored snapshot"
+        if count == 1
+        else f"{count} bulk imports or restored snapshots"
+    )
     wait = waits.get(entry.collection_id, "the service looks for them while it runs")
     return (
         f"rows of {imports} are missing at the target: they came past the log; {wait}"

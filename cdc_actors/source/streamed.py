@@ -1,4 +1,4 @@
-"""From a message of a streaming node to a change: the log of Milvus 2.6 and later.
+"""From a message of a streaming node to a change: the log of Milvus 2.6 and 3.0.
 
 A message has a body and properties. The body of what 2.5 had as well is 2.5's, but says
 the time and the shard only provisionally: the properties have them. The node hands
@@ -34,13 +34,46 @@ CIPHER, REPLICATED = "_ch", "_rh"
 _CONTROL = "_vcchan"
 """What the name of the control channel ends with: a copy of what collections are told."""
 
-_INSERT, _DELETE, _TRUNCATE = 2, 3, 38
+_INSERT, _DELETE, _TRUNCATE, _MANIFEST = 2, 3, 38, 42
 _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION = 5, 6, 8
 _ALTER_WAL, _BEGIN = 700, 900
 _OF_THE_LOG = {_INSERT, _DELETE, _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION}
-_WITHOUT_ROWS = {1, 4, 7, *range(9, 38), *range(39, 49), 800, _BEGIN, 901}
+_WITHOUT_ROWS = {
+    1,
+    4,
+    7,
+    *range(9, 38),
+    *range(39, 42),
+    *range(43, 47),
+    800,
+    _BEGIN,
+    901,
+}
 """Ticks, the ends of transactions, and what is about segments, flushes, schemas, names,
-partitions, indexes, loads, users, imports and snapshots: the catalog tells of those."""
+partitions, indexes, loads, users, imports, snapshots and external collections: the catalog
+tells of those."""
+
+_TRUNCATED = (
+    "it was truncated at the source, which is not replicated: `resync` brings it anew as "
+    "it has been since"
+)
+_FILLED_IN = (
+    "fields of its rows were filled in past the log at the source (BatchUpdateManifest), "
+    "which is not replicated"
+)
+_UNREPLICATED: dict[int, tuple[Any, str]] = {
+    _TRUNCATE: (streaming_pb2.TruncateHeader, _TRUNCATED),
+    _MANIFEST: (streaming_pb2.RowsHeader, _FILLED_IN),
+}
+"""What a collection does not go beyond: how its header is read, and why."""
+
+_ENCRYPTED = (
+    streaming_pb2.RowsHeader,
+    "the source encrypts it: its rows cannot be read from the log",
+)
+
+_NAMES = {47: "AlterRLSMetadata", 48: "DropRLSMetadata"}
+"""Names of what is known of later versions, and is not replicated."""
 
 
 def decode_record(record: Record) -> Change | Tick:
@@ -89,27 +122,26 @@ def _change(
     kind: int, time: int, properties: Mapping[str, str], payload: bytes
 ) -> Change | Tick:
     shard = properties.get(VCHANNEL, "")
-    if kind in _WITHOUT_ROWS or shard.endswith(_CONTROL):
+    is_copy = shard.endswith(_CONTROL) and kind != _MANIFEST
+    if kind in _WITHOUT_ROWS:
         return Tick(time - 1 if kind == _BEGIN else time)
-    if kind == _TRUNCATE:
-        why = (
-            "it was truncated at the source, which is not replicated: `resync` brings it "
-            "anew as it has been since"
-        )
-        return Unreplicated(
-            _collection(properties, streaming_pb2.TruncateHeader), time, why
-        )
-    if kind not in _OF_THE_LOG:
-        return Unknown(str(kind), time)
-    if CIPHER in properties:
-        why = "the source encrypts it: its rows cannot be read from the log"
-        return Unreplicated(
-            _collection(properties, streaming_pb2.RowsHeader), time, why
-        )
+    if kind not in _OF_THE_LOG and kind not in _UNREPLICATED:
+        return Unknown(_NAMES.get(kind, str(kind)), time)
+    if is_copy:
+        return Tick(time)
+    if found := _unreplicated(kind, properties):
+        header, why = found
+        return Unreplicated(_collection(properties, header), time, why)
     body = decode(payload)
     if isinstance(body, Insert | Delete):
         return replace(body, timestamp=time, shard=shard)
     return replace(body, timestamp=time)
+
+
+def _unreplicated(kind: int, properties: Mapping[str, str]) -> tuple[Any, str] | None:
+    if CIPHER in properties and kind not in _UNREPLICATED:
+        return _ENCRYPTED
+    return _UNREPLICATED.get(kind)
 
 
 def _collection(properties: Mapping[str, str], header_class: Any) -> int:

@@ -12,7 +12,7 @@ STREAMS_SINCE: Version = (2, 6)
 """From which version on streaming nodes have the log, whatever the message queue."""
 
 _FIRST: Version = (2, 2, 16)
-_TOO_NEW: Version = (3,)
+_TOO_NEW: Version = (3, 1)
 
 
 def has_requests(version: Version) -> bool:
@@ -35,7 +35,7 @@ def refuse_unsupported(version: Version, *, streams: bool = False) -> None:
     if not _FIRST <= version < _TOO_NEW:
         raise UnsupportedVersionError(
             f"the source is Milvus {shown}; what can be replicated from are the versions "
-            "2.2.16 to 2.6"
+            "2.2.16 to 3.0"
         )
     if streams and version < STREAMS_SINCE:
         raise UnsupportedVersionError(

@@ -24,6 +24,23 @@ _TYPES_SINCE = {
     schema_pb2.Geometry: (2, 5, 18),
     schema_pb2.Int8Vector: (2, 6),
     schema_pb2.Timestamptz: (2, 6),
+    schema_pb2.Text: (3,),
+}
+_TYPES = {
+    schema_pb2.Bool,
+    schema_pb2.Int8,
+    schema_pb2.Int16,
+    schema_pb2.Int32,
+    schema_pb2.Int64,
+    schema_pb2.Float,
+    schema_pb2.Double,
+    schema_pb2.String,
+    schema_pb2.VarChar,
+    schema_pb2.Array,
+    schema_pb2.JSON,
+    schema_pb2.BinaryVector,
+    schema_pb2.FloatVector,
+    *_TYPES_SINCE,
 }
 _NULLABLE_SINCE = _FUNCTIONS_SINCE = (2, 5)
 
@@ -32,9 +49,22 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
     """Raise CollectionError if a Milvus of this version cannot hold a collection.
 
     ``version`` is as Milvus tells it; one that names no numbers may hold anything. Milvus
-    Lite refuses by itself. Arrays of structs no target is given, nor what a function has
-    computed that is not BM25: the log has it, and the target would compute it once more.
+    Lite refuses by itself. No target is given what the log has not, or has in a form that
+    no insert takes, nor what a function has computed that is not BM25: the log has it, and
+    the target would compute it once more.
     """
+    if schema.external_source:
+        raise CollectionError(
+            f"{name} is an external collection, whose rows the log does not have"
+        )
+    if schema.enable_namespace:
+        raise CollectionError(f"{name} has namespaces, which are not replicated")
+    for field in schema.fields:
+        if field.data_type not in _TYPES:
+            raise CollectionError(
+                f"{name} has the field {field.name} of the type {_type(field)}, which is "
+                "not replicated"
+            )
     for struct in schema.struct_array_fields:
         raise CollectionError(
             f"{name} has the array of structs {struct.name}, which is not replicated"
@@ -47,6 +77,12 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
                 f"{name} has the function {function.name}, whose output is not replicated: "
                 "only BM25 is"
             )
+
+
+def _type(field: Any) -> str:
+    names = schema_pb2.DataType.DESCRIPTOR.values_by_number
+    known = names.get(field.data_type)
+    return known.name if known else str(field.data_type)
 
 
 def _refuse_newer(version: str, schema: Any, name: str) -> None:

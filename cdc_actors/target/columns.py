@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
+_LENGTH_AT = 3  # Of a FieldData's name, behind its type and the tags of both.
 _VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
 
 
@@ -49,6 +50,16 @@ def key_reader(schema: bytes) -> Callable[[Insert], Sequence[Key]]:
     return partial(primary_keys, field_id=key_field.fieldID)
 
 
+def shape(insert: Insert) -> tuple[bytes, ...]:
+    """Return what tells whether two inserts have the same columns: types and names.
+
+    Milvus writes both first, so that nothing has to be parsed.
+    """
+    return tuple(
+        column[: _LENGTH_AT + 2 + column[_LENGTH_AT]] for column in insert.columns
+    )
+
+
 def named_columns(
     rows: Rows, computed: Container[str] = (), defaulted: Container[str] = ()
 ) -> dict[str, bytes]:
@@ -56,12 +67,20 @@ def named_columns(
 
     Those of ``computed`` fields are left out: the target makes them itself. Fields with a
     default value are ``defaulted``.
+
+    Raises:
+        CollectionError: A column is of a form that no insert can be given.
     """
     named: dict[str, bytes] = {}
     for written in rows.insert.columns:
         head = insert_pb2.ColumnHead.FromString(written)
         if head.field_name in computed:
             continue
+        if head.scalars.valid_data or head.vectors.valid_data:
+            raise CollectionError(
+                f"the column {head.field_name} says inside its values which of them are "
+                "there, as Milvus came to do after 3.0.0: that is not read"
+            )
         column = written
         if rows.keep is not None:
             column = select(written, rows.keep, rows.insert.rows)

@@ -28,6 +28,14 @@ def params_of(schema: bytes) -> dict[str, dict[str, str]]:
     return found | ({DYNAMIC: {}} if parsed.enable_dynamic_field else {})
 
 
+def numbers_of(schema: bytes) -> dict[str, int]:
+    """Return the numbers of what ``params_of`` has, which no later field is given again."""
+    parsed = schema_pb2.CollectionSchema.FromString(schema)
+    fields = (*parsed.fields, *parsed.struct_array_fields)
+    found = {field.name: field.fieldID for field in fields}
+    return found | ({DYNAMIC: 0} if parsed.enable_dynamic_field else {})
+
+
 def altered_schema(
     schema: bytes,
     field_name: str,

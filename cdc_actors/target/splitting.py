@@ -6,6 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Rows
+from cdc_actors.target.columns import shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,11 +69,12 @@ def _key_size(key: Key) -> int:
 def row_groups(rows: Sequence[Rows], size: RequestSize) -> Iterator[list[Rows]]:
     """Divide rows among inserts, each of one partition, keeping the order of its rows.
 
-    Those from before a field was added (Milvus 2.6) have a column less, and go apart.
+    Those from before a field was added or dropped (Milvus 2.6) have other columns, and go
+    apart.
     """
-    open_groups: dict[tuple[str, int], tuple[list[Rows], int]] = {}
+    open_groups: dict[tuple[str, tuple[bytes, ...]], tuple[list[Rows], int]] = {}
     for each in chain.from_iterable(_parts(rows_of_one, size) for rows_of_one in rows):
-        alike = each.insert.partition, len(each.insert.columns)
+        alike = each.insert.partition, shape(each.insert)
         own = size_of([each])
         group, total = open_groups.pop(alike, ([], 0))
         if group and total + own > size.limit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.pipeline.work import CatalogOperation, StopCollection
-from cdc_actors.target.fields import params_of
+from cdc_actors.target.fields import numbers_of, params_of
 from cdc_actors.tasks import ALTER_FIELD
 from cdc_actors.tasks.details import FieldDetail
 
@@ -31,7 +31,7 @@ class Fields:
     ) -> None:
         self._collections = collections
         self._pending = pending
-        self._given: dict[int, dict[str, dict[str, str]]] = {}
+        self._given: dict[int, bytes] = {}
         self._waiting: dict[int, CollectionMeta] = {}
 
     def update(self, meta: CollectionMeta) -> None:
@@ -58,9 +58,10 @@ class Fields:
         Limits that grew are raised at once: rows that need it may be older than what the
         source altered last.
         """
-        now = params_of(meta.schema)
-        before = self._given.get(meta.id) or params_of(collection.entry.schema)
-        if more_or_fewer := sorted(now.keys() ^ before.keys()):
+        given = self._given.get(meta.id) or collection.entry.schema
+        now, before = params_of(meta.schema), params_of(given)
+        others = numbers_of(meta.schema).items() ^ numbers_of(given).items()
+        if more_or_fewer := sorted(dict(others)):
             why = (
                 f"the source has added or dropped {', '.join(more_or_fewer)}, which is "
                 "not replicated: `resync` with --drop-target brings all anew"
@@ -75,7 +76,7 @@ class Fields:
                 detail = FieldDetail(name, altered, dropped)
                 work = CatalogOperation(ALTER_FIELD, since, detail)
                 self._pending.defer(work, since, meta.id)
-        self._given[meta.id] = now
+        self._given[meta.id] = meta.schema
 
 
 def _only_grew(before: Mapping[str, str], now: Mapping[str, str]) -> bool:

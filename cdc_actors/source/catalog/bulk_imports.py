@@ -1,8 +1,9 @@
 """Bulk imports as the catalog has them: rows that came into a collection past the log.
 
-Milvus 2.2 and 2.3 keep a task for each file, 2.4 and 2.5 a job of several tasks, which
-count the rows of their files. Both are forgotten after a while. Pure: bytes in, records
-out. From ``data_coord.proto``, ``etcd_meta.proto`` and ``internal.proto`` of Milvus.
+Milvus 2.2 and 2.3 keep a task for each file, later ones a job of several tasks, which
+count the rows of their files, and 3.0 a job for each snapshot that was restored into a new
+collection. All are forgotten after a while. Pure: bytes in, records out. From
+``data_coord.proto``, ``etcd_meta.proto`` and ``internal.proto`` of Milvus.
 """
 
 from __future__ import annotations
@@ -21,19 +22,22 @@ if TYPE_CHECKING:
 _TASKS_BEFORE_JOBS = "importtask/"
 _JOBS = "datacoord-meta/import-job/"
 _TASKS = "datacoord-meta/import-task/"
-PREFIXES = (_TASKS_BEFORE_JOBS, _JOBS, _TASKS)
+_RESTORED = "datacoord-meta/copy-segment-job/"
+PREFIXES = (_TASKS_BEFORE_JOBS, _JOBS, _TASKS, _RESTORED)
 """Keys below the metadata's root path."""
 
 # One whose rows can be read, or will be: completed, flushed.
 _IMPORTED = (6, 8)
 _JOB_COMPLETED = 5
+_COPY_COMPLETED = 3
+_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ImportMeta:
-    """One bulk import that brought rows; ``created`` is in seconds since 1970.
+    """One bulk import, or restored snapshot, that brought rows.
 
-    ``rows`` is 0 where Milvus has forgotten how many.
+    ``created`` is in seconds since 1970; ``rows`` is 0 where Milvus has forgotten how many.
     """
 
     id: int
@@ -52,6 +56,7 @@ def imports(pairs: Pairs) -> list[ImportMeta]:
     return [
         *_before_jobs(pairs),
         *_completed_jobs(pairs, rows),
+        *_restored_snapshots(pairs),
     ]
 
 
@@ -78,6 +83,19 @@ def _completed_jobs(pairs: Pairs, rows: Counter[int]) -> list[ImportMeta]:
         ImportMeta(job.id, job.collection_id, _seconds(job.started), rows[job.id])
         for job in found
         if job.state == _JOB_COMPLETED and rows.get(job.id, 1)
+    ]
+
+
+def _restored_snapshots(pairs: Pairs) -> list[ImportMeta]:
+    found = [
+        parse(catalog_pb2.CopySegmentJob, pair)
+        for pair in pairs
+        if pair[0].startswith(_RESTORED)
+    ]
+    return [
+        ImportMeta(job.id, job.collection_id, job.started // _NANOSECONDS, job.rows)
+        for job in found
+        if job.state == _COPY_COMPLETED and job.rows
     ]
 
 

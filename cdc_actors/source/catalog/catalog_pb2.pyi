@@ -1,7 +1,8 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -111,7 +112,7 @@ class FieldIndex(_message.Message):
     index_info: IndexInfo
     deleted: bool
     create_time: int
-    def __init__(self, index_info: _Optional[_Union[IndexInfo, _Mapping]] = ..., deleted: bool = ..., create_time: _Optional[int] = ...) -> None: ...
+    def __init__(self, index_info: _Optional[_Union[IndexInfo, _Mapping]] = ..., deleted: _Optional[bool] = ..., create_time: _Optional[int] = ...) -> None: ...
 
 class CollectionLoadInfo(_message.Message):
     __slots__ = ("collection_id", "replica_number", "load_type", "load_fields")
@@ -166,6 +167,20 @@ class ImportJob(_message.Message):
     state: int
     started: str
     def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., state: _Optional[int] = ..., started: _Optional[str] = ...) -> None: ...
+
+class CopySegmentJob(_message.Message):
+    __slots__ = ("id", "collection_id", "state", "started", "rows")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    collection_id: int
+    state: int
+    started: int
+    rows: int
+    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., state: _Optional[int] = ..., started: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class ImportFile(_message.Message):
     __slots__ = ("rows",)

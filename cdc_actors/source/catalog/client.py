@@ -256,7 +256,7 @@ class Catalog:
         """Return a hybrid timestamp by the source's own clock that nothing has there yet.
 
         Before Milvus gives timestamps to what is done it stores up to when it may, some
-        three seconds ahead. Where it has not (2.2 to 2.6 all do) no time is late enough.
+        three seconds ahead. Where it has not (2.2 to 3.0 all do) no time is late enough.
         """
         pairs = dict(self._client.read(self._time_key).pairs)
         stored = pairs.get(self._time_key)

@@ -1,6 +1,6 @@
 """What the source's catalog knows of databases, collections, indexes and loading.
 
-Reads the values that Milvus 2.2.16 to 2.6 keeps in etcd (Milvus: ``internal/metastore/kv``,
+Reads the values that Milvus 2.2.16 to 3.0 keeps in etcd (Milvus: ``internal/metastore/kv``,
 ``pkg/proto/etcd_meta.proto``). Pure: bytes in, records out.
 """
 

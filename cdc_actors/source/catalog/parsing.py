@@ -20,6 +20,6 @@ def parse(kind: Any, pair: tuple[str, bytes]) -> Any:
         return kind.FromString(value)
     except DecodeError as error:
         raise OperatorError(
-            f"etcd key {key} holds no {kind.DESCRIPTOR.name} of Milvus 2.2 to 2.6; "
+            f"etcd key {key} holds no {kind.DESCRIPTOR.name} of Milvus 2.2 to 3.0; "
             "check sourceConfig.etcd"
         ) from error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.recorded_life import NodeMessage
 
 LIFE = "2.6.20-writers"
-TICK, INSERT, TRUNCATE, ALTER_WAL = "1", "2", "38", "700"
+TICK, INSERT, TRUNCATE, MANIFEST, ALTER_WAL = "1", "2", "38", "42", "700"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 ROWS = next(
     each
@@ -32,9 +32,14 @@ ROWS = next(
 )
 """An insert, its channel and its collection."""
 
-COLLECTION = streaming_pb2.RowsHeader.FromString(
-    base64.b64decode(ROWS.properties["_h"])
-).collection_id
+
+def collection_of(rows: NodeMessage) -> int:
+    """Return the collection of an insert."""
+    header = base64.b64decode(rows.properties["_h"])
+    return streaming_pb2.RowsHeader.FromString(header).collection_id
+
+
+COLLECTION = collection_of(ROWS)
 
 
 @pytest.fixture
@@ -69,18 +74,18 @@ def say(
     kind: str,
     moved: int,
     header: bytes = b"",
+    channel: str = ROWS.channel,
     **properties: str,
 ) -> NodeMessage:
-    """Have the insert's channel say something, so much later than all that it said."""
-    newest = max(
-        int(each.id, 36) for each in messages(LIFE) if each.channel == ROWS.channel
-    )
+    """Have a channel say something, so much later than all that it said."""
+    newest = max(int(each.id, 36) for each in messages(LIFE) if each.channel == channel)
     kept = {key: ROWS.properties[key] for key in ("_v", "_vc", "_h")}
     if header:
         kept["_h"] = base64.b64encode(header).decode()
-    time = base36(pipeline.source.ticks[ROWS.channel] + moved)
+    time = base36(pipeline.source.ticks[channel] + moved)
     made = kept | {"_t": kind, "_tt": time} | properties
-    message = replace(ROWS, id=base36(newest + moved), properties=made)
+    where = {"channel": channel, "id": base36(newest + moved)}
+    message = replace(ROWS, **where, properties=made)
     pipeline.source.nodes.append(message)
     return message
 
@@ -124,6 +129,19 @@ def test_a_collection_that_is_encrypted(pipeline: StreamedPipeline) -> None:
     say(pipeline, INSERT, 1, _ch="x")
     say(pipeline, TICK, 2)
     wait_until_aside(pipeline, "the source encrypts it")
+
+
+def test_fields_that_are_filled_in_past_the_log(pipeline: StreamedPipeline) -> None:
+    """Another channel than the collection's own says so."""
+    foreign = next(
+        each.channel
+        for each in messages(LIFE)
+        if each.properties["_t"] == INSERT and collection_of(each) != COLLECTION
+    )
+    header = streaming_pb2.RowsHeader(collection_id=COLLECTION).SerializeToString()
+    say(pipeline, MANIFEST, 1, header, channel=foreign, _vc=f"{foreign}_vcchan")
+    say(pipeline, TICK, 2, channel=foreign)
+    wait_until_aside(pipeline, "past the log")
 
 
 @pytest.mark.parametrize("pipeline", ["early"], indirect=True)

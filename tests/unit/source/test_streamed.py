@@ -147,6 +147,21 @@ def test_a_header_that_cannot_be_read(header: str) -> None:
         decode_streamed(ENCRYPTED | {"_h": header}, b"")
 
 
-def test_a_kind_of_later_days() -> None:
-    """It is told as unknown, with its number."""
-    assert decode_streamed({"_t": "77", "_tt": "z"}, b"") == Unknown("77", 35)
+@pytest.mark.parametrize("channel", ["dml_0_7v0", "dml_0_vcchan"])
+@pytest.mark.parametrize(("kind", "name"), [("77", "77"), ("47", "AlterRLSMetadata")])
+def test_a_kind_of_later_days(kind: str, name: str, channel: str) -> None:
+    """It is told as unknown, by what is known of it, whichever channel has it."""
+    properties = {"_t": kind, "_tt": "z", "_vc": channel}
+    assert decode_streamed(properties, b"") == Unknown(name, 35)
+
+
+@pytest.mark.parametrize("channel", ["dml_0_7v0", "dml_0_vcchan"])
+def test_fields_that_are_filled_in_past_the_log(channel: str) -> None:
+    """The control channel alone may tell of them, unlike of what shards are told."""
+    properties = {"_t": "42", "_tt": "z", "_vc": channel, "_h": "CAc="}
+    change = decode_streamed(properties, b"")
+    assert isinstance(change, Unreplicated)
+    assert (change.collection, change.timestamp) == (7, 35)
+    assert "past the log" in change.reason
+    truncated = properties | {"_t": "38", "_vc": "dml_0_vcchan"}
+    assert decode_streamed(truncated, b"") == Tick(35)

@@ -51,10 +51,13 @@ def run(etcd: FakeEtcd, version: str) -> None:
     etcd.put("session/rootcoord", f'{{"Version":"{version}"}}'.encode())
 
 
+@pytest.mark.parametrize("version", ["2.6.20", "3.0.0", "3.0.7"])
 @pytest.mark.parametrize("config", [NOTHING, QUEUE], ids=["nothing", "queue"])
-def test_a_source_of_2_6(etcd: FakeEtcd, config: SourceConfig) -> None:
-    """Its nodes are read, whatever queue is configured; files are not."""
-    run(etcd, "2.6.20")
+def test_a_source_with_streaming_nodes(
+    etcd: FakeEtcd, config: SourceConfig, version: str
+) -> None:
+    """They are read, whatever queue is configured; files are not."""
+    run(etcd, version)
     with open_wal(config) as reader:
         assert reader.is_streamed
     assert explain_choice(config).startswith("read through the streaming nodes")
@@ -90,8 +93,8 @@ def test_a_source_that_cannot_be_read(etcd: FakeEtcd) -> None:
     etcd.put("session/streamingnode-1", b"{}")
     with pytest.raises(UnsupportedVersionError, match="the streaming service"):
         open_wal(QUEUE)
-    run(etcd, "3.0.0")
-    with pytest.raises(UnsupportedVersionError, match=r"2\.2\.16 to 2\.6"):
+    run(etcd, "3.1.0")
+    with pytest.raises(UnsupportedVersionError, match=r"2\.2\.16 to 3\.0"):
         open_wal(QUEUE)
 
 

@@ -22,6 +22,7 @@ def schema(**field: Any) -> schema_pb2.CollectionSchema:
 GEOMETRY = schema(data_type=schema_pb2.Geometry)
 NULLABLE = schema(data_type=schema_pb2.Int64, nullable=True)
 SPARSE = schema(data_type=schema_pb2.SparseFloatVector)
+TEXT = schema(data_type=schema_pb2.Text)
 FUNCTIONS = schema(data_type=schema_pb2.VarChar)
 FUNCTIONS.functions.add(name="words", type=schema_pb2.BM25)
 
@@ -34,6 +35,7 @@ FUNCTIONS.functions.add(name="words", type=schema_pb2.BM25)
         (NULLABLE, "2.4.23", r"nullable fields, and default\.books.*from 2\.5 on"),
         (SPARSE, "v2.3.5-lite", r"SparseFloatVector.*from 2\.4 on"),
         (FUNCTIONS, "2.4.0", r"functions.*from 2\.5 on"),
+        (TEXT, "2.6.20", r"fields of type Text.*from 3 on"),
     ],
 )
 def test_what_an_older_target_would_pass_over(
@@ -62,6 +64,36 @@ def test_arrays_of_structs() -> None:
     wanted.struct_array_fields.add(name="parts")
     with pytest.raises(CollectionError, match="the array of structs parts"):
         refuse_unknown("milvus_lite 3.2.2", wanted, "default.books")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (schema_pb2.Mol, "of the type Mol, which is not replicated"),
+        (schema_pb2.Date, "of the type Date, which is not replicated"),
+        (77, "of the type 77, which is not replicated"),
+    ],
+)
+def test_types_that_the_log_has_in_a_form_of_its_own(kind: Any, says: str) -> None:
+    """No insert takes them as they are, or nothing is known of them."""
+    with pytest.raises(CollectionError, match=says):
+        refuse_unknown("3.0.0", schema(data_type=kind), "default.books")
+
+
+def test_an_external_collection() -> None:
+    """Its rows lie elsewhere."""
+    wanted = schema(data_type=schema_pb2.Int64)
+    wanted.external_source = "s3://bucket/books"
+    with pytest.raises(CollectionError, match="is an external collection, whose rows"):
+        refuse_unknown("3.0.0", wanted, "default.books")
+
+
+def test_a_collection_with_namespaces() -> None:
+    """Its rows name one in each request, which their columns do not."""
+    wanted = schema(data_type=schema_pb2.Int64)
+    wanted.enable_namespace = True
+    with pytest.raises(CollectionError, match="has namespaces"):
+        refuse_unknown("3.0.0", wanted, "default.books")
 
 
 def test_what_is_computed_outside_of_milvus() -> None:

@@ -12,7 +12,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
 from cdc_actors.errors import CollectionError
-from cdc_actors.target import columns
+from cdc_actors.target import columns, insert_pb2
 from tests.support.changes import KEY_FIELD, insert, key_column
 
 DIM = 16
@@ -229,3 +229,19 @@ def test_times_are_sent_as_text() -> None:
     times.scalars.timestamptz_data.data.append(1 << 62)
     with pytest.raises(CollectionError, match="in no year from 1 to 9999"):
         columns.as_times(times.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "validity",
+    [
+        insert_pb2.ColumnHead(scalars=insert_pb2.ScalarValidity(valid_data=[True])),
+        insert_pb2.ColumnHead(vectors=insert_pb2.VectorValidity(valid_data=[False])),
+    ],
+    ids=["scalars", "vectors"],
+)
+def test_validity_inside_of_values(validity: insert_pb2.ColumnHead) -> None:
+    """It would be taken for no validity at all: later versions have it there."""
+    rows = insert(1)
+    column = rows.columns[0] + validity.SerializeToString()
+    with pytest.raises(CollectionError, match="the column id says inside its values"):
+        columns.named_columns(Rows(replace(rows, columns=(column,))))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Rows
 from cdc_actors.target import splitting
@@ -99,10 +101,20 @@ def test_halves_are_all_of_the_rows(counts: list[int], data: st.DataObject) -> N
     ]
 
 
-def test_rows_with_a_column_more_go_apart() -> None:
-    """Those from before a field was added would be given none of its values, nor later."""
-    before = Rows(insert(1))
-    column = before.insert.columns[0]
-    after = Rows(dataclasses.replace(insert(2), columns=(column, column)))
+def named(name: str) -> bytes:
+    """Return a column of another name than the key's."""
+    field = schema_pb2.FieldData.FromString(insert(1).columns[0])
+    field.field_name = name
+    return field.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["more", "m" * 150])
+@pytest.mark.parametrize("dropped", [(), ("less",), ("m" * 149 + "n",)])
+def test_rows_with_other_columns_go_apart(dropped: tuple[str, ...], name: str) -> None:
+    """Those from before fields were added or dropped have no values of one, or others."""
+    one, other = insert(1), insert(2)
+    columns = *one.columns, *map(named, dropped)
+    before = Rows(dataclasses.replace(one, columns=columns))
+    after = Rows(dataclasses.replace(other, columns=(*other.columns, named(name))))
     groups = list(splitting.row_groups([before, after, before, after], INSERT))
     assert groups == [[before, before], [after, after]]

@@ -155,14 +155,19 @@ def test_a_target_that_cannot_alter_fields(
     pipeline.wait_until(lambda: not pipeline.task.task.unresolved)
 
 
-@pytest.mark.parametrize("is_added", [True, False])
+@pytest.mark.parametrize("what", ["added", "dropped", "dropped and added"])
 def test_a_field_that_is_added_or_dropped(
-    pipeline: Pipeline, books: CollectionMeta, *, is_added: bool
+    pipeline: Pipeline, books: CollectionMeta, what: str
 ) -> None:
-    """The collection is set aside behind what came before, with what brings it back."""
+    """The collection is set aside behind what came before, with what brings it back.
+
+    One with a name that another had is told by its number.
+    """
     source = pipeline.source
     changed = schema_pb2.CollectionSchema.FromString(books.schema)
-    if is_added:
+    if what == "dropped and added":
+        changed.fields[1].fieldID = 102
+    elif what == "added":
         changed.fields.add(fieldID=102, name="text2", data_type=schema_pb2.Int64)
     else:
         del changed.fields[1]

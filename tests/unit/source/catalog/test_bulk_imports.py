@@ -12,6 +12,7 @@ from cdc_actors.source.catalog.bulk_imports import ImportMeta, imports
 from tests.fakes.fake_etcd import FakeEtcd
 
 PENDING, FAILED, COMPLETED, INDEX_BUILDING = 1, 4, 5, 6
+COPYING = 2
 STARTED, STARTED_SECONDS = "2026-11-28T17:19:17Z", 1795886357
 
 # Written by Milvus 2.5.27: a job, its channels, schema and files left out, and the task
@@ -24,8 +25,11 @@ TASK = base64.b64decode(
     "OToyNVpKPAoyCLS42MawlaPEBhImL3Zhci9saWIvbWlsdnVzL2xvY2FsL2ltcG9ydC9yb3dzLmpzb24Q"
     "kQEYBSCwAQ=="
 )
+# Written by Milvus 3.0.0: a snapshot of 7 rows that was restored, without its segments.
+RESTORED = base64.b64decode("CIez2bOhnqPEBhiDs9mzoZ6jxAYoA1C/1PLhjMaR9hh4Bw==")
 JOB_ID, COLLECTION_ID = 470780827275762739, 470780827275362409
 JOBS, TASKS = "datacoord-meta/import-job/", "datacoord-meta/import-task/"
+COPIES = "datacoord-meta/copy-segment-job/"
 
 
 def _job(state: int, job_id: int = 1) -> tuple[str, bytes]:
@@ -73,10 +77,20 @@ def test_rows_of_a_job_are_those_of_its_files(
     assert [each.rows for each in imports([*pairs, _job(COMPLETED)])] == rows
 
 
-@pytest.mark.parametrize("prefix", [JOBS, TASKS, "importtask/"])
+def test_a_snapshot_that_was_restored() -> None:
+    """Its rows are in the new collection once its segments are copied."""
+    job = catalog_pb2.CopySegmentJob.FromString(RESTORED)
+    pairs = [(f"{COPIES}{job.id}", RESTORED)]
+    restored = ImportMeta(470781132447046023, 470781132447046019, 1795887526, 7)
+    assert imports(pairs) == [restored]
+    job.state = COPYING
+    assert imports([(pairs[0][0], job.SerializeToString())]) == []
+
+
+@pytest.mark.parametrize("prefix", [JOBS, TASKS, COPIES, "importtask/"])
 def test_something_else_is_said_with_its_key(prefix: str) -> None:
     """What is no import names the key that holds it."""
-    with pytest.raises(OperatorError, match=f"{prefix}1 holds no Import"):
+    with pytest.raises(OperatorError, match=f"{prefix}1 holds no [IC]"):
         imports([(f"{prefix}1", b"\xff")])
 
 

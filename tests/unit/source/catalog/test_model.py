@@ -182,10 +182,10 @@ def test_version_is_in_the_session(
     assert meta.version(pairs) == version
 
 
-@pytest.mark.parametrize("version", [(2, 2, 15), (3, 0, 0), (1, 0, 0)])
+@pytest.mark.parametrize("version", [(2, 2, 15), (3, 1, 0), (1, 0, 0)])
 def test_other_versions_are_refused(version: tuple[int, ...]) -> None:
     """The refusal names the version and those that can be a source."""
-    with pytest.raises(OperatorError, match=r"the versions 2\.2\.16 to 2\.6"):
+    with pytest.raises(OperatorError, match=r"the versions 2\.2\.16 to 3\.0"):
         refuse_unsupported(version)
 
 
