@@ -39,9 +39,12 @@ def books(pipeline: Pipeline) -> CollectionMeta:
 def wait_read(pipeline: Pipeline) -> None:
     """Wait until the checkpoint has passed every request of the source's clients."""
     newest = number(pipeline.source.log_end(REQUESTS)) - 1
-    pipeline.wait_until(
-        lambda: number(pipeline.run.checkpoints()[REQUESTS].position) >= newest
-    )
+
+    def is_read() -> bool:
+        stood = pipeline.run.checkpoints().get(REQUESTS)
+        return stood is not None and number(stood.position) >= newest
+
+    pipeline.wait_until(is_read)
 
 
 def number(position: Position) -> int:
