@@ -43,6 +43,10 @@ PATIENCE = 240
 """Seconds: on a busy machine one comparison alone takes most of a minute."""
 
 
+@pytest.mark.shows("2.3.5", "natsmq", "2.3.5", "Milvus Lite 3.2.2", by="real server")
+@pytest.mark.shows("2.3.5", "RocksMQ", "2.3.5", by="real server")
+@pytest.mark.shows("2.3.5", "Kafka 3.9.1", "2.3.5", by="real server")
+@pytest.mark.shows("2.3.5", "Pulsar 3.0.7", "2.3.5", by="real server")
 @pytest.mark.parametrize(
     ("origin", "target"),
     [

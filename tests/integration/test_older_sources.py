@@ -110,6 +110,9 @@ def is_loaded(client: MilvusClient, partition: str = "") -> bool:
     return bool(state == LoadState.Loaded)
 
 
+@pytest.mark.shows("2.2.16", "RocksMQ", "2.3.5", "Milvus Lite 3.2.2", by="real server")
+@pytest.mark.shows("2.3.0", "RocksMQ", "2.3.5", "Milvus Lite 3.2.2", by="real server")
+@pytest.mark.shows("2.3.0", "natsmq", "2.3.5", "Milvus Lite 3.2.2", by="real server")
 def test_what_happens_before_and_after_the_task(
     older: tuple[str, EmbeddedMilvus],
     old_client: MilvusClient,

@@ -76,6 +76,9 @@ def pipeline(
         yield pipeline
 
 
+@pytest.mark.shows(
+    "2.5.27", "RocksMQ", "Milvus Lite 3.2.2", by="recorded from a real server"
+)
 @pytest.mark.parametrize("target", ["lite"], indirect=True)
 def test_what_the_client_left_behind(
     pipeline: RecordedPipeline, target: EmbeddedLite
@@ -89,6 +92,7 @@ def test_what_the_client_left_behind(
     check_all_rows(target.uri, VERSION, reasons)
 
 
+@pytest.mark.shows("2.5.27", "RocksMQ", "2.3.5", by="recorded from a real server")
 @pytest.mark.parametrize("target", ["milvus"], indirect=True)
 def test_what_an_older_target_cannot_hold(
     pipeline: RecordedPipeline, target: EmbeddedMilvus

@@ -73,6 +73,20 @@ def pipeline(
         yield pipeline
 
 
+@pytest.mark.shows(
+    "2.6.20",
+    "RocksMQ",
+    "Milvus Lite 3.2.2",
+    by="recorded from a real server",
+    way="streaming nodes",
+)
+@pytest.mark.shows(
+    "3.0.0",
+    "RocksMQ",
+    "Milvus Lite 3.2.2",
+    by="recorded from a real server",
+    way="streaming nodes",
+)
 @pytest.mark.parametrize("version", [VERSION, NEWEST], indirect=True)
 @pytest.mark.parametrize("target", ["lite"], indirect=True)
 def test_what_the_client_left_behind(
@@ -85,6 +99,13 @@ def test_what_the_client_left_behind(
     check_all_rows(target.uri, version, reasons)
 
 
+@pytest.mark.shows(
+    "2.6.20",
+    "RocksMQ",
+    "2.3.5",
+    by="recorded from a real server",
+    way="streaming nodes",
+)
 @pytest.mark.parametrize("target", ["milvus"], indirect=True)
 def test_what_an_older_target_can_hold(
     pipeline: StreamedPipeline, target: EmbeddedMilvus

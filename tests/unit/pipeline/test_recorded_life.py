@@ -67,6 +67,13 @@ def test_a_task_that_begins_when_all_is_over(pipeline: RecordedPipeline) -> None
     check_end(pipeline)
 
 
+@pytest.mark.shows(
+    "2.5.27",
+    "RocksMQ",
+    "simulated 2.5.27",
+    "simulated 2.6.20",
+    by="recorded from a real server",
+)
 @pytest.mark.parametrize("ends", [(), ("kill",), ("stop", "kill")], ids="-".join)
 def test_a_task_that_follows(pipeline: RecordedPipeline, ends: tuple[str, ...]) -> None:
     """It sees everything happen, be its run ended again and again or not."""

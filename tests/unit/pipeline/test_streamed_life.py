@@ -156,6 +156,27 @@ def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None
     pipeline.wait_until(lambda: why_rows_lack(pipeline) == lacking)
 
 
+@pytest.mark.shows(
+    "2.6.20",
+    "RocksMQ",
+    "simulated 2.6.20",
+    by="recorded from a real server",
+    way="streaming nodes",
+)
+@pytest.mark.shows(
+    "2.6.20",
+    "Woodpecker",
+    "simulated 2.6.20",
+    by="recorded from a real server",
+    way="streaming nodes",
+)
+@pytest.mark.shows(
+    "3.0.0",
+    "RocksMQ",
+    "simulated 3.0.0",
+    by="recorded from a real server",
+    way="streaming nodes",
+)
 @pytest.mark.parametrize(
     ("pipeline", "ends"),
     [

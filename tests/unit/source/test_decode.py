@@ -11,6 +11,7 @@ from cdc_actors.source.decode import decode
 from tests.support.recorded_life import records
 
 
+@pytest.mark.shows("2.4", "any", by="from source only")
 def test_a_delete_of_one_partition_of_a_key_is_one_of_all() -> None:
     """Milvus (2.4) names the hidden partition by its id alone, which no target takes."""
     message = msg_pb2.DeleteRequest(

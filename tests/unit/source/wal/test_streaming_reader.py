@@ -288,6 +288,8 @@ def test_a_position_of_another_kind_of_log(reader: NodeReader) -> None:
         reader.reached(before, before)
 
 
+@pytest.mark.shows("2.6", "Kafka", by="from source only", way="streaming nodes")
+@pytest.mark.shows("2.6", "Pulsar", by="from source only", way="streaming nodes")
 @pytest.mark.parametrize(
     ("queue", "raw", "text"),
     [
