@@ -12,6 +12,7 @@ A collection whose catalog entry is gone was dropped since; nothing of it is tak
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import (
@@ -37,7 +38,7 @@ from cdc_actors.source.wal.beginnings import not_held
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cdc_actors.changes import DropPartition
     from cdc_actors.errors import CdcError
@@ -117,6 +118,7 @@ class Adoption:
         ``why`` as in ``Subscriptions.add``.
         """
         new: dict[int, CollectionMeta] = {}
+        seeded: list[CollectionMeta] = []
         for meta in filter(self._is_selected, found):
             if self._passed_over(meta):
                 self._exclude_passed_over(meta)
@@ -131,10 +133,15 @@ class Adoption:
                 continue
             elif refusal := written_elsewhere(meta):
                 self._collections.exclude(excluded_entry_of(meta), refusal)
+            elif self._spec.positions_of(meta.shards):
+                seeded.append(meta)
             elif not (self.snapshots.preferred and self._has_files(meta, why)):
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             self._take_from_files(new[collection_id], lost, why)
+        # Others may begin earlier on the same channels.
+        for meta in seeded:
+            self._take(meta, partial(self.snapshots.plan_seeded, meta), why)
 
     def create(self, collection_id: int) -> Creation | None:
         """Decide about a collection that the log tells of and that is not known.
@@ -207,16 +214,19 @@ class Adoption:
     def _take_from_files(
         self, meta: CollectionMeta, lost: RowsLostError, why: str = ""
     ) -> None:
-        """Bring from files what the log no longer holds; exclude what they cannot bring.
+        """Bring from files what the log no longer holds; ``why`` as in ``adopt``."""
+        self._take(meta, partial(self.snapshots.plan, meta, lost), why)
 
-        ``why`` as in ``Subscriptions.add``.
-        """
+    def _take(
+        self, meta: CollectionMeta, plan: Callable[[], CollectionEntry], why: str
+    ) -> None:
+        """Bring a collection as it is planned; exclude it where that cannot be."""
         wanted = entry_of(meta)
         if refusal := self._names.refusal(wanted):
             self._collections.exclude(wanted, refusal)
             return
         try:
-            self._begin_files(meta, lost, why)
+            self._begin(meta, plan, why)
         except CollectionError as error:
             self._collections.exclude(excluded_entry_of(meta), error)
 
@@ -225,15 +235,17 @@ class Adoption:
         if self._names.refusal(entry_of(meta)):
             return False
         try:
-            self._begin_files(meta, RowsLostError(), why)
+            self._begin(meta, partial(self.snapshots.plan, meta, RowsLostError()), why)
         except CollectionError:
             return False
         return True
 
-    def _begin_files(self, meta: CollectionMeta, lost: RowsLostError, why: str) -> None:
-        """Begin to bring a collection from files; raises as ``Snapshots.plan`` does."""
+    def _begin(
+        self, meta: CollectionMeta, plan: Callable[[], CollectionEntry], why: str
+    ) -> None:
+        """Begin to bring a collection; raises as ``plan`` does."""
         self._context.note_source_mark(meta)
-        self._bring(self.snapshots.plan(meta, lost), again=False, why=why)
+        self._bring(plan(), again=False, why=why)
 
     def _bring(self, entry: CollectionEntry, *, again: bool, why: str = "") -> None:
         """Have the channels of a collection read, and its files as soon as it has a name.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cdc_actors.errors import CdcError, CollectionError, UnclearAnswerError
-from cdc_actors.pipeline import losses, resyncs
+from cdc_actors.pipeline import losses, resyncs, seeds
 from cdc_actors.pipeline.claims import Claim
 from cdc_actors.pipeline.definitions import (
     channels_of,
@@ -159,7 +159,7 @@ class SnapshotWorker:
     def _find(self, job: SnapshotJob) -> Stored | None:
         """Return a collection with its files, None if the source has dropped it."""
         self._check(job)
-        is_empty = resyncs.is_from_beginning(job.entry)
+        is_empty = resyncs.is_from_beginning(job.entry) or self._is_seeded(job)
         find = self._files.without if is_empty else self._files.find
         with closing(self._files.open_catalog()) as catalog:
             return find(catalog, job.entry.collection_id)
@@ -230,6 +230,9 @@ class SnapshotWorker:
             name, check = self._name_of(job), partial(self._check, job)
             Surplus(self._target, name, job.entry, writer, check).delete(stored)
 
+    def _is_seeded(self, job: SnapshotJob) -> bool:
+        return seeds.is_seeded(job.entry, self._spec.task)
+
     def _name_of(self, job: SnapshotJob) -> FullName:
         return self._spec.task.target_name(job.entry.database, job.entry.name)
 
@@ -247,6 +250,8 @@ class SnapshotWorker:
         if is_old and entry.resync and entry.resync.drop:
             claim.drop(entry, name, entry.resync.target_id)
         definition = definition_of(stored.meta, name)
+        if self._is_seeded(job):
+            seeds.refuse_absent(self._target, name, entry)
         if collections.create_collection(
             self._target,
             marked_definition(definition, name, claim.mark(entry)),

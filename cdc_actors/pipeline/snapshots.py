@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint, physical_seconds
 from cdc_actors.errors import RowsLostError
-from cdc_actors.pipeline import resyncs
+from cdc_actors.pipeline import resyncs, seeds
 from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.pipeline.definitions import entry_of
 from cdc_actors.pipeline.messages import (
@@ -113,6 +113,20 @@ class Snapshots:
             entry = replace(entry, resync=asked)
         until = min(each.tick for each in stood.values())
         return self._start(entry, stood, until, stored.listing.segments)
+
+    def plan_seeded(self, meta: CollectionMeta) -> CollectionEntry:
+        """Return the entry of a collection whose rows the target has up to some positions.
+
+        It goes on as one whose files hold no more rows.
+
+        Raises:
+            CollectionError: The positions are not those of all its shards, or the log does
+                not go on from there.
+            TransientError: The log does not answer.
+        """
+        stood = seeds.starts(meta, self._spec.task, self._wal)
+        until = min(each.tick for each in stood.values())
+        return self._start(entry_of(meta), stood, until, ())
 
     def finish_drop(self, entry: CollectionEntry) -> None:
         """Drop what the target has of a collection that the source has dropped.

@@ -35,6 +35,7 @@ from cdc_actors.service.messages import (
 )
 from cdc_actors.service.misfits import misfits
 from cdc_actors.service.overview import client_id, summary_at
+from cdc_actors.service.position_checks import refuse_positions
 from cdc_actors.service.projection import past_view_of
 from cdc_actors.service.resume_checks import refuse_resume
 from cdc_actors.service.resync_checks import refuse_resync
@@ -113,13 +114,15 @@ class Service:
             TargetRefusedError: The target cannot be reached, refuses, is the source, or
                 would not show what is written to it.
             TaskConflictError: There is a task of that id that is another one, or one of
-                the same collections.
+                the same collections; or it cannot begin at its positions.
             TaskLimitError: There are too many tasks.
+            UnavailableError: Whether it can begin at its positions cannot be told.
         """
         if task_id is not None and self._is_repeated(task_id, spec):
             return task_id
         if self._source.refusal:
             raise SourceRefusedError(self._source.refusal)
+        refuse_positions(spec, self._config.source_config)
         self._target_trial.run(spec)
         return str(self._ask(CreateTask(task_id, spec, who)))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOST = "the log no longer holds its beginning"
 ALWAYS = "the task was created with snapshot: always"
+SEEDED = "the target has its rows up to the positions that were given"
 IMPORTED = "a bulk import came past the log"
 
 
@@ -30,6 +31,8 @@ def start(task: Task, collection: CollectionEntry, rows: int, size: int) -> None
     read afterwards; ``rows`` and ``size`` (bytes) are what the files hold.
     """
     why = ALWAYS if task.spec.snapshot == "always" else LOST
+    if task.spec.positions_of(collection.shards):
+        why = SEEDED
     if collection.resync:
         why = IMPORTED if _is_of_imports(collection) else "a resync was asked for"
     task.trigger_event(

@@ -58,6 +58,16 @@ class ConnectParam(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
+class StartPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """Where reading a shard begins: the queue's own id of a message, as Milvus keeps it.
+
+    The target has all up to ``timestamp``, a hybrid one.
+    """
+
+    message_id: bytes
+    timestamp: int
+
+
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What one task replicates, and to where.
 
@@ -71,6 +81,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``disable_auto_start`` asks for the task to be paused whenever the service starts.
     ``snapshot`` says which collections come from the source's files, ``consistency``
     whether rows wait for the tick that covers them.
+    ``positions`` are by shard: the target has what these shards' collections had up to
+    there, restored from a backup, and the log goes on from there.
     """
 
     target: ConnectParam
@@ -84,6 +96,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     disable_auto_start: bool = False
     snapshot: SnapshotMode = "auto"
     consistency: Consistency = "tick"
+    positions: dict[str, StartPosition] = {}
 
     @property
     def selectors(self) -> tuple[FullName, ...]:
@@ -140,7 +153,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         """
         differ = {
             "milvus_connect_param": self.target != other.target,
-            SELECTION: set(self.selectors) != set(other.selectors),
+            SELECTION: (set(self.selectors), self.positions)
+            != (set(other.selectors), other.positions),
             "name_mapping": self.name_mapping != other.name_mapping,
             "extra_info": self.enable_user_role != other.enable_user_role,
             "disable_auto_start": self.disable_auto_start != other.disable_auto_start,
@@ -148,6 +162,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             "consistency": self.consistency != other.consistency,
         }
         return [name for name, differs in differ.items() if differs]
+
+    def positions_of(self, shards: Iterable[str]) -> dict[str, StartPosition]:
+        """Return from where on a collection is read, by shard; empty if it is brought."""
+        return {each: self.positions[each] for each in shards if each in self.positions}
 
     def target_database(self, database: str) -> str:
         """Return what a database as such is called at the target."""
@@ -195,6 +213,11 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["snapshot"] = self.snapshot
         if self.consistency != "tick":
             stored["consistency"] = self.consistency
+        if self.positions:
+            stored["positions"] = [
+                {"shard": s, "id": p.message_id.hex(), "timestamp": p.timestamp}
+                for s, p in self.positions.items()
+            ]
         return stored
 
     @classmethod
@@ -214,6 +237,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             disable_auto_start=stored.get("disable_auto_start", False),
             snapshot=stored.get("snapshot", "auto"),
             consistency=stored.get("consistency", "tick"),
+            positions=dict(map(_start_position, stored.get("positions", ()))),
         )
 
     def __repr__(self) -> str:
@@ -225,7 +249,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
             f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r}, "
             f"disable_auto_start={self.disable_auto_start!r}, "
-            f"snapshot={self.snapshot!r}, consistency={self.consistency!r})"
+            f"snapshot={self.snapshot!r}, consistency={self.consistency!r}, "
+            f"positions={self.positions!r})"
         )
 
 
@@ -257,6 +282,12 @@ def _mapping_json(mapping: NameMapping) -> dict[str, Any]:
         "target_db": mapping.target_db,
         "collections": [list(pair) for pair in mapping.collection_mapping.items()],
     }
+
+
+def _start_position(stored: dict[str, Any]) -> tuple[str, StartPosition]:
+    message_id = bytes.fromhex(stored["id"])
+    position = StartPosition(message_id=message_id, timestamp=stored["timestamp"])
+    return stored["shard"], position
 
 
 def _mapping(stored: dict[str, Any]) -> NameMapping:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_http.mapping import check_mapping, mapping_of
+from cdc_http.positions import positions_of
 from cdc_http.requests import MilvusConnectParam
-from cdc_http.selection import positions_given, selection_of
+from cdc_http.selection import selection_of
 from cdc_http.target_address import target_of
 from cdc_http.task_ids import check_name_length, is_name
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 IGNORE_PARTITION = (
     "milvus_connect_param.ignore_partition has no effect: partitions are replicated"
+)
+
+
+NO_REQUESTS_POSITION = (
+    "rpc_channel_info.position has no effect: clients' requests are read as far back as "
+    "they are needed, and of collections with positions the catalog tells what came of them"
 )
 
 
@@ -35,9 +42,10 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
     _check_buffer(request.buffer_config)
     infos, by_database = request.collection_infos, request.db_collections
     selected = selection_of(infos, by_database, max_name_length)
-    for name in _unsupported(request):
+    if request.positions:
         raise InvalidRequestError(
-            f"this version does not support `{name}`, leave it out"
+            "this version does not support `positions`, leave it out, or give those of "
+            "collections in collection_infos or db_collections"
         )
     spec = TaskSpec(
         target=target,
@@ -48,6 +56,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
         consistency=request.consistency,
         collection_infos=selected[0],
         db_collections=selected[1],
+        positions=positions_of(request),
         name_mapping=mapping_of(request.name_mapping, max_name_length),
         task_name=_task_name(request.task_id, max_name_length),
     )
@@ -76,6 +85,8 @@ def warnings(request: CreateRequest) -> Iterator[str]:
     """Yield what is said of fields that have no effect, or another than their name says."""
     if request.milvus_connect_param.ignore_partition:
         yield IGNORE_PARTITION
+    if request.rpc_channel_info.position:
+        yield NO_REQUESTS_POSITION
     if request.disable_auto_start:
         yield (
             "disable_auto_start is as in milvus-cdc: the task runs now, and is paused "
@@ -103,13 +114,3 @@ def _check_buffer(buffer: BufferConfig) -> None:
         raise InvalidRequestError("the cache period is less zero")
     if buffer.size < 0:
         raise InvalidRequestError("the cache size is less zero")
-
-
-def _unsupported(request: CreateRequest) -> Iterator[str]:
-    """Yield the fields that ask for something and would be ignored."""
-    wishes = {
-        "positions": request.positions,
-        "rpc_channel_info.position": request.rpc_channel_info.position,
-    }
-    yield from (name for name, wish in wishes.items() if wish)
-    yield from positions_given(request.collection_infos, request.db_collections)

@@ -13,6 +13,7 @@ from cdc_actors.tasks.state import TaskState
 from cdc_http import maintenance
 from cdc_http.comparison import ComparisonHandlers, ComparisonResponse
 from cdc_http.create import check_channel, spec_of, warnings
+from cdc_http.positions import check_position
 from cdc_http.requests import (
     AcknowledgeRequest,
     CompareRequest,
@@ -132,6 +133,7 @@ class RequestHandlers:
     def _create(self, request: CreateRequest, who: Who) -> CreateResponse:
         spec = spec_of(request, self._max_name_length)
         check_channel(request.rpc_channel_info, self._requests_channel)
+        check_position(request.rpc_channel_info, self._requests_channel)
         if request.task_id:
             with known_task_id(request.task_id) as known:
                 task_id = self._service.create(known, spec, who)

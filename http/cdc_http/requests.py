@@ -235,7 +235,12 @@ class KafkaConnectParam(RequestObject, frozen=True):
 
 
 class CollectionInfo(RequestObject, frozen=True):
-    """The name of a collection; ``*`` stands for all."""
+    """The name of a collection; ``*`` stands for all.
+
+    ``positions`` of a ``create`` are by virtual channel, each the base64 of a
+    ``MsgPosition``, as milvus-backup writes them. The target must have the collection as
+    the backup was, all rows up to there; the task goes on from there.
+    """
 
     name: str = ""
     positions: dict[str, str] = {}

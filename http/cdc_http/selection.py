@@ -38,7 +38,7 @@ def selection_of(
 def positions_given(
     infos: Iterable[CollectionInfo], by_database: Mapping[str, Iterable[CollectionInfo]]
 ) -> Iterator[str]:
-    """Yield the fields that have positions, which this version does not take."""
+    """Yield the fields that have positions, which only ``create`` takes."""
     if any(info.positions for info in infos):
         yield "collection_infos.positions"
     if any(info.positions for info in chain.from_iterable(by_database.values())):

@@ -69,9 +69,7 @@ def _reselected(request: UpdateRequest, spec: TaskSpec, limit: int) -> TaskSpec:
     by_database = {} if request.db_collections is UNSET else request.db_collections
     selected = selection_of(infos, by_database, limit)
     for name in positions_given(infos, by_database):
-        raise InvalidRequestError(
-            f"this version does not support `{name}`, leave it out"
-        )
+        raise InvalidRequestError(f"`{name}` is of `create` alone, leave it out")
     chosen = msgspec.structs.replace(
         spec, collection_infos=selected[0], db_collections=selected[1]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from contextlib import closing, contextmanager
 from itertools import count as count_from
@@ -12,6 +13,7 @@ import nats
 import pytest
 from moto.server import ThreadedMotoServer
 from pymilvus import MilvusClient
+from pymilvus.grpc_gen import msg_pb2
 
 from cdc_actors.config import Etcd, Natsmq, SourceConfig
 from cdc_actors.embedded.milvus import EmbeddedMilvus
@@ -23,6 +25,9 @@ from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.imports import bulk_import
 
+NUMBERS = count_from(10_000)
+"""Keys of rows that are written while the service is away."""
+
 
 @contextmanager
 def closing_server(server: ThreadedMotoServer) -> Iterator[None]:
@@ -32,9 +37,6 @@ def closing_server(server: ThreadedMotoServer) -> Iterator[None]:
     finally:
         server.stop()
 
-
-NUMBERS = count_from(10_000)
-"""Keys of rows that are written while the service is away."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +84,50 @@ def forget(
         await connection.close()
 
     asyncio.run(purge())
+
+
+def positions(source: EmbeddedMilvus, client: MilvusClient) -> dict[str, str]:
+    """Flush ``books``; return where its shards' files end, as milvus-backup does."""
+    client.flush("books")
+    with closing(Catalog(Etcd(address=(source.etcd_address,)))) as catalog:
+        meta = catalog.find("default", "books")
+        assert meta is not None
+        ends = listing(meta, catalog.read_below(prefixes(meta))).checkpoints
+    found = {}
+    for shard, end in ends.items():
+        message = msg_pb2.MsgPosition(
+            channel_name=shard, msgID=end.message_id, timestamp=end.timestamp
+        )
+        found[shard] = base64.b64encode(message.SerializeToString()).decode()
+    return found
+
+
+def test_goes_on_from_the_positions_of_a_backup(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
+) -> None:
+    """What a backup has restored stays, what came since comes, and nothing comes twice."""
+    books = Books(client).create(shards=2)
+    books.insert(range(100))
+    books.delete(range(10))
+    info = {"name": "books", "positions": positions(source, client)}
+    books.insert(range(100, 110))
+    # A backup may hold more than its positions say.
+    Books(milvus).create(shards=2).insert(range(10, 110))
+    books.insert(range(110, 120))
+    books.upsert(range(50, 60))
+    books.delete(range(10, 20))
+    task = cdc.create(target_milvus.uri, collection_infos=[info])
+    books.insert(range(120, 130))
+    wait_keys(milvus, range(20, 130))
+    wait_equal(source, target_milvus)
+    assert count(milvus) == 110
+    assert states(cdc, task) == {"books": "live"}
+    cdc.ask("delete", task_id=task)
+    forget(source, client, "books", end_of(source, "books"))
+    connect = {"uri": target_milvus.uri}
+    lost = {"milvus_connect_param": connect, "collection_infos": [info]}
+    status, answer = cdc.request("create", **lost)
+    assert (status, "no longer holds the positions" in answer["message"]) == (409, True)
 
 
 def count(client: MilvusClient, name: str = "books") -> int:

@@ -454,18 +454,6 @@ def test_a_start_that_is_not_to_be_by_itself_is_asked_for():
     [
         ({"positions": {"ch": "AA=="}}, "positions"),
         (
-            {"rpc_channel_info": {"name": "n", "position": "AA=="}},
-            "rpc_channel_info.position",
-        ),
-        (
-            {"collection_infos": [{"name": "a", "positions": {"ch": "AA=="}}]},
-            "collection_infos.positions",
-        ),
-        (
-            {"db_collections": {"db": [{"name": "a", "positions": {"c": "A"}}]}},
-            "db_collections.positions",
-        ),
-        (
             {"milvus_connect_param": None, "kafka_connect_param": {"address": "k"}},
             "kafka_connect_param.address",
         ),

@@ -146,7 +146,7 @@ def test_whether_rows_wait_for_ticks():
         ({"db_collections": {"d": []}}, "empty collection info"),
         (
             {"collection_infos": [{"name": "a", "positions": {"c": "p"}}]},
-            "`collection_infos.positions`",
+            "`collection_infos.positions` is of `create` alone",
         ),
         ({"milvus_connect_param": {"uri": "target"}}, "milvus_connect_param.uri"),
         ({"milvus_connect_param": {"username": "u"}}, "username and password"),
