@@ -55,15 +55,10 @@ def from_beginning(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint
     """
     stood = first_places(meta, wal)
     if not_held(wal, stood.values()):
-        why = (
-            "the files of Milvus 2.6 and later are not read"
-            if wal.is_streamed
-            else "the service may not read the source's files: give sourceConfig.storage, "
-            "then `resync` it again"
-        )
         raise RowsLostError(
             f"the log no longer holds the beginning of {meta.database}.{meta.name}, and "
-            f"{why}"
+            "the service may not read the source's files: give sourceConfig.storage, then "
+            "`resync` it again"
         )
     return stood
 

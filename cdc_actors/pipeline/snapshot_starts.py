@@ -3,7 +3,8 @@
 That is the checkpoint that Milvus has written down for each shard, with one exception:
 2.3 counts deletes as written that are only about to be, while it compacts (seen on 2.3.5;
 ``internal/datanode/channel_meta.go``, ``removeSegments``), and 2.2 is no better. There
-everything of the last minutes before comes from the log, as far as the log has it.
+everything of the last minutes before comes from the log, as far as the log has it. And
+what was truncated later (2.6) is passed over.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class SnapshotStarts:
             )
         [channel] = channels_of([shard])
         position = self.wal.position(channel, at.message_id)
-        return Checkpoint(position, inclusive=True, tick=at.timestamp)
+        tick = max(at.timestamp, stored.meta.truncated_until(shard))
+        return Checkpoint(position, inclusive=True, tick=tick)
 
     def _earlier(self, written: Checkpoint) -> Checkpoint:
         """Return a checkpoint some minutes earlier, or the same where the log has none."""

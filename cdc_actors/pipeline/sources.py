@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from cdc_actors.config import Storage
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import RecordSource
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
@@ -163,12 +162,10 @@ def open_sources(
 
 
 def _as_logged(spec: RunSpec, wal: WalReader) -> RunSpec:
-    """A log that is streamed has no requests; files of those versions are not read."""
+    """A log that is streamed has no channel of clients' requests."""
     if not wal.is_streamed:
         return spec
-    source = msgspec.structs.replace(
-        spec.source, replicate_chan="", storage=Storage(type="none")
-    )
+    source = msgspec.structs.replace(spec.source, replicate_chan="")
     return replace(spec, source=source)
 
 

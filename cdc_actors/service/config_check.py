@@ -28,7 +28,7 @@ from cdc_actors.service.stores import key_path, open_log
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.storage.files import Files
 from cdc_actors.source.wal.beginnings import lost_starts
-from cdc_actors.source.wal_choice import explain_choice, has_files, open_wal
+from cdc_actors.source.wal_choice import explain_choice, open_wal
 from cdc_actors.store.secrets import SecretBox
 
 if TYPE_CHECKING:
@@ -101,8 +101,6 @@ def _queue(source: SourceConfig) -> str:
 
 
 def _storage(source: SourceConfig) -> str:
-    if not has_files(source):
-        return f"{source.storage.type}, not read: files of Milvus 2.6 have another form"
     Files(source.storage).check()
     return f"{source.storage.type}, rows that the log no longer holds come from there"
 
@@ -129,17 +127,15 @@ def _channels(source: SourceConfig) -> str:
         starts = [(meta, _starts(reader, meta)) for meta in found]
         gone = lost_starts(reader, chain.from_iterable(own for _, own in starts))
     lost = [f"{c.database}.{c.name}" for c, own in starts if gone.intersection(own)]
-    may_have_files = not reader.is_streamed
-    if lost and may_have_files and source.storage.type != "none":
+    if lost and source.storage.type != "none":
         return (
             f"{len(channels)} in use; the log no longer holds the beginning of "
             f"{_some(lost)}: a new task brings them from the source's files"
         )
     if lost:
-        remedy = "; sourceConfig.storage has it read the source's files"
         raise PositionLostError(
             f"the log no longer holds the beginning of {_some(lost)}: a new task would "
-            f"set them aside{remedy if may_have_files else ''}"
+            "set them aside; sourceConfig.storage has it read the source's files"
         )
     if not found and not fits:
         return "none in use; whether sourceConfig.replicateChan fits is known later"

@@ -16,7 +16,7 @@ from cdc_actors.pipeline.resyncs import from_beginning
 from cdc_actors.service.resume_checks import looked, refuse_resume
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.wal.beginnings import not_held
-from cdc_actors.source.wal_choice import has_files, open_wal
+from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.tasks import resyncs
 from cdc_actors.tasks.names import listed
 
@@ -47,17 +47,10 @@ def refuse_resync(
     """
     chosen = resyncs.chosen(task, collections)
     refuse_resume(task, (), source)
-    if task.spec.snapshot == "never" or not _may_have_files(source):
+    if task.spec.snapshot == "never" or source.storage.type == "none":
         _refuse_without_files(chosen, source)
     if resyncs.stands_lost(task):
         _refuse_unnamed(task, chosen, list(checkpoints), source)
-
-
-def _may_have_files(source: SourceConfig) -> bool:
-    try:
-        return looked(lambda: has_files(source))
-    except (CdcError, TimeoutError):
-        return source.storage.type != "none"
 
 
 def _refuse_without_files(

@@ -61,15 +61,6 @@ def reach_wal(source: SourceConfig) -> None:
             reader.newest(source.replicate_chan)
 
 
-def has_files(source: SourceConfig) -> bool:
-    """Tell whether the source's files can be read: not those of 2.6, nor unless given.
-
-    Raises:
-        CdcError: Etcd does not answer, or refuses.
-    """
-    return source.storage.type != "none" and not _is_streamed(source)
-
-
 def explain_choice(source: SourceConfig) -> str:
     """Return which way the log is read, and why not the other; raises as ``open_wal``."""
     with closing(Catalog(source.etcd)) as catalog:

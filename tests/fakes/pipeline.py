@@ -6,7 +6,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
-from cdc_actors.config import SourceConfig
+from cdc_actors.config import SourceConfig, Storage
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.messages import RecordStarts
@@ -45,6 +45,7 @@ class Pipeline:
     def __init__(self, spec: TaskSpec = SPEC, memory: int = 256 << 20) -> None:
         self.source = FakeSource()
         self.requests = REQUESTS
+        self.storage = Storage()
         self.target = FakeTarget()
         self.task = FakeTask(spec)
         self.memory = MemoryBudget(memory)
@@ -179,7 +180,7 @@ class Pipeline:
     def _spec(self) -> RunSpec:
         task = self.task.task
         return RunSpec(
-            source=SourceConfig(replicate_chan=self.requests),
+            source=SourceConfig(replicate_chan=self.requests, storage=self.storage),
             task=task.spec,
             token="",
             claimant=Claimant(STORE, task.task_id, self._is_written),

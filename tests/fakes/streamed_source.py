@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -35,18 +36,25 @@ class StreamedSource(RecordedSource):
 
     Each of etcd's events was received some time after it was written, and each message
     after the tick that covers it. Milvus writes down a collection once the message of its
-    creation is in the log: so does this, too.
+    creation is in the log: so does this, too. ``delivered`` are messages by channel.
     """
 
     def __init__(self, version: str, queue: str) -> None:
         super().__init__(version)
         self.nodes = StreamingNodes(self.etcd, queue)
+        self.delivered: dict[str, list[NodeMessage]] = {}
         self._queue = queue
         self._there: set[tuple[str, str]] = set()
         # Where channels are is what the double says.
         steps = [step for step in self._steps if not _is_place(step)]
         self._steps.clear()
         self._steps.extend(steps)
+
+    def catalog_id(self, message_id: str) -> bytes:
+        """Return a message's id as the catalog keeps it: the queue's own bytes."""
+        if self._queue == "rocksmq":
+            return int(message_id, 36).to_bytes(8, "little")
+        return base64.b64decode(message_id)
 
     def _do(self, step: Step) -> None:
         if isinstance(step, NodeMessage):
@@ -60,6 +68,7 @@ class StreamedSource(RecordedSource):
 
     def _append_message(self, message: NodeMessage) -> None:
         self.nodes.append(message)
+        self.delivered.setdefault(message.channel, []).append(message)
         self._there.add((message.channel, message.id))
         change = decode_streamed(message.properties, message.payload)
         if isinstance(change, Tick):

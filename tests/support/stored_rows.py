@@ -8,7 +8,7 @@ import pyarrow as pa
 from pymilvus.grpc_gen import schema_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _TYPES = {
     schema_pb2.Bool: pa.bool_(),
@@ -30,6 +30,20 @@ def arrays(columns: Iterable[bytes]) -> dict[int, pa.Array]:
     """
     fields = map(schema_pb2.FieldData.FromString, columns)
     return {field.field_id: _array(field) for field in fields}
+
+
+def groups_of(columns: Mapping[int, pa.Array]) -> dict[int, list[int]]:
+    """Return how 2.6 divides fields: ids of them by group's id.
+
+    What it wants of every row is together, the key (100) among it, then all that is short;
+    vectors of one size are apart.
+    """
+    system = [0, 1, 100]
+    others = [each for each in columns if each not in system]
+    wide = [e for e in others if pa.types.is_fixed_size_binary(columns[e].type)]
+    short = [each for each in others if each not in wide]
+    groups = {0: system, 1: short, **{each: [each] for each in wide}}
+    return {group: fields for group, fields in groups.items() if fields}
 
 
 def _array(field: schema_pb2.FieldData) -> pa.Array:

@@ -110,6 +110,10 @@ class CollectionMeta:
     truncated: tuple[int, ...] = ()
     dynamic_field: bytes = field(default=b"", repr=False)
 
+    def truncated_until(self, shard: str) -> int:
+        """Return up to when a shard has lost all its rows, 0 if it never has."""
+        return dict(zip(self.shards, self.truncated, strict=False)).get(shard, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class AliasMeta:

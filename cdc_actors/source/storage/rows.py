@@ -114,8 +114,8 @@ class SegmentReader:
         times = part.values(_TIMESTAMP).to_numpy().view(np.uint64)
         keys = part.values(self._key_field.fieldID)
         chosen = _living(times, keys, deleted, until)
-        truncated = dict(zip(self.meta.shards, self.meta.truncated, strict=False))
-        return keys, times, chosen[times[chosen] > truncated.get(segment.shard, 0)]
+        since = self.meta.truncated_until(segment.shard)
+        return keys, times, chosen[times[chosen] > since]
 
     def _of_part(
         self,

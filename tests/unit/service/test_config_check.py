@@ -54,15 +54,18 @@ def test_a_source_of_2_6(source: StreamedSource, *, is_configured: bool) -> None
 
 
 def test_files_of_2_6(source: StreamedSource, tmp_path: Path) -> None:
-    """They are not read, and do not help where the log has lost something."""
+    """They help where the log has lost something, and without them that is said."""
     storage = Storage(type="local", path=str(tmp_path))
-    found = said(SourceConfig(storage=storage))
-    assert found["storage"].startswith("True local, not read: files of Milvus 2.6")
+    assert "there is no folder" in said(SourceConfig(storage=storage))["storage"]
+    (tmp_path / "insert_log").mkdir()
     for channel in source.ticks:
         source.nodes.lose(channel, 40)
     found = said(SourceConfig(storage=storage))
+    assert found["storage"].startswith("True local, rows that the log no longer holds")
+    assert "a new task brings them from the source's files" in found["channels"]
+    found = said(SourceConfig())
     assert "False the log no longer holds the beginning of" in found["channels"]
-    assert "sourceConfig.storage has it" not in found["channels"]
+    assert "sourceConfig.storage has it read" in found["channels"]
 
 
 def test_nodes_that_are_away(source: StreamedSource) -> None:

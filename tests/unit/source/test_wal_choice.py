@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.config import Kafka, SourceConfig, Storage
+from cdc_actors.config import Kafka, SourceConfig
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.source import wal_choice
 from cdc_actors.source.versions import UnsupportedVersionError
 from cdc_actors.source.wal.streaming.node import PLACES
 from cdc_actors.source.wal_choice import (
     explain_choice,
-    has_files,
     is_streamed,
     open_wal,
     reach_wal,
@@ -56,12 +55,11 @@ def run(etcd: FakeEtcd, version: str) -> None:
 def test_a_source_with_streaming_nodes(
     etcd: FakeEtcd, config: SourceConfig, version: str
 ) -> None:
-    """They are read, whatever queue is configured; files are not."""
+    """They are read, whatever queue is configured."""
     run(etcd, version)
     with open_wal(config) as reader:
         assert reader.is_streamed
     assert explain_choice(config).startswith("read through the streaming nodes")
-    assert not has_files(SourceConfig(storage=Storage(type="local", path="/milvus")))
 
 
 def test_an_older_source(etcd: FakeEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +70,6 @@ def test_an_older_source(etcd: FakeEtcd, monkeypatch: pytest.MonkeyPatch) -> Non
     assert explain_choice(QUEUE) == (
         "kafka: Milvus 2.5.27 has no streaming nodes to read from"
     )
-    assert has_files(SourceConfig(storage=Storage(type="local", path="/milvus")))
     monkeypatch.undo()
     monkeypatch.setattr(wal_choice, "Catalog", lambda _: etcd.catalog())
     with pytest.raises(OperatorError, match=r"which is needed before Milvus 2\.6"):

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Arrival:
-    """Waits for the message at ``start``, which is delivered if ``inclusive``."""
+    """Waits for the message at ``start``, which is delivered if ``inclusive``.
+
+    ``has_come`` tells that it was there, once that ``is_over``.
+    """
 
     def __init__(self, channel: str, start: Place | None, *, inclusive: bool) -> None:
         """Without ``start`` everything is delivered."""
@@ -25,6 +28,7 @@ class Arrival:
         self._start = start
         self._inclusive = inclusive
         self.is_over = start is None
+        self.has_come = False
 
     def admits(self, place: Place, *, stored: bool) -> bool:
         """Tell whether the next message is to be delivered.
@@ -36,7 +40,7 @@ class Arrival:
             return True
         start = self._start
         if stored and place.id == start.id and start.time in (0, place.time):
-            self.is_over = True
+            self.is_over = self.has_come = True
             return self._inclusive
         if _is_behind(place, start, stored=stored):
             raise PositionLostError(
@@ -44,7 +48,8 @@ class Arrival:
                 f"{start.id or 'that was its first'}: what the streaming node began with "
                 f"has come to {place.id or 'the first one'} without it"
             )
-        return False
+        self.is_over = not start.time and stored and place.rank > start.rank
+        return self.is_over
 
 
 def _is_behind(place: Place, start: Place, *, stored: bool) -> bool:

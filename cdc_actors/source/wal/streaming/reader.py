@@ -108,10 +108,14 @@ class NodeReader(WalReader):
                 stored = UNSTORED not in message.properties
                 arrival.admits(place_in(message), stored=stored)
                 if arrival.is_over:
-                    return True
+                    return arrival.has_come or self._reaches_back_to(start)
         except PositionLostError:
             return False
         return False
+
+    def _reaches_back_to(self, start: Position) -> bool:
+        oldest = self.oldest(start.channel)
+        return oldest is not None and place_of(start).rank >= place_of(oldest).rank
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position that Milvus's catalog means by an id."""

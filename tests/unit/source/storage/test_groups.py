@@ -21,7 +21,7 @@ from cdc_actors.target.columns import without_nulls
 from tests.fakes.recorded_source import RecordedSource
 from tests.support.milvus_files import file_of_group, file_of_rows
 from tests.support.recorded_life import messages
-from tests.support.stored_rows import arrays
+from tests.support.stored_rows import arrays, groups_of
 from tests.unit.source.storage.test_rows import (
     GROUPS,
     KEY,
@@ -35,7 +35,7 @@ from tests.unit.source.storage.test_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from cdc_actors.source.catalog.model import CollectionMeta
 
@@ -68,22 +68,13 @@ def of_name(name: str) -> list[Insert]:
     return [each for each in inserts() if recorded()[each.collection].name == name]
 
 
-def groups_of(columns: Mapping[int, pa.Array]) -> list[list[int]]:
-    """Return how 2.6 divides fields: of what is bytes each alone, the others together."""
-
-    def is_wide(field: int) -> bool:
-        return pa.types.is_fixed_size_binary(columns[field].type)
-
-    short = [each for each in columns if each not in (0, 1, KEY) and not is_wide(each)]
-    wide = [[each] for each in columns if each != KEY and is_wide(each)]
-    return [each for each in ([0, 1, KEY], short, *wide) if each]
-
-
 def stored(files: MemoryFiles, insert: Insert, *, in_groups: bool) -> FileSet:
     """Have the rows of an insert in files."""
     times = pa.array([insert.timestamp] * insert.rows, pa.int64())
     columns = {0: times, 1: times, **arrays(insert.columns)}
-    return files.add_set(columns, groups_of(columns) if in_groups else ())
+    return files.add_set(
+        columns, list(groups_of(columns).values()) if in_groups else ()
+    )
 
 
 def read(insert: Insert, found: CollectionMeta, *, in_groups: bool) -> list[Insert]:

@@ -184,6 +184,51 @@ def test_where_collections_begin(etcd: FakeEtcd) -> None:
                 assert created.collection == collection
 
 
+def confirmed(log: list[NodeMessage]) -> Iterator[tuple[NodeMessage, bytes]]:
+    """Yield messages by which files may have all before, and the catalog's id of that."""
+    there = {each.id for each in log}
+    for message in log[::5]:
+        identity = message.properties.get("_lc", message.id)
+        if identity in there:
+            yield message, int(identity, 36).to_bytes(8, "little")
+
+
+def test_where_files_end(etcd: FakeEtcd, log: list[NodeMessage]) -> None:
+    """That may be inside of a transaction, which the node leaves out: it is in the files.
+
+    From there comes all that is later, each once.
+    """
+    inside = 0
+    in_transactions = {each.id for each in log if "_tx" in each.properties}
+    for message, identity in confirmed(log):
+        until = message.properties["_tt"]
+        later = [each for each in log if each.properties["_tt"] > until]
+        with NodeReader(etcd.catalog) as reader:
+            start = reader.position(CHANNEL, identity)
+            inside += start.text in in_transactions
+            assert reader.holds(start)
+            reader.subscribe(CHANNEL, start)
+            records: list[Record] = []
+            while len(records) < len(later):
+                found = take(reader, 1)
+                records += [each for each in found if shown(each)[1] > until]
+        assert list(map(shown, records)) == wanted(later)
+    assert inside > 5
+
+
+def test_files_that_end_where_the_log_has_nothing_left(
+    etcd: FakeEtcd, nodes: StreamingNodes, log: list[NodeMessage]
+) -> None:
+    """It is told, also where the transaction around that place is what is lost."""
+    lost = [each for each in confirmed(log) if "_tx" in each[0].properties]
+    for message, identity in lost:
+        number = next(n for n, each in enumerate(log) if each.id == message.id)
+        nodes.lose(CHANNEL, number + 1)
+        with NodeReader(etcd.catalog) as reader:
+            assert not reader.holds(reader.position(CHANNEL, identity))
+    assert lost
+
+
 def test_a_message_that_the_log_has_lost(
     reader: NodeReader, nodes: StreamingNodes, log: list[NodeMessage]
 ) -> None:

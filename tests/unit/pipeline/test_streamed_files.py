@@ -1,0 +1,285 @@
+"""Collections of a recorded 2.6.20 that are older than its log: from files made of it."""
+
+from __future__ import annotations
+
+import threading
+from itertools import cycle
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from msgspec.structs import replace
+
+from cdc_actors.config import Storage
+from cdc_actors.pipeline import import_watch
+from cdc_actors.pipeline.messages import ImportsWritten, SnapshotTaken
+from cdc_actors.source.storage.rows import SegmentReader
+from cdc_actors.source.wal.streaming import stream
+from cdc_actors.tasks import CollectionState, snapshots
+from tests.fakes.pipeline import WAIT_SECONDS
+from tests.fakes.recorded_source import moments
+from tests.fakes.streamed_files import StreamedFiles
+from tests.fakes.streamed_source import StreamedPipeline
+from tests.support.recorded_life import NodeMessage, end
+from tests.support.tasks import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cdc_actors.changes import Insert
+    from cdc_actors.source.storage.listing import Segment
+    from tests.support.recorded_life import Step
+
+VERSION = "2.6.20"
+WOODPECKER = "2.6.20-woodpecker"
+ALL = replace(SPEC, collection_infos=(), db_collections={"*": ("*",)})
+MOMENT = 10_000
+"""Milliseconds of the life that are played at once."""
+
+INSERT = "2"
+CHANGED = ("auto_dyn", "every_nullable")
+"""Those that are truncated, and to which fields are added."""
+
+_Told = TypeVar("_Told")
+
+STRUCTS = "structs"
+"""The collection that neither log nor files bring."""
+
+
+class Older(StreamedPipeline):
+    """A task of collections that are older than the log. The test's thread uses it."""
+
+    def __init__(self, version: str, root: Path, queue: str, snapshot: str) -> None:
+        super().__init__(version, replace(ALL, snapshot=snapshot), queue=queue)
+        self.files = StreamedFiles(self.source, root)
+        self.storage = Storage(type="local", path=str(root))
+
+    def forget(self) -> None:
+        """Have what came so far in files alone."""
+        self.files.flush()
+        self.files.forget_log()
+
+    def states(self) -> dict[str, CollectionState]:
+        """Return where the collections stand, by name."""
+        entries = self.task.task.collections.values()
+        return {each.name: each.state for each in entries if each.schema or each.reason}
+
+    def reasons(self) -> dict[str, str]:
+        """Return why collections are set aside, by name."""
+        return {
+            each.name: each.reason or ""
+            for each in self.task.task.collections.values()
+            if each.state is CollectionState.SET_ASIDE
+        }
+
+    def complete(self) -> int:
+        """Wait for all that comes from files, have the log follow; return how many."""
+        self.wait_until(self.is_brought)
+        taken = self._taken()
+        self.stop()
+        at = list(self.task.checkpoints.values())
+        for each in taken:
+            number, rows, seconds = each.collection_id, each.rows, each.seconds
+            snapshots.complete(self.task.task, number, rows, seconds, at)
+        self.start()
+        return len(taken)
+
+    def is_brought(self) -> bool:
+        """Tell whether all that comes from files is there."""
+        return self._from_files() <= {each.collection_id for each in self._taken()}
+
+    def _from_files(self) -> set[int]:
+        return {
+            each.collection_id
+            for each in self.task.task.collections.values()
+            if each.state is CollectionState.SNAPSHOT
+        }
+
+    def _taken(self) -> list[SnapshotTaken]:
+        return self.told(SnapshotTaken)
+
+    def told(self, kind: type[_Told]) -> list[_Told]:
+        """Return what the run has told of a kind."""
+        return [each for each in self.task.told if isinstance(each, kind)]
+
+    def check_end(self) -> None:
+        """Check that every row that the life left is there, once."""
+        for (database, name), rows in end(self.source.version).rows.items():
+            if name != STRUCTS:
+                self.check_rows((database, name), rows)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no node taken for silent that ticks only when it did in the recording."""
+    monkeypatch.setattr(stream, "SILENCE_SECONDS", 600.0)
+
+
+@pytest.fixture
+def older(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Older]:
+    """Yield a task of everything that the source has."""
+    version, snapshot = getattr(request, "param", (VERSION, "auto"))
+    queue = "woodpecker" if version == WOODPECKER else "rocksmq"
+    with Older(version, tmp_path / "files", queue, snapshot) as older:
+        yield older
+
+
+@pytest.mark.parametrize(
+    "older", [(VERSION, "auto"), (WOODPECKER, "auto")], indirect=True
+)
+def test_all_from_files(older: Older) -> None:
+    """What was truncated, what fields were added to, and deletes: as it is in the end."""
+    older.source.play()
+    older.forget()
+    older.start()
+    assert older.complete() > 10
+    older.settle()
+    assert older.reasons().keys() == {STRUCTS}
+    older.check_end()
+
+
+def test_it_is_killed_while_files_are_read(
+    older: Older, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again, each time further on: nothing is missing, nothing is there twice."""
+    older.source.play()
+    older.forget()
+    kills = Kills(older, monkeypatch)
+    while kills.next():
+        pass
+    assert kills.count > 2
+    older.start()
+    older.complete()
+    older.settle()
+    older.check_end()
+
+
+def until(kind: str, name: str) -> Callable[[Step], bool]:
+    """Return what tells of a message to a shard whose name has something in it."""
+
+    def is_it(step: Step) -> bool:
+        return (
+            isinstance(step, NodeMessage)
+            and step.properties["_t"] == kind
+            and name in step.properties.get("_vc", "")
+        )
+
+    return is_it
+
+
+@pytest.mark.parametrize("ends", [(), ("kill", "stop")])
+def test_a_life_goes_on_after_its_files(older: Older, ends: tuple[str, ...]) -> None:
+    """What changes a collection's shape later sets it aside, until it is brought anew."""
+    endings = cycle(ends or [""])
+    older.source.play(until(INSERT, "966v"))
+    older.forget()
+    older.start()
+    assert older.complete() > 5
+    while older.source.play(moments(MOMENT)):
+        older.wait_for_steps()
+        if ending := next(endings):
+            getattr(older, ending)()
+            older.start()
+    older.settle()
+    older.wait_until(lambda: older.reasons().keys() == {STRUCTS, *CHANGED})
+    older.forget()
+    older.resync(*CHANGED, drop_target=True)
+    assert older.complete() == len(CHANGED)
+    older.settle()
+    assert older.reasons().keys() == {STRUCTS}
+    older.check_end()
+
+
+@pytest.mark.parametrize("older", [(VERSION, "always")], indirect=True)
+def test_files_are_read_where_the_log_has_everything_too(older: Older) -> None:
+    """What is there by then comes from files, and what follows from the log."""
+    older.source.play(until(INSERT, "966v"))
+    older.files.flush()
+    older.start()
+    assert older.complete() > 10
+    older.source.play()
+    older.settle()
+    older.wait_until(lambda: older.reasons().keys() == {STRUCTS, *CHANGED})
+    for (database, name), rows in end(VERSION).rows.items():
+        if name not in {STRUCTS, *CHANGED}:
+            older.check_rows((database, name), rows)
+
+
+@pytest.mark.parametrize("older", [(VERSION, "never")], indirect=True)
+def test_files_that_are_not_to_be_read(older: Older) -> None:
+    """What the log no longer holds is set aside, and says so."""
+    older.source.play()
+    older.forget()
+    older.start()
+    older.settle()
+    reasons = older.reasons()
+    assert len(reasons) > 10
+    assert all("log" in reason for reason in reasons.values())
+
+
+def test_a_bulk_import(older: Older, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows, which the log never had, come once files have all that came before."""
+    monkeypatch.setattr(import_watch, "LOOK_SECONDS", 0.0)
+    older.source.play(until(INSERT, "966v"))
+    older.start()
+    while older.source.play(moments(MOMENT)):
+        older.wait_for_steps()
+    older.settle()
+    older.wait_until(lambda: older.task.entries["wide"].missing_imports)
+    imported = older.files.add_import(older.task.entries["wide"].shards[0])
+    older.files.flush()
+    older.wait_until(lambda: older.told(ImportsWritten))
+    written = older.told(ImportsWritten)[0]
+    older.stop()
+    snapshots.bring_imports(older.task.task, written.collections)
+    older.start()
+    assert older.complete() == 1
+    older.settle()
+    assert not older.task.entries["wide"].missing_imports
+    found = older.target.found(("default", "wide"))
+    assert found is not None
+    there = {key: len(rows) for key, rows in found.items() if rows}
+    wanted = {*end(VERSION).rows["default", "wide"], *imported}
+    assert there == dict.fromkeys(wanted, 1)
+
+
+class Kills:
+    """Kills one run after the other while it reads files."""
+
+    def __init__(self, older: Older, patch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._older = older
+        self._left = 0
+        self._reached, self._go_on = threading.Event(), threading.Event()
+        inserts = SegmentReader.inserts
+
+        def counted(
+            reader: SegmentReader, segment: Segment, until: int, since: int = 0
+        ) -> Iterator[Insert]:
+            for each in inserts(reader, segment, until, since):
+                yield each
+                self._count()
+
+        patch.setattr(SegmentReader, "inserts", counted)
+
+    def next(self) -> bool:
+        """Begin a run and kill it after some inserts; tell whether there were so many."""
+        self._left = 5 * (self.count + 1)
+        self._reached.clear()
+        self._go_on.clear()
+        self._older.start()
+        self._older.wait_until(
+            lambda: self._reached.is_set() or self._older.is_brought()
+        )
+        is_reached = self._reached.is_set()
+        self._older.run._context.stop()
+        self._go_on.set()
+        self._older.kill()
+        self.count += is_reached
+        return is_reached
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._reached.set()
+            self._go_on.wait(WAIT_SECONDS)
