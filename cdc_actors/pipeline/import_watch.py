@@ -38,7 +38,6 @@ GATHERED = to_hybrid_ts(600)
 NO_FILES = (
     "`resync` brings them once sourceConfig.storage says where the source's files are"
 )
-NOT_READ = "files of 2.6 and later are not read: import them into the target, too"
 NEVER = "the task takes none from files: it was created with snapshot: never"
 NOT_WRITTEN = "they come as soon as the source has written down what came before"
 UNDER_WAY = "they come as soon as the import under way is complete"
@@ -57,7 +56,6 @@ class ImportWatch:
         self._context = context
         self._never = spec.task.snapshot == "never"
         self._files = sources.files
-        self._is_streamed = sources.wal.is_streamed
         self._catalog = sources.catalog
         self._starts = SnapshotStarts(
             sources.wal, sources.files.open_log, sources.catalog
@@ -92,7 +90,7 @@ class ImportWatch:
 
     def _wait(self, collection: Collection) -> str:
         if not self._files.available:
-            return NOT_READ if self._is_streamed else NO_FILES
+            return NO_FILES
         if self._never:
             return NEVER
         meta = self._catalog.collection(collection.entry.collection_id)

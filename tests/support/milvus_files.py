@@ -39,16 +39,26 @@ def newer_file_of_deletes(deletes: Iterable[tuple[Key, int]]) -> bytes:
     return _file(table, _DELETE, 0, {"version": "MULTI_FIELD"})
 
 
-def file_of_group(columns: Mapping[int, pa.Array], rows: int = 3) -> bytes:
+def file_of_group(
+    columns: Mapping[int, pa.Array], rows: int = 3, name: str = "f{}"
+) -> bytes:
     """Return a file of a group's columns, by field id, so many rows in a row group."""
+    told = "PARQUET:field_id"
     fields = [
-        pa.field(f"f{field}", values.type, metadata={"PARQUET:field_id": str(field)})
+        pa.field(name.format(field), values.type, metadata={told: str(field)})
         for field, values in columns.items()
     ]
     table = pa.table(list(columns.values()), pa.schema(fields))
     body = pa.BufferOutputStream()
     pq.write_table(table, body, compression="zstd", row_group_size=rows)
     return bytes(body.getvalue())
+
+
+def plain_file_of_deletes(deletes: Iterable[tuple[Key, int]]) -> bytes:
+    """Return the same as 3.0 has it: a group of the fields 0 and 1, without names."""
+    keys, times = zip(*deletes, strict=True)
+    columns = {0: pa.array(keys), 1: pa.array(times, pa.int64())}
+    return file_of_group(columns, name="")
 
 
 def _file(

@@ -24,6 +24,7 @@ _HEADER = struct.Struct("<Qbii")
 _STAMPS = struct.Struct("<QQ")
 _DESCRIPTOR_BODY = 52 + 8
 _COLUMN = "val"
+_PARQUET = b"PAR1"
 _ENCRYPTED = b'"edek"'
 """Stands in the descriptor of what is encrypted: the name of its key."""
 
@@ -53,6 +54,8 @@ def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
         DamagedFileError: It is no such file.
         EncryptedFileError: It is one that cannot be read.
     """
+    if data.slice(0, len(_PARQUET)) == _PARQUET:
+        return _plain_deletes(data)
     table = _table(data)
     if _COLUMN not in table.column_names:
         return table.column("pk").to_pylist(), table.column("ts").to_pylist()
@@ -63,6 +66,12 @@ def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
         keys.append(key)
         times.append(time)
     return keys, times
+
+
+def _plain_deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
+    """Of 3.0: a group of the fields 0 and 1, key and time, without names."""
+    keys, times = _read(data).columns
+    return keys.to_pylist(), times.to_pylist()
 
 
 def _delete(text: str) -> tuple[Key, int]:
@@ -79,8 +88,15 @@ def _delete(text: str) -> tuple[Key, int]:
 
 def _table(data: pa.Buffer) -> pa.Table:
     try:
-        return pq.read_table(pa.BufferReader(_payload(data)), use_threads=False)
-    except (pa.ArrowException, struct.error, OSError) as error:
+        return _read(_payload(data))
+    except struct.error as error:
+        raise DamagedFileError(str(error)) from error
+
+
+def _read(payload: pa.Buffer) -> pa.Table:
+    try:
+        return pq.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
         raise DamagedFileError(str(error)) from error
 
 

@@ -1,7 +1,7 @@
 """Which files hold a collection's rows, and up to when: what the catalog says of them.
 
 Source of the rules: Milvus 2.3.5, ``internal/metastore/kv/datacoord`` and
-``internal/datacoord``; read in 2.2.16 to 2.6.18. Pure: bytes in, records out.
+``internal/datacoord``; read in 2.2.16 to 3.0. Pure: bytes in, records out.
 """
 
 from __future__ import annotations
@@ -72,13 +72,18 @@ class FileSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A live segment: rows of one partition (its id) and shard, and their deletes."""
+    """A live segment: rows of one partition (its id) and shard, and their deletes.
+
+    ``committed`` is the time of all its rows, a hybrid timestamp, where that is not their
+    own (3.0: of a bulk import, when it was committed).
+    """
 
     id: int
     partition: int
     shard: str
     sets: tuple[FileSet, ...]
     deletes: tuple[StoredFile, ...]
+    committed: int = 0
 
     @property
     def size(self) -> int:
@@ -240,6 +245,7 @@ def _segment(
             for folder, listed in deletes.get(source, ())
             for file in listed.files
         ),
+        committed=segment.commit_timestamp,
     )
 
 

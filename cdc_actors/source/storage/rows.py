@@ -1,6 +1,6 @@
 """A segment's rows as they were at one moment, as inserts.
 
-The rule (Milvus 2.2 to 2.6; ``internal/datanode/compactor.go``): a row is there if it was
+The rule (Milvus 2.2 to 3.0; ``internal/datanode/compactor.go``): a row is there if it was
 written until then, and no delete of its key, newer than the row, was until then. An upsert
 deletes and inserts with one timestamp. What was truncated (2.6) is gone.
 """
@@ -112,6 +112,8 @@ class SegmentReader:
     ) -> tuple[pa.Array, NDArray[np.uint64], NDArray[np.intp]]:
         """Return keys and times of some rows, and which of them are there."""
         times = part.values(_TIMESTAMP).to_numpy().view(np.uint64)
+        if segment.committed:
+            times = np.full_like(times, segment.committed)
         keys = part.values(self._key_field.fieldID)
         chosen = _living(times, keys, deleted, until)
         since = self.meta.truncated_until(segment.shard)

@@ -16,7 +16,7 @@ class Position(_message.Message):
     def __init__(self, channel_name: _Optional[str] = ..., message_id: _Optional[bytes] = ..., timestamp: _Optional[int] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("id", "collection_id", "partition_id", "channel", "rows", "state", "created_by_compaction", "is_importing", "is_fake", "level", "storage_version", "is_invisible", "manifest_path")
+    __slots__ = ("id", "collection_id", "partition_id", "channel", "rows", "state", "created_by_compaction", "is_importing", "is_fake", "level", "storage_version", "is_invisible", "manifest_path", "commit_timestamp")
     ID_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class Segment(_message.Message):
     STORAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
     IS_INVISIBLE_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_PATH_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     id: int
     collection_id: int
     partition_id: int
@@ -43,7 +44,8 @@ class Segment(_message.Message):
     storage_version: int
     is_invisible: bool
     manifest_path: str
-    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., channel: _Optional[str] = ..., rows: _Optional[int] = ..., state: _Optional[int] = ..., created_by_compaction: bool = ..., is_importing: bool = ..., is_fake: bool = ..., level: _Optional[int] = ..., storage_version: _Optional[int] = ..., is_invisible: bool = ..., manifest_path: _Optional[str] = ...) -> None: ...
+    commit_timestamp: int
+    def __init__(self, id: _Optional[int] = ..., collection_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., channel: _Optional[str] = ..., rows: _Optional[int] = ..., state: _Optional[int] = ..., created_by_compaction: bool = ..., is_importing: bool = ..., is_fake: bool = ..., level: _Optional[int] = ..., storage_version: _Optional[int] = ..., is_invisible: bool = ..., manifest_path: _Optional[str] = ..., commit_timestamp: _Optional[int] = ...) -> None: ...
 
 class File(_message.Message):
     __slots__ = ("rows", "path", "size", "id")

@@ -152,7 +152,7 @@ def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None
     check_end(pipeline)
     version = pipeline.source.version
     assert reasons(pipeline).keys() == ALWAYS_ASIDE[version]
-    lacking = dict.fromkeys(LACKING[version], import_watch.NOT_READ)
+    lacking = dict.fromkeys(LACKING[version], import_watch.NO_FILES)
     pipeline.wait_until(lambda: why_rows_lack(pipeline) == lacking)
 
 

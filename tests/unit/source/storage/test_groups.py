@@ -254,6 +254,17 @@ def test_an_array_of_structs() -> None:
         SegmentReader(of, MemoryFiles()).refuse_unreadable()
 
 
+def test_rows_that_were_committed_later_than_they_say() -> None:
+    """Those of a bulk import (3.0) are there, and are deleted, by that time."""
+    files = MemoryFiles()
+    one = segment(files, [(1, 2), (2, 3)], [(1, 5), (2, 9)], groups=GROUPS)
+    committed = replace(one, committed=7)
+    reader = SegmentReader(meta(), files)
+    assert not found(reader, committed, until=6)
+    assert [*found(reader, committed, until=8)] == [(1, 0), (2, 0)]
+    assert [*found(reader, committed, until=9)] == [(1, 0)]
+
+
 def test_what_was_truncated_is_gone() -> None:
     """Also where its files are there still; what came later is not."""
     files = MemoryFiles()

@@ -85,7 +85,7 @@ def test_segments_of_both_forms_in_one_collection() -> None:
         segment(5),
         files("binlog", "7/5/1", 11, 12),
         files("binlog", "7/5/100", 13, 14),
-        segment(6, storage_version=2),
+        segment(6, storage_version=2, commit_timestamp=8),
         files("binlog", "7/6/0", 21, 22, fields=(0, 1, 100)),
         files("binlog", "7/6/101", 23, 24, fields=(101,)),
     ]
@@ -104,6 +104,7 @@ def test_segments_of_both_forms_in_one_collection() -> None:
         FileSet({0: file("6/0/22"), 101: file("6/101/24")}, fields),
     )
     assert (groups.rows, groups.size) == (6, 40)
+    assert (own.committed, groups.committed) == (0, 8)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tests.support.milvus_files import (
     file_of_group,
     file_of_rows,
     newer_file_of_deletes,
+    plain_file_of_deletes,
 )
 
 if TYPE_CHECKING:
@@ -218,10 +219,11 @@ def test_rows_are_those_of_the_log_at_that_moment(said, until, since, forms, siz
         )
 
 
-def test_newer_form_of_deletes():
+@pytest.mark.parametrize("form", [newer_file_of_deletes, plain_file_of_deletes])
+def test_newer_forms_of_deletes(form):
     """Deletes in a column for the keys and one for the times are read, too."""
     files = MemoryFiles()
-    one = segment(files, [(1, 1), (2, 1)], [(2, 3)], newer_file_of_deletes)
+    one = segment(files, [(1, 1), (2, 1)], [(2, 3)], form)
     assert found(SegmentReader(meta(), files), one, until=9) == Counter({(1, 0): 1})
 
 
