@@ -132,7 +132,7 @@ class Importing(SnapshotTask):
         task._record = record
 
 
-@pytest.fixture(params=[(2, 3, 5), (2, 5, 0)], ids=["2.3", "2.5"])
+@pytest.fixture(params=[(2, 3, 5), (2, 6, 20)], ids=["2.3", "2.6"])
 def importing(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Importing]:

@@ -130,14 +130,15 @@ def test_columns_are_those_of_the_log(in_groups: bool) -> None:  # noqa: FBT001
     assert len(kinds) > 25
 
 
-def test_rows_from_before_a_field_was_added() -> None:
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_rows_from_before_a_field_was_added(in_groups: bool) -> None:  # noqa: FBT001
     """They have its default value or null, and what was dropped is left out."""
     insert = min(of_name("every_nullable"), key=lambda each: each.timestamp)
     of = recorded()[insert.collection]
     field = schema_pb2.FieldData.FromString(insert.columns[-1])
     field.field_id, field.field_name = 999, "dropped"
     both = replace(insert, columns=(*insert.columns, field.SerializeToString()))
-    [one] = read(both, of, in_groups=True)
+    [one] = read(both, of, in_groups=in_groups)
     there = {
         each.field_name: each
         for each in map(schema_pb2.FieldData.FromString, one.columns)
