@@ -116,12 +116,13 @@ def _manners() -> Tree:
     return {
         "log": {"level": "warn", "file": {"rootPath": ""}},
         "quotaAndLimits": {"enabled": False},
-        # Each load and each release waits for some of these.
+        # Each load and each release waits for some of these; oftener takes more of a
+        # processor all the time than it wins.
         "queryCoord": {
             "checkInterval": 200,
             "checkChannelInterval": 50,
             "checkSegmentInterval": 50,
-            "distPullInterval": 50,
+            "distPullInterval": 200,
         },
         # The components wait for each other at start: many short waits, not few long.
         "grpc": {
