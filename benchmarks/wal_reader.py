@@ -1,6 +1,6 @@
 """One reader alone, against the least that its client library needs for the same records.
 
-Usage: python -m benchmarks.wal_reader [--queue natsmq|kafka|rocksmq|pulsar]
+Usage: python -m benchmarks.wal_reader [--queue natsmq|kafka|rocksmq|pulsar|streaming]
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from benchmarks.wal_kafka import kafka
 from benchmarks.wal_natsmq import natsmq
 from benchmarks.wal_pulsar import pulsar
 from benchmarks.wal_rocksmq import rocksmq
+from benchmarks.wal_streaming import streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cdc_actors.source.wal import WalReader
 
-QUEUES = {"natsmq": natsmq, "kafka": kafka, "rocksmq": rocksmq, "pulsar": pulsar}
+QUEUES = {
+    "natsmq": natsmq,
+    "kafka": kafka,
+    "rocksmq": rocksmq,
+    "pulsar": pulsar,
+    "streaming": streaming,
+}
 WORKLOADS = (("2.6 MB", 2_600_000, 400), ("200 B", 200, 100_000))
 ROUNDS = 5
 

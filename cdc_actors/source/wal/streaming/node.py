@@ -32,7 +32,7 @@ PLACES = "streamingcoord-meta/pchannel/"
 """Keys below the metadata's root path: which node has a physical channel."""
 
 _ASSIGNED = 3
-_METHOD = "/milvus.proto.streaming.StreamingNodeHandlerService/Consume"
+METHOD = "/milvus.proto.streaming.StreamingNodeHandlerService/Consume"
 _MOVED = {1, 2, 3, 5}
 """The node does not have the channel, has just given it up, is ending, or has it for
 another term (``StreamingCode``)."""
@@ -97,7 +97,7 @@ class Consumer:
         asked = streaming_pb2.CreateConsumerRequest(pchannel=found.channel)
         text = base64.b64encode(asked.SerializeToString()).decode()
         self._stream = self._channel.stream_stream(
-            _METHOD,
+            METHOD,
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=streaming_pb2.ConsumeResponse.FromString,
         )(
