@@ -99,8 +99,9 @@ def decode_streamed(properties: Mapping[str, str], payload: bytes) -> Change | T
         PositionLostError: The log goes on in another message queue.
     """
     try:
-        kind, time = int(properties[KIND]), int(properties[TIME], 36)
-    except (KeyError, ValueError) as error:
+        kind = int(properties.get(KIND, ""))
+        time = int(properties.get(TIME, ""), 36)
+    except ValueError as error:
         raise OperatorError(
             f"a record of {len(payload)} bytes has no kind or no time ({error!r}): it is "
             "no message of a Milvus of 2.6 or later"

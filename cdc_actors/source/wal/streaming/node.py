@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import queue
+import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,36 @@ def find_node(
     return found
 
 
+class Connections:
+    """Connections of one reader to nodes, one to each. Any thread.
+
+    Calls share it: each connection wakes threads of its own. Once one is broken its calls
+    fail, and with them the reader.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: dict[str, grpc.Channel] = {}
+        self._closed = False
+
+    def to(self, address: str) -> grpc.Channel:
+        """Return the connection to an address, which may be opened by it."""
+        with self._lock:
+            if self._closed:
+                raise TransientError("the connections to streaming nodes are closed")
+            if address not in self._opened:
+                self._opened[address] = grpc.insecure_channel(address, _OPTIONS)
+            return self._opened[address]
+
+    def close(self) -> None:
+        """End every call. Idempotent."""
+        with self._lock:
+            self._closed = True
+            opened, self._opened = self._opened, {}
+        for connection in opened.values():
+            connection.close()
+
+
 class Consumer:
     """One call of Consume. One thread iterates, any may ``close``.
 
@@ -81,11 +112,11 @@ class Consumer:
         self,
         found: streaming_pb2.PChannelMeta,
         policy: streaming_pb2.DeliverPolicy | None,
+        connections: Connections,
         timeout: float | None = None,
     ) -> None:
         """``policy`` says where to begin; without one only the queue's name comes."""
         self._where = f"the streaming node {found.node.address}"
-        self._channel = grpc.insecure_channel(found.node.address, _OPTIONS)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         if policy is not None:
             create = streaming_pb2.CreateVChannelConsumerRequest(
@@ -96,7 +127,7 @@ class Consumer:
             )
         asked = streaming_pb2.CreateConsumerRequest(pchannel=found.channel)
         text = base64.b64encode(asked.SerializeToString()).decode()
-        self._stream = self._channel.stream_stream(
+        self._stream = connections.to(found.node.address).stream_stream(
             METHOD,
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=streaming_pb2.ConsumeResponse.FromString,
@@ -123,7 +154,6 @@ class Consumer:
         """End the call. Idempotent."""
         self._stream.cancel()
         self._requests.put(None)
-        self._channel.close()
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

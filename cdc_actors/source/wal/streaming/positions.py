@@ -47,15 +47,25 @@ class Place(NamedTuple):
 
 
 class NodeRecord(Record, frozen=True, gc=False):
-    """A message of a streaming node; ``place`` is where reading goes on behind it."""
+    """A message of a streaming node, parsed when it is asked for.
 
-    properties: Mapping[str, str]
-    place: Place
+    ``head`` is the message without its body. Reading goes on behind ``last``: the head of
+    the last message that is stored, or where reading began.
+    """
+
+    head: bytes
+    last: bytes | Place
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What it says beside its body."""
+        message = streaming_pb2.ImmutableMessage.FromString(self.head)
+        return message.properties
 
     @property
     def position(self) -> Position:
         """Where it stands, or the last message before it that is stored."""
-        return position_of(self.channel, self.place)
+        return position_of(self.channel, place_behind(self.last))
 
 
 def place_in(message: streaming_pb2.ImmutableMessage) -> Place:
@@ -63,6 +73,13 @@ def place_in(message: streaming_pb2.ImmutableMessage) -> Place:
     where, time = message.id, int(message.properties.get(TIME, "0"), 36)
     confirmed = message.properties.get(CONFIRMED, where.id)
     return Place(where.wal_name, confirmed, where.id, time)
+
+
+def place_behind(last: bytes | Place) -> Place:
+    """Return the place of a message by its head, or the place itself."""
+    if isinstance(last, Place):
+        return last
+    return place_in(streaming_pb2.ImmutableMessage.FromString(last))
 
 
 def position_of(channel: str, place: Place) -> Position:

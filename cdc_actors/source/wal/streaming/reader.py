@@ -7,6 +7,7 @@ nothing is written, too.
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,11 @@ from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.buffer import RecordBuffer
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.arrival import Arrival
-from cdc_actors.source.wal.streaming.node import PLACES, Consumer, find_node
+from cdc_actors.source.wal.streaming.node import (
+    PLACES,
+    Consumer,
+    find_node,
+)
 from cdc_actors.source.wal.streaming.positions import (
     QUEUES,
     UNSTORED,
@@ -24,7 +29,7 @@ from cdc_actors.source.wal.streaming.positions import (
     place_of_id,
     position_of,
 )
-from cdc_actors.source.wal.streaming.stream import NodeStream, begin_at
+from cdc_actors.source.wal.streaming.stream import NodeStream, Shared, begin_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -35,6 +40,12 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 10.0
 """How long a question may take: a call with wrong arguments may never be answered."""
+
+GATHER_SECONDS = 0.002
+"""How long it is waited for more once something has come: waking takes longer than that."""
+
+QUIET_SECONDS = 0.05
+"""How long a tick may wait that an idle channel's node makes up: no row waits for it."""
 
 _STOP_SECONDS = 0.8
 _CLOSED = "the reader of the streaming nodes is closed"
@@ -52,9 +63,8 @@ class NodeReader(WalReader):
         self, catalog: Callable[[], Catalog], quota: Quota | None = None
     ) -> None:
         """``quota`` is what may be fetched ahead of the service's memory."""
-        self._catalog = catalog
-        self._taken = threading.Condition()
-        self._buffer = RecordBuffer(self._on_taken, quota)
+        buffer = RecordBuffer(self._on_taken, quota)
+        self._shared = Shared(catalog, buffer, threading.Condition())
         self._streams: dict[str, NodeStream] = {}
         self._closed = threading.Event()
         self._queue = 0
@@ -70,21 +80,28 @@ class NodeReader(WalReader):
         """
         if channel in self._streams:
             raise ValueError(f"{channel} is already subscribed to")
-        if start is not None and find_node(channel, self._catalog) is None:
+        if start is not None and find_node(channel, self._shared.catalog) is None:
             raise PositionLostError(f"{channel}: the source has no such channel")
         place = None if start is None else place_of(start)
         arrival = Arrival(channel, place, inclusive=inclusive)
-        self._streams[channel] = NodeStream(
-            channel, place, arrival, self._catalog, self._buffer, self._taken
-        )
+        self._streams[channel] = NodeStream(channel, place, arrival, self._shared)
 
     def poll(
         self, timeout: float, channels: Collection[str] | None = None
     ) -> list[Record]:
         """Return what has arrived, in order within each channel."""
-        for stream in self._streams.values():
-            stream.check_alive()
-        return self._buffer.take(timeout, channels)
+        end = time.monotonic() + timeout
+        while True:
+            for stream in self._streams.values():
+                stream.check_alive()
+                stream.collect()
+            records = self._shared.buffer.take(0, channels)
+            left = end - time.monotonic()
+            if records or left <= 0:
+                return records
+            if self._shared.arrived.wait(min(left, QUIET_SECONDS)):
+                self._shared.arrived.clear()
+                time.sleep(GATHER_SECONDS)
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
@@ -134,7 +151,7 @@ class NodeReader(WalReader):
 
     def reach(self) -> None:
         """Have a node say something; raises as every method."""
-        with closing(self._catalog()) as catalog:
+        with closing(self._shared.catalog()) as catalog:
             channels = sorted(key for key, _ in catalog.read_below([PLACES]))
         if not channels:
             raise TransientError("by its etcd the source has no channel at any node")
@@ -143,23 +160,27 @@ class NodeReader(WalReader):
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
         self._closed.set()
-        self._buffer.close(TransientError(_CLOSED))
+        self._shared.buffer.close(TransientError(_CLOSED))
+        self._shared.arrived.set()
         for stream in list(self._streams.values()):
             stream.cancel()
         for stream in list(self._streams.values()):
             stream.join(_STOP_SECONDS)
+        self._shared.connections.close()
 
     def _on_taken(self, _channels: set[str]) -> None:
-        with self._taken:
-            self._taken.notify_all()
+        with self._shared.taken:
+            self._shared.taken.notify_all()
 
     def _queue_of(self, channel: str) -> int:
         """Return the number of the queue that the source's log is in."""
         if not self._queue:
-            found = find_node(channel, self._catalog)
+            found = find_node(channel, self._shared.catalog)
             if found is None:
                 raise OperatorError(f"{channel}: the source has no such channel")
-            with closing(Consumer(found, None, ASK_SECONDS)) as consumer:
+            with closing(
+                Consumer(found, None, self._shared.connections, ASK_SECONDS)
+            ) as consumer:
                 name = consumer.queue_name()
             if name not in QUEUES:
                 raise OperatorError(f"the source's log is in a queue named {name!r}")
@@ -180,7 +201,8 @@ class NodeReader(WalReader):
         """Yield what a short call delivers; nothing if there is no such channel."""
         if self._closed.is_set():
             raise TransientError(_CLOSED)
-        found = find_node(channel, self._catalog)
+        found = find_node(channel, self._shared.catalog)
         if found is not None:
-            with closing(Consumer(found, policy, ASK_SECONDS)) as consumer:
+            call = Consumer(found, policy, self._shared.connections, ASK_SECONDS)
+            with closing(call) as consumer:
                 yield from consumer.messages()

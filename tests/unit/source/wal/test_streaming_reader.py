@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cdc_actors.changes import CreateCollection, Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
+from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.streamed import decode_record, decode_streamed
-from cdc_actors.source.wal.streaming import stream
+from cdc_actors.source.wal.buffer import TAKEN_BYTES
+from cdc_actors.source.wal.streaming import node, stream
 from cdc_actors.source.wal.streaming.arrival import Arrival
 from cdc_actors.source.wal.streaming.positions import (
     QUEUES,
@@ -323,6 +326,50 @@ def test_a_channel_that_is_not_there(reader: NodeReader) -> None:
         reader.subscribe("gone", start)
     with pytest.raises(OperatorError, match="no such channel"):
         reader.position("gone", b"\0" * 8)
+
+
+def test_channels_of_one_node_share_a_connection(
+    etcd: FakeEtcd, nodes: StreamingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection has threads of its own, which ticks wake."""
+    opened: list[str] = []
+    open_one = node.grpc.insecure_channel
+
+    def open_channel(address: str, *rest: Any, **named: Any) -> Any:
+        opened.append(address)
+        return open_one(address, *rest, **named)
+
+    monkeypatch.setattr(node.grpc, "insecure_channel", open_channel)
+    recorded = messages("2.6.20-writers")
+    for message in recorded:
+        nodes.append(message)
+    with NodeReader(etcd.catalog) as reader:
+        for channel in {message.channel for message in recorded}:
+            reader.subscribe(channel, None)
+        assert len(take(reader, len(recorded))) == len(recorded)
+    found = node.find_node(CHANNEL, etcd.catalog)
+    assert found is not None
+    assert opened.count(found.node.address) == 1
+
+
+def test_what_is_read_ahead_is_bounded(
+    etcd: FakeEtcd, nodes: StreamingNodes, log: list[NodeMessage]
+) -> None:
+    """No more is held than is taken at once, and all of it comes in order."""
+    size, channel = 100_000, "large"
+    large = [replace(each, channel=channel, payload=bytes(size)) for each in log]
+    assert len(large) * size > 2 * TAKEN_BYTES
+    for message in large:
+        nodes.append(message)
+    quota = MemoryBudget(1 << 30).quota(1.0)
+    with NodeReader(etcd.catalog, quota) as reader:
+        reader.subscribe(channel, None)
+        wait_until(lambda: quota.held > TAKEN_BYTES, "it is read ahead")
+        records: list[Record] = []
+        while len(records) < len(large):
+            assert quota.held <= TAKEN_BYTES + 2 * size
+            records += reader.poll(0.2)
+    assert list(map(shown, records)) == wanted(large)
 
 
 def test_a_position_of_another_kind_of_log(reader: NodeReader) -> None:
