@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_actors.changes import Key
+    from cdc_actors.source.catalog.model import Pairs
     from tests.fakes.streamed_source import StreamedSource
     from tests.support.recorded_life import NodeMessage
 
-FLUSHED, OF_DELETES = 4, 1
+FLUSHED, DROPPED, OF_DELETES = 4, 6, 1
 IN_GROUPS = 2
 _ROWS_IN_GROUP = 2
 _INSERT, _IMPORT, _COMMIT = "2", "11", "901"
@@ -98,6 +99,36 @@ class StreamedFiles:
         place = like.collection, body.partitionID, shard
         self._write_inserts(*place, [imported])
         return keys
+
+    def compact(self) -> None:
+        """Have every segment of rows made anew, and remove what it was made of."""
+        with closing(self._source.etcd.catalog()) as catalog:
+            pairs = catalog.read_below([listing.SEGMENTS, listing.INSERT_FILES])
+        for key, value in pairs:
+            old = segments_pb2.Segment.FromString(value)
+            if (
+                key.startswith(listing.SEGMENTS)
+                and old.state == FLUSHED
+                and old.level == 0
+            ):
+                self._make_anew(key.removeprefix(listing.SEGMENTS), old, pairs)
+
+    def _make_anew(self, place: str, old: segments_pb2.Segment, pairs: Pairs) -> None:
+        new = segments_pb2.Segment.FromString(old.SerializeToString())
+        new.id, new.is_invisible, new.created_by_compaction = (
+            next(self._numbers),
+            False,
+            True,
+        )
+        moved = f"{place.rpartition('/')[0]}/{new.id}"
+        (self._root / f"insert_log/{place}").rename(self._root / f"insert_log/{moved}")
+        old.state = DROPPED
+        put, prefix = self._source.etcd.put, f"{listing.INSERT_FILES}{place}/"
+        put(f"{listing.SEGMENTS}{place}", old.SerializeToString())
+        put(f"{listing.SEGMENTS}{moved}", new.SerializeToString())
+        for key, value in pairs:
+            if key.startswith(prefix):
+                put(f"{listing.INSERT_FILES}{moved}/{key.removeprefix(prefix)}", value)
 
     def _write(self, log: Iterable[NodeMessage], since: int, until: int) -> None:
         written: defaultdict[tuple[int, int, str], _Written] = defaultdict(_Written)

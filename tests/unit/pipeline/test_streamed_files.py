@@ -313,6 +313,40 @@ def test_ten_writers_at_once(
             assert values <= left, (name, key)
 
 
+def test_files_that_are_merged_meanwhile(
+    older: Older, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was listed is gone, what was done is in others: no row is there twice."""
+    older.source.play()
+    older.forget()
+    numbers = count(1)
+
+    def merge() -> None:
+        if next(numbers) in {4, 20}:
+            older.files.compact()
+
+    after_each_insert(monkeypatch, merge)
+    older.start()
+    older.complete()
+    assert next(numbers) > 20
+    older.settle()
+    older.check_end()
+
+
+def after_each_insert(patch: pytest.MonkeyPatch, then: Callable[[], None]) -> None:
+    """Have something done whenever rows of files were taken."""
+    inserts = SegmentReader.inserts
+
+    def watched(
+        reader: SegmentReader, segment: Segment, until: int, since: int = 0
+    ) -> Iterator[Insert]:
+        for each in inserts(reader, segment, until, since):
+            yield each
+            then()
+
+    patch.setattr(SegmentReader, "inserts", watched)
+
+
 class Kills:
     """Kills one run after the other while it reads files."""
 
@@ -321,16 +355,7 @@ class Kills:
         self._older = older
         self._left = 0
         self._reached, self._go_on = threading.Event(), threading.Event()
-        inserts = SegmentReader.inserts
-
-        def counted(
-            reader: SegmentReader, segment: Segment, until: int, since: int = 0
-        ) -> Iterator[Insert]:
-            for each in inserts(reader, segment, until, since):
-                yield each
-                self._count()
-
-        patch.setattr(SegmentReader, "inserts", counted)
+        after_each_insert(patch, self._count)
 
     def next(self) -> bool:
         """Begin a run and kill it after some inserts; tell whether there were so many."""
