@@ -53,7 +53,7 @@ class FileSet:
     """The files that together hold the same rows in the same order.
 
     By field id, or by group's id where a file holds several fields (2.6): ``groups`` are
-    these fields' ids then, none of a group of which the catalog does not say (until 2.6.2).
+    these fields' ids then, none of a group of which the catalog does not say (until 2.6.1).
     """
 
     files: Mapping[int, StoredFile]
