@@ -334,19 +334,27 @@ def retry(task_id: str, api: Api, collections: Sequence[str]) -> None:
     required=True,
 )
 @click.option("--drop-target", is_flag=True, help="Drop the target's collection first.")
+@click.option(
+    "--shadow",
+    is_flag=True,
+    help="Fill another collection, which then takes the place of the target's.",
+)
 def resync(
-    task_id: str, api: Api, collections: Sequence[str], *, drop_target: bool
+    task_id: str,
+    api: Api,
+    collections: Sequence[str],
+    *,
+    drop_target: bool,
+    shadow: bool,
 ) -> None:
     """Bring collections anew, whatever the target has.
 
     In place, rows that are too much at the target are deleted.
     """
-    answer = api.ask(
-        "resync",
-        task_id=task_id,
-        collections=list(collections),
-        drop_target=drop_target,
-    )
+    if drop_target and shadow:
+        raise click.UsageError("--drop-target and --shadow exclude each other")
+    asked = {"method": "shadow"} if shadow else {"drop_target": drop_target}
+    answer = api.ask("resync", task_id=task_id, collections=list(collections), **asked)
     say(f"Resyncing {', '.join(collections)} of {task_id}.")
     _warn(answer)
 

@@ -324,7 +324,7 @@ class Adoption:
 
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
         self._context.note_source_mark(meta)
-        name = self._target_names.target_name(entry)
+        name = self._spec.written_name(entry)
         former = self._former_of(entry)
         work = CreateCollectionWork(definition_of(meta, name), former=former)
         return self._add(entry, exists=False), work

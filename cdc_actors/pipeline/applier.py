@@ -155,6 +155,7 @@ class Applier:
 
     def _take(self) -> None:
         if not self._suspended:
+            self._operations.finish_exchange()
             self._operations.finish_rename()
         items, self._again = self._again, []
         self._apply(items or self._receive())

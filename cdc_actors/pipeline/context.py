@@ -20,6 +20,7 @@ from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.marks import Mark
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.messages import (
+    RecordCheckpoints,
     RecordCollectionSetAside,
     RecordOperationApplied,
     RunFailed,
@@ -212,6 +213,13 @@ class RunContext:
         """
         stood = stood or self.where_stands(entry)
         self.record(RecordCollectionSetAside(self.run_number, entry, error, stood))
+
+    def record_checkpoints(self) -> None:
+        """Write down how far the target has come; raises as ``record`` does.
+
+        So that the next run sends as little as possible once more.
+        """
+        self.record(RecordCheckpoints(self.run_number, self.checkpoints()))
 
     def record_unknown(self, change: Unknown) -> None:
         """Write down a kind of message that this version does not know, once a run.

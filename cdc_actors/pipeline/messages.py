@@ -41,6 +41,20 @@ class CollectionRenamed:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceTaken:
+    """To a reader: the collection is what was its shadow."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPostponed:
+    """To a reader: the collection's shadow is not ready yet."""
+
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class NameKept:
     """To a reader: the target neither renames nor drops the collection, set aside."""
 
@@ -204,6 +218,17 @@ class RecordStarts:
     run_number: int
     starts: Mapping[str, Checkpoint]
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCheckpoints:
+    """To a task: the target has all up to these checkpoints; answered when durable.
+
+    Otherwise that is written down now and then.
+    """
+
+    run_number: int
+    checkpoints: Mapping[str, Checkpoint]
 
 
 @dataclass(frozen=True, slots=True)

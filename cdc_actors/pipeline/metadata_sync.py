@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Change, Tick
     from cdc_actors.pipeline.adoption import Adoption
+    from cdc_actors.pipeline.collection_table import Collection
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.expiry import Expiry
     from cdc_actors.pipeline.router import Router
@@ -124,6 +125,16 @@ class MetadataSync:
     def has_pending(self, collection_id: int) -> bool:
         """Tell whether an operation on a collection waits for its time."""
         return self._pending.concerns(collection_id)
+
+    def has_all(self, collection: Collection, until: int) -> bool:
+        """Tell whether all up to a time, and what the catalog shows, is on its way."""
+        collection_id = collection.entry.collection_id
+        compared = self._indexes_and_loads.compared_at(collection_id)
+        if compared is None:
+            return False
+        until = max(until, compared)
+        is_due = self._pending.is_due(collection, until)
+        return is_due and not self._pending.concerns(collection_id, until)
 
     def postpone_flush(self, request: Request, collection_id: int) -> None:
         """Have a flush asked again that the target's limits refused."""

@@ -50,14 +50,17 @@ class NameRefusals:
     def _holder(self, entry: CollectionEntry) -> str | None:
         """Return what keeps the name.
 
-        One that the source has dropped meanwhile, or renamed, only has to be waited for.
+        One that the source has dropped meanwhile, or renamed, only has to be waited for,
+        and so has a shadow.
         """
         name = self._target_names.target_name(entry)
         for collection in self._target_names.named(name):
             other = collection.entry
             if collection.keeps_name:
                 return _KEEPS_NAME
-            if (other.database, other.name) != (entry.database, entry.name):
+            is_shadow = self._target_names.target_name(other) != name
+            is_same = (other.database, other.name) == (entry.database, entry.name)
+            if not is_shadow and not is_same:
                 meta = self._catalog.collection(other.collection_id)
                 if self._target_names.still_named(other, meta):
                     return f"{other.database}.{other.name}"

@@ -7,41 +7,47 @@ next run does it again before anything newer.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from cdc_actors.changes import DropCollection, DropPartition
-from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline import losses
 from cdc_actors.pipeline.catalog_operations import apply_at_target, with_schema
-from cdc_actors.pipeline.claims import Claim
+from cdc_actors.pipeline.claims import Claim, is_marked
 from cdc_actors.pipeline.definitions import marked_definition
+from cdc_actors.pipeline.forwarding import Forwarding
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
     CollectionRenamed,
-    FlushPostponed,
     NameGivenUp,
     NameKept,
+    PlaceTaken,
     RecordOperationApplied,
     RecordOperationStarted,
+    ShadowPostponed,
 )
+from cdc_actors.pipeline.partitions import Partitions
+from cdc_actors.pipeline.shadows import Shadow
 from cdc_actors.pipeline.work import (
     CatalogOperation,
     CheckMark,
     CreateCollectionWork,
     CreatePartitionWork,
     ForwardRequest,
+    TakePlace,
 )
 from cdc_actors.replication.barriers import BarrierOperation
-from cdc_actors.target import collections, loads, requests
-from cdc_actors.target.answers import RateLimitError
+from cdc_actors.target import collections, loads
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     CLAIM_COLLECTION,
     DROP_ALIAS,
+    EXCHANGE_COLLECTION,
     Operation,
 )
 from cdc_actors.tasks.details import (
@@ -53,11 +59,9 @@ from cdc_actors.tasks.details import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pykka import ActorRef
 
-    from cdc_actors.changes import Request
+    from cdc_actors.changes import FullName
     from cdc_actors.errors import CdcError
     from cdc_actors.marks import Mark
     from cdc_actors.pipeline.context import RunContext
@@ -73,11 +77,9 @@ class CollectionOperations:
     """The operations on one collection. Its applier's thread uses it.
 
     ``entry`` has the source's names, ``writer`` writes rows under the target's. Once
-    ``dropped`` nothing is done any more but what becomes of aliases.
-
-    Methods raise ``TransientError`` and ``AccessRefusedError``, which end the run,
-    ``UnclearAnswerError`` where it may help to do the same again, and ``CollectionError``
-    where the collection cannot go on.
+    ``dropped`` nothing is done any more but what becomes of aliases. Methods raise
+    ``TransientError`` and ``AccessRefusedError``, which end the run, ``UnclearAnswerError``
+    if the same again may help, and ``CollectionError`` if the collection cannot go on.
     """
 
     def __init__(
@@ -98,8 +100,8 @@ class CollectionOperations:
         self._target = target
         self._reader = reader
         self._exists = exists
-        self._flush_refused = False
-        self._partition_drops: dict[str, int] = {}
+        self._forwarding = Forwarding(context, target, reader)
+        self._partitions = Partitions(context, target)
         self._claim = Claim(
             context.claimant, target, context.source_marks, context.source_time
         )
@@ -115,18 +117,19 @@ class CollectionOperations:
                 self._create(work)
             case CheckMark():
                 self._look()
-            case ForwardRequest():
-                self._forward(work)
-            case CreatePartitionWork():
-                self._create_partition(work)
+            case TakePlace(ends):
+                self._end_exchange() if ends else self._take_place()
+            case ForwardRequest(request):
+                self._forwarding.forward(request, self.entry, self._target_name)
+            case CreatePartitionWork() | BarrierOperation(operation=DropPartition()):
+                where = self._target_name, self.writer
+                self._partitions.apply(work, self.entry, *where)
             case CatalogOperation(detail=RenameDetail() as detail):
                 self._rename(work, detail)
             case CatalogOperation():
                 self._apply_catalog(work, work.kind)
             case BarrierOperation(operation=DropCollection()):
                 self._drop(work)
-            case BarrierOperation(operation=DropPartition() as drop):
-                self._drop_partition(drop)
             case _:
                 raise TypeError(f"nobody knows how to apply {work!r}")
 
@@ -138,7 +141,7 @@ class CollectionOperations:
             case _ if self.dropped:
                 self._apply_after_drop(work)
             case CatalogOperation(detail=RenameDetail() as detail):
-                names = self._target_name, self._spec.target_name(*detail.new_name)
+                names = self._served_name, self._spec.target_name(*detail.new_name)
                 self._exists = self._exists and losses.has_any(self._target, names)
                 self._rename(work, detail)
             case CatalogOperation():
@@ -149,6 +152,35 @@ class CollectionOperations:
         if isinstance(work, BarrierOperation):
             self._context.record_set_aside(self.entry, error)
         self._reader.tell(NameKept(self.entry.collection_id))
+
+    def finish_exchange(self) -> None:
+        """Give the shadow the place that it was about to take when a run ended."""
+        if self.entry.exchange and self.entry.shadow:
+            self._shadow().take_place()
+            self.entry = replace(self.entry, shadow=False)
+            self._open_writer()
+            self._reader.tell(PlaceTaken(self.entry.collection_id))
+
+    def _end_exchange(self) -> None:
+        """Drop what the shadow has replaced, if that is still there."""
+        if self.entry.exchange and not self.entry.shadow:
+            self._shadow().drop_replaced()
+            self._record_applied(self.entry.exchange)
+            self.entry = replace(self.entry, exchange=None)
+
+    def _take_place(self) -> None:
+        """Have the shadow take the collection's place, if it is ready, for good."""
+        shadow = self._shadow()
+        if not self.entry.shadow or not shadow.is_ready():
+            self._reader.tell(ShadowPostponed(self.entry.collection_id))
+            return
+        detail = {"loaded": loads.is_loaded(self._target, *self._target_name)}
+        self._context.record_checkpoints()
+        now = self._context.source_time()
+        exchange = self.entry.operation(EXCHANGE_COLLECTION, now, detail)
+        self._record_started(exchange)
+        self.entry = replace(self.entry, exchange=exchange)
+        self.finish_exchange()
 
     def finish_rename(self) -> None:
         """Do the rename, if there is one, that was under way when an earlier run ended.
@@ -161,7 +193,7 @@ class CollectionOperations:
         try:
             self._rename_to(begun)
         except OperationRefusedError as refusal:
-            if not losses.is_kept(self._target, self._target_name, self.entry):
+            if not self._is_kept(self._served_name):
                 raise
             self._take_back(begun, str(refusal))
 
@@ -206,11 +238,24 @@ class CollectionOperations:
         return timestamp <= max(self.entry.adopted_until, self._claim.taken)
 
     def _is_ours(self) -> bool:
+        if self.entry.shadow:
+            return self._is_kept(self._served_name)
         return self._claim.is_ours(self.entry, self._target_name, made=self._exists)
+
+    def _is_kept(self, name: FullName) -> bool:
+        """What a shadow is to replace has another id: it is known by its mark."""
+        if self.entry.shadow:
+            return is_marked(self._target, self._claim.mark(self.entry), name)
+        return losses.is_kept(self._target, name, self.entry)
+
+    def _shadow(self, entry: CollectionEntry | None = None) -> Shadow:
+        known = entry or self.entry
+        return Shadow(self._target, self._spec, known, self._claim.mark(known))
 
     def _open_writer(self) -> None:
         entry = self.entry
-        self._target_name = self._spec.target_name(entry.database, entry.name)
+        self._served_name = self._spec.target_name(entry.database, entry.name)
+        self._target_name = self._spec.written_name(entry)
         self.writer = RowWriter(self._target, *self._target_name, entry.schema)
 
     def _create(self, work: CreateCollectionWork) -> None:
@@ -219,13 +264,15 @@ class CollectionOperations:
         It gets the name of now: a rename that an earlier run began comes before.
         """
         name, mark = self._target_name, self._claim.mark(self.entry)
+        if self.entry.shadow:
+            losses.refuse_lost(self._target, name)
         if work.former is not None:
             losses.refuse_former(self._target, name, work.former, self.entry)
         self._claim.drop_leftover(self.entry, name)
         definition = marked_definition(work.definition, name, mark)
-        existed = collections.create_collection(
-            self._target, definition, self._record_creation_started
-        )
+        # Whatever the target has by this name from then on is the task's.
+        begun = partial(self._record_started, Operation.create_collection(self.entry))
+        existed = collections.create_collection(self._target, definition, begun)
         self._claim.check(self.entry, name)
         if existed:
             until = self._context.source_time()
@@ -233,14 +280,9 @@ class CollectionOperations:
         target_id, reduced = collections.made(self._target, definition)
         marked = self._claim.marked
         self.entry = replace(self.entry, target_id=target_id, marked=marked)
-        self._record_applied(
-            Operation.create_collection(self.entry).as_reduced(reduced)
-        )
+        done = Operation.create_collection(self.entry)
+        self._record_applied(done.as_reduced(reduced))
         self._exists = True
-
-    def _record_creation_started(self) -> None:
-        """Whatever the target has by this name from now on is the task's."""
-        self._record_started(Operation.create_collection(self.entry))
 
     def _drop(self, work: BarrierOperation) -> None:
         """What has the name at the target, but is not this task's, stays.
@@ -250,36 +292,23 @@ class CollectionOperations:
         """
         operation = Operation.drop_collection(self.entry, work.operation.timestamp)
         self._record_started(operation)
-        if self._is_ours():
+        if self.entry.shadow or self.entry.exchange:
+            self._shadow().drop_all()
+        elif self._is_ours():
             collections.drop_collection(self._target, *self._target_name)
         self._record_applied(operation)
         self.dropped = True
         self._reader.tell(CollectionDropped(self.entry.collection_id))
 
-    def _drop_partition(self, drop: DropPartition) -> None:
-        name = drop.partition
-        collections.drop_partition(self._target, *self._target_name, name)
-        self.writer.forget_partition(name)
-        self._partition_drops[name] = drop.timestamp
-        self._record_partition("DropPartition", name, drop.timestamp)
-
-    def _create_partition(self, work: CreatePartitionWork) -> None:
-        """Rows may have needed it before; what came with its tick may have dropped it."""
-        is_gone = work.timestamp <= self._partition_drops.get(work.name, 0)
-        if not is_gone and self.writer.ensure_partition(work.name):
-            self._record_partition("CreatePartition", work.name, work.timestamp)
-
-    def _record_partition(self, kind: str, name: str, timestamp: int) -> None:
-        operation = self.entry.operation(kind, timestamp, {"partition": name})
-        self._record_applied(operation)
-
     def _rename(self, work: CatalogOperation, detail: RenameDetail) -> None:
         """Rows are written by name: what may be half done must be known after a crash."""
+        self._end_exchange()
         if detail.new_name == (self.entry.database, self.entry.name):
             self._undo_rename()
             self._report_name()
             return
-        loaded = self._exists and loads.is_loaded(self._target, *self._target_name)
+        is_there = self._is_ours() if self.entry.shadow else self._exists
+        loaded = is_there and loads.is_loaded(self._target, *self._served_name)
         json = replace(detail, loaded=loaded).to_json()
         operation = self.entry.operation(work.kind, work.timestamp, json)
         self._record_started(operation)
@@ -291,11 +320,12 @@ class CollectionOperations:
         begun = self.entry.renaming
         if begun is None:
             return
-        old, new = self._target_name, self._spec.target_name(*begun.new_name)
-        kept = [losses.is_kept(self._target, each, self.entry) for each in (old, new)]
+        old, new = self._served_name, self._spec.target_name(*begun.new_name)
+        kept = [self._is_kept(each) for each in (old, new)]
         if kept == [False, True]:
             loaded = begun.detail["loaded"]
             collections.rename_collection(self._target, new, old, loaded=loaded)
+        self._shadow(self.entry.renamed(begun)).follow(self._shadow())
         self._take_back(begun, "the source undid it")
 
     def _take_back(self, begun: Operation, why: str) -> None:
@@ -310,17 +340,18 @@ class CollectionOperations:
         self._reader.tell(NameGivenUp(self.entry.collection_id, new))
 
     def _rename_to(self, operation: Operation) -> None:
-        database, name = operation.new_name
-        reduced = ""
+        after, reduced = self.entry.renamed(operation), ""
         if self._is_ours():
             reduced = collections.rename_collection(
                 self._target,
-                self._target_name,
-                self._spec.target_name(database, name),
+                self._served_name,
+                self._spec.target_name(*operation.new_name),
                 loaded=operation.detail["loaded"],
             )
+        if self.entry.shadow:
+            self._shadow().follow(self._shadow(after))
         self._record_applied(operation.as_reduced(reduced))
-        self.entry = replace(self.entry, database=database, name=name, renaming=None)
+        self.entry = after
         self._open_writer()
         self._report_name()
 
@@ -339,20 +370,13 @@ class CollectionOperations:
         operation = self.entry.operation(kind, work.timestamp, detail.to_json())
         if isinstance(detail, IndexDetail | LoadDetail):
             self._record_started(operation)
-        where = self._target, self._target_name
-        is_done = self._try(operation, lambda: apply_at_target(*where, kind, detail))
+        is_alias = isinstance(detail, AliasDetail)
+        name = self._served_name if is_alias else self._target_name
+        act = partial(apply_at_target, self._target, name, kind, detail)
+        is_done = self._forwarding.attempt(operation, act)
         if is_done and isinstance(detail, FieldDetail):
             self.entry = replace(self.entry, schema=detail.schema)
         self._report_alias(detail, exists=is_done and kind != DROP_ALIAS)
-
-    def _try(self, operation: Operation, act: Callable[[], str]) -> bool:
-        """Write down what came of an operation; tell whether it was done."""
-        try:
-            tried = operation.as_reduced(act())
-        except OperationRefusedError as refusal:
-            tried = operation.as_refused(refusal)
-        self._record_applied(tried)
-        return tried.refused is None
 
     def _report_alias(self, detail: Detail, *, exists: bool) -> None:
         """Let the next operation on the alias come."""
@@ -368,30 +392,6 @@ class CollectionOperations:
                 self._apply_catalog(work, DROP_ALIAS)
             case CatalogOperation(detail=AliasDetail() as detail):
                 self._report_alias(detail, exists=False)
-
-    def _forward(self, work: ForwardRequest) -> None:
-        """An operation that the target refuses is written down, and the rest goes on."""
-        request = work.request
-        if request.kind == requests.FLUSH:
-            self._flush(request)
-            return
-        parts = requests.parts_of(request)
-        operation = self.entry.operation(request.kind, request.timestamp, parts)
-        where = self._target_name
-        self._try(operation, lambda: requests.forward(self._target, request, where))
-
-    def _flush(self, request: Request) -> None:
-        """Clients flush whenever they like: only the first refusal of a run is recorded."""
-        try:
-            requests.forward(self._target, request, self._target_name)
-        except (RateLimitError, UnclearAnswerError) as refusal:
-            _log.info("flush_postponed", detail=str(refusal))
-            self._reader.tell(FlushPostponed(request, self.entry.collection_id))
-        except OperationRefusedError as refusal:
-            if not self._flush_refused:
-                self._flush_refused = True
-                operation = self.entry.operation(request.kind, request.timestamp, {})
-                self._record_applied(operation.as_refused(refusal))
 
     def _record_started(self, operation: Operation) -> None:
         self._context.record(RecordOperationStarted(operation))

@@ -89,9 +89,13 @@ class PendingOperations:
                 self._deferred.append(deferred)
         self._break_rename_cycle()
 
-    def concerns(self, owner: int) -> bool:
-        """Tell whether an operation on a collection is held here."""
-        return any(each.owner == owner for each in self._deferred)
+    def concerns(self, owner: int, until: int | None = None) -> bool:
+        """Tell whether an operation on a collection is held here.
+
+        Or one that is not newer than ``until``.
+        """
+        own = (each for each in self._deferred if each.owner == owner)
+        return any(until is None or each.timestamp <= until for each in own)
 
     def waits(self) -> dict[int, str]:
         """Return why collections keep their old names for now, by id.

@@ -10,11 +10,17 @@ from cdc_actors.changes import Checkpoint, Request, Tick, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable, Status
 from cdc_actors.pipeline.early_rows import EarlyRows
+from cdc_actors.pipeline.exchanges import Exchanges
 from cdc_actors.pipeline.expiry import Expiry
 from cdc_actors.pipeline.floors import Floors
 from cdc_actors.pipeline.import_watch import ImportWatch
 from cdc_actors.pipeline.mark_rounds import MarkRounds
-from cdc_actors.pipeline.messages import FlushPostponed, RunProgressed
+from cdc_actors.pipeline.messages import (
+    FlushPostponed,
+    PlaceTaken,
+    RunProgressed,
+    ShadowPostponed,
+)
 from cdc_actors.pipeline.metadata_sync import MetadataSync
 from cdc_actors.pipeline.router import Router
 from cdc_actors.pipeline.send_horizon import SendHorizon
@@ -76,6 +82,7 @@ class ReadLoop:
         limits = self._channels, self._metadata, self._horizon, self._expiry
         self._early = EarlyRows(context, self.router, *limits)
         self._marks = MarkRounds(self.router)
+        self._exchanges = Exchanges(context, self.router, self._metadata)
         self._imports = ImportWatch(context, spec, sources, collections)
         self._reported = 0.0
         self._tick_lead: float | None = None
@@ -108,6 +115,7 @@ class ReadLoop:
         self._metadata.advance()
         self._adoption.follow_files()
         self._marks.advance()
+        self._exchanges.advance()
         self._imports.advance()
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
@@ -117,6 +125,11 @@ class ReadLoop:
         match message:
             case FlushPostponed(request, collection_id):
                 self._metadata.postpone_flush(request, collection_id)
+            case ShadowPostponed(collection_id):
+                self._exchanges.postpone(collection_id)
+            case PlaceTaken(collection_id):
+                self._exchanges.taken(collection_id)
+                self.router.hear(message)
             case _:
                 self.router.hear(message)
 

@@ -136,13 +136,16 @@ class _Planning:
         """
         if entry.state is not CollectionState.LIVE:
             return False
-        names = [(entry.database, entry.name)]
-        if entry.renaming is not None:
-            names.append(entry.renaming.new_name)
         task = self._spec.task
-        return not any(
-            is_kept(self._target, task.target_name(*name), entry) for name in names
-        )
+        names = [task.written_name(entry)]
+        for begun in filter(None, (entry.renaming, entry.exchange)):
+            new = (
+                begun.new_name
+                if begun is entry.renaming
+                else (begun.database, begun.name)
+            )
+            names.append(task.target_name(*new))
+        return not any(is_kept(self._target, name, entry) for name in names)
 
     def _from_beginning(self, entry: CollectionEntry) -> CollectionEntry:
         """Return the collection as nothing of it is at the target.

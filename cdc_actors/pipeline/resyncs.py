@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.pipeline.definitions import channels_of, entry_of
+from cdc_actors.pipeline.shadows import Shadow
 from cdc_actors.source.wal.beginnings import first_places, not_held
 
 if TYPE_CHECKING:
@@ -40,11 +41,34 @@ def entry_anew(
 
     It keeps the name that it has at the target: a rename comes after it, as of any other.
     """
-    entry = replace(entry_of(meta), resync=known.resync, imports=known.imports)
+    entry = replace(
+        entry_of(meta),
+        resync=known.resync,
+        imports=known.imports,
+        shadow=known.resync is not None and known.resync.shadow,
+    )
     if not known.schema:
         return entry
     database, name = _name_there(known, spec, target)
     return replace(entry, database=database, name=name)
+
+
+def without_former_shadow(
+    anew: CollectionEntry, known: CollectionEntry, spec: RunSpec, target: Connection
+) -> CollectionEntry:
+    """Return ``anew``, with a shadow if one was asked for and there is what it replaces.
+
+    Of a shadow that the collection had before nothing stays.
+
+    Raises:
+        CollectionError: What is to be replaced is not the task's.
+        CdcError: The target does not answer.
+    """
+    mark = spec.claimant.mark(known)
+    if known.shadow or anew.shadow:
+        Shadow(target, spec.task, known, mark).abandon()
+    is_served = anew.shadow and Shadow(target, spec.task, anew, mark).is_served()
+    return replace(anew, shadow=is_served)
 
 
 def from_beginning(meta: CollectionMeta, wal: WalReader) -> dict[str, Checkpoint]:

@@ -27,6 +27,7 @@ from cdc_actors.pipeline.messages import (
     CollectionSuspended,
     NameGivenUp,
     NameKept,
+    PlaceTaken,
 )
 from cdc_actors.pipeline.work import StopCollection
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
@@ -150,6 +151,8 @@ class Router:
         match message:
             case CollectionDropped(collection_id):
                 self._dropped(collection_id)
+            case PlaceTaken(collection_id):
+                self._place_taken(collection_id)
             case CollectionRenamed(collection_id, database, name):
                 self._renamed(collection_id, (database, name))
             case NameKept(collection_id):
@@ -185,6 +188,12 @@ class Router:
             collection.entry = replace(earlier, database=name[0], name=name[1])
             self.target_names.renamed(earlier, collection.entry)
             self._adoption.snapshots.go_on(collection.entry)
+            self._free(collection_id)
+
+    def _place_taken(self, collection_id: int) -> None:
+        """Let those go on that want the names of a collection's shadow."""
+        if collection := self.collections.get(collection_id):
+            collection.entry = replace(collection.entry, shadow=False)
             self._free(collection_id)
 
     def _name_kept(self, collection_id: int) -> None:

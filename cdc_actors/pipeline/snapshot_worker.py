@@ -234,7 +234,7 @@ class SnapshotWorker:
         return seeds.is_seeded(job.entry, self._spec.task)
 
     def _name_of(self, job: SnapshotJob) -> FullName:
-        return self._spec.task.target_name(job.entry.database, job.entry.name)
+        return self._spec.task.written_name(job.entry)
 
     def _open(self, job: SnapshotJob, stored: Stored) -> RowWriter:
         """Have the target create the collection; return who writes its rows."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import Checkpoint, physical_seconds
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline import resyncs, seeds
-from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.pipeline.definitions import entry_of
 from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
@@ -21,10 +20,10 @@ from cdc_actors.pipeline.messages import (
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
 )
+from cdc_actors.pipeline.shadows import Shadow
 from cdc_actors.pipeline.snapshot_jobs import SnapshotJob
 from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.snapshot_worker import SnapshotWorker
-from cdc_actors.target import collections
 from cdc_actors.tasks import CollectionState, Operation
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ class Snapshots:
         forgotten = RecordSegmentsForgotten(self._context.run_number, meta.id)
         self._context.record(forgotten)
         entry = resyncs.entry_anew(meta, known, self._spec, self._target)
+        to = self._spec, self._target
+        entry = resyncs.without_former_shadow(entry, known, *to)
         if not self.available:
             stood = resyncs.from_beginning(meta, self._wal)
             return self._start(entry, stood, meta.created, ())
@@ -136,9 +137,8 @@ class Snapshots:
         """
         drop = Operation.drop_collection(entry, self._context.source_time())
         self._context.record(RecordOperationStarted(drop))
-        name = self._spec.task.target_name(entry.database, entry.name)
-        if is_marked(self._target, self._spec.claimant.mark(entry), name):
-            collections.drop_collection(self._target, *name)
+        mark = self._spec.claimant.mark(entry)
+        Shadow(self._target, self._spec.task, entry, mark).drop_all()
         self._context.record(RecordOperationApplied(drop))
 
     def _find(

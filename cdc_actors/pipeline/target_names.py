@@ -58,7 +58,12 @@ class TargetNames:
 
     def named(self, name: FullName) -> list[Collection]:
         """Return the collections that are, or are to be, called so at the target."""
-        return [c for c in self._collections if self.target_name(c.entry) == name]
+        return [c for c in self._collections if name in self._names_of(c.entry)]
+
+    def _names_of(self, entry: CollectionEntry) -> tuple[FullName, ...]:
+        """Return what a collection and its shadow, if it has one, are called."""
+        own = self._spec.shadow_names(entry) if entry.shadow else ()
+        return self.target_name(entry), *own
 
     def still_named(self, entry: CollectionEntry, meta: CollectionMeta | None) -> bool:
         """Tell whether the source has a collection, and calls it what the target does."""

@@ -116,6 +116,17 @@ class CheckMark:
 
 
 @dataclass(frozen=True, slots=True)
+class TakePlace:
+    """Have the shadow take the collection's place at the target, if it is ready.
+
+    Or, if that is done and it ``ends``, drop what the shadow has replaced.
+    """
+
+    ends: bool = False
+    checkpoints: tuple[PendingCheckpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StopCollection:
     """Set the applier's collection aside: something came to it that cannot be repeated."""
 
@@ -127,7 +138,9 @@ OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation | StopCo
 """What is not in the log of the rows: requests have a channel of their own, the rest is in
 the catalog."""
 
-OperationWork = BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark
+OperationWork = (
+    BarrierOperation | CreateCollectionWork | OutOfBandWork | CheckMark | TakePlace
+)
 Work = RowChunk | OperationWork
 
 

@@ -48,7 +48,7 @@ def resync(message: ResyncCollections) -> Command:
         snapshots.resync(
             task,
             message.collections,
-            drop_target=message.drop_target,
+            method=message.method,
             who=message.who,
             why=_ASKED,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.service.snapshot import TaskSnapshot
-    from cdc_actors.tasks import ComparisonResult, TaskSpec, Who
+    from cdc_actors.tasks import ComparisonResult, ResyncMethod, TaskSpec, Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ResyncCollections:
 
     task_id: str
     collections: tuple[FullName, ...]
-    drop_target: bool
+    method: ResyncMethod
     who: Who
 
 

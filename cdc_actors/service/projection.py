@@ -82,14 +82,14 @@ def _collection(
     snapshot: TaskSnapshot,
 ) -> CollectionView:
     again = _retried(entry, snapshot.retried)
-    reason = retry_reason(again) if again else entry.reason
+    reason = retry_reason(again) if again else entry.reason or _of_shadow(task, entry)
     waits = snapshot.progress.waits if snapshot.progress else {}
     return CollectionView(
         database=entry.database,
         name=entry.name,
         target=task.spec.target_name(entry.database, entry.name),
         collection_id=entry.collection_id,
-        state=RETRYING if again else entry.state.value,
+        state=RETRYING if again else entry.shown_state.value,
         reason=reason or waits.get(entry.collection_id),
         snapshot=_snapshot(entry, snapshot.progress),
         resync_needed=resync_needed(entry, snapshot.imports),
@@ -102,7 +102,7 @@ def noted_collections(snapshot: TaskSnapshot) -> list[CollectionView]:
     return [
         _collection(task, entry, snapshot)
         for entry in _present(task)
-        if entry.state is not CollectionState.LIVE
+        if entry.shown_state is not CollectionState.LIVE
         or entry.missing_imports
         or entry.collection_id in retried
     ]
@@ -111,13 +111,20 @@ def noted_collections(snapshot: TaskSnapshot) -> list[CollectionView]:
 def states_of(snapshot: TaskSnapshot) -> dict[str, int]:
     """Return how many collections of a task are in which state, as its view has them."""
     return Counter(
-        RETRYING if _retried(entry, snapshot.retried) else entry.state.value
+        RETRYING if _retried(entry, snapshot.retried) else entry.shown_state.value
         for entry in _present(snapshot.task)
     )
 
 
 def _retried(entry: CollectionEntry, retried: Mapping[int, Retried]) -> Retried | None:
     return retried.get(entry.collection_id) if entry.reason is None else None
+
+
+def _of_shadow(task: Task, entry: CollectionEntry) -> str | None:
+    if not entry.shadow:
+        return None
+    there = ".".join(task.spec.written_name(entry))
+    return f"its rows go into {there}, which takes its place once it has all of them"
 
 
 def _snapshot(
@@ -181,6 +188,6 @@ def status_of(snapshot: TaskSnapshot) -> HealthStatus:
         return "retrying"
     if progress is None:
         return "starting"
-    states = (entry.state for entry in task.collections.values())
+    states = (entry.shown_state for entry in task.collections.values())
     comes = progress.behind or CollectionState.SNAPSHOT in states
     return "catching_up" if comes else "ok"

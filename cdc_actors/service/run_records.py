@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdc_actors.errors import PassedOverError
 from cdc_actors.pipeline.messages import (
     AdvanceSendHorizons,
+    RecordCheckpoints,
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
@@ -94,6 +95,8 @@ def _write_down_of_run(message: Any, record: TaskRecord) -> None:
             _record_source(message, record)
         case RecordStarts():
             _record_starts(message, record)
+        case RecordCheckpoints():
+            record.save(message.checkpoints.values())
         case AdvanceSendHorizons():
             record.save_send_horizons(message.horizons)
         case _:

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
-    from cdc_actors.tasks import TaskSpec, Who
+    from cdc_actors.tasks import ResyncMethod, TaskSpec, Who
 
 
 SAME_MILVUS = "asked by a client, who says that the target is the same Milvus"
@@ -236,7 +236,7 @@ class Service:
         collections: Sequence[FullName],
         who: Who,
         *,
-        drop_target: bool,
+        method: ResyncMethod,
     ) -> None:
         """Bring collections anew; a task whose log had lost a position goes on.
 
@@ -245,7 +245,7 @@ class Service:
         task = self._ask(GetTask(task_id)).snapshot.task
         at = self._tenure.stores.checkpoints.load(task.task_id).values()
         refuse_resync(task, collections, at, self._config.source_config)
-        self._ask(ResyncCollections(task_id, tuple(collections), drop_target, who))
+        self._ask(ResyncCollections(task_id, tuple(collections), method, who))
 
     def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
         """Accept that operations of some kinds, or of all, were refused by the target.

@@ -25,9 +25,9 @@ def log_changes(before: Task, after: Task, collection_ids: Iterable[int]) -> Non
     for each in collection_ids:
         entry = after.collections.get(each)
         former = before.collections.get(each)
-        if entry is not None and (former is None or former.state is not entry.state):
-            old = former.state.value if former else None
-            _say(entry, old, entry.state.value, entry.reason)
+        old = former.shown_state.value if former else None
+        if entry is not None and old != entry.shown_state.value:
+            _say(entry, old, entry.shown_state.value, entry.reason)
 
 
 def log_retried(
@@ -40,7 +40,7 @@ def log_retried(
     for each in before.keys() ^ after.keys():
         entry = task.collections.get(each)
         if entry is not None and entry.state.value not in _WORSE:
-            state, again = entry.state.value, after.get(each)
+            state, again = entry.shown_state.value, after.get(each)
             if again is None:
                 _say(entry, RETRYING, state, None)
             else:

@@ -40,6 +40,17 @@ def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
     raise create_refusal
 
 
+def aliases_of(target: Connection, database: str, name: str) -> list[str]:
+    """Return the aliases of a collection that is there."""
+    names = {"db_name": database, "collection_name": name}
+    if target.is_lite:
+        # It does not show them with the collection.
+        listing = milvus_pb2.ListAliasesRequest(**names)
+        return list(target.call("ListAliases", listing, database).aliases)
+    request = milvus_pb2.DescribeCollectionRequest(**names)
+    return list(target.call("DescribeCollection", request, database).aliases)
+
+
 def drop_alias(target: Connection, database: str, alias: str) -> None:
     """Drop an alias if it is there; the caller holds ``alias_lock``."""
     request = milvus_pb2.DropAliasRequest(db_name=database, alias=alias)

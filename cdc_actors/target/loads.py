@@ -84,6 +84,31 @@ def load_and_check(target: Connection, database: str, name: str) -> None:
 
 def is_loaded(target: Connection, database: str, name: str) -> bool:
     """Tell whether the collection is loaded, or being loaded."""
-    request = milvus_pb2.GetLoadStateRequest(db_name=database, collection_name=name)
-    state = target.call("GetLoadState", request, database).state
+    state = _state(target, database, name)
     return state in (common_pb2.LoadStateLoading, common_pb2.LoadStateLoaded)
+
+
+def is_loading(target: Connection, database: str, name: str) -> bool:
+    """Tell whether the collection is being loaded."""
+    state = _state(target, database, name)
+    return bool(state == common_pb2.LoadStateLoading)
+
+
+def _state(target: Connection, database: str, name: str) -> Any:
+    request = milvus_pb2.GetLoadStateRequest(db_name=database, collection_name=name)
+    return target.call("GetLoadState", request, database).state
+
+
+def wait_for_readers(target: Connection, database: str, name: str) -> None:
+    """Wait until every reader of a loaded collection sees what was written until now.
+
+    And until those have an answer that have asked for that. Others may see what was so
+    some seconds before (seen on 2.3.5), but never less than anybody has seen.
+    """
+    request = milvus_pb2.QueryRequest(
+        db_name=database,
+        collection_name=name,
+        output_fields=["count(*)"],
+        consistency_level=common_pb2.Strong,
+    )
+    target.call("Query", request, database)

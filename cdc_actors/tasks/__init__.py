@@ -45,6 +45,7 @@ from cdc_actors.tasks.model import (
     DROP_COLLECTION,
     DROP_DATABASE,
     DROP_INDEX,
+    EXCHANGE_COLLECTION,
     IMPORT,
     LOAD_COLLECTION,
     LOAD_PARTITIONS,
@@ -59,7 +60,7 @@ from cdc_actors.tasks.model import (
     Resync,
 )
 from cdc_actors.tasks.names import ANY, NameMapping
-from cdc_actors.tasks.resyncs import CollectionsResynced
+from cdc_actors.tasks.resyncs import CollectionsResynced, ResyncMethod, ShadowsRequested
 from cdc_actors.tasks.spec import TOKEN, ConnectParam, PastSelection, TaskSpec
 from cdc_actors.tasks.state import SUPERVISOR, Failure, SourceIdentity, TaskState, Who
 from cdc_actors.tasks.task import Task
@@ -79,6 +80,7 @@ __all__ = [
     "DROP_COLLECTION",
     "DROP_DATABASE",
     "DROP_INDEX",
+    "EXCHANGE_COLLECTION",
     "IMPORT",
     "LOAD_COLLECTION",
     "LOAD_PARTITIONS",
@@ -104,6 +106,8 @@ __all__ = [
     "OperationsAcknowledged",
     "PastSelection",
     "Resync",
+    "ResyncMethod",
+    "ShadowsRequested",
     "SnapshotCompleted",
     "SnapshotStarted",
     "SourceIdentified",

@@ -27,7 +27,7 @@ from cdc_actors.tasks.events import (
     TaskStarted,
     TaskUpdated,
 )
-from cdc_actors.tasks.resyncs import CollectionsResynced
+from cdc_actors.tasks.resyncs import CollectionsResynced, ShadowsRequested
 from cdc_actors.tasks.spec import TaskSpec
 
 
@@ -126,6 +126,12 @@ def _resynced(event: CollectionsResynced) -> str:
         return f"rows of bulk imports to be brought: {', '.join(names)}"
     how = ", the target's are dropped first" if event.drop_target else ""
     return f"to be brought anew{how}: {', '.join(names)}"
+
+
+@describe.register
+def _shadows_requested(event: ShadowsRequested) -> str:
+    names = [f"{each['database']}.{each['name']}" for each in event.collections]
+    return f"to be brought anew into a shadow each: {', '.join(names)}"
 
 
 @describe.register

@@ -33,6 +33,9 @@ UPDATE_CREDENTIAL = "UpdateCredential"
 CLAIM_COLLECTION = "ClaimCollection"
 """Another task wanted to write the collection at the target: no operation of Milvus."""
 
+EXCHANGE_COLLECTION = "ExchangeCollection"
+"""A shadow takes the place of its collection at the target: no operation of Milvus."""
+
 CREATE_INDEX = "CreateIndex"
 DROP_INDEX = "DropIndex"
 LOAD_COLLECTION = "LoadCollection"
@@ -82,6 +85,7 @@ class Loaded:
 class Resync:
     """How a collection is brought anew: ``drop`` drops the target's first.
 
+    With ``shadow`` the target's stays until its shadow takes its place.
     ``target_id`` is the target's own id of what is to be brought anew, 0 if not known.
     ``since`` is a hybrid timestamp where only rows of bulk imports are missing: no row
     written before it is brought, and nothing is deleted; 0 where all is brought.
@@ -90,11 +94,12 @@ class Resync:
     drop: bool
     target_id: int = 0
     since: int = 0
+    shadow: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as events hold it."""
-        own = asdict(self)
-        return own if self.since else {k: v for k, v in own.items() if k != "since"}
+        """Return it as events hold it, which once had no more than the first two."""
+        later = {"since", "shadow"}
+        return {k: v for k, v in asdict(self).items() if v or k not in later}
 
 
 class Import(NamedTuple):
@@ -117,6 +122,8 @@ class CollectionEntry:
     ``snapshot`` is the hybrid timestamp up to which its rows came, or come, from the
     source's files, 0 where the log has brought all of them.
     ``resync`` is set while it is brought anew; until it has begun there is no ``stood``.
+    ``shadow`` tells that its rows go into a shadow at the target, which takes its place
+    once it has all of them; ``exchange`` is that, once it may have begun.
     ``renaming`` is a rename that may have been done at the target already.
     ``imports`` are the bulk imports into it that are known, by id.
     ``indexes`` are the names, by id, of those that the catalog alone shows;
@@ -136,6 +143,8 @@ class CollectionEntry:
     marked: bool = False
     snapshot: int = 0
     resync: Resync | None = None
+    shadow: bool = False
+    exchange: Operation | None = None
     properties: dict[str, str] = field(default_factory=dict)
     renaming: Operation | None = None
     imports: Mapping[int, Import] = field(default_factory=dict)
@@ -165,6 +174,12 @@ class CollectionEntry:
         return self.state in (CollectionState.SET_ASIDE, CollectionState.SNAPSHOT)
 
     @property
+    def shown_state(self) -> CollectionState:
+        """Where it stands for people: what is live is what is served."""
+        follows = self.state in (CollectionState.CREATING, CollectionState.LIVE)
+        return CollectionState.SNAPSHOT if self.shadow and follows else self.state
+
+    @property
     def missing_imports(self) -> list[int]:
         """The bulk imports whose rows are missing at the target: no file had them yet."""
         imports = self.imports.items()
@@ -188,6 +203,11 @@ class CollectionEntry:
     def follows_log(self) -> bool:
         """Whether it goes on from where its channels have come to."""
         return not self.is_apart and self.state is not CollectionState.DROPPED
+
+    def renamed(self, rename: Operation) -> CollectionEntry:
+        """Return it under the name that a rename gives."""
+        database, name = rename.new_name
+        return replace(self, database=database, name=name, renaming=None)
 
     def operation(
         self, kind: str, timestamp: int, detail: dict[str, Any] | None = None
@@ -235,6 +255,8 @@ class Operation:
             detail["snapshot"] = entry.snapshot
         if entry.resync:
             detail["resync"] = entry.resync.to_json()
+        if entry.shadow:
+            detail["shadow"] = True
         if entry.imports:
             detail["imports"] = {str(i): list(e) for i, e in entry.imports.items()}
         if entry.properties:
@@ -285,6 +307,12 @@ class Operation:
         seen = self.detail.get("seen", self.timestamp + LONGEST_IMPORT)
         return Import(self.timestamp, seen)
 
+    def altered(self, before: Mapping[str, str]) -> dict[str, str]:
+        """Return the properties after this operation, which sets some and drops others."""
+        altered = {**before, **self.detail["properties"]}
+        dropped = self.detail.get("dropped", ())
+        return {key: value for key, value in altered.items() if key not in dropped}
+
     def created_entry(self) -> CollectionEntry:
         """Return the collection that this ``CreateCollection`` brings into being.
 
@@ -305,6 +333,7 @@ class Operation:
             marked=self.detail.get("marked", False),
             snapshot=self.detail.get("snapshot", 0),
             resync=_resync(self.detail),
+            shadow=self.detail.get("shadow", False),
             imports=_imports(self.detail),
             properties=self.detail.get("properties", {}),
             stood=standing.from_json(self.detail.get("stood", {})),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cdc_actors.errors import FailureClass, TaskConflictError
 from cdc_actors.tasks.events import TaskEvent
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.tasks.model import CollectionEntry
     from cdc_actors.tasks.state import TaskAttributes
+
+
+ResyncMethod = Literal["in_place", "drop_target", "shadow"]
+"""How what the target has comes to be right: its rows are mended, it is dropped first, or
+it stays until a shadow takes its place."""
 
 
 class CollectionsResynced(TaskEvent):
@@ -36,10 +41,26 @@ class CollectionsResynced(TaskEvent):
     def apply(self, aggregate: TaskAttributes) -> None:
         """Forget where the collections stood."""
         for each in self.collections:
-            since = each.get("since", 0)
-            _resynced(
-                aggregate, each["collection_id"], drop=self.drop_target, since=since
-            )
+            how = Resync(self.drop_target, since=each.get("since", 0))
+            _resynced(aggregate, each["collection_id"], how)
+
+
+class ShadowsRequested(TaskEvent):
+    """Collections are to be brought anew into shadows, which then take their places.
+
+    ``collections`` is as in ``CollectionsResynced``, what follows, too. Once a shadow has
+    all rows of its collection an ``ExchangeCollection`` is started, and applied.
+    """
+
+    TOPIC = "task.shadows_requested"
+
+    collections: list[dict[str, Any]]
+
+    def apply(self, aggregate: TaskAttributes) -> None:
+        """Forget where the collections stood."""
+        for each in self.collections:
+            how = Resync(drop=True, shadow=True)
+            _resynced(aggregate, each["collection_id"], how)
 
 
 def stands_lost(task: TaskAttributes) -> bool:
@@ -74,7 +95,7 @@ def lacking_imports(
         each
         for each in task.collections.values()
         if each.collection_id in wanted
-        and each.state is CollectionState.LIVE
+        and each.shown_state is CollectionState.LIVE
         and each.missing_imports
     ]
 
@@ -91,10 +112,10 @@ def _reason(
 
 
 def _is_under_way(entry: CollectionEntry) -> bool:
-    return entry.state is CollectionState.SNAPSHOT
+    return entry.shown_state is CollectionState.SNAPSHOT
 
 
-def _resynced(task: TaskAttributes, number: int, *, drop: bool, since: int) -> None:
+def _resynced(task: TaskAttributes, number: int, how: Resync) -> None:
     entry = task.collections.get(number)
     if entry is None:
         return
@@ -102,8 +123,8 @@ def _resynced(task: TaskAttributes, number: int, *, drop: bool, since: int) -> N
     task.collections[number] = replace(
         entry,
         state=CollectionState.SNAPSHOT,
-        resync=Resync(drop, entry.target_id or before, since),
-        snapshot=entry.snapshot if since else 0,
+        resync=replace(how, target_id=entry.target_id or before),
+        snapshot=entry.snapshot if how.since else 0,
         stood={},
         reason=None,
         failure_class=None,

@@ -78,7 +78,7 @@ def resync(
     task: Task,
     collections: Sequence[FullName],
     *,
-    drop_target: bool,
+    method: resyncs.ResyncMethod,
     who: Who,
     why: str,
 ) -> None:
@@ -93,13 +93,13 @@ def resync(
     if task.deleted:
         raise UnknownTaskError(f"not found the task, task_id: {task.task_id}")
     entries = resyncs.chosen(task, collections)
-    task.trigger_event(
-        resyncs.CollectionsResynced,
-        collections=[each.identity for each in entries],
-        drop_target=drop_target,
-        who=asdict(who),
-        why=why,
-    )
+    asked = {"collections": [each.identity for each in entries]}
+    said = {"who": asdict(who), "why": why}
+    if method == "shadow":
+        task.trigger_event(resyncs.ShadowsRequested, **asked, **said)
+        return
+    drop = method == "drop_target"
+    task.trigger_event(resyncs.CollectionsResynced, **asked, drop_target=drop, **said)
 
 
 def bring_imports(task: Task, wanted: Container[int]) -> None:

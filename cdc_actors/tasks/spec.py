@@ -15,8 +15,13 @@ from cdc_actors.tasks.names import ANY, NameMapping
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cdc_actors.tasks.model import CollectionEntry
+
 SELECTION = "collection_infos, db_collections"
 """The members of requests that say what is selected, where they are named together."""
+
+OWN_NAMES = "cdc_actors"
+"""What names of our own at the target begin with."""
 
 TOKEN = "milvus_connect_param.token"  # noqa: S105 - the name of a member
 """What answers call the login, however it was given."""
@@ -144,6 +149,25 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
         return names.target_name(
             self.name_mapping, database or DEFAULT_DATABASE, collection
         )
+
+    def shadow_names(self, entry: CollectionEntry) -> tuple[FullName, FullName]:
+        """Return what a collection's shadow is called at the target, and what it replaces.
+
+        The latter is called so between two renames.
+        """
+        database, _ = self.target_name(entry.database, entry.name)
+        shadow = f"{OWN_NAMES}_shadow_{entry.collection_id}"
+        parting = f"{OWN_NAMES}_parting_{entry.collection_id}"
+        return (database, shadow), (database, parting)
+
+    def written_name(self, entry: CollectionEntry) -> FullName:
+        """Return what that is called at the target into which a collection's rows go.
+
+        That is its shadow, if it has one.
+        """
+        if entry.shadow:
+            return self.shadow_names(entry)[0]
+        return self.target_name(entry.database, entry.name)
 
     def differing_members(self, other: TaskSpec) -> list[str]:
         """Return the members of a request that make the difference to ``other``.

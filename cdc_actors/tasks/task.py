@@ -52,6 +52,7 @@ class Task(TaskAttributes, Aggregate):
     CollectionSetAside = events.CollectionSetAside
     CollectionsRetried = events.CollectionsRetried
     CollectionsResynced = resyncs.CollectionsResynced
+    ShadowsRequested = resyncs.ShadowsRequested
     OperationsAcknowledged = events.OperationsAcknowledged
     SnapshotStarted = events.SnapshotStarted
     SnapshotCompleted = events.SnapshotCompleted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from cdc_actors.tasks.spec import PastSelection
 from cdc_actors.tasks.unresolved import unresolved_after, without_collections
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Mapping
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.tasks.model import Operation
@@ -36,6 +37,8 @@ def started(task: TaskAttributes, operation: Operation) -> None:
             _change(task, operation, state=CollectionState.DROPPING)
         case model.RENAME_COLLECTION:
             _change(task, operation, renaming=operation)
+        case model.EXCHANGE_COLLECTION:
+            _change(task, operation, exchange=operation)
         case _ if "request" in operation.detail:
             _change(task, operation, pending_request=operation)
 
@@ -51,8 +54,8 @@ def applied(task: TaskAttributes, operation: Operation) -> None:
         _refuse(task, operation)
     elif "access" in operation.detail:
         _grant(task, operation)
-    elif operation.kind in _EFFECTS:
-        _EFFECTS[operation.kind](task, operation)
+    elif effect := _EFFECTS.get(operation.kind):
+        effect(task, operation)
     _settle(task, operation)
 
 
@@ -273,15 +276,8 @@ def _drop_database(task: TaskAttributes, operation: Operation) -> None:
 
 def _alter_database(task: TaskAttributes, operation: Operation) -> None:
     before = task.database_properties.get(operation.database, {})
-    known = {operation.database: _altered(before, operation)}
+    known = {operation.database: operation.altered(before)}
     task.database_properties = {**task.database_properties, **known}
-
-
-def _altered(before: Mapping[str, str], operation: Operation) -> dict[str, str]:
-    """Return the properties after an operation that set some and dropped others."""
-    altered = {**before, **operation.detail["properties"]}
-    dropped = operation.detail.get("dropped", ())
-    return {key: value for key, value in altered.items() if key not in dropped}
 
 
 def _create(
@@ -289,7 +285,7 @@ def _create(
     operation: Operation,
     state: CollectionState = CollectionState.LIVE,
 ) -> None:
-    """One that is created anew, as the target had lost it, has no aliases there."""
+    """One that is created anew has no aliases, but for one that a shadow is to replace."""
     entry = operation.created_entry()
     known = task.collections.get(entry.collection_id, entry)
     early = task.early_imports.get(entry.collection_id, {})
@@ -300,7 +296,8 @@ def _create(
     task.collections[entry.collection_id] = created
     if state is not CollectionState.SNAPSHOT:
         _take_name(task, entry.database, entry.name)
-    _forget_aliases(task, entry.collection_id)
+    if not entry.shadow:
+        _forget_aliases(task, entry.collection_id)
 
 
 def _rename(task: TaskAttributes, operation: Operation) -> None:
@@ -323,7 +320,7 @@ def _forget_aliases(task: TaskAttributes, collection_id: int | None) -> None:
 
 def _alter(task: TaskAttributes, operation: Operation) -> None:
     if entry := task.collections.get(operation.collection_id or 0):
-        _change(task, operation, properties=_altered(entry.properties, operation))
+        _change(task, operation, properties=operation.altered(entry.properties))
 
 
 def _alter_field(task: TaskAttributes, operation: Operation) -> None:
@@ -378,13 +375,14 @@ def _grant(task: TaskAttributes, operation: Operation) -> None:
     task.rbac_rules = task.rbac_rules - rule if removed else task.rbac_rules | rule
 
 
-_EFFECTS = {
+_EFFECTS: dict[str, Callable[[TaskAttributes, Operation], None]] = {
     model.CREATE_DATABASE: _create_database,
     model.DROP_DATABASE: _drop_database,
     model.ALTER_DATABASE: _alter_database,
     model.CREATE_COLLECTION: _create,
     model.DROP_COLLECTION: _drop,
     model.RENAME_COLLECTION: _rename,
+    model.EXCHANGE_COLLECTION: partial(_change, shadow=False, exchange=None),
     model.ALTER_COLLECTION: _alter,
     model.ALTER_FIELD: _alter_field,
     model.CREATE_ALIAS: _point_alias,

@@ -45,7 +45,7 @@ from cdc_http.responses import (
     UpdateResponse,
     task_object,
 )
-from cdc_http.retry import collections_of, full_names
+from cdc_http.retry import collections_of, full_names, method_of
 from cdc_http.task_ids import known_task_id, shown_task_id
 from cdc_http.update import STAYS_PAUSED, remarks, updated_spec
 
@@ -201,9 +201,7 @@ class RequestHandlers:
     def _resync(self, request: ResyncRequest, who: Who) -> ResyncResponse:
         collections = full_names(request.collections)
         with known_task_id(request.task_id) as known:
-            self._service.resync(
-                known, collections, who, drop_target=request.drop_target
-            )
+            self._service.resync(known, collections, who, method=method_of(request))
             paused = self._service.get(known).state == TaskState.PAUSED
         return ResyncResponse(warnings=[STAYS_PAUSED] if paused else UNSET)
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 # msgspec evaluates the annotations.
+from cdc_actors.tasks.resyncs import ResyncMethod  # noqa: TC001
 from cdc_actors.tasks.spec import Consistency, SnapshotMode  # noqa: TC001
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -78,16 +79,20 @@ class ResyncRequest(RequestObject, frozen=True):
 
     ``collections`` are names of the source as ``database.name``, where ``*`` stands for
     all, or ``name`` in the database ``default``. Their rows come from the source's files,
-    or from the log if that holds their beginning, whatever the target has. It must have
-    them loaded, so that what is too much there can be found and deleted in place: readers
-    see them as they were at the snapshot's moment, until the log has caught up. With
-    ``drop_target`` the target's collections, if they are the task's, are dropped first.
+    or from the log if that holds their beginning, whatever the target has.
+
+    ``method`` says what becomes of that. ``in_place``, which is usual: it must be loaded,
+    so that what is too much can be found and deleted; readers see collections as they were
+    at the snapshot's moment, until the log has caught up. ``drop_target``, also a member of
+    its own: it is dropped first, if it is the task's. ``shadow``: it is served as it is
+    until another collection has everything, which then takes its place.
     A task that has paused as the log had lost a position goes on.
     """
 
     task_id: str = ""
     collections: list[str] = []
     drop_target: bool = False
+    method: ResyncMethod | None = None
 
 
 class CompareRequest(RequestObject, frozen=True):

@@ -85,7 +85,7 @@ class Collection(ResponseObject, frozen=True):
     """A collection and its state.
 
     ``reason`` says why it was set aside, is ``retrying`` beside the others, or waits for
-    its name at the target.
+    its name at the target, or which shadow there is to take its place.
     ``resync_needed`` says why rows of it are missing at the target, if any are.
     ``snapshot`` is there while the rows that the log lacks come from the source's files.
     """

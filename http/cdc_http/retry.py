@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cdc_actors.changes import FullName
-    from cdc_http.requests import CollectionName, CompareRequest, RetryRequest
+    from cdc_actors.tasks.resyncs import ResyncMethod
+    from cdc_http.requests import (
+        CollectionName,
+        CompareRequest,
+        ResyncRequest,
+        RetryRequest,
+    )
 
 
 def collections_of(request: RetryRequest | CompareRequest) -> tuple[FullName, ...]:
@@ -49,6 +55,20 @@ def full_names(names: Iterable[str]) -> tuple[FullName, ...]:
             "collections names none: give them as `database.name`, or `*.*` for all"
         )
     return tuple(found)
+
+
+def method_of(request: ResyncRequest) -> ResyncMethod:
+    """Return how a request has collections brought anew.
+
+    Raises:
+        InvalidRequestError: It says two things.
+    """
+    method = request.method or ("drop_target" if request.drop_target else "in_place")
+    if request.drop_target and method != "drop_target":
+        raise InvalidRequestError(
+            f"method is {method}, which is not what drop_target says: leave one out"
+        )
+    return method
 
 
 def _names(field: str, infos: Iterable[CollectionName]) -> Iterator[str]:

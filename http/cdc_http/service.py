@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TaskView,
     )
     from cdc_actors.store.history import Moment, Page
+    from cdc_actors.tasks.resyncs import ResyncMethod
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 
@@ -115,12 +116,11 @@ class TaskService(Protocol):
         collections: Sequence[FullName],
         who: Who,
         *,
-        drop_target: bool,
+        method: ResyncMethod,
     ) -> None:
         """Bring collections of a task anew, whatever the target has of them.
 
-        ``collections`` are the source's databases and names, ``*`` stands for all. With
-        ``drop_target`` the target's are dropped first.
+        ``collections`` are the source's databases and names, ``*`` stands for all.
         """
         ...
 

@@ -72,6 +72,7 @@ class FakeTarget:
         """Tells of an insert or a delete whether it is refused for its size."""
         self.most_shards = 16
         self.is_loaded = False
+        self.loaded: set[str] = set()
         self._errors: dict[str, list[tuple[Exception, bool]]] = {}
         self._silent: set[str] = set()
         self._unclear: dict[tuple[str, str], int] = {}
@@ -95,6 +96,21 @@ class FakeTarget:
             schema = self.collections["default", name].schema
             made = StoredCollection(schema, collection_id=next(self._ids))
             self.collections["default", name] = made
+
+    def drop(self, name: str) -> None:
+        """Drop a collection, as an operator does."""
+        with self.changed:
+            del self.collections["default", name]
+
+    def copy(self, name: str, new: str) -> None:
+        """Make another collection with the same rows, as an operator does."""
+        with self.changed:
+            known = self.collections["default", name]
+            rows = {each: Counter(of) for each, of in known.partitions.items()}
+            schema = schema_pb2.CollectionSchema()
+            schema.CopyFrom(known.schema)
+            schema.name = new
+            self.collections["default", new] = StoredCollection(schema, partitions=rows)
 
     def refuse(self, method: str, times: int = 1) -> None:
         """Say no to the next requests of a method."""
@@ -268,13 +284,16 @@ class FakeTarget:
     def _flush(self, request: Any) -> None:
         self.asked += [f"flush {name}" for name in request.collection_names]
 
-    def _get_load_state(self, _request: Any) -> Any:
+    def _get_load_state(self, request: Any) -> Any:
+        """All are loaded, or those that were asked to be."""
         loaded, not_loaded = common_pb2.LoadStateLoaded, common_pb2.LoadStateNotLoad
-        state = loaded if self.is_loaded else not_loaded
+        is_loaded = self.is_loaded or request.collection_name in self.loaded
+        state = loaded if is_loaded else not_loaded
         return milvus_pb2.GetLoadStateResponse(state=state)
 
     def _load_collection(self, request: Any) -> None:
         self._find(request)
+        self.loaded.add(request.collection_name)
         self.asked.append(f"load {request.collection_name}")
 
     def _rename_collection(self, request: Any) -> None:
@@ -323,7 +342,13 @@ class FakeTarget:
         self.asked.append(f"drop alias {request.alias}")
 
     def _query(self, request: Any) -> Any:
-        """Return the smallest keys of a partition above one, as readers page."""
+        """Return the smallest keys of a partition above one, as readers page.
+
+        A count has no answer: who asks wants to have asked.
+        """
+        if list(request.output_fields) == ["count(*)"]:
+            self._find(request)
+            return milvus_pb2.QueryResults()
         [partition] = request.partition_names
         rows = self._find(request).partitions[partition]
         above = re.fullmatch(r"id > (-?\d+)", request.expr)

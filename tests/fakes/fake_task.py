@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from cdc_actors.pipeline.messages import (
     AdvanceSendHorizons,
+    RecordCheckpoints,
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
@@ -109,5 +110,13 @@ class FakeTask:
             case RecordStarts():
                 self.checkpoints |= message.starts
                 self.task.start(list(message.starts.values()), **_SAYS)
-            case AdvanceSendHorizons():
-                self.horizons |= message.horizons
+            case RecordCheckpoints() | AdvanceSendHorizons():
+                self._record_progress(message)
+
+    def _record_progress(
+        self, message: RecordCheckpoints | AdvanceSendHorizons
+    ) -> None:
+        if isinstance(message, RecordCheckpoints):
+            self.checkpoints |= message.checkpoints
+        else:
+            self.horizons |= message.horizons

@@ -109,13 +109,16 @@ class Pipeline:
         checkpoints = list(self.task.checkpoints.values())
         self.task.task.retry(wanted, checkpoints, who=SUPERVISOR, why="test")
 
-    def resync(self, *names: str, drop_target: bool = False) -> None:
+    def resync(
+        self, *names: str, drop_target: bool = False, shadow: bool = False
+    ) -> None:
         """Have collections brought anew, and begin another run."""
         if self.run is not None:
             self.stop()
         wanted = [("default", name) for name in names]
-        asked = {"drop_target": drop_target, "who": SUPERVISOR, "why": "test"}
-        snapshots.resync(self.task.task, wanted, **asked)
+        method = "drop_target" if drop_target else "in_place"
+        asked = {"method": "shadow" if shadow else method, "who": SUPERVISOR}
+        snapshots.resync(self.task.task, wanted, **asked, why="test")
         self.begin()
 
     def wait_until(self, condition: Callable[[], object]) -> None:
@@ -144,6 +147,10 @@ class Pipeline:
         error = self.task.failures[0]
         self.stop()
         return error
+
+    def wait_until_failed_or(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so, or the run fails."""
+        self._wait(lambda: self.task.failures or condition())
 
     def wait_for_crash(self) -> None:
         """Wait until the run fails, and lose whatever was not written down then."""

@@ -49,11 +49,15 @@ class SnapshotTask:
     def complete(self) -> None:
         """Wait until the snapshot is done, and have the log follow."""
         self.pipeline.wait_until(self.taken)
+        self.complete_taken()
+        self.pipeline.start()
+        self.pipeline.source.tick()
+        self.pipeline.settle()
+
+    def complete_taken(self) -> None:
+        """End the run of a snapshot that is done: the next one follows the log."""
         taken = self.taken()
         self.pipeline.stop()
         at = list(self.pipeline.task.checkpoints.values())
         task = self.pipeline.task.task
         snapshots.complete(task, taken.collection_id, taken.rows, taken.seconds, at)
-        self.pipeline.start()
-        self.pipeline.source.tick()
-        self.pipeline.settle()

@@ -24,9 +24,13 @@ from cdc_actors.source.wal.natsmq.positions import sequence_of
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.imports import bulk_import
+from tests.support.readers import Readers
 
 NUMBERS = count_from(10_000)
 """Keys of rows that are written while the service is away."""
+
+NOTHING_THERE = ("not found", "does not exist", "'released'")
+"""What is said of a name that no collection has, and by Milvus Lite until it is loaded."""
 
 
 @contextmanager
@@ -316,6 +320,54 @@ def test_resync_killed_in_the_middle(
     assert [each["content"]["drop_target"] for each in asked] == [False, True]
     assert {each["who"]["kind"] for each in asked} == {"client"}
     assert cdc.get(task)["health"]["problems"]["reasons"] == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["milvus", pytest.param("lite", marks=pytest.mark.thorough)],
+    indirect=True,
+)
+def test_readers_of_a_shadow_that_takes_the_place(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target, emptied
+) -> None:
+    """Killed or not, readers have all of the old rows, then all of the right ones.
+
+    By the name there may be nothing for a moment, by an alias there never is.
+    """
+    copy = emptied(target)
+    books = Books(client).create(shards=2)
+    books.insert(range(2000))
+    client.create_alias("books", "read")
+    task = cdc.create(target.uri)
+    wait_until(lambda: copy.has_collection("read"), "the alias is there")
+    wait_keys(copy, range(2000), "read")
+    client.flush("books")
+    there = Books(copy)
+    there.insert(range(5000, 5300))
+    there.delete(range(500))
+    old, new = (
+        frozenset([*range(500, 2000), *range(5000, 5300)]),
+        frozenset(range(2000)),
+    )
+    wait_keys(copy, old)
+    with Readers(target.uri, ("books", "read")) as readers:
+        cdc.ask("resync", task_id=task, collections=["books"], method="shadow")
+        assert cdc.request("resync", task_id=task, collections=["books"])[0] == 409
+        cdc.kill()
+        cdc.start()
+        readers.wait_for(new)
+    for name in ("books", "read"):
+        assert readers.states(name) == [old, new]
+    told = readers.refusals("books")
+    assert [each for each in told if not any(no in each for no in NOTHING_THERE)] == []
+    assert readers.refusals("read") == []
+    wait_equal(source, target)
+    assert count(copy) == 2000
+    wait_until(lambda: copy.list_collections() == ["books"], "nothing else is left")
+    events = cdc.ask("history", task_id=task, limit=1000)["events"]
+    assert "shadows_requested" in [each["event"] for each in events]
+    wait_until(lambda: states(cdc, task) == {"books": "live"}, "it is told")
+    copy.close()
 
 
 def test_resync_of_a_lost_position(

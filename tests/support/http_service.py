@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.comparison_state import ComparisonRequest
     from cdc_actors.service.views import ComparisonView
     from cdc_actors.store.history import Moment
+    from cdc_actors.tasks.resyncs import ResyncMethod
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
 
@@ -172,10 +173,10 @@ class FakeService:
         collections: Sequence[FullName],
         who: Who,
         *,
-        drop_target: bool,
+        method: ResyncMethod,
     ) -> None:
         """Take down what is to be brought anew, and how."""
-        self._ask("resync", task_id, collections, who, drop_target)
+        self._ask("resync", task_id, collections, who, method)
 
     def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
         """Take note of what is to be taken up again."""

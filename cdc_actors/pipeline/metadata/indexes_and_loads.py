@@ -141,6 +141,12 @@ class IndexesAndLoads:
             known.since = max(known.since, known.requested_at)
             self._issue_partitions(known)
 
+    def compared_at(self, collection_id: int) -> int | None:
+        """Return by when a collection has all that the catalog shows; None if unknown."""
+        known = self._collections.get(collection_id)
+        is_known = known and known.compared and collection_id not in self._unread
+        return known.since if known and is_known else None
+
     def forget(self, collection_id: int) -> None:
         """Keep nothing of a collection that is gone."""
         self._collections.pop(collection_id, None)

@@ -170,7 +170,13 @@ class TestTask:
         assert run("task", "resync", task, *names) == ""
         both = (("db", "a"), ("default", "b"))
         [asked] = [each for each in service.asked if each[0] == "resync"]
-        assert (*asked[:3], asked[-1]) == ("resync", task, both, True)
+        assert (*asked[:3], asked[-1]) == ("resync", task, both, "drop_target")
+        assert run("task", "resync", task, "--collection", "b", "--shadow") == ""
+        assert [each[-1] for each in service.asked if each[0] == "resync"][
+            1
+        ] == "shadow"
+        both_ways = ("--collection", "b", "--shadow", "--drop-target")
+        assert "exclude each other" in run("task", "resync", task, *both_ways, status=2)
         assert run("task", "acknowledge", task, "--kind", "CreateIndex") == ""
         assert service.asked[-1][:3] == ("acknowledge", task, ["CreateIndex"])
         assert run("task", "delete", task) == ""

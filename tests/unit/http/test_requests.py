@@ -282,17 +282,34 @@ def test_retry_of_a_paused_task():
     assert "stays so until it is resumed" in warning
 
 
-@pytest.mark.parametrize("drop_target", [False, True])
-def test_resync(drop_target):
+@pytest.mark.parametrize(
+    ("said", "method"),
+    [
+        ({}, "in_place"),
+        ({"drop_target": False}, "in_place"),
+        ({"drop_target": True}, "drop_target"),
+        ({"drop_target": True, "method": "drop_target"}, "drop_target"),
+        ({"method": "shadow"}, "shadow"),
+    ],
+)
+def test_resync(said, method):
     """It tells the service which collections, how and who; a paused task stays so."""
     api = api_with_task()
-    data = {"task_id": UUID, "collections": ["a", "db.*"], "drop_target": drop_target}
+    data = {"task_id": UUID, "collections": ["a", "db.*"]} | said
     assert api.ask("resync", data).json == {"code": 200, "data": {}}
     names = (("default", "a"), ("db", "*"))
-    assert ("resync", ID, names, CLIENT, drop_target) in api.service.asked
+    assert ("resync", ID, names, CLIENT, method) in api.service.asked
     api.ask("pause", {"task_id": ID})
     (warning,) = api.ask("resync", data).json["data"]["warnings"]
     assert "stays so until it is resumed" in warning
+
+
+def test_resync_that_says_two_things():
+    """Neither member is taken for the other."""
+    data = {"task_id": UUID, "collections": ["a"], "drop_target": True}
+    answer = api_with_task().ask("resync", data | {"method": "shadow"})
+    assert answer.json["code"] == 400
+    assert "leave one out" in answer.json["message"]
 
 
 @pytest.mark.parametrize(

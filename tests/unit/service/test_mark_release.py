@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as dataclass_replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,3 +67,15 @@ def test_a_target_that_is_away_keeps_them(target: FakeTarget) -> None:
     target.fail("DescribeCollection", is_done=False)
     mark_release.release_marks(SPEC, [known("ours")], "", CLAIMANT)
     assert target.collections["default", "ours"].properties[PROPERTY]
+
+
+def test_shadow_goes(target: FakeTarget) -> None:
+    """A collection that was to get another one's place is dropped, the other stays."""
+    ours = dataclass_replace(known("ours"), shadow=True)
+    name = SPEC.written_name(ours)[1]
+    properties = CLAIMANT.mark(ours).to_properties()
+    schema = schema_pb2.CollectionSchema(name=name)
+    target.collections["default", name] = StoredCollection(schema, properties)
+    mark_release.release_marks(SPEC, [ours], "", CLAIMANT)
+    assert ("default", name) not in target.collections
+    assert target.collections["default", "ours"].properties == {PROPERTY: ""}

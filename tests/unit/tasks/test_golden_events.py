@@ -90,7 +90,9 @@ def every_event() -> dict[str, TaskEvent]:
     snapshots.start(task, older, rows=100, size=5000)
     snapshots.complete(task, 9, 90, 1.5, [checkpoint("dml_0", 5)])
     asked = {"who": CLIENT, "why": "POST /cdc"}
-    snapshots.resync(task, [("db", "*")], drop_target=True, **asked)
+    snapshots.resync(task, [("db", "*")], method="shadow", **asked)
+    task.collections = {9: older}
+    snapshots.resync(task, [("db", "*")], method="drop_target", **asked)
     result = ComparisonResult(
         outcome="different",
         began="2026-01-02T03:04:00+00:00",

@@ -126,7 +126,7 @@ def test_import_that_the_files_had_is_missing_no_more() -> None:
     before = task.collections[entry().collection_id]
     began = replace(before, snapshot=11, stood={checkpoint().position.channel: AT})
     snapshots.resync(
-        task, [("default", "*")], drop_target=False, who=CLIENT, why="asked"
+        task, [("default", "*")], method="in_place", who=CLIENT, why="asked"
     )
     assert task.collections[entry().collection_id].missing_imports == [7, 8]
     snapshots.start(task, began, rows=1, size=1)

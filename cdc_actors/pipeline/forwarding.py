@@ -1,0 +1,71 @@
+"""What clients ask of the source, and the catalog shows, asked of the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
+from cdc_actors.pipeline.messages import FlushPostponed, RecordOperationApplied
+from cdc_actors.target import requests
+from cdc_actors.target.answers import RateLimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pykka import ActorRef
+
+    from cdc_actors.changes import FullName, Request
+    from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.target.connection import Connection
+    from cdc_actors.tasks import CollectionEntry, Operation
+
+_log = structlog.get_logger()
+
+
+class Forwarding:
+    """Asks for operations on one collection. Its applier's thread uses it.
+
+    One that the target refuses is written down, and the rest goes on.
+    """
+
+    def __init__(
+        self, context: RunContext, target: Connection, reader: ActorRef[Any]
+    ) -> None:
+        self._context = context
+        self._target = target
+        self._reader = reader
+        self._flush_refused = False
+
+    def attempt(self, operation: Operation, act: Callable[[], str]) -> bool:
+        """Write down what came of an operation; tell whether it was done."""
+        try:
+            tried = operation.as_reduced(act())
+        except OperationRefusedError as refusal:
+            tried = operation.as_refused(refusal)
+        self._context.record(RecordOperationApplied(tried))
+        return tried.refused is None
+
+    def forward(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
+        """Ask the target what a client asked, of the collection that it calls ``name``."""
+        if request.kind == requests.FLUSH:
+            self._flush(request, entry, name)
+            return
+        parts = requests.parts_of(request)
+        operation = entry.operation(request.kind, request.timestamp, parts)
+        self.attempt(operation, lambda: requests.forward(self._target, request, name))
+
+    def _flush(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
+        """Clients flush whenever they like: only the first refusal of a run is recorded."""
+        try:
+            requests.forward(self._target, request, name)
+        except (RateLimitError, UnclearAnswerError) as refusal:
+            _log.info("flush_postponed", detail=str(refusal))
+            self._reader.tell(FlushPostponed(request, entry.collection_id))
+        except OperationRefusedError as refusal:
+            if not self._flush_refused:
+                self._flush_refused = True
+                operation = entry.operation(request.kind, request.timestamp, {})
+                refused = operation.as_refused(refusal)
+                self._context.record(RecordOperationApplied(refused))
