@@ -42,6 +42,7 @@ _TYPES = {
     schema_pb2.FloatVector,
     *_TYPES_SINCE,
 }
+_STRUCTS_SINCE = (2, 6)
 _NULLABLE_SINCE = _FUNCTIONS_SINCE = (2, 5)
 
 
@@ -66,9 +67,7 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
                 "not replicated"
             )
     for struct in schema.struct_array_fields:
-        raise CollectionError(
-            f"{name} has the array of structs {struct.name}, which is not replicated"
-        )
+        _check_struct(version, struct, name)
     if not version.startswith("milvus_lite"):
         _refuse_newer(version, schema, name)
     for function in schema.functions:
@@ -77,6 +76,15 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
                 f"{name} has the function {function.name}, whose output is not replicated: "
                 "only BM25 is"
             )
+
+
+def _check_struct(version: str, struct: Any, name: str) -> None:
+    """Milvus Lite refuses them in words that do not say so."""
+    shown = f"{name} has the array of structs {struct.name}"
+    if version.startswith("milvus_lite"):
+        raise CollectionError(f"{shown}, which Milvus Lite does not know")
+    if struct.nullable or any(field.nullable for field in struct.fields):
+        raise CollectionError(f"{shown}, which may be null: that is not replicated")
 
 
 def _type(field: Any) -> str:
@@ -98,6 +106,8 @@ def _refuse_newer(version: str, schema: Any, name: str) -> None:
 def _needed(schema: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
     if schema.functions:
         yield "functions", _FUNCTIONS_SINCE
+    if schema.struct_array_fields:
+        yield "arrays of structs", _STRUCTS_SINCE
     for field in schema.fields:
         if since := _TYPES_SINCE.get(field.data_type):
             yield f"fields of type {schema_pb2.DataType.Name(field.data_type)}", since

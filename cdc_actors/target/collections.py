@@ -22,6 +22,7 @@ from cdc_actors.target.abilities import refuse_unknown
 from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.loads import load_and_check
 from cdc_actors.target.shards import create_limited
+from cdc_actors.target.structs import columns_of, field_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -285,7 +286,7 @@ def computed_fields(schema: Any) -> set[str]:
 
 def field_names(schema: Any) -> set[str]:
     """Return the names of the columns that rows may have."""
-    names = {field.name for field in schema.fields}
+    names = {field.name for field in schema.fields} | columns_of(schema).keys()
     return names | {DYNAMIC} if schema.enable_dynamic_field else names
 
 
@@ -304,6 +305,9 @@ def _target_schema(source: bytes, name: str) -> Any:
     schema.name = name
     for field in schema.fields:
         field.ClearField("autoID")
+    for struct in schema.struct_array_fields:
+        for field in struct.fields:
+            field.name = field_of(struct, field)
     schema.ClearField("autoID")
     return schema
 
@@ -347,6 +351,11 @@ def _shape(schema: Any) -> dict[str, str]:
     And what each function makes of what.
     """
     shape = {f"field {field.name}": _field_shape(field) for field in schema.fields}
+    for struct in schema.struct_array_fields:
+        inside = {
+            f"field {struct.name}.{f.name}": _field_shape(f) for f in struct.fields
+        }
+        shape |= inside
     if schema.enable_dynamic_field:
         shape["field $meta"] = "JSON dynamic"
     for function in schema.functions:

@@ -229,6 +229,8 @@ def _select_vectors(vectors: Any, keep: Sequence[int], rows: int) -> None:
         return
     elif kind == "float_vector":
         _keep(vectors.float_vector.data, keep, vectors.dim)
+    elif kind == "vector_array":
+        _keep(vectors.vector_array.data, keep)
     else:
         data = getattr(vectors, kind)
         setattr(vectors, kind, b"".join(_slices(data, keep, len(data) // rows)))

@@ -17,7 +17,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
 from cdc_actors.key_literals import members
-from cdc_actors.target import collections, columns
+from cdc_actors.target import collections, columns, structs
 from cdc_actors.target.answers import RateLimitError, TooLargeError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
 from cdc_actors.target.rate_limiter import RateLimiter
@@ -70,6 +70,7 @@ class RowWriter:
         self._computed = collections.computed_fields(parsed)
         self._defaulted = collections.defaulted_fields(parsed)
         self._fields = collections.field_names(parsed)
+        self._structs = structs.columns_of(parsed)
         self._partitions: set[str] | None = None
         self._unflushed = (
             UnflushedDeletes() if target.is_lite and not self._divided else None
@@ -238,9 +239,10 @@ class RowWriter:
         ]
         self._refuse_unknown(named[0])
         count = sum(len(kept(each)) for each in rows)
-        joined = [columns.join([one[name] for one in named]) for name in named[0]]
+        joined = {name: columns.join([one[name] for one in named]) for name in named[0]}
         where = "" if self._divided else rows[0].insert.partition
-        return columns.insert_request(self._database, self._name, where, count, joined)
+        given = structs.fold(joined, self._structs)
+        return columns.insert_request(self._database, self._name, where, count, given)
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         """Not every target refuses a column that it has no field for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName
 
-INVALID_PARAMETER = 1100
+INVALID_PARAMETER, INVALID_NAME = 1100, 1701
 WIDTHS = {
     "binary_vector": 1 / 8,
     "float16_vector": 2,
@@ -84,6 +85,7 @@ class NewerTarget(FakeTarget):
             return self.collections[name].schema
 
     def _create_collection(self, request: Any) -> None:
+        _refuse_brackets(request)
         super()._create_collection(request)
         self._made += 1
         stored = self.collections[request.db_name, request.collection_name]
@@ -204,28 +206,37 @@ def _refuse_time_to_live(request: Any, *, is_later: bool) -> None:
         raise _refusal("collection TTL is not a valid positive integer")
 
 
+def _refuse_brackets(request: Any) -> None:
+    schema = schema_pb2.CollectionSchema.FromString(request.schema)
+    inside = (struct.fields for struct in schema.struct_array_fields)
+    for field in chain(schema.fields, *inside):
+        if "[" in field.name:
+            text = f"Invalid field name: {field.name}. Field name can only contain"
+            raise OperationRefusedError(text, INVALID_NAME)
+
+
 def _checked(schema: Any, request: Any) -> dict[str, list[Any]]:
     """Return the values of the columns, or refuse what the server refused."""
     made = {name for each in schema.functions for name in each.output_field_names}
-    wanted = {each.name: each for each in schema.fields if each.name not in made}
+    fields = (*schema.fields, *schema.struct_array_fields)
+    wanted = {each.name: each for each in fields if each.name not in made}
     given = {column.field_name: column for column in request.fields_data}
     allowed = {*wanted, "$meta"} if schema.enable_dynamic_field else wanted.keys()
     if more := given.keys() - allowed:
         raise _refusal(f"more fieldData has pass in: {more}")
     found = {}
     for name, column in given.items():
-        may_lack = name in wanted and (
-            wanted[name].nullable or wanted[name].HasField("default_value")
-        )
+        may_lack = name in wanted and _may_lack(wanted[name])
         found[name] = _values(column, request.num_rows, may_lack=may_lack)
-    may_be_left_out = {
-        name
-        for name, field in wanted.items()
-        if field.nullable or field.HasField("default_value")
-    }
+    may_be_left_out = {name for name, field in wanted.items() if _may_lack(field)}
     if missing := wanted.keys() - found.keys() - may_be_left_out:
         raise _refusal(f"fieldSchema({missing}) has no corresponding fieldData pass in")
     return found
+
+
+def _may_lack(field: Any) -> bool:
+    is_struct = isinstance(field, schema_pb2.StructArrayFieldSchema)
+    return bool(field.nullable or (not is_struct and field.HasField("default_value")))
 
 
 def _values(column: Any, rows: int, *, may_lack: bool) -> list[Any]:
@@ -244,7 +255,16 @@ def _values(column: Any, rows: int, *, may_lack: bool) -> list[Any]:
     return [next(rest) if each else None for each in valid or [True] * rows]
 
 
+def _structs(fields: Any) -> Iterator[Any]:
+    """Return the structs of each row, from the values of each of their fields."""
+    names = [each.field_name for each in fields]
+    for row in zip(*map(_decoded, fields), strict=True):
+        yield [dict(zip(names, one, strict=True)) for one in zip(*row, strict=True)]
+
+
 def _decoded(column: Any) -> Iterator[Any]:
+    if column.HasField("struct_arrays"):
+        return _structs(column.struct_arrays.fields)
     if column.HasField("vectors"):
         return _vectors(column.vectors)
     kind = column.scalars.WhichOneof("data")
@@ -269,6 +289,8 @@ def _vectors(vectors: Any) -> Iterator[Any]:
             dict(struct.iter_unpack("<If", each))
             for each in vectors.sparse_float_vector.contents
         )
+    if kind == "vector_array":
+        return (list(_vectors(each)) for each in vectors.vector_array.data)
     if kind == "float_vector":
         return _pieces(vectors.float_vector.data, vectors.dim)
     return _pieces(getattr(vectors, kind), int(vectors.dim * WIDTHS[kind]))

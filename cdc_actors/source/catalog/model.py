@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
@@ -296,8 +296,10 @@ def root_coordinator(pairs: Pairs) -> str:
 
 
 def field_names(schema: bytes) -> dict[int, str]:
-    """Return the names of a schema's fields by id."""
-    fields = schema_pb2.CollectionSchema.FromString(schema).fields
+    """Return the names of a schema's fields by id, those inside of structs, too."""
+    parsed = schema_pb2.CollectionSchema.FromString(schema)
+    inside = (struct.fields for struct in parsed.struct_array_fields)
+    fields = chain(parsed.fields, *inside)
     return {field.fieldID: field.name for field in fields}
 
 

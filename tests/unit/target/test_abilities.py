@@ -58,12 +58,24 @@ def test_what_is_left_to_the_target(
     refuse_unknown(version, wanted, "default.books")
 
 
-def test_arrays_of_structs() -> None:
-    """No target is asked for one, not even one that refuses by itself."""
+@pytest.mark.parametrize(
+    ("version", "is_nullable", "says"),
+    [
+        ("milvus_lite 3.2.2", False, "structs parts, which Milvus Lite does not know"),
+        ("2.5.27", False, r"knows no arrays of structs.*from 2\.6 on"),
+        ("3.0.0", True, "structs parts, which may be null"),
+    ],
+)
+def test_arrays_of_structs(version: str, says: str, *, is_nullable: bool) -> None:
+    """They are for Milvus from 2.6 on, and never null."""
     wanted = schema(data_type=schema_pb2.Int64)
-    wanted.struct_array_fields.add(name="parts")
-    with pytest.raises(CollectionError, match="the array of structs parts"):
-        refuse_unknown("milvus_lite 3.2.2", wanted, "default.books")
+    wanted.struct_array_fields.add(name="parts").fields.add(
+        name="number", data_type=schema_pb2.Array, nullable=is_nullable
+    )
+    with pytest.raises(CollectionError, match=says):
+        refuse_unknown(version, wanted, "default.books")
+    if not is_nullable:
+        refuse_unknown("2.6.20", wanted, "default.books")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ KINDS = [
     "binary_vector",
     "float16_vector",
     "sparse_float_vector",
+    "vector_array",
 ]
 VALUES: dict[str, Any] = {
     "bool_data": lambda i: i % 2 == 0,
@@ -57,6 +58,12 @@ def column(kind: str, numbers: list[int]) -> bytes:
         field.vectors.float_vector.data.extend(
             i + j for i in numbers for j in range(DIM)
         )
+    elif kind == "vector_array":
+        field.type = schema_pb2.ArrayOfVector
+        field.vectors.vector_array.SetInParent()
+        for i in numbers:
+            values = schema_pb2.FloatArray(data=range(i % 4))
+            field.vectors.vector_array.data.add(dim=1, float_vector=values)
     elif kind == "sparse_float_vector":
         field.vectors.sparse_float_vector.contents.extend(b"%08d" % i for i in numbers)
     else:
