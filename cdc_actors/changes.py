@@ -269,6 +269,7 @@ class Definition:
 
 _OWN_PROPERTIES = frozenset(
     {
+        "allow_insert_auto_id",
         "collection.replica.number",
         "collection.resource_groups",
         "collection.on.truncating",
@@ -292,7 +293,7 @@ _OWN_PREFIXES = (
     "namespace.",
 )
 """Properties that are about the source itself: its query nodes, its clients (what denies
-them to write would keep rows from the target), its part in another
+them to write or to give keys would keep rows from the target), its part in another
 replication (2.5: a target of ``replicate.id`` takes no rows of anybody else; ``marks``),
 its keys, its namespaces, and what it keeps of a schema or sets by itself (2.6 and 3.0,
 ``pkg/common/common.go``), which 2.5 only notes and 2.6 would make so."""

@@ -18,6 +18,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     UnclearAnswerError,
 )
+from cdc_actors.target import auto_ids
 from cdc_actors.target.abilities import refuse_unknown
 from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.loads import load_and_check
@@ -77,8 +78,9 @@ def create_collection(
 
     ``begin`` is called before the target is asked to create anything by this name.
     Keys that the source generated are replicated as they are, so the target's field is
-    not auto-id: an ordinary Milvus refuses given values for one that is. The number of
-    shards is the target's own affair: it is made smaller where the target has a limit.
+    not auto-id unless the target is known to keep them: others refuse given values for one
+    that is. The number of shards is the target's own affair: it is made smaller where the
+    target has a limit.
 
     Raises:
         CollectionError: It exists with another schema, field by field, an alias has its
@@ -92,7 +94,10 @@ def create_collection(
         return True
     begin()
     try:
-        create_limited(target, _create_request(definition, wanted))
+        request = _create_request(definition, wanted)
+        if auto_ids.keeps_given(target.version):
+            auto_ids.generate(request, definition)
+        create_limited(target, request)
     except (OperationRefusedError, UnclearAnswerError):
         if not _is_there(target, name, wanted):
             raise
@@ -121,7 +126,7 @@ def _is_there(target: Connection, name: FullName, wanted: Any) -> bool:
             f"the target has an alias {shown}, which stands for the collection "
             f"{existing.schema.name}: drop the alias, or map the collection to another name"
         )
-    _compare(wanted, existing.schema, shown)
+    _compare(wanted, auto_ids.as_if_given(existing), shown)
     return True
 
 

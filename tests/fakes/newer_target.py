@@ -169,7 +169,8 @@ class NewerTarget(FakeTarget):
         partition = request.partition_name or "_default"
         if partition not in stored.partitions:
             raise OperationRefusedError(f"no partition {partition}", 200)
-        columns = _checked(stored.schema, request)
+        keys_given = stored.properties.get("allow_insert_auto_id") == "true"
+        columns = _checked(stored.schema, request, keys_given=keys_given)
         rows = self.contents[stored.collection_id]
         [key] = [each.name for each in stored.schema.fields if each.is_primary_key]
         for number in range(request.num_rows):
@@ -215,9 +216,11 @@ def _refuse_brackets(request: Any) -> None:
             raise OperationRefusedError(text, INVALID_NAME)
 
 
-def _checked(schema: Any, request: Any) -> dict[str, list[Any]]:
+def _checked(schema: Any, request: Any, *, keys_given: bool) -> dict[str, list[Any]]:
     """Return the values of the columns, or refuse what the server refused."""
     made = {name for each in schema.functions for name in each.output_field_names}
+    if not keys_given:
+        made |= {each.name for each in schema.fields if each.autoID}
     fields = (*schema.fields, *schema.struct_array_fields)
     wanted = {each.name: each for each in fields if each.name not in made}
     given = {column.field_name: column for column in request.fields_data}

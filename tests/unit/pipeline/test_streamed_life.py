@@ -123,6 +123,12 @@ def check_end(pipeline: StreamedPipeline) -> None:
     assert REQUESTS not in pipeline.run.checkpoints()
     assert {each.kind for each in pipeline.task.task.refusals} <= {"UpdateCredential"}
     assert pipeline.task.task.unresolved == {}
+    generated = {
+        name
+        for (_, name), each in pipeline.target.collections.items()
+        if any(field.autoID for field in each.schema.fields)
+    }
+    assert generated == {"keyed", "auto_dyn", "auto_given"}
     for (database, name), rows in end(pipeline.source.version).rows.items():
         if reason := reasons(pipeline).get(name):
             assert any(words in reason for words in ASIDE[name]), (name, reason)

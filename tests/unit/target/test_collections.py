@@ -17,6 +17,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     UnclearAnswerError,
 )
+from cdc_actors.target import auto_ids
 from cdc_actors.target.aliases import set_alias
 from cdc_actors.target.collections import (
     create_collection,
@@ -139,6 +140,33 @@ def test_a_collection_whose_key_the_target_generates() -> None:
     found.fields[0].autoID = True
     with pytest.raises(CollectionError, match="target Int64 primary auto-id"):
         create(Target("DescribeCollection", shown(found)))
+
+
+def test_a_collection_whose_key_the_target_generates_unless_it_is_given() -> None:
+    """It takes the source's keys, as one that the service has made."""
+    found = schema("books")
+    found.fields[0].autoID = True
+    answer = shown(found)
+    answer.properties.add(key="allow_insert_auto_id", value="true")
+    assert create(Target("DescribeCollection", answer))
+
+
+@pytest.mark.parametrize(
+    ("version", "keeps"),
+    [
+        ("2.3.5", False),
+        ("2.5.19", False),
+        ("v2.5.20-dev", True),
+        ("2.6.3", False),
+        ("2.6.20", True),
+        ("3.0.0", True),
+        ("milvus_lite 3.2.2", False),
+        ("a Milvus", False),
+    ],
+)
+def test_versions_that_keep_given_keys(version: str, *, keeps: bool) -> None:
+    """What is not known to keep them is given a field that is not auto-id."""
+    assert auto_ids.keeps_given(version) is keeps
 
 
 class FewShards:
