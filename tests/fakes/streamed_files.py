@@ -156,7 +156,7 @@ class StreamedFiles:
         by_fields = defaultdict(list)
         for each in inserts:
             times = pa.array([each.timestamp] * each.rows, pa.int64())
-            columns = {0: times, 1: times, **arrays(_outside_structs(each.columns))}
+            columns = {0: times, 1: times, **arrays(each.columns)}
             by_fields[tuple(columns)].append(columns)
         for sets in by_fields.values():
             number = next(self._numbers)
@@ -256,11 +256,3 @@ def _last_confirmed(log: list[NodeMessage]) -> NodeMessage:
 def _is_whole(message: NodeMessage) -> bool:
     """Tell whether nothing of a message's time comes behind it."""
     return "_tx" not in message.properties or message.properties["_t"] == _COMMIT
-
-
-def _outside_structs(columns: Iterable[bytes]) -> list[bytes]:
-    """Return the columns that are of no array of structs."""
-    named = [
-        (schema_pb2.FieldData.FromString(each).field_name, each) for each in columns
-    ]
-    return [each for name, each in named if "[" not in name]

@@ -47,6 +47,8 @@ def groups_of(columns: Mapping[int, pa.Array]) -> dict[int, list[int]]:
 
 
 def _array(field: schema_pb2.FieldData) -> pa.Array:
+    if field.type == schema_pb2.ArrayOfVector:
+        return _lists(field.vectors.vector_array)
     if field.HasField("vectors"):
         vectors = _vectors(field.vectors, len(field.valid_data))
         if field.valid_data or field.type == schema_pb2.SparseFloatVector:
@@ -60,6 +62,13 @@ def _array(field: schema_pb2.FieldData) -> pa.Array:
         pairs = zip(values, field.valid_data, strict=True)
         values = [value if valid else None for value, valid in pairs]
     return pa.array(values, _TYPES.get(field.type, pa.binary()))
+
+
+def _lists(arrays: schema_pb2.VectorArray) -> pa.Array:
+    """Return the vectors of each row: one for each of its structs."""
+    rows = [_vectors(each, 1) for each in arrays.data]
+    width = max(len(vector) for row in rows for vector in row)
+    return pa.array(rows, pa.list_(pa.binary(width)))
 
 
 def _vectors(vectors: schema_pb2.VectorField, rows: int) -> list[bytes]:

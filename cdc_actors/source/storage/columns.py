@@ -145,6 +145,20 @@ def _sparse(made: Any, _field: Any, values: pa.Array) -> bytes:
     return bytes(made.SerializeToString())
 
 
+def _vector_arrays(made: Any, field: Any, values: pa.Array) -> bytes:
+    """Of a field of structs: as many vectors a row as it has structs."""
+    arrays = made.vectors.vector_array
+    arrays.dim, arrays.element_type = _dim(field), field.element_type
+    for vectors in values.to_pylist():
+        row, data = arrays.data.add(dim=arrays.dim), b"".join(vectors)
+        if field.element_type == schema_pb2.FloatVector:
+            row.float_vector.SetInParent()
+            row.float_vector.data.extend(memoryview(data).cast("f"))
+        else:
+            setattr(row, BYTES_VECTORS[field.element_type], data)
+    return bytes(made.SerializeToString())
+
+
 def _raw(values: pa.Array) -> memoryview:
     """Return the bytes of vectors, one behind the other."""
     if pa.types.is_binary(values.type):
@@ -164,6 +178,7 @@ _MAKERS: dict[int, Callable[[Any, Any, pa.Array], bytes]] = {
     **dict.fromkeys(_SCALARS, _scalars),
     **dict.fromkeys(BYTES_VECTORS, _bytes_vectors),
     schema_pb2.Array: _arrays,
+    schema_pb2.ArrayOfVector: _vector_arrays,
     schema_pb2.FloatVector: _floats,
     schema_pb2.SparseFloatVector: _sparse,
 }

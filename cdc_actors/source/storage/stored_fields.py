@@ -17,6 +17,8 @@ from cdc_actors.errors import CollectionError
 from cdc_actors.source.storage import columns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cdc_actors.source.catalog.model import CollectionMeta
 
 _NO_KEYS = b"{}"
@@ -25,7 +27,10 @@ _ENCRYPTED = ("cipher.enabled", "cipher.ezID")
 
 
 def stored_fields(meta: CollectionMeta) -> list[schema_pb2.FieldSchema]:
-    """Return them, that of dynamic fields last: the schema in the catalog lacks it."""
+    """Return them, those inside of structs by their names in the log.
+
+    That of dynamic fields comes last: the schema in the catalog lacks it.
+    """
     schema = schema_pb2.CollectionSchema.FromString(meta.schema)
     computed = {
         name
@@ -34,11 +39,22 @@ def stored_fields(meta: CollectionMeta) -> list[schema_pb2.FieldSchema]:
         for name in each.output_field_names
     }
     fields = [each for each in schema.fields if each.name not in computed]
+    fields += _inside_structs(schema)
     if meta.dynamic_field and schema.enable_dynamic_field:
         dynamic = schema_pb2.FieldSchema.FromString(meta.dynamic_field)
         dynamic.default_value.bytes_data = _NO_KEYS
         fields.append(dynamic)
     return fields
+
+
+def _inside_structs(
+    schema: schema_pb2.CollectionSchema,
+) -> Iterator[schema_pb2.FieldSchema]:
+    for struct in schema.struct_array_fields:
+        for field in struct.fields:
+            if not field.name.startswith(f"{struct.name}["):
+                field.name = f"{struct.name}[{field.name}]"
+            yield field
 
 
 def refuse_unreadable(meta: CollectionMeta) -> None:
@@ -55,10 +71,11 @@ def refuse_unreadable(meta: CollectionMeta) -> None:
     for struct in schema_pb2.CollectionSchema.FromString(
         meta.schema
     ).struct_array_fields:
-        raise CollectionError(
-            f"the field {struct.name} of {name} is an array of structs, which is not read "
-            "from files"
-        )
+        if struct.nullable or any(each.nullable for each in struct.fields):
+            raise CollectionError(
+                f"the field {struct.name} of {name} is an array of structs that may be "
+                "null, which is not read from files"
+            )
     for each in stored_fields(meta):
         if not columns.readable(each.data_type):
             kind = schema_pb2.DataType.Name(each.data_type)

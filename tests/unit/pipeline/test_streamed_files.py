@@ -53,13 +53,12 @@ CHANGED = ("auto_dyn", "every_nullable")
 
 _Told = TypeVar("_Told")
 
-STRUCTS = "structs"
 ASIDE = {
-    VERSION: {STRUCTS},
-    WOODPECKER: {STRUCTS},
-    NEWEST: {STRUCTS, "every_nullable", "ns", "ns_part"},
+    VERSION: set(),
+    WOODPECKER: set(),
+    NEWEST: {"every_nullable", "ns", "ns_part"},
 }
-"""The collections that files do not bring: they have arrays of structs, or namespaces."""
+"""What neither log nor files bring: arrays of structs that may be null, and namespaces."""
 
 
 class Older(StreamedPipeline):
@@ -204,7 +203,7 @@ def until(kind: str, name: str) -> Callable[[Step], bool]:
 def test_a_life_goes_on_after_its_files(older: Older) -> None:
     """What changes a collection's shape later sets it aside, until it is brought anew.
 
-    Its run is ended again and again. Structs are written later: they come from the log.
+    Its run is ended again and again.
     """
     endings = cycle([older.kill, older.stop])
     older.source.play(until(INSERT, "966v"))
@@ -223,8 +222,6 @@ def test_a_life_goes_on_after_its_files(older: Older) -> None:
     older.settle()
     assert older.reasons() == {}
     older.check_end()
-    name = "default", STRUCTS
-    older.check_rows(name, end(VERSION).rows[name])
 
 
 @pytest.mark.parametrize("older", [(VERSION, "always")], indirect=True)
@@ -236,9 +233,9 @@ def test_files_are_read_where_the_log_has_everything_too(older: Older) -> None:
     assert older.complete() > 10
     older.source.play()
     older.settle()
-    older.wait_until(lambda: older.reasons().keys() == {STRUCTS, *CHANGED})
+    older.wait_until(lambda: older.reasons().keys() == {*CHANGED})
     for (database, name), rows in end(VERSION).rows.items():
-        if name not in {STRUCTS, *CHANGED}:
+        if name not in {*CHANGED}:
             older.check_rows((database, name), rows)
 
 

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.model import CollectionMeta
 
 VERSION = "2.6.20"
-STRUCTS = "structs"
 
 
 @cache
@@ -54,13 +53,9 @@ def recorded() -> dict[int, CollectionMeta]:
 
 @cache
 def inserts() -> list[Insert]:
-    """Return what was inserted at a real 2.6.20, but into arrays of structs."""
+    """Return what was inserted at a real 2.6.20."""
     said = (decode_streamed(m.properties, m.payload) for m in messages(VERSION))
-    return [
-        each
-        for each in said
-        if isinstance(each, Insert) and recorded()[each.collection].name != STRUCTS
-    ]
+    return [each for each in said if isinstance(each, Insert)]
 
 
 def of_name(name: str) -> list[Insert]:
@@ -246,13 +241,49 @@ def test_files_that_are_encrypted() -> None:
             list(SegmentReader(meta(), files).inserts(each, 9))
 
 
-def test_an_array_of_structs() -> None:
-    """It is named."""
-    [of] = [each for each in recorded().values() if each.name == STRUCTS]
+def test_an_array_of_structs_that_may_be_null() -> None:
+    """It is named; others are read."""
+    [of] = [each for each in recorded().values() if each.name == "structs"]
+    changed = schema_pb2.CollectionSchema.FromString(of.schema)
+    changed.struct_array_fields[0].fields[1].nullable = True
+    nullable = replace(of, schema=changed.SerializeToString())
+    SegmentReader(of, MemoryFiles()).refuse_unreadable()
     with pytest.raises(
         CollectionError, match=r"the field st of default\.structs is an"
     ):
-        SegmentReader(of, MemoryFiles()).refuse_unreadable()
+        SegmentReader(nullable, MemoryFiles()).refuse_unreadable()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "width"),
+    [
+        (schema_pb2.FloatVector, "float_vector", 64),
+        (schema_pb2.BinaryVector, "binary_vector", 2),
+        (schema_pb2.Float16Vector, "float16_vector", 32),
+        (schema_pb2.Int8Vector, "int8_vector", 16),
+    ],
+)
+def test_vectors_inside_of_structs(kind: int, data: str, width: int) -> None:
+    """A row has as many as it has structs; they are called as in the log."""
+    given = schema_pb2.CollectionSchema.FromString(schema())
+    inside = schema_pb2.FieldSchema(
+        fieldID=NOTE, name="e", data_type=schema_pb2.ArrayOfVector, element_type=kind
+    )
+    inside.type_params.add(key="dim", value="16")
+    given.struct_array_fields.add(name="st", fields=[inside])
+    vectors = [[bytes(width), b"\x01" * width], [], [b"\x02" * width]]
+    files = MemoryFiles()
+    values = pa.array(vectors, pa.list_(pa.binary(width)))
+    groups = (*GROUPS, (NOTE,))
+    one = segment(files, [(1, 1), (2, 1), (3, 1)], groups=groups, f102=values)
+    reader = SegmentReader(meta(schema=given.SerializeToString()), files)
+    [insert] = reader.inserts(one, 9)
+    column = schema_pb2.FieldData.FromString(insert.columns[2])
+    arrays = column.vectors.vector_array
+    assert (column.field_name, arrays.dim, arrays.element_type) == ("st[e]", 16, kind)
+    assert [each.WhichOneof("data") for each in arrays.data] == [data] * 3
+    if kind != schema_pb2.FloatVector:
+        assert [getattr(e, data) for e in arrays.data] == list(map(b"".join, vectors))
 
 
 def test_rows_that_were_committed_later_than_they_say() -> None:
