@@ -122,20 +122,28 @@ def decode_streamed(properties: Mapping[str, str], payload: bytes) -> Change | T
 def _change(
     kind: int, time: int, properties: Mapping[str, str], payload: bytes
 ) -> Change | Tick:
-    shard = properties.get(VCHANNEL, "")
-    is_copy = shard.endswith(_CONTROL) and kind != _MANIFEST
+    is_control = properties.get(VCHANNEL, "").endswith(_CONTROL)
     if kind in _WITHOUT_ROWS:
         return Tick(time - 1 if kind == _BEGIN else time)
     if kind not in _OF_THE_LOG and kind not in _UNREPLICATED:
         return Unknown(_NAMES.get(kind, str(kind)), time)
-    if is_copy:
+    if is_control and kind != _MANIFEST:
         return Tick(time)
     if found := _unreplicated(kind, properties):
         header, why = found
         return Unreplicated(_collection(properties, header), time, why)
-    body = decode(payload)
+    return _body(time, properties, payload)
+
+
+def _body(time: int, properties: Mapping[str, str], payload: bytes) -> Change | Tick:
+    try:
+        body = decode(payload)
+    except OperatorError as error:
+        why = f"a message to it cannot be read from the log ({error.__cause__})"
+        header = streaming_pb2.RowsHeader
+        return Unreplicated(_collection(properties, header), time, why)
     if isinstance(body, Insert | Delete):
-        return replace(body, timestamp=time, shard=shard)
+        return replace(body, timestamp=time, shard=properties.get(VCHANNEL, ""))
     return replace(body, timestamp=time)
 
 

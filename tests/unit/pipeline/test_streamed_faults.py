@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LIFE = "2.6.20-writers"
 TICK, INSERT, TRUNCATE, MANIFEST, ALTER_WAL = "1", "2", "38", "42", "700"
+LATER = "77"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 ROWS = next(
     each
@@ -75,6 +76,7 @@ def say(
     moved: int,
     header: bytes = b"",
     channel: str = ROWS.channel,
+    payload: bytes = ROWS.payload,
     **properties: str,
 ) -> NodeMessage:
     """Have a channel say something, so much later than all that it said."""
@@ -85,7 +87,7 @@ def say(
     time = base36(pipeline.source.ticks[channel] + moved)
     made = kept | {"_t": kind, "_tt": time} | properties
     where = {"channel": channel, "id": base36(newest + moved)}
-    message = replace(ROWS, **where, properties=made)
+    message = replace(ROWS, **where, properties=made, payload=payload)
     pipeline.source.nodes.append(message)
     return message
 
@@ -142,6 +144,27 @@ def test_fields_that_are_filled_in_past_the_log(pipeline: StreamedPipeline) -> N
     say(pipeline, MANIFEST, 1, header, channel=foreign, _vc=f"{foreign}_vcchan")
     say(pipeline, TICK, 2, channel=foreign)
     wait_until_aside(pipeline, "past the log")
+
+
+def test_rows_that_cannot_be_read(pipeline: StreamedPipeline) -> None:
+    """Their collection alone is set aside."""
+    say(pipeline, INSERT, 1, payload=ROWS.payload[:-1])
+    say(pipeline, TICK, 2)
+    wait_until_aside(pipeline, "cannot be read from the log")
+
+
+def test_a_kind_of_message_of_later_days(pipeline: StreamedPipeline) -> None:
+    """It is written down as what was not done, and everything goes on."""
+    before = count(pipeline)
+    say(pipeline, LATER, 1)
+    say(pipeline, INSERT, 2)
+    say(pipeline, TICK, 3)
+    pipeline.wait_until(lambda: count(pipeline) > before)
+    [refused] = pipeline.task.task.refusals
+    assert (refused.kind, refused.detail["refused"]) == (
+        LATER,
+        "this version does not know the operation",
+    )
 
 
 @pytest.mark.parametrize("pipeline", ["early"], indirect=True)

@@ -113,6 +113,21 @@ def test_rows_of_ten_writers_at_once() -> None:
     assert all(rows in wanted for rows in found.values())
 
 
+@pytest.mark.parametrize("version", ["2.6.20", "3.0.0"])
+def test_bodies_that_are_cut_off(version: str) -> None:
+    """What cannot be read of a collection is said of that collection."""
+    for message in messages(version):
+        whole = decode_streamed(message.properties, message.payload)
+        if isinstance(whole, Insert | Delete | CreateCollection | DropPartition):
+            cut = decode_streamed(message.properties, message.payload[:-1])
+            assert isinstance(cut, Unreplicated)
+            assert (cut.collection, cut.timestamp) == (
+                whole.collection,
+                whole.timestamp,
+            )
+            assert "cannot be read from the log (Error parsing" in cut.reason
+
+
 def test_a_collection_that_is_encrypted() -> None:
     """Its rows cannot be read; its header says which it is."""
     change = decode_streamed(ENCRYPTED, b"\x80\x81")
