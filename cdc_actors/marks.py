@@ -18,6 +18,9 @@ _PREFIX = "cdc_actors."
 PROPERTY = f"{_PREFIX}mark"
 """The property's name. Empty stands for no mark: Milvus 2.3 cannot remove a property."""
 
+REPLACED = f"{_PREFIX}replaced"
+"""The property of a collection whose place a shadow has taken."""
+
 RIVAL = f"{_PREFIX}rival"
 """The property that tells the task which has the mark of one that wanted it, as a mark."""
 

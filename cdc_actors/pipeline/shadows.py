@@ -12,12 +12,15 @@ What is left to do is seen at the target, so that all of it may be done again.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CollectionError, OperationRefusedError
+from cdc_actors.marks import REPLACED
 from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.target import collections, loads, requests
 from cdc_actors.target.aliases import aliases_of, set_alias
+from cdc_actors.target.properties import alter_properties
 from cdc_actors.tasks import LOAD_COLLECTION
 
 if TYPE_CHECKING:
@@ -114,6 +117,19 @@ class Shadow:
             self._rename(self._served, self._parting)
         if self._is_there(self._shadow) or self._is_there(self._served):
             self._rename(self._shadow, self._served)
+        if self._is_ours(self._parting):
+            self._turn_readers()
+
+    def _turn_readers(self) -> None:
+        """Have nobody take an old name for what was replaced, which is to be dropped.
+
+        A Milvus has its proxies forget a name, or an alias, before it means another
+        collection: who asks in between keeps the old meaning (2.3.5 ``internal/rootcoord``,
+        ``rename_collection_task.go``, ``alter_alias_task.go``). When a property is altered
+        they forget the collection afterwards, whatever they call it.
+        """
+        with suppress(OperationRefusedError):
+            alter_properties(self._target, *self._parting, {REPLACED: "true"})
 
     def drop_replaced(self) -> None:
         """Drop what the shadow has replaced."""

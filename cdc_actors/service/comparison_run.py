@@ -331,3 +331,5 @@ def _add_notes(
         report.notes.append("is not known to the task (yet)")
     elif entry.reason:
         report.notes.append(f"{entry.state.value}: {entry.reason}")
+    elif entry.shadow:
+        report.notes.append("is served as it was, until its shadow takes its place")

@@ -28,15 +28,9 @@ class Readers:
             threading.Thread(target=self._read, args=(name,)) for name in self._seen
         ]
 
-    def states(self, name: str) -> list[frozenset[int]]:
+    def answers(self, name: str) -> list[frozenset[int]]:
         """Return the keys that were read by a name: each answer once, until another."""
-        answers = [each for each in self._seen[name] if isinstance(each, frozenset)]
-        pairs = zip(answers, [None, *answers], strict=False)
-        return [each for each, before in pairs if each != before]
-
-    def refusals(self, name: str) -> list[str]:
-        """Return what was said where there was no answer."""
-        return [each for each in self._seen[name] if isinstance(each, str)]
+        return [each for each in self._seen[name] if isinstance(each, frozenset)]
 
     def wait_for(self, keys: frozenset[int]) -> None:
         """Wait until each has read these keys."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,17 @@ def test_a_task_that_moves_but_lags_is_catching_up() -> None:
     """What was confirmed is old, but it grows."""
     assert seen(None, NOW - 11).health.status == "catching_up"
     assert seen(None, NOW - 1).health.status == "ok"
+
+
+def test_a_task_whose_shadow_follows_the_log_is_catching_up() -> None:
+    """What it serves stands still until then, and it says where the rows go."""
+    task = running(445)
+    task.collections[445] = replace(task.collections[445], shadow=True)
+    shown = seen(task)
+    assert shown.health.status == "catching_up"
+    [found] = shown.collections
+    assert found.state == "snapshot"
+    assert "cdc_actors_shadow_445" in (found.reason or "")
 
 
 @pytest.mark.parametrize(
