@@ -23,6 +23,7 @@ from cdc_actors.errors import (
 from cdc_actors.grpc_common import ACCESS_REFUSED, REFUSED
 from cdc_actors.source.catalog.parsing import parse
 from cdc_actors.source.wal.streaming import streaming_pb2
+from cdc_actors.source.wal.streaming.delivery import Delivery, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +131,7 @@ class Consumer:
         self._stream = connections.to(found.node.address).stream_stream(
             METHOD,
             request_serializer=lambda request: request.SerializeToString(),
-            response_deserializer=streaming_pb2.ConsumeResponse.FromString,
+            response_deserializer=read,
         )(
             iter(self._requests.get, None),
             timeout=timeout,
@@ -142,12 +143,12 @@ class Consumer:
         with self._failures():
             return str(next(self._stream).create.wal_name)
 
-    def messages(self) -> Iterator[streaming_pb2.ImmutableMessage]:
+    def messages(self) -> Iterator[Delivery]:
         """Yield messages in the order of their times, until the stream fails."""
         with self._failures():
             for response in self._stream:
-                if response.HasField("consume"):
-                    yield response.consume.message
+                if isinstance(response, Delivery):
+                    yield response
         raise TransientError(f"{self._where} ended the stream")
 
     def close(self) -> None:

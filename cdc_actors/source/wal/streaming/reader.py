@@ -205,4 +205,4 @@ class NodeReader(WalReader):
         if found is not None:
             call = Consumer(found, policy, self._shared.connections, ASK_SECONDS)
             with closing(call) as consumer:
-                yield from consumer.messages()
+                yield from (each.message for each in consumer.messages())

@@ -166,8 +166,8 @@ class NodeStream:
         self._consumer = consumer = Consumer(found, start, self._shared.connections)
         try:
             if not self._stopped.is_set():
-                for message in consumer.messages():
-                    self._take(message)
+                for delivery in consumer.messages():
+                    self._take(*delivery)
         finally:
             consumer.close()
             self._resume_behind()
@@ -181,15 +181,13 @@ class NodeStream:
     def _place(self) -> Place | None:
         return None if self._last is None else place_behind(self._last)
 
-    def _take(self, message: streaming_pb2.ImmutableMessage) -> None:
+    def _take(self, message: streaming_pb2.ImmutableMessage, payload: bytes) -> None:
         self._heard = time.monotonic()
         stored = UNSTORED not in message.properties
         if not self._arrival.is_over and not self._arrival.admits(
             place_in(message), stored=stored
         ):
             return
-        payload = message.payload
-        message.ClearField("payload")
         head = message.SerializeToString()
         if stored:
             self._last = head
