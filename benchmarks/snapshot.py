@@ -1,0 +1,270 @@
+"""How fast rows come from the source's files, in how much memory, and what segments cost.
+
+    python -m benchmarks.snapshot --rows 500000
+
+A source and a target are started here. A task with ``"snapshot": "always"`` brings a
+collection from files of 64 MB; beside it, in the same run, a bare client sends ready-made
+requests, four in flight, to the same target; a process of its own reads the files and
+sends nothing; and ``query_iterator`` reads the source, loaded by then. Another collection
+has many segments of a few rows. Only shares and the processor's seconds say anything
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pymilvus import DataType, MilvusClient
+
+from benchmarks.comparison import client_of, shifted
+from benchmarks.replication import (
+    DIM,
+    IN_FLIGHT,
+    SOURCE_ROWS,
+    peak_memory,
+    rate,
+    requests,
+    send,
+)
+from cdc_actors.config import Etcd, Storage
+from cdc_actors.embedded.milvus import EmbeddedMilvus
+from cdc_actors.pipeline.source_files import SourceFiles
+from cdc_actors.source.catalog.client import Catalog
+from tests.support.cdc import PROGRAM, Cdc, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE_BYTES = 64 << 20
+WANTED = {"dataNode": {"segment": {"insertBufSize": FILE_BYTES}}}
+SHARDS = 16
+"""As many as Milvus 2.3.5 lets a collection have."""
+
+ROWS_A_SEGMENT = 4
+ITERATED = 50_000
+ITERATOR_ROWS = 5_000
+WAIT = 3600
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def create(client: MilvusClient, name: str, shards: int = 1) -> None:
+    """Create a collection without an index: nothing is merged."""
+    schema = client.create_schema(auto_id=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=DIM)
+    client.create_collection(name, schema=schema, num_shards=shards)
+
+
+def fill(client: MilvusClient, name: str, rows: int) -> None:
+    """Write rows, some at a time."""
+    create(client, name)
+    for first in range(0, rows, 50 * SOURCE_ROWS):
+        count = min(50 * SOURCE_ROWS, rows - first)
+        ready = shifted(first, count, DIM)
+        for request in (ready := list(ready)):
+            request.collection_name = name
+        send(client, ready, IN_FLIGHT)
+
+
+def fill_segments(client: MilvusClient, name: str, segments: int) -> int:
+    """Write a few rows to each shard of many partitions; return how many rows."""
+    create(client, name, SHARDS)
+    count = SHARDS * ROWS_A_SEGMENT
+    partitions = segments // SHARDS
+    [request] = requests(name, count, count)
+    stub = client._get_connection()._stub  # noqa: SLF001 - the barest client there is
+    for number in range(partitions):
+        client.create_partition(name, f"p{number}")
+        request.partition_name = f"p{number}"
+        keys = range(number * count, (number + 1) * count)
+        request.fields_data[0].scalars.long_data.data[:] = keys
+        assert stub.Insert(request).status.code == 0
+    return partitions * count
+
+
+def files_of(source: EmbeddedMilvus) -> SourceFiles:
+    """Return the files of a source."""
+    etcd = Etcd(address=(source.etcd_address,))
+    return SourceFiles(Storage(**source.storage), lambda: Catalog(etcd), lambda: None)
+
+
+def flush(source: EmbeddedMilvus, client: MilvusClient, name: str, rows: int) -> int:
+    """Have all rows in files; return how many segments these are."""
+    files = files_of(source)
+
+    def found() -> Any:
+        client.flush(name)
+        with closing(files.open_catalog()) as catalog:
+            return files.find(catalog, catalog.find("default", name).id).listing
+
+    def rows_in_files() -> int:
+        return sum(each.rows for each in found().segments)
+
+    wait_until(lambda: rows_in_files() == rows, "all rows are in files", WAIT)
+    return len(found().segments)
+
+
+def bare(client: MilvusClient, rows: int) -> float:
+    """Send rows with ready-made requests; return the seconds until answered."""
+    create(client, "bare")
+    seconds = send(client, list(requests("bare", rows, SOURCE_ROWS)), IN_FLIGHT)
+    client.drop_collection("bare")
+    return seconds
+
+
+def read(etcd: str, storage: Mapping[str, str], name: str) -> tuple[int, float, float]:
+    """Read a collection's files; return rows, seconds and processor seconds."""
+    files = SourceFiles(
+        Storage(**storage), lambda: Catalog(Etcd(address=(etcd,))), lambda: None
+    )
+    begun, before = time.perf_counter(), processor()
+    with closing(files.open_catalog()) as catalog:
+        meta = catalog.find("default", name)
+        assert meta is not None
+        stored = files.find(catalog, meta.id)
+    assert stored is not None
+    rows = sum(
+        insert.rows
+        for segment in stored.listing.segments
+        for insert in stored.reader.inserts(
+            segment, stored.listing.checkpoints[segment.shard].timestamp
+        )
+    )
+    return rows, time.perf_counter() - begun, processor() - before
+
+
+def processor() -> float:
+    """Return what this process has had of the processor, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def processor_of(pid: int) -> float:
+    """Return what a process has had of the processor, in seconds (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float]:
+    """Have a task bring a collection; return what it tells, and processor seconds."""
+    assert cdc.process is not None
+    before = processor_of(cdc.process.pid)
+    wanted = {"snapshot": "always", "collection_infos": [{"name": name}]}
+    task = cdc.create(target, **wanted)
+
+    def told() -> list[dict[str, Any]]:
+        events = cdc.ask("history", task_id=task, limit=1000)["events"]
+        return [e["content"] for e in events if e["event"] == "snapshot_completed"]
+
+    wait_until(lambda: bool(told()), f"{name} is brought", WAIT)
+    used = processor_of(cdc.process.pid) - before
+    [content] = told()
+    cdc.ask("delete", task_id=task)
+    return content, used
+
+
+def iterate(client: MilvusClient, name: str, rows: int) -> float:
+    """Read some rows through the source's API, once it is loaded; return the seconds."""
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_index(name, indexes)
+    client.load_collection(name)
+    begun = time.perf_counter()
+    pages = client.query_iterator(
+        name, batch_size=ITERATOR_ROWS, limit=rows, output_fields=["*"]
+    )
+    found = 0
+    while page := pages.next():
+        found += len(page)
+    assert found == rows, found
+    return time.perf_counter() - begun
+
+
+def speed(
+    source: EmbeddedMilvus,
+    clients: list[MilvusClient],
+    cdc: Cdc,
+    target: str,
+    rows: int,
+) -> None:
+    """Print the shares of a collection in large files."""
+    fill(clients[0], "large", rows)
+    flush(source, clients[0], "large", rows)
+    bares = [bare(clients[1], rows)]
+    content, used = bring(cdc, target, "large")
+    bares.append(bare(clients[1], rows))
+    assert content["rows"] == rows, content
+    ours = content["seconds"]
+    shares = " ".join(f"{each / ours:.2f}" for each in bares)
+    print(f"snapshot        {rate(rows, ours)}, {per_million(used, rows)}")
+    print(f"share of a bare client, before and after: {shares}")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        given = source.etcd_address, source.storage, "large"
+        read_rows, seconds, used = pool.apply(read, given)
+    assert read_rows == rows, read_rows
+    times = [f"{each / seconds:.1f}" for each in (ours, *bares)]
+    print(f"read alone      {rate(rows, seconds)}, {per_million(used, rows)}")
+    print(f"  {times[0]} times the snapshot, {' '.join(times[1:])} times a bare client")
+    part = min(rows, ITERATED)
+    seconds = iterate(clients[0], "large", part)
+    print(f"query_iterator  {rate(part, seconds)}")
+    print(f"  the snapshot is {rows / ours / (part / seconds):.1f} times that")
+    print(f"resident memory of the service at its peak: {peak_memory(cdc)}")
+
+
+def per_million(seconds: float, rows: int) -> str:
+    """Return what a million rows take of a processor."""
+    return f"{seconds / rows * 1e6:.1f} s of a processor for a million"
+
+
+def small(
+    source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target: str, segments: int
+) -> None:
+    """Print what many small segments cost."""
+    rows = fill_segments(client, "small", segments)
+    there = flush(source, client, "small", rows)
+    content, used = bring(cdc, target, "small")
+    assert content["rows"] == rows, content
+    print(
+        f"{there:,} segments of a few rows: {used / there * 1000:.2f} ms of a processor "
+        f"each, {content['seconds']:.1f} s"
+    )
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        given = source.etcd_address, source.storage, "small"
+        _, _, used = pool.apply(read, given)
+    print(f"  of which reading {used / there * 1000:.2f} ms")
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--segments", type=int, default=1_000)
+    args = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        EmbeddedMilvus(Path(name) / "source", wanted=WANTED) as source,
+        EmbeddedMilvus(Path(name) / "target") as target,
+        Cdc(
+            Path(name) / "cdc",
+            source,
+            settings=f"  storage: {source.storage}\n",
+            program=PROGRAM,
+        ) as cdc,
+    ):
+        clients = [client_of(each.uri) for each in (source, target)]
+        print(f"{args.rows:,} rows of dim {DIM}, files of {FILE_BYTES >> 20} MB")
+        speed(source, clients, cdc, target.uri, args.rows)
+        small(source, clients[0], cdc, target.uri, args.segments)
+
+
+if __name__ == "__main__":
+    main()
