@@ -137,12 +137,12 @@ class RecordSnapshotStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordSegmentDone:
-    """To a task: a collection's rows of one segment are at the target; answered."""
+class RecordSegmentsDone:
+    """To a task: a collection's rows of some segments are at the target; answered."""
 
     run_number: int
     collection_id: int
-    segment_id: int
+    segments: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

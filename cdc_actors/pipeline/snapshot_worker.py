@@ -24,10 +24,11 @@ from cdc_actors.pipeline.definitions import (
     marked_definition,
 )
 from cdc_actors.pipeline.messages import (
-    RecordSegmentDone,
+    RecordSegmentsDone,
     RecordSegmentsForgotten,
     SnapshotTaken,
 )
+from cdc_actors.pipeline.segments_sent import SegmentsSent
 from cdc_actors.pipeline.snapshot_jobs import LeftError
 from cdc_actors.pipeline.snapshot_pace import throttle
 from cdc_actors.pipeline.snapshot_starts import ALL_WRITTEN_SINCE
@@ -40,6 +41,8 @@ from cdc_actors.target import collections
 from cdc_actors.target.rows import RowWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cdc_actors.changes import FullName, Insert
     from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.pipeline.context import RunContext
@@ -172,11 +175,20 @@ class SnapshotWorker:
         job.total = sum(each.rows for each in listed)
         job.total_size = sum(each.size for each in listed)
         job.size = sum(each.size for each in listed if each.id in job.done)
+        sent = SegmentsSent(
+            writer,
+            partial(self._write, job, writer),
+            partial(self._note_done, job),
+        )
         try:
             # Small ones are the next to be merged.
             for segment in sorted(segments, key=lambda each: each.size):
-                self._bring_segment(job, stored, segment, writer)
+                self._bring_segment(job, stored, segment, sent)
+            sent.finish()
             self._delete_surplus(job, stored, writer)
+        except FileGoneError:
+            sent.finish()
+            raise
         finally:
             writer.abandon()
 
@@ -195,21 +207,21 @@ class SnapshotWorker:
         return resyncs.rows_since(job.entry, job.done)
 
     def _bring_segment(
-        self, job: SnapshotJob, stored: Stored, segment: Segment, writer: RowWriter
+        self, job: SnapshotJob, stored: Stored, segment: Segment, sent: SegmentsSent
     ) -> None:
-        """Bring the rows of a segment, and know that they are there."""
+        """Send the rows of a segment."""
         entry = job.entry
         [channel] = channels_of([segment.shard])
         left = segment.size
         until, since = entry.stood[channel].tick, self._since(job)
         for insert in stored.reader.inserts(segment, until, since):
-            self._write(job, writer, insert)
+            self._check(job)
+            sent.add(insert)
             job.rows += insert.rows
             part = min(segment.size * insert.rows // max(segment.rows, 1), left)
             left -= self._count(job, part)
-        writer.drain()
         self._count(job, left)
-        self._note_done(job, segment.id)
+        sent.end(segment.id)
 
     def _count(self, job: SnapshotJob, size: int) -> int:
         """Count bytes of files that are done; return them."""
@@ -217,10 +229,11 @@ class SnapshotWorker:
         self._jobs.pace.note(size)
         return size
 
-    def _note_done(self, job: SnapshotJob, segment_id: int) -> None:
+    def _note_done(self, job: SnapshotJob, segments: Sequence[int]) -> None:
         run_number, collection_id = self._context.run_number, job.entry.collection_id
-        self._context.record(RecordSegmentDone(run_number, collection_id, segment_id))
-        job.done.add(segment_id)
+        done = RecordSegmentsDone(run_number, collection_id, tuple(segments))
+        self._context.record(done)
+        job.done.update(segments)
 
     def _delete_surplus(
         self, job: SnapshotJob, stored: Stored, writer: RowWriter
@@ -271,7 +284,7 @@ class SnapshotWorker:
             RecordSegmentsForgotten(run_number, job.entry.collection_id)
         )
         if job.entry.resync is not None:
-            self._note_done(job, resyncs.MADE_ANEW)
+            self._note_done(job, [resyncs.MADE_ANEW])
 
     def _release_all(self) -> None:
         """Hold nothing of what was sent, and may never be answered."""
@@ -279,19 +292,22 @@ class SnapshotWorker:
             memory.release()
         self._held.clear()
 
-    def _write(self, job: SnapshotJob, writer: RowWriter, insert: Insert) -> None:
-        """Send a piece, once the memory of the service has room for it."""
-        check = partial(self._check, job)
+    def _write(
+        self, job: SnapshotJob, writer: RowWriter, inserts: Sequence[Insert]
+    ) -> None:
+        """Send rows, once the memory of the service has room for them."""
+        check, size = partial(self._check, job), sum(each.size for each in inserts)
         check()
         while not self._context.budget.has_room(timeout=_LOOK_SECONDS):
             check()
-        self._throttle.take(insert.size, check)
-        memory = self._context.budget.hold(insert.size)
+            writer.drain()
+        self._throttle.take(size, check)
+        memory = self._context.budget.hold(size)
         self._held.add(memory)
 
         def confirmed() -> None:
             self._held.discard(memory)
             memory.release()
-            self._context.release((), AppliedRows.of([insert]))
+            self._context.release((), AppliedRows.of(inserts))
 
-        writer.write(fold([insert], writer.keys_of, may_exist=job.again), confirmed)
+        writer.write(fold(inserts, writer.keys_of, may_exist=job.again), confirmed)

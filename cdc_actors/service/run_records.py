@@ -11,7 +11,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
-    RecordSegmentDone,
+    RecordSegmentsDone,
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordSource,
@@ -87,8 +87,8 @@ def _write_down_of_run(message: Any, record: TaskRecord) -> None:
             _set_aside(message, record)
         case RecordSnapshotStarted(_, entry, rows, size):
             record.execute(lambda task: snapshots.start(task, entry, rows, size))
-        case RecordSegmentDone():
-            record.save_segment_done(message.collection_id, message.segment_id)
+        case RecordSegmentsDone():
+            record.save_segments_done(message.collection_id, message.segments)
         case RecordSegmentsForgotten():
             record.forget_segments(message.collection_id)
         case RecordSource():

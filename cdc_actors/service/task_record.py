@@ -277,9 +277,9 @@ class TaskRecord:
         """Set the send horizons of these channels."""
         self._stores.send_horizons.save(self._id, sent)
 
-    def save_segment_done(self, collection_id: int, segment_id: int) -> None:
-        """Know that a segment of a collection's files is at the target."""
-        self._stores.segments_done.add(self._id, collection_id, segment_id)
+    def save_segments_done(self, collection_id: int, segments: Iterable[int]) -> None:
+        """Know that segments of a collection's files are at the target."""
+        self._stores.segments_done.add(self._id, collection_id, segments)
 
     def forget_segments(self, collection_id: int) -> None:
         """Know that nothing of a collection's files is at the target."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cdc_actors.store.channel_rows import ChannelRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class SegmentsDone(ChannelRows):
@@ -20,10 +20,14 @@ class SegmentsDone(ChannelRows):
     table = "{segments_done}"
     columns: ClassVar = {"collection": "BIGINT", "segment": "BIGINT"}
 
-    def add(self, task_id: str, collection_id: int, segment_id: int) -> None:
-        """Know that a segment is done."""
-        channel = f"{collection_id}/{segment_id}"
-        self._save([(task_id, channel, collection_id, segment_id)])
+    def add(self, task_id: str, collection_id: int, segments: Iterable[int]) -> None:
+        """Know that segments are done."""
+        self._save(
+            [
+                (task_id, f"{collection_id}/{each}", collection_id, each)
+                for each in segments
+            ]
+        )
 
     def forget(self, task_id: str, collection_id: int) -> None:
         """Know that no segment of a collection is done."""

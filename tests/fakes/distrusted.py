@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from cdc_actors.changes import physical_seconds
 from cdc_actors.errors import AccessRefusedError
-from cdc_actors.pipeline import sources
+from cdc_actors.pipeline import segments_sent, sources
 from cdc_actors.source.catalog.client import ImportMeta
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A
@@ -96,6 +96,7 @@ class Distrusted(SnapshotTask):
         pipeline.source.tick()
         pipeline.settle()
         monkeypatch.setattr(sources, "_files", lambda *_: files)
+        monkeypatch.setattr(segments_sent, "RECORD_SECONDS", 0.0)
         pipeline.target.is_loaded = True
         rows = pipeline.target.collections["default", "c"].partitions
         del rows["_default"][2]

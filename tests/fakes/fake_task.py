@@ -12,7 +12,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
-    RecordSegmentDone,
+    RecordSegmentsDone,
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordSource,
@@ -100,9 +100,9 @@ class FakeTask:
                 )
             case RecordSnapshotStarted(_, entry, rows, size):
                 snapshots.start(self.task, entry, rows, size)
-            case RecordSegmentDone(_, collection_id, segment_id):
+            case RecordSegmentsDone(_, collection_id, segments):
                 done = self.segments_done.get(collection_id, frozenset())
-                self.segments_done[collection_id] = done | {segment_id}
+                self.segments_done[collection_id] = done.union(segments)
             case RecordSegmentsForgotten(_, collection_id):
                 self.segments_done.pop(collection_id, None)
             case RecordSource():

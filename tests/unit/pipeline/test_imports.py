@@ -13,7 +13,7 @@ from cdc_actors.pipeline import import_watch, sources
 from cdc_actors.pipeline.import_watch import NEVER, NO_FILES, NOT_WRITTEN, UNDER_WAY
 from cdc_actors.pipeline.messages import (
     ImportsWritten,
-    RecordSegmentDone,
+    RecordSegmentsDone,
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordStarts,
@@ -296,7 +296,7 @@ def test_several_at_once(importing):
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize(
     "kind",
-    [RecordSegmentsForgotten, RecordSnapshotStarted, RecordSegmentDone, RecordStarts],
+    [RecordSegmentsForgotten, RecordSnapshotStarted, RecordSegmentsDone, RecordStarts],
 )
 def test_killed_as_something_is_written_down(importing, kind, written):
     """The next run goes on, and the rows are right in the end."""

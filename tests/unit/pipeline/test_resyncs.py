@@ -14,7 +14,7 @@ from cdc_actors.errors import (
 )
 from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
-    RecordSegmentDone,
+    RecordSegmentsDone,
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordStarts,
@@ -56,7 +56,7 @@ def test_equal_in_the_end(distrusted, drop_target):
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize(
     "kind",
-    [RecordSegmentsForgotten, RecordSnapshotStarted, RecordSegmentDone, RecordStarts],
+    [RecordSegmentsForgotten, RecordSnapshotStarted, RecordSegmentsDone, RecordStarts],
 )
 def test_killed_as_something_is_written_down(distrusted, kind, written, drop_target):
     """The next run goes on, and the rows are right in the end."""

@@ -14,7 +14,7 @@ from cdc_actors.pipeline.messages import (
     RecordCollectionSetAside,
     RecordOperationApplied,
     RecordOperationStarted,
-    RecordSegmentDone,
+    RecordSegmentsDone,
     RecordSegmentsForgotten,
     RecordSnapshotStarted,
     RecordStarts,
@@ -116,7 +116,7 @@ def test_killed_at_a_request(shadowed, number, is_done):
     ("kind", "what"),
     [
         *[(RecordSegmentsForgotten, ""), (RecordSnapshotStarted, "")],
-        *[(RecordSegmentDone, ""), (RecordStarts, "")],
+        *[(RecordSegmentsDone, ""), (RecordStarts, "")],
         (RecordOperationApplied, CREATE_COLLECTION),
         (RecordOperationStarted, EXCHANGE_COLLECTION),
         (RecordOperationApplied, EXCHANGE_COLLECTION),

@@ -12,7 +12,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.errors import CollectionError
 from cdc_actors.marks import Mark
-from cdc_actors.pipeline import sources
+from cdc_actors.pipeline import segments_sent, sources
 from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.tasks import CollectionState, snapshots
@@ -69,6 +69,7 @@ def older(monkeypatch: pytest.MonkeyPatch) -> Iterator[Older]:
         pipeline.source.delete(meta, (6,))
         pipeline.source.tick()
         monkeypatch.setattr(sources, "_files", lambda *_: files)
+        monkeypatch.setattr(segments_sent, "RECORD_SECONDS", 0.0)
         yield Older(pipeline, files)
 
 
