@@ -98,6 +98,11 @@ class Quota:
         """How many bytes of the whole memory nobody holds."""
         return self._memory.free
 
+    @property
+    def limit(self) -> int:
+        """How many bytes the whole memory has."""
+        return self._memory.limit
+
     def hold(self, size: int) -> MemoryHold:
         """Count bytes as held until what is returned is released."""
         return MemoryHold(self, size)

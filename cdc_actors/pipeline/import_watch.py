@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.pipeline.collection_table import Status
 from cdc_actors.pipeline.messages import ImportsWritten
-from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.snapshot_worker import OF_ONE_COLLECTION
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.collection_table import Collection, CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
+    from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.source.catalog.client import CollectionMeta
 
@@ -52,14 +52,13 @@ class ImportWatch:
         spec: RunSpec,
         sources: Sources,
         collections: CollectionTable,
+        starts: SnapshotStarts,
     ) -> None:
         self._context = context
         self._never = spec.task.snapshot == "never"
         self._files = sources.files
         self._catalog = sources.catalog
-        self._starts = SnapshotStarts(
-            sources.wal, sources.files.open_log, sources.catalog
-        )
+        self._starts = starts
         self._collections = collections
         self._due = 0.0
         self._waits: dict[int, str] = {}

@@ -83,7 +83,8 @@ class ReadLoop:
         self._early = EarlyRows(context, self.router, *limits)
         self._marks = MarkRounds(self.router)
         self._exchanges = Exchanges(context, self.router, self._metadata)
-        self._imports = ImportWatch(context, spec, sources, collections)
+        starts = self._snapshots.starts
+        self._imports = ImportWatch(context, spec, sources, collections, starts)
         self._reported = 0.0
         self._tick_lead: float | None = None
         self._head = 0

@@ -9,14 +9,13 @@ what was truncated later (2.6) is passed over.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint, Tick, physical_seconds, to_hybrid_ts
-from cdc_actors.errors import RowsLostError, TransientError
+from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.definitions import channels_of
-from cdc_actors.source.streamed import decode_record
+from cdc_actors.pipeline.following import follow
 from cdc_actors.source.wal.beginnings import not_held, places
 
 if TYPE_CHECKING:
@@ -40,9 +39,6 @@ the order of writing, and a tick waits for the slowest of those that are being w
 
 _SHARED_SECONDS = 60.0
 """What is found for one collection is taken for all others of so many seconds, too."""
-
-_TICK_SECONDS = 10.0
-"""How long a tick of the log is waited for: there are five in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +111,17 @@ class SnapshotStarts:
 
         None if there is none before that of ``until``.
         """
-        deadline, newer = time.monotonic() + _TICK_SECONDS, 0
+        newer = 0
         with self.open_log() as log:
-            log.subscribe(start.channel, start)
-            while time.monotonic() < deadline:
-                for change in map(decode_record, log.poll(_TICK_SECONDS / 10)):
-                    if not isinstance(change, Tick):
-                        continue
-                    if change.timestamp >= until:
-                        return None
-                    newer = newer or change.timestamp + to_hybrid_ts(LATE_SECONDS)
-                    if change.timestamp >= newer:
-                        return change.timestamp
-                    deadline = time.monotonic() + _TICK_SECONDS
-        raise TransientError(f"the log has no tick behind {start.channel} {start.text}")
+            for change in follow(log, start, lambda: None):
+                if not isinstance(change, Tick):
+                    continue
+                if change.timestamp >= until:
+                    break
+                newer = newer or change.timestamp + to_hybrid_ts(LATE_SECONDS)
+                if change.timestamp >= newer:
+                    return change.timestamp
+        return None
 
 
 def refuse_lost(wal: WalReader, name: str, starts: Iterable[Checkpoint]) -> None:

@@ -33,7 +33,7 @@ from cdc_actors.pipeline.snapshot_jobs import LeftError
 from cdc_actors.pipeline.snapshot_pace import throttle
 from cdc_actors.pipeline.snapshot_starts import ALL_WRITTEN_SINCE
 from cdc_actors.pipeline.surplus import Surplus, refuse_unread
-from cdc_actors.pipeline.unwritten_deletes import unwritten_deletes
+from cdc_actors.pipeline.unwritten_deletes import MEMORY_SHARE, unwritten_deletes
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
 from cdc_actors.source.storage.files import FileGoneError, StorageError
@@ -165,11 +165,25 @@ class SnapshotWorker:
         is_empty = resyncs.is_from_beginning(job.entry) or self._is_seeded(job)
         find = self._files.without if is_empty else self._files.find
         with closing(self._files.open_catalog()) as catalog:
-            return find(catalog, job.entry.collection_id)
+            stored = find(catalog, job.entry.collection_id)
+            lacking = catalog.version() < ALL_WRITTEN_SINCE
+            return stored and replace(stored, may_lack_deletes=lacking)
 
     def _bring_listed(self, job: SnapshotJob, stored: Stored) -> None:
         writer = self._open(job, stored)
-        stored = self._with_all_deletes(job, stored)
+        memory = self._context.budget.hold(0)
+        try:
+            complete = self._with_all_deletes(job, stored, memory)
+            self._bring_segments(job, complete, writer)
+            self._delete_surplus(job, complete, writer)
+        finally:
+            memory.release()
+            writer.abandon()
+
+    def _bring_segments(
+        self, job: SnapshotJob, stored: Stored, writer: RowWriter
+    ) -> None:
+        """Bring what is not done yet, and know what is done."""
         segments = [s for s in stored.listing.segments if s.id not in job.done]
         listed = stored.listing.segments
         job.total = sum(each.rows for each in listed)
@@ -184,22 +198,25 @@ class SnapshotWorker:
             # Small ones are the next to be merged.
             for segment in sorted(segments, key=lambda each: each.size):
                 self._bring_segment(job, stored, segment, sent)
-            sent.finish()
-            self._delete_surplus(job, stored, writer)
         except FileGoneError:
             sent.finish()
             raise
-        finally:
-            writer.abandon()
+        sent.finish()
 
-    def _with_all_deletes(self, job: SnapshotJob, stored: Stored) -> Stored:
+    def _with_all_deletes(
+        self, job: SnapshotJob, stored: Stored, memory: MemoryHold
+    ) -> Stored:
         """Have a collection's rows read as deletes leave them that no file has yet."""
-        with closing(self._files.open_catalog()) as catalog:
-            if catalog.version() >= ALL_WRITTEN_SINCE:
-                return stored
-        since, check = self._since(job), partial(self._check, job)
+        if not stored.may_lack_deletes:
+            return stored
         logged = unwritten_deletes(
-            stored, job.entry.stood, since, self._files.open_log, check
+            stored,
+            job.entry.stood,
+            self._since(job),
+            self._files.open_log,
+            partial(self._check, job),
+            memory,
+            int(self._context.budget.limit * MEMORY_SHARE),
         )
         return replace(stored, reader=stored.reader.knowing(logged))
 

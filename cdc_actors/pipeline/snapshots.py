@@ -53,7 +53,7 @@ class Snapshots:
         self._files = sources.files
         self._wal = sources.wal
         self._catalog = sources.catalog
-        self._starts = SnapshotStarts(
+        self.starts = SnapshotStarts(
             sources.wal, sources.files.open_log, sources.catalog
         )
         self._worker = SnapshotWorker(context, spec, sources)
@@ -151,7 +151,7 @@ class Snapshots:
         stored = self._files.find(self._catalog, meta.id)
         if stored is None:
             raise lost
-        return stored, self._starts.find(stored, of_imports=of_imports)
+        return stored, self.starts.find(stored, of_imports=of_imports)
 
     def _start(
         self,

@@ -60,11 +60,15 @@ class _NoRows:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A collection as the catalog has it, its files, and who reads them."""
+    """A collection as the catalog has it, its files, and who reads them.
+
+    ``may_lack_deletes`` tells that some which count as written may be in no file yet.
+    """
 
     meta: CollectionMeta
     listing: Listing
     reader: RowReader
+    may_lack_deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,11 @@ class RunBudget:
         """How many bytes of the service's memory nobody holds."""
         return self._quota.free
 
+    @property
+    def limit(self) -> int:
+        """How many bytes the whole service may hold."""
+        return self._quota.limit
+
     def hold(self, size: int) -> MemoryHold:
         """Count bytes as held; never blocks: the reader asks ``wait`` before it reads."""
         return self._quota.hold(size)

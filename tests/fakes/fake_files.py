@@ -129,8 +129,8 @@ class FakeFiles:
         written = self.times.get(segment.id, until)
         deleted = {
             key
-            for (shard, _), times in self._logged.items()
-            for key, time in times.items()
+            for (shard, _), said in self._logged.items()
+            for key, time in zip(*said, strict=True)
             if shard == segment.shard and written < time <= until
         }
         keys = self.segments[segment.id] if written <= until else ()

@@ -57,7 +57,7 @@ class TimedFiles(FakeFiles):
         logged = {
             Row(key, time)
             for found in self._logged.values()
-            for key, time in found.items()
+            for key, time in zip(*found, strict=True)
         }
         gone = {*self.deletes} - self.unwritten if known_alone else {*self.deletes}
         gone |= logged if known_alone else set()

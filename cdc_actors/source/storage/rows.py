@@ -8,16 +8,15 @@ deletes and inserts with one timestamp. What was truncated (2.6) is gone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Insert
 from cdc_actors.source.storage import columns, envelope
+from cdc_actors.source.storage.deletes import LastDeletes
 from cdc_actors.source.storage.parts import parsed, parts
 from cdc_actors.source.storage.stored_fields import (
     refuse_unreadable,
@@ -27,33 +26,29 @@ from cdc_actors.source.storage.stored_fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from cdc_actors.changes import Key
     from cdc_actors.source.catalog.model import CollectionMeta
+    from cdc_actors.source.storage.deletes import Said
     from cdc_actors.source.storage.files import Files
     from cdc_actors.source.storage.listing import Segment
     from cdc_actors.source.storage.parts import Part
 
+LATEST = (1 << 64) - 1
+"""The last of all hybrid timestamps."""
+
 _TIMESTAMP = 1
-LoggedDeletes: TypeAlias = "Mapping[tuple[str, str], Mapping[Key, int]]"
-"""When keys were last deleted until the moment that is read, by shard and partition's
-name ("" is all)."""
+LoggedDeletes: TypeAlias = "Mapping[tuple[str, str], Said]"
+"""What was deleted until the moment that is read, by shard and partition's name ("" is
+all)."""
 
 PIECE_BYTES = 4 << 20
 """About how large one insert becomes: a part of a request, and of the memory."""
 
 KEYS_A_PIECE = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Deleted:
-    """When the keys of a segment were last deleted, and these as Arrow has them."""
-
-    times: Mapping[Key, int]
-    keys: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +61,15 @@ class SegmentReader:
 
     meta: CollectionMeta
     files: Files
-    logged: LoggedDeletes = field(default_factory=dict)
+    logged: Mapping[tuple[str, str], LastDeletes] = field(default_factory=dict)
 
     def knowing(self, logged: LoggedDeletes) -> SegmentReader:
         """Return one that knows of deletes which the files may lack."""
-        return replace(self, logged=logged)
+        last = {
+            place: LastDeletes.of(self._key_type, [said], LATEST)
+            for place, said in logged.items()
+        }
+        return replace(self, logged=last)
 
     def refuse_unreadable(self) -> None:
         """See that every column can be read.
@@ -108,7 +107,7 @@ class SegmentReader:
             yield from parts(self.files, found)
 
     def _living(
-        self, segment: Segment, part: Part, deleted: _Deleted, until: int
+        self, segment: Segment, part: Part, deleted: Iterable[LastDeletes], until: int
     ) -> tuple[pa.Array, NDArray[np.uint64], NDArray[np.intp]]:
         """Return keys and times of some rows, and which of them are there."""
         times = part.values(_TIMESTAMP).to_numpy().view(np.uint64)
@@ -123,7 +122,7 @@ class SegmentReader:
         self,
         segment: Segment,
         part: Part,
-        deleted: _Deleted,
+        deleted: Iterable[LastDeletes],
         until: int,
         since: int,
     ) -> Iterator[Insert]:
@@ -132,8 +131,12 @@ class SegmentReader:
         chosen = chosen[times[chosen] >= since]
         if not len(chosen):
             return
-        rows = pa.array(chosen)
-        taken = [(f, self._taken(f, part, rows)) for f in stored_fields(self.meta)]
+        # Nothing is copied where all of it is taken.
+        rows = None if len(chosen) == len(times) else pa.array(chosen)
+        taken = [
+            (f, self._taken(f, part, rows, len(chosen)))
+            for f in stored_fields(self.meta)
+        ]
         whole = Insert(
             collection=self.meta.id,
             shard=segment.shard,
@@ -146,48 +149,48 @@ class SegmentReader:
         yield from _pieces(whole, taken)
 
     def _taken(
-        self, field: schema_pb2.FieldSchema, part: Part, rows: pa.Array
+        self,
+        field: schema_pb2.FieldSchema,
+        part: Part,
+        rows: pa.Array | None,
+        count: int,
     ) -> pa.Array:
-        """Return the values of a field for some rows of a part."""
+        """Return the values of a field for some rows of a part, or for all ``count``."""
         if field.fieldID not in part.fields:
-            return without_column(self.meta, field, len(rows))
-        return with_defaults(field, part.values(field.fieldID).take(rows))
+            return without_column(self.meta, field, count)
+        values = part.values(field.fieldID)
+        return with_defaults(field, values if rows is None else values.take(rows))
 
     @property
     def _key_field(self) -> schema_pb2.FieldSchema:
         fields = schema_pb2.CollectionSchema.FromString(self.meta.schema).fields
         return next(each for each in fields if each.is_primary_key)
 
-    def _deletes(self, segment: Segment, until: int) -> _Deleted:
-        """Return when each key was last deleted, until then."""
+    @property
+    def _key_type(self) -> pa.DataType:
+        return columns.plain_type(self._key_field.data_type)
+
+    def _deletes(self, segment: Segment, until: int) -> list[LastDeletes]:
+        """Return when keys were last deleted, until then."""
         partition = self.meta.partitions[segment.partition].name
-        files = (
-            zip(*parsed(self.files, f, envelope.deletes), strict=True)
-            for f in segment.deletes
-        )
-        logged = (
-            self.logged.get((segment.shard, each), {}).items()
-            for each in ("", partition)
-        )
-        found: dict[Key, int] = {}
-        for key, time in chain(*files, *logged):
-            if found.get(key, 0) < time <= until:
-                found[key] = time
-        kind = columns.plain_type(self._key_field.data_type)
-        return _Deleted(found, pa.array(list(found), kind))
+        found = [self.logged.get((segment.shard, each)) for each in ("", partition)]
+        if segment.deletes:
+            files = (parsed(self.files, f, envelope.deletes) for f in segment.deletes)
+            found.append(LastDeletes.of(self._key_type, files, until))
+        return [each for each in found if each is not None]
 
 
 def _living(
-    times: NDArray[np.uint64], keys: pa.Array, deleted: _Deleted, until: int
+    times: NDArray[np.uint64],
+    keys: pa.Array,
+    deleted: Iterable[LastDeletes],
+    until: int,
 ) -> NDArray[np.intp]:
     """Return the indexes of the rows that were there at ``until``."""
-    there = times <= until
-    if deleted.times:
-        named = pc.is_in(keys, value_set=deleted.keys)
-        for row in np.flatnonzero(named.to_numpy(zero_copy_only=False)):
-            if times[row] < deleted.times[keys[row].as_py()]:
-                there[row] = False
-    return np.flatnonzero(there)
+    latest = np.zeros(len(times), np.uint64)
+    for each in deleted:
+        each.note(keys, latest)
+    return np.flatnonzero((times <= until) & (times >= latest))
 
 
 def _pieces(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-
 from cdc_actors.pipeline import segments_sent
 from cdc_actors.pipeline.segments_sent import SegmentsSent
 from tests.support.changes import insert

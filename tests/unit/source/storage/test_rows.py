@@ -210,8 +210,9 @@ def test_rows_are_those_of_the_log_at_that_moment(said, until, since, forms, siz
         if each
     ]
     beyond = {key: until for key, _ in expected}
-    others = {("dml_0_1v0", "old"): beyond, ("dml_0_1v1", ""): beyond}
-    reader = SegmentReader(meta(), files).knowing(logged | others)
+    logged |= {("dml_0_1v0", "old"): beyond, ("dml_0_1v1", ""): beyond}
+    said = {place: (list(d), list(d.values())) for place, d in logged.items()}
+    reader = SegmentReader(meta(), files).knowing(said)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "PART_BYTES", size)
         assert found(reader, *segments, until=until, since=since) == Counter(
