@@ -19,6 +19,7 @@ import resource
 import tempfile
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from benchmarks.replication import (
     requests,
     send,
 )
+from cdc_actors.cli.demo.older import cut, written_until
 from cdc_actors.config import Etcd, Storage
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.pipeline.source_files import SourceFiles
@@ -96,20 +98,16 @@ def files_of(source: EmbeddedMilvus) -> SourceFiles:
     return SourceFiles(Storage(**source.storage), lambda: Catalog(etcd), lambda: None)
 
 
-def flush(source: EmbeddedMilvus, client: MilvusClient, name: str, rows: int) -> int:
-    """Have all rows in files; return how many segments these are."""
+def forget(source: EmbeddedMilvus, client: MilvusClient, name: str) -> int:
+    """Have all rows in files, and not in the log; return how many segments these are."""
+    cut(source.nats_address, written_until(source, name, partial(client.flush, name)))
     files = files_of(source)
-
-    def found() -> Any:
-        client.flush(name)
-        with closing(files.open_catalog()) as catalog:
-            return files.find(catalog, catalog.find("default", name).id).listing
-
-    def rows_in_files() -> int:
-        return sum(each.rows for each in found().segments)
-
-    wait_until(lambda: rows_in_files() == rows, "all rows are in files", WAIT)
-    return len(found().segments)
+    with closing(files.open_catalog()) as catalog:
+        meta = catalog.find("default", name)
+        assert meta is not None
+        stored = files.find(catalog, meta.id)
+    assert stored is not None
+    return len(stored.listing.segments)
 
 
 def bare(client: MilvusClient, rows: int) -> float:
@@ -197,7 +195,10 @@ def speed(
 ) -> None:
     """Print the shares of a collection in large files."""
     fill(clients[0], "large", rows)
-    flush(source, clients[0], "large", rows)
+    there = forget(source, clients[0], "large")
+    print(
+        f"{rows:,} rows of dim {DIM} in {there} segments, files of {FILE_BYTES >> 20} MB"
+    )
     bares = [bare(clients[1], rows)]
     content, used = bring(cdc, target, "large")
     bares.append(bare(clients[1], rows))
@@ -228,19 +229,20 @@ def per_million(seconds: float, rows: int) -> str:
 def small(
     source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target: str, segments: int
 ) -> None:
-    """Print what many small segments cost."""
-    rows = fill_segments(client, "small", segments)
-    there = flush(source, client, "small", rows)
-    content, used = bring(cdc, target, "small")
-    assert content["rows"] == rows, content
-    print(
-        f"{there:,} segments of a few rows: {used / there * 1000:.2f} ms of a processor "
-        f"each, {content['seconds']:.1f} s"
-    )
+    """Print what many small segments cost, beside what a collection of one does."""
+    used = []
+    for name, wanted in (("one", SHARDS), ("small", segments)):
+        rows = fill_segments(client, name, wanted)
+        there = forget(source, client, name)
+        content, processor_seconds = bring(cdc, target, name)
+        assert content["rows"] == rows, content
+        used.append(processor_seconds)
+    each = (used[1] - used[0]) / (there - SHARDS) * 1000
+    print(f"{there:,} segments of a few rows: {each:.2f} ms of a processor each")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         given = source.etcd_address, source.storage, "small"
-        _, _, used = pool.apply(read, given)
-    print(f"  of which reading {used / there * 1000:.2f} ms")
+        _, _, read_seconds = pool.apply(read, given)
+    print(f"  of which reading {read_seconds / there * 1000:.2f} ms")
 
 
 def main() -> None:
@@ -261,7 +263,6 @@ def main() -> None:
         ) as cdc,
     ):
         clients = [client_of(each.uri) for each in (source, target)]
-        print(f"{args.rows:,} rows of dim {DIM}, files of {FILE_BYTES >> 20} MB")
         speed(source, clients, cdc, target.uri, args.rows)
         small(source, clients[0], cdc, target.uri, args.segments)
 

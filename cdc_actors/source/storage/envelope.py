@@ -37,14 +37,17 @@ class EncryptedFileError(ValueError):
     """Milvus has encrypted a file."""
 
 
-def column(data: pa.Buffer) -> pa.Array:
-    """Return the values of a file of rows, one a row, in Arrow's types.
+def column(data: pa.Buffer) -> pq.ParquetFile:
+    """Return a file of rows, whose only column has a value for each, in Arrow's types.
 
     Raises:
         DamagedFileError: It is no such file.
         EncryptedFileError: It is one that cannot be read.
     """
-    return _table(data).column(_COLUMN).combine_chunks()
+    try:
+        return pq.ParquetFile(pa.BufferReader(_payload(data)))
+    except (pa.ArrowException, OSError, struct.error) as error:
+        raise DamagedFileError(str(error)) from error
 
 
 def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:

@@ -35,6 +35,9 @@ fields: such files may be as large as a segment."""
 
 ROWS_OF_UNKNOWN_SIZE = 10_000
 
+TIMESTAMP = 1
+"""The field of when rows were written."""
+
 _FIELD_ID = b"PARQUET:field_id"
 
 
@@ -58,13 +61,18 @@ class Part(Protocol):
 def parts(files: Files, found: FileSet) -> Iterator[Part]:
     """Yield all rows of a set of files; each part is to be done with before the next."""
     if found.groups is None:
-        yield _OwnFiles(files, found)
+        own = _OwnFiles(files, found)
+        yield from _parts(own, own.rows, found)
         return
-    size = sum(each.size for each in found.files.values())
-    step = found.rows * PART_BYTES // size if size else ROWS_OF_UNKNOWN_SIZE
     with _Groups(files, found) as groups:
-        for first in range(0, found.rows, max(step, 1)):
-            yield _PartOfGroups(groups, first, min(max(step, 1), found.rows - first))
+        yield from _parts(groups, found.rows, found)
+
+
+def _parts(columns: _Columns, rows: int, found: FileSet) -> Iterator[Part]:
+    size = sum(each.size for each in found.files.values())
+    step = max(rows * PART_BYTES // size if size else ROWS_OF_UNKNOWN_SIZE, 1)
+    for first in range(0, rows, step):
+        yield _Rows(columns, first, min(step, rows - first))
 
 
 def parsed(
@@ -79,34 +87,98 @@ def parsed(
         raise _encrypted(file.path) from error
 
 
+class _Columns(Protocol):
+    """The rows of a set of files; those of each field are asked for in order."""
+
+    @property
+    def fields(self) -> Collection[int]: ...
+
+    def values(self, field: int, first: int, rows: int) -> pa.Array: ...
+
+
+class _Rows:
+    """Some rows of a set."""
+
+    def __init__(self, columns: _Columns, first: int, rows: int) -> None:
+        self._columns = columns
+        self._first, self._rows = first, rows
+
+    @property
+    def fields(self) -> Collection[int]:
+        return self._columns.fields
+
+    def values(self, field: int) -> pa.Array:
+        return self._columns.values(field, self._first, self._rows)
+
+
 class _OwnFiles:
-    """All rows of a set of which each field has a file."""
+    """The files of a set of which each field has one, read when it is asked for."""
 
     def __init__(self, files: Files, found: FileSet) -> None:
         self._files = files
         self._found = found.files
+        self._open: dict[int, _OwnFile] = {}
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are; those of times are read in any case."""
+        return self._file(
+            TIMESTAMP if TIMESTAMP in self._found else min(self._found)
+        ).rows
 
     @property
     def fields(self) -> Collection[int]:
         return self._found.keys()
 
-    def values(self, field: int) -> pa.Array:
-        return parsed(self._files, self._found[field], envelope.column)
+    def values(self, field: int, first: int, rows: int) -> pa.Array:
+        return self._file(field).values(first, rows)
+
+    def _file(self, field: int) -> _OwnFile:
+        if field not in self._open:
+            self._open[field] = _OwnFile(self._files, self._found[field])
+        return self._open[field]
 
 
-class _PartOfGroups:
-    """Some rows of a set of which each file has a group of fields."""
+class _OwnFile:
+    """The file of one field, held as it is, of which a part is decoded at a time.
 
-    def __init__(self, groups: _Groups, first: int, rows: int) -> None:
-        self._groups = groups
-        self._first, self._rows = first, rows
+    The rows that were asked for last are kept.
+    """
+
+    def __init__(self, files: Files, stored: StoredFile) -> None:
+        self._path = stored.path
+        self._parquet = parsed(files, stored, envelope.column)
+        self._batches: Iterator[pa.RecordBatch] | None = None
+        self._begin = 0
+        self._kept: list[pa.Array] = []
+
+    def values(self, first: int, rows: int) -> pa.Array:
+        """Return the values of some rows, which begin no earlier than any before."""
+        end = self._begin + sum(map(len, self._kept))
+        while end < first + rows:
+            if end <= first:
+                self._begin, self._kept = end, []
+            self._kept.append(self._next(rows))
+            end += len(self._kept[-1])
+        self._kept = _without_first(self._kept, first - self._begin)
+        self._begin = first
+        found = pa.chunked_array(self._kept).slice(0, rows)
+        return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
     @property
-    def fields(self) -> Collection[int]:
-        return self._groups.fields
+    def rows(self) -> int:
+        return int(self._parquet.metadata.num_rows)
 
-    def values(self, field: int) -> pa.Array:
-        return self._groups.values(field, self._first, self._rows)
+    def _next(self, rows: int) -> pa.Array:
+        """Decode so many rows more, which all but the last part have."""
+        try:
+            if self._batches is None:
+                self._batches = self._parquet.iter_batches(rows, use_threads=False)
+            return next(self._batches).column(0)
+        except StopIteration:
+            raise _damaged(self._path, "it lacks rows") from None
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(self._path, error) from error
 
 
 class _Groups:

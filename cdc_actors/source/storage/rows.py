@@ -17,7 +17,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.changes import Insert
 from cdc_actors.source.storage import columns, envelope
 from cdc_actors.source.storage.deletes import LastDeletes
-from cdc_actors.source.storage.parts import parsed, parts
+from cdc_actors.source.storage.parts import TIMESTAMP, parsed, parts
 from cdc_actors.source.storage.stored_fields import (
     refuse_unreadable,
     stored_fields,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 LATEST = (1 << 64) - 1
 """The last of all hybrid timestamps."""
 
-_TIMESTAMP = 1
 LoggedDeletes: TypeAlias = "Mapping[tuple[str, str], Said]"
 """What was deleted until the moment that is read, by shard and partition's name ("" is
 all)."""
@@ -110,7 +109,7 @@ class SegmentReader:
         self, segment: Segment, part: Part, deleted: Iterable[LastDeletes], until: int
     ) -> tuple[pa.Array, NDArray[np.uint64], NDArray[np.intp]]:
         """Return keys and times of some rows, and which of them are there."""
-        times = part.values(_TIMESTAMP).to_numpy().view(np.uint64)
+        times = part.values(TIMESTAMP).to_numpy().view(np.uint64)
         if segment.committed:
             times = np.full_like(times, segment.committed)
         keys = part.values(self._key_field.fieldID)
