@@ -101,6 +101,7 @@ class TestEntries:
             ),
             "snapshot of db.c9 started: 100 rows in 5,000 bytes of files",
             "snapshot of db.c9 completed: 90 rows in 1.5 s; the log follows",
+            "to be brought anew into a shadow each: db.c9",
             "to be brought anew, the target's are dropped first: db.c9",
             (
                 "compared with the target, different: collections 2, rows 3,000, "
