@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.errors import CollectionError, TaskConflictError
+from cdc_actors.errors import CollectionError, PositionLostError, TaskConflictError
 from cdc_actors.pipeline import exchanges
 from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.messages import (
@@ -241,6 +241,35 @@ def test_set_aside_meanwhile(stage, method):
     assert stage.there == RIGHT
     if method == "shadow":
         assert all(each in (WRONG, None, RIGHT) for each in stage.seen)
+
+
+def test_written_meanwhile(shadowed):
+    """What is served stands still; what the source writes comes with the shadow."""
+    shadowed.fill()
+    source, meta = shadowed.pipeline.source, shadowed.files.meta
+    source.insert(meta, (8,))
+    source.delete(meta, (7,))
+    source.tick()
+    shadowed.pipeline.settle()
+    assert shadowed.there == WRONG
+    shadowed.finish()
+    assert shadowed.names == {"c"}
+    assert shadowed.seen == [WRONG, None, dict.fromkeys((1, 2, 3, 4, 5, 8), 1)]
+
+
+def test_lost_position(shadowed):
+    """What the log lost comes from files, and readers see none of it before all."""
+    pipeline, files = shadowed.pipeline, shadowed.files
+    pipeline.stop()
+    pipeline.source.insert(files.meta, (8, 9))
+    files.segments |= {3: (5,), 4: (7, 8, 9)}
+    files.forget_log()
+    pipeline.begin()
+    assert isinstance(pipeline.wait_for_failure(), PositionLostError)
+    shadowed.begin()
+    shadowed.finish()
+    assert shadowed.names == {"c"}
+    assert shadowed.seen == [WRONG, None, RIGHT | {8: 1, 9: 1}]
 
 
 def test_shadow_that_was_dropped_by_hand(shadowed):
