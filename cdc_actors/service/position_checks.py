@@ -27,7 +27,8 @@ def refuse_positions(spec: TaskSpec, source: SourceConfig) -> None:
 
     Raises:
         TaskConflictError: The source has no such collection, the selection does not take
-            it, they are not those of all its shards, or the log does not hold them.
+            it, one is later than the source's clock, they are not those of all its shards,
+            or the log does not hold them.
         UnavailableError: The source does not tell.
     """
     if not spec.positions:
@@ -58,6 +59,11 @@ def _look(spec: TaskSpec, source: SourceConfig) -> None:
                 raise CollectionError(
                     f"the positions of {shard} are of {meta.database}.{meta.name}, which "
                     "is not selected"
+                )
+            if spec.positions[shard].timestamp > catalog.time():
+                raise CollectionError(
+                    f"the position of {shard} is later than the source's clock, so that "
+                    "rows would be missing: it is of another Milvus, or damaged"
                 )
             seeds.starts(meta, spec, log)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _SHARD = re.compile(r"(.+)_([0-9]+)v[0-9]+\Z")
 """A virtual channel: ``<physical channel>_<collection>v<number>``."""
 
+_LATEST = (1 << 63) - 1
+"""What stores keep at most."""
+
 
 def positions_of(request: CreateRequest) -> dict[str, StartPosition]:
     """Return the positions of a request by shard.
@@ -77,6 +80,10 @@ def _position(shard: str, text: str) -> StartPosition:
     parsed = _parsed(f"the position of {shard}", text, {"", shard, channel})
     if not parsed.timestamp:
         raise InvalidRequestError(f"the position of {shard} has no timestamp")
+    if parsed.timestamp > _LATEST:
+        raise InvalidRequestError(
+            f"the position of {shard} has {parsed.timestamp}, which is no timestamp"
+        )
     return StartPosition(message_id=parsed.msgID, timestamp=parsed.timestamp)
 
 

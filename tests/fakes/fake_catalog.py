@@ -13,7 +13,7 @@ from cdc_actors.source.catalog.client import (
     NameSince,
     RbacMeta,
 )
-from cdc_actors.source.catalog.model import PartitionMeta
+from cdc_actors.source.catalog.model import END_OF_TIME, PartitionMeta
 from cdc_actors.source.catalog.watch import CatalogChanges
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ class FakeCatalog:
 
     Changes are seen at once by whoever asks, as etcd's reads are linearizable; the watches
     tell of them only once ``tell`` is called. ``looks`` counts how often one was looked at;
-    ``set_up`` is when the source was set up.
+    ``set_up`` is when the source was set up, ``latest`` a timestamp that comes after all.
     """
 
     def __init__(self) -> None:
         self.looks = 0
         self.set_up = SET_UP
+        self.latest = END_OF_TIME
         self.source_version: Version = VERSION
         self.root = "127.0.0.1:53100"
         self._lock = threading.RLock()
@@ -130,6 +131,10 @@ class FakeCatalog:
     def created(self) -> int:
         """Return when the source was set up."""
         return self.set_up
+
+    def time(self) -> int:
+        """Return a hybrid timestamp that nothing has yet."""
+        return self.latest
 
     def snapshot(self) -> CatalogSnapshot:
         """Return everything."""

@@ -67,6 +67,7 @@ def test_positions_of_a_database() -> None:
         (of({SHARD: position(OTHER)}), f"is one of {OTHER}"),
         (of({SHARD: position(msg_id=b"")}), "has no msgID"),
         (of({SHARD: position(timestamp=0)}), "has no timestamp"),
+        (of({SHARD: position(timestamp=1 << 63)}), "which is no timestamp"),
         (of({SHARD: position()}) | {"snapshot": "always"}, "snapshot: always"),
         (
             {"rpc_channel_info": {"position": "%"}},

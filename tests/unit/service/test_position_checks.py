@@ -69,6 +69,16 @@ def test_positions_of_what_is_not_selected(source: FakeSource) -> None:
         refuse_positions(spec, SOURCE)
 
 
+def test_a_position_that_is_yet_to_come(source: FakeSource) -> None:
+    """Rows up to then would be passed over: it is no position of this source."""
+    [shard] = source.create("c", A).shards
+    spec = seeded(source, shard)
+    source.catalog.latest = source.now
+    later = replace(spec.positions[shard], timestamp=source.now + 1)
+    with pytest.raises(TaskConflictError, match=f"{shard} is later than the source's"):
+        refuse_positions(replace(spec, positions={shard: later}), SOURCE)
+
+
 def test_a_shard_without_position(source: FakeSource) -> None:
     """The answer names those that have one, and all."""
     first, second = source.create("c", A, B).shards
