@@ -13,6 +13,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.target import lite
+from cdc_actors.target.collections import partitions
 from cdc_actors.target.indexes import is_done
 from cdc_actors.target.loads import LOADS, load_with_less
 
@@ -61,12 +62,23 @@ def _send(target: Connection, kind: str, message: Any) -> str:
         else:
             target.call(kind, message, message.db_name)
     except (OperationRefusedError, UnclearAnswerError) as refusal:
-        if is_done(target, kind, message):
+        if is_done(target, kind, message) or _is_released(target, kind, message):
             return ""
         if kind in LOADS and isinstance(refusal, OperationRefusedError):
             return load_with_less(target, kind, message, refusal)
         raise
     return ""
+
+
+def _is_released(target: Connection, kind: str, message: Any) -> bool:
+    """Tell whether none of the partitions that were to be released is there any more.
+
+    The log's drop of one may come before what the catalog shows of it.
+    """
+    if kind != "ReleasePartitions":
+        return False
+    there = partitions(target, message.db_name, message.collection_name)
+    return there.isdisjoint(message.partition_names)
 
 
 def with_field(request: Request, field_of: Callable[[str, int], str]) -> Request:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from cdc_actors.changes import Request
+from cdc_actors.errors import OperationRefusedError
 from cdc_actors.source.decode import REQUEST_KINDS, decode
-from cdc_actors.target.requests import forward, message_for
+from cdc_actors.target.requests import forward, issue, message_for
 
 
 def request(kind: str, **fields) -> Request:
@@ -71,3 +73,19 @@ def test_what_is_asked_stays():
     )
     message = message_for(asked, "there", "b")
     assert (list(message.partition_names), message.replica_number) == (["p"], 2)
+
+
+@pytest.mark.parametrize(("there", "is_done"), [("b", True), ("a", False)])
+def test_a_partition_that_is_gone_is_released(there, is_done):
+    """Its drop came first; a refusal to release one that is there stays one."""
+
+    def call(method, *_request):
+        if method == "ReleasePartitions":
+            raise OperationRefusedError("partition not found[partition=a]")
+        return milvus_pb2.ShowPartitionsResponse(partition_names=[there])
+
+    target = SimpleNamespace(is_lite=False, call=call)
+    arguments = {"partition_names": ["a"]}
+    expected = nullcontext() if is_done else pytest.raises(OperationRefusedError)
+    with expected:
+        issue(target, "ReleasePartitions", ("default", "c"), arguments)
