@@ -21,6 +21,9 @@ PROPERTY = f"{_PREFIX}mark"
 REPLACED = f"{_PREFIX}replaced"
 """The property of a collection whose place a shadow has taken."""
 
+REFRESHED = f"{_PREFIX}refreshed"
+"""The property that is altered so that a Milvus's proxies look at its collection again."""
+
 RIVAL = f"{_PREFIX}rival"
 """The property that tells the task which has the mark of one that wanted it, as a mark."""
 

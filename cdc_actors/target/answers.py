@@ -19,8 +19,8 @@ from cdc_actors.grpc_common import ACCESS_REFUSED, REFUSED, is_http, status_code
 # Milvus's own codes (pkg/util/merr/errors.go).
 _TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
 _RATE_LIMIT = 8
-# A partition that is not found (200) is none of them: right after it was created the
-# proxy (2.3.5) may not know it yet, and one that somebody dropped is created again.
+# A partition that is not found (200) is none of them: a proxy may not know it
+# (``proxies``), and one that somebody dropped is created again.
 _REFUSAL_CODES = frozenset(
     {10, 100, 105, 800, 1100, 1101, 1102, 1303, 1700, 1701, 1800, 1804}
 )

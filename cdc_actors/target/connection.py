@@ -26,8 +26,10 @@ from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
+    OperationRefusedError,
     OperatorError,
     TransientError,
+    UnclearAnswerError,
 )
 from cdc_actors.grpc_common import (
     NO_KEEPALIVE,
@@ -42,6 +44,7 @@ from cdc_actors.target.answers import (
     proxy_error,
     rpc_error,
 )
+from cdc_actors.target.proxies import PARTITION_NOT_FOUND, refresh
 from cdc_actors.target.request_size import RequestSize
 from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
@@ -143,7 +146,8 @@ class Connection:
         """Send a request to the target's ``method`` and return its answer.
 
         An operation that the target's limits refuse is asked again, later and later;
-        rows and flushes have a pace of their own.
+        rows and flushes have a pace of their own. So is, once, what names a partition that
+        the target's proxy does not know.
 
         Raises:
             TransientError: The target is away; a RateLimitError for rows and flushes.
@@ -151,6 +155,15 @@ class Connection:
             AccessRefusedError: It refuses the login, or the user lacks a privilege.
             OperationRefusedError: It refuses this request.
         """
+        try:
+            return self._call(method, request, database, timeout)
+        except (UnclearAnswerError, OperationRefusedError) as refusal:
+            if refusal.code != PARTITION_NOT_FOUND:
+                raise
+        refresh(self, database, request.collection_name)
+        return self._call(method, request, database, timeout)
+
+    def _call(self, method: str, request: Any, database: str, timeout: float) -> Any:
         stub = getattr(self._handler._stub, method)  # noqa: SLF001
         pauses = chain(_RETRY_DELAYS, repeat(_RETRY_DELAYS[-1]))
         grantor = self._grantor if method in _GRANTS else ()

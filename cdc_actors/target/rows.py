@@ -20,6 +20,7 @@ from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns, structs
 from cdc_actors.target.answers import RateLimitError, TooLargeError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
+from cdc_actors.target.proxies import PARTITION_NOT_FOUND, refresh
 from cdc_actors.target.rate_limiter import RateLimiter
 from cdc_actors.target.splitting import halves, kept, key_chunks, row_groups, size_of
 
@@ -167,15 +168,21 @@ class RowWriter:
     def _finish(self, flight: _Flight) -> None:
         """Wait for an insert's answer; what is not taken as it is, is sent otherwise.
 
-        One that came too soon is sent again, later; one that is too large, in parts.
+        One that came too soon is sent again, later; one that is too large, in parts; one
+        for a partition that the target's proxy does not know, once more.
         """
-        answer, size = flight.answer, len(flight.request)
+        answer, size, is_known = flight.answer, len(flight.request), True
         while True:
             try:
                 self._target.finish(answer, "Insert")
             except RateLimitError as refusal:
                 self._slow_down(size, refusal)
                 answer = self._send(flight.request)
+            except UnclearAnswerError as refusal:
+                if refusal.code != PARTITION_NOT_FOUND or not is_known:
+                    raise
+                refresh(self._target, self._database, self._name)
+                answer, is_known = self._send(flight.request), False
             except TooLargeError as refusal:
                 self._insert_apart(flight, refusal)
                 return

@@ -1,0 +1,34 @@
+"""What the proxies of a Milvus remember of a collection, and how to have them look again.
+
+A proxy that is asked for a partition while that is being created may keep what was there
+before, for good (2.3.5): rows of it are refused, though everybody is shown the partition.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from cdc_actors.errors import OperationRefusedError
+from cdc_actors.marks import REFRESHED
+
+if TYPE_CHECKING:
+    from cdc_actors.target.connection import Connection
+
+PARTITION_NOT_FOUND = 200
+
+
+def refresh(target: Connection, database: str, name: str) -> None:
+    """Have them forget a collection, as they do when one of its properties is altered.
+
+    Raises:
+        TransientError: The target does not answer.
+    """
+    refreshed = common_pb2.KeyValuePair(key=REFRESHED, value="true")
+    request = milvus_pb2.AlterCollectionRequest(
+        db_name=database, collection_name=name, properties=[refreshed]
+    )
+    with suppress(OperationRefusedError):
+        target.call("AlterCollection", request, database)
