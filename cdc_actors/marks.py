@@ -18,9 +18,6 @@ _PREFIX = "cdc_actors."
 PROPERTY = f"{_PREFIX}mark"
 """The property's name. Empty stands for no mark: Milvus 2.3 cannot remove a property."""
 
-REPLACED = f"{_PREFIX}replaced"
-"""The property of a collection whose place a shadow has taken."""
-
 REFRESHED = f"{_PREFIX}refreshed"
 """The property that is altered so that a Milvus's proxies look at its collection again."""
 

@@ -12,15 +12,13 @@ What is left to do is seen at the target, so that all of it may be done again.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import CollectionError, OperationRefusedError
-from cdc_actors.marks import REPLACED
 from cdc_actors.pipeline.claims import is_marked
 from cdc_actors.target import collections, loads, requests
 from cdc_actors.target.aliases import aliases_of, set_alias
-from cdc_actors.target.properties import alter_properties
+from cdc_actors.target.proxies import refresh
 from cdc_actors.tasks import LOAD_COLLECTION
 
 if TYPE_CHECKING:
@@ -128,8 +126,7 @@ class Shadow:
         ``rename_collection_task.go``, ``alter_alias_task.go``). When a property is altered
         they forget the collection afterwards, whatever they call it.
         """
-        with suppress(OperationRefusedError):
-            alter_properties(self._target, *self._parting, {REPLACED: "true"})
+        refresh(self._target, *self._parting)
 
     def drop_replaced(self) -> None:
         """Drop what the shadow has replaced."""

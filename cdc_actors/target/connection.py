@@ -44,7 +44,7 @@ from cdc_actors.target.answers import (
     proxy_error,
     rpc_error,
 )
-from cdc_actors.target.proxies import PARTITION_NOT_FOUND, refresh
+from cdc_actors.target.proxies import is_stale, refresh
 from cdc_actors.target.request_size import RequestSize
 from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
@@ -146,7 +146,7 @@ class Connection:
         """Send a request to the target's ``method`` and return its answer.
 
         An operation that the target's limits refuse is asked again, later and later;
-        rows and flushes have a pace of their own. So is, once, what names a partition that
+        rows and flushes have a pace of their own. So is, once, what names something that
         the target's proxy does not know.
 
         Raises:
@@ -158,7 +158,7 @@ class Connection:
         try:
             return self._call(method, request, database, timeout)
         except (UnclearAnswerError, OperationRefusedError) as refusal:
-            if refusal.code != PARTITION_NOT_FOUND:
+            if not is_stale(refusal):
                 raise
         refresh(self, database, request.collection_name)
         return self._call(method, request, database, timeout)

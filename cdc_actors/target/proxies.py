@@ -2,22 +2,34 @@
 
 A proxy that is asked for a partition while that is being created may keep what was there
 before, for good (2.3.5): rows of it are refused, though everybody is shown the partition.
+So may one keep the id of a collection that was dropped, by a name that another has now.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.marks import REFRESHED
 
 if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
 
-PARTITION_NOT_FOUND = 200
+_COLLECTION_NOT_FOUND = 100
+_PARTITION_NOT_FOUND = 200
+_BY_ID = re.compile(r"\[collection=\d+\]")
+"""How a proxy names a collection that it looked for by an id; no name begins so."""
+
+
+def is_stale(refusal: UnclearAnswerError | OperationRefusedError) -> bool:
+    """Tell whether a request by name may be refused for what a proxy remembers."""
+    if refusal.code == _COLLECTION_NOT_FOUND:
+        return _BY_ID.search(str(refusal)) is not None
+    return refusal.code == _PARTITION_NOT_FOUND
 
 
 def refresh(target: Connection, database: str, name: str) -> None:

@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING
 import structlog
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerError
+from cdc_actors.errors import (
+    CollectionError,
+    OperationRefusedError,
+    TransientError,
+    UnclearAnswerError,
+)
 from cdc_actors.key_literals import members
 from cdc_actors.target import collections, columns, structs
 from cdc_actors.target.answers import RateLimitError, TooLargeError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
-from cdc_actors.target.proxies import PARTITION_NOT_FOUND, refresh
+from cdc_actors.target.proxies import is_stale, refresh
 from cdc_actors.target.rate_limiter import RateLimiter
 from cdc_actors.target.splitting import halves, kept, key_chunks, row_groups, size_of
 
@@ -169,7 +174,7 @@ class RowWriter:
         """Wait for an insert's answer; what is not taken as it is, is sent otherwise.
 
         One that came too soon is sent again, later; one that is too large, in parts; one
-        for a partition that the target's proxy does not know, once more.
+        for something that the target's proxy does not know, once more.
         """
         answer, size, is_known = flight.answer, len(flight.request), True
         while True:
@@ -178,14 +183,14 @@ class RowWriter:
             except RateLimitError as refusal:
                 self._slow_down(size, refusal)
                 answer = self._send(flight.request)
-            except UnclearAnswerError as refusal:
-                if refusal.code != PARTITION_NOT_FOUND or not is_known:
-                    raise
-                refresh(self._target, self._database, self._name)
-                answer, is_known = self._send(flight.request), False
             except TooLargeError as refusal:
                 self._insert_apart(flight, refusal)
                 return
+            except (UnclearAnswerError, OperationRefusedError) as refusal:
+                if not (is_known and is_stale(refusal)):
+                    raise
+                refresh(self._target, self._database, self._name)
+                answer, is_known = self._send(flight.request), False
             else:
                 self._limiter.on_success()
                 self._target.insert_size.on_success(size)

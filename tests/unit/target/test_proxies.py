@@ -12,6 +12,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Batch, Rows
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
+from cdc_actors.target import proxies
 from cdc_actors.target.connection import Connection
 from cdc_actors.target.rows import RowWriter
 from tests.support.changes import KEY_FIELD, insert
@@ -106,6 +107,16 @@ def test_rows_that_are_refused_still(
     with pytest.raises(UnclearAnswerError, match="partition=old"):
         write(connection, batch)
     assert server.asked.count("AlterCollection") == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_stale"),
+    [("[collection=470800325319206385]", True), ("[collection=books]", False)],
+)
+def test_a_collection_that_is_not_found(reason: str, *, is_stale: bool) -> None:
+    """By an id it may be another, which was dropped; by its name it is not there."""
+    refusal = OperationRefusedError(f"collection not found{reason}", 100)
+    assert proxies.is_stale(refusal) == is_stale
 
 
 def test_an_operation_on_a_partition_that_the_proxy_missed(
