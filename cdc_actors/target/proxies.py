@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.marks import REFRESHED
-
-if TYPE_CHECKING:
-    from cdc_actors.target.connection import Connection
 
 _COLLECTION_NOT_FOUND = 100
 _PARTITION_NOT_FOUND = 200
@@ -32,7 +29,11 @@ def is_stale(refusal: UnclearAnswerError | OperationRefusedError) -> bool:
     return refusal.code == _PARTITION_NOT_FOUND
 
 
-def refresh(target: Connection, database: str, name: str) -> None:
+class _Target(Protocol):
+    def call(self, method: str, request: Any, database: str) -> Any: ...
+
+
+def refresh(target: _Target, database: str, name: str) -> None:
     """Have them forget a collection, as they do when one of its properties is altered.
 
     Raises:
