@@ -44,7 +44,7 @@ from cdc_actors.target.answers import (
     proxy_error,
     rpc_error,
 )
-from cdc_actors.target.proxies import is_stale, refresh
+from cdc_actors.target.proxies import REFRESH, is_stale, refresh
 from cdc_actors.target.request_size import RequestSize
 from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
@@ -158,7 +158,7 @@ class Connection:
         try:
             return self._call(method, request, database, timeout)
         except (UnclearAnswerError, OperationRefusedError) as refusal:
-            if not is_stale(refusal):
+            if method == REFRESH or not is_stale(refusal):
                 raise
         refresh(self, database, request.collection_name)
         return self._call(method, request, database, timeout)

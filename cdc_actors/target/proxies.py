@@ -16,6 +16,9 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.marks import REFRESHED
 
+REFRESH = "AlterCollection"
+"""The request after which they look again."""
+
 _COLLECTION_NOT_FOUND = 100
 _PARTITION_NOT_FOUND = 200
 _BY_ID = re.compile(r"\[collection=\d+\]")
@@ -44,4 +47,4 @@ def refresh(target: _Target, database: str, name: str) -> None:
         db_name=database, collection_name=name, properties=[refreshed]
     )
     with suppress(OperationRefusedError):
-        target.call("AlterCollection", request, database)
+        target.call(REFRESH, request, database)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 UNKNOWN = common_pb2.Status(code=200, reason="partition not found[partition=old]")
 """What Milvus 2.3.5 says of one that was made while its proxy was asked for it."""
 
+GONE = common_pb2.Status(code=100, reason="collection not found[collection=44]")
+
 LOAD = milvus_pb2.LoadPartitionsRequest(
     collection_name="books", partition_names=["old"]
 )
@@ -55,6 +57,8 @@ class Stale(grpc.GenericRpcHandler):
             return milvus_pb2.MutationResult(status=refusal, delete_cnt=1)
         if method == "LoadPartitions" and refusal:
             return refusal
+        if method == "AlterCollection" and refusal:
+            return GONE
         return common_pb2.Status()
 
 
