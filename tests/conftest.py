@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="every combination of every scenario, and what is marked as thorough",
     )
     parser.addoption(
-        "--kills", type=int, default=5, help="kills, or faults, of a random test"
+        "--kills", type=int, default=3, help="kills, or faults, of a random test"
     )
     parser.addoption(
         "--early",

@@ -113,7 +113,9 @@ def assert_all_ended(folder: Path) -> None:
     "options",
     [
         ("--target", "lite"),
-        ("--target", "milvus", "--mq", "rocksmq"),
+        pytest.param(
+            ("--target", "milvus", "--mq", "rocksmq"), marks=pytest.mark.thorough
+        ),
         pytest.param(("--mq", "kafka"), marks=pytest.mark.thorough),
         pytest.param(("--mq", "pulsar"), marks=pytest.mark.thorough),
     ],
@@ -167,9 +169,9 @@ def test_the_printed_requests_work_until_ctrl_c(tmp_path: Path) -> None:
     ("mq", "label", "number", "expected"),
     [
         ("natsmq", "source", signal.SIGTERM, 143),
-        ("natsmq", "write", signal.SIGINT, 130),
         ("natsmq", "kill", signal.SIGKILL, -signal.SIGKILL),
-        ("kafka", "source", signal.SIGINT, 130),
+        pytest.param("natsmq", "write", signal.SIGINT, 130, marks=pytest.mark.thorough),
+        pytest.param("kafka", "source", signal.SIGINT, 130, marks=pytest.mark.thorough),
     ],
 )
 def test_no_process_outlives_it(

@@ -146,7 +146,14 @@ def test_an_ingress_that_answers_itself(
     assert sorted(lite.list_aliases("books")["aliases"]) == aliases
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "target",
+        pytest.param("etcd", marks=pytest.mark.thorough),
+        pytest.param("queue", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize(
     "fault",
     [
