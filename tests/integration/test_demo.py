@@ -191,6 +191,7 @@ def test_no_process_outlives_it(
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_service_that_dies_is_a_failure(tmp_path: Path) -> None:
     """Status 1, and what the service logged last, where it ends by itself."""
     with demo("--exit", "--folder", tmp_path) as run:

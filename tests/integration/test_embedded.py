@@ -86,7 +86,10 @@ def test_servers_stand_side_by_side(
     assert len(set(ports)) == len(ports)
 
 
-@pytest.mark.parametrize("kind", [EmbeddedMilvus, EmbeddedLite])
+@pytest.mark.parametrize(
+    "kind",
+    [EmbeddedLite, pytest.param(EmbeddedMilvus, marks=pytest.mark.thorough)],
+)
 def test_killed_server_comes_back(
     kind: type[EmbeddedMilvus | EmbeddedLite], tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
         _until(lambda pid=pid: not _lives(pid), f"process {pid} ended")
 
 
+@pytest.mark.thorough
 def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     """A server started in a thread goes on when that thread has ended."""
     with EmbeddedLite(tmp_path) as server:

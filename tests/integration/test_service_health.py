@@ -30,7 +30,9 @@ LIMIT = 30.0
 NOT_WELL = {"stalled", "retrying"}
 
 
-@pytest.mark.parametrize("hung", ["target_lite", "source"])
+@pytest.mark.parametrize(
+    "hung", [pytest.param("target_lite", marks=pytest.mark.thorough), "source"]
+)
 def test_task_that_stands_still_says_so(
     hung: str,
     source: EmbeddedMilvus,
