@@ -138,13 +138,10 @@ class _Planning:
             return False
         task = self._spec.task
         names = [task.written_name(entry)]
-        for begun in filter(None, (entry.renaming, entry.exchange)):
-            new = (
-                begun.new_name
-                if begun is entry.renaming
-                else (begun.database, begun.name)
-            )
-            names.append(task.target_name(*new))
+        if entry.renaming is not None:
+            names.append(task.target_name(*entry.renaming.new_name))
+        if entry.exchange is not None:
+            names.append(task.target_name(entry.exchange.database, entry.exchange.name))
         return not any(is_kept(self._target, name, entry) for name in names)
 
     def _from_beginning(self, entry: CollectionEntry) -> CollectionEntry:

@@ -48,6 +48,7 @@ def _look(spec: TaskSpec, source: SourceConfig) -> None:
         int(each.rpartition("_")[2].partition("v")[0]): each for each in spec.positions
     }
     with closing(Catalog(source.etcd)) as catalog, open_wal(source) as log:
+        now = catalog.time()
         for number, shard in shards.items():
             meta = catalog.collection(number)
             if meta is None or meta.dropping or shard not in meta.shards:
@@ -60,7 +61,7 @@ def _look(spec: TaskSpec, source: SourceConfig) -> None:
                     f"the positions of {shard} are of {meta.database}.{meta.name}, which "
                     "is not selected"
                 )
-            if spec.positions[shard].timestamp > catalog.time():
+            if spec.positions[shard].timestamp > now:
                 raise CollectionError(
                     f"the position of {shard} is later than the source's clock, so that "
                     "rows would be missing: it is of another Milvus, or damaged"
