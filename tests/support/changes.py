@@ -28,6 +28,15 @@ def key_column(keys: Sequence[Key]) -> bytes:
     return field.SerializeToString()
 
 
+def key_schema() -> bytes:
+    """Return the schema of a collection that has only a key."""
+    made = schema_pb2.CollectionSchema()
+    made.fields.add(
+        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
+    )
+    return made.SerializeToString()
+
+
 def insert(
     timestamp: int,
     keys: Sequence[Key] = (1,),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +15,13 @@ from cdc_actors.changes import Definition, Insert, Rows
 from cdc_actors.rbac_rules import Grant
 from cdc_actors.target.collections import create_collection, defaulted_fields
 from cdc_actors.target.columns import named_columns
-from cdc_actors.target.connection import Connection
 from cdc_actors.target.rbac import add, request_name
+from tests.support.answering import connection_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cdc_actors.target.connection import Connection
 
 FOLDER = Path(__file__).parents[2] / "support" / "recorded"
 RECORDED = json.loads((FOLDER / "columns_2_5_27.json").read_text())
@@ -61,13 +61,8 @@ class Playing(grpc.GenericRpcHandler):
 def playing() -> Iterator[tuple[Playing, Connection]]:
     """Yield the server and a connection to it."""
     handler = Playing()
-    server = grpc.server(ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with closing(Connection(f"http://127.0.0.1:{port}", "")) as connection:
+    with connection_to(handler) as connection:
         yield handler, connection
-    server.stop(grace=None).wait()
 
 
 def test_a_collection_that_is_missing_is_created(

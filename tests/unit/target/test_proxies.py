@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from cdc_actors.changes import Batch, Rows
 from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
 from cdc_actors.target import proxies
-from cdc_actors.target.connection import Connection
 from cdc_actors.target.rows import RowWriter
-from tests.support.changes import KEY_FIELD, insert
+from tests.support.answering import connection_to
+from tests.support.changes import insert, key_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cdc_actors.target.connection import Connection
 
 UNKNOWN = common_pb2.Status(code=200, reason="partition not found[partition=old]")
 """What Milvus 2.3.5 says of one that was made while its proxy was asked for it."""
@@ -66,23 +66,14 @@ class Stale(grpc.GenericRpcHandler):
 def stale() -> Iterator[tuple[Stale, Connection]]:
     """Yield the server and a connection to it."""
     handler = Stale()
-    server = grpc.server(ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with closing(Connection(f"http://127.0.0.1:{port}", "")) as connection:
+    with connection_to(handler) as connection:
         handler.asked.clear()
         yield handler, connection
-    server.stop(grace=None).wait()
 
 
 def write(connection: Connection, batch: Batch) -> None:
     """Write to a partition that is there."""
-    schema = schema_pb2.CollectionSchema()
-    schema.fields.add(
-        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
-    )
-    writer = RowWriter(connection, "default", "books", schema.SerializeToString())
+    writer = RowWriter(connection, "default", "books", key_schema())
     writer.write(batch)
     writer.drain()
 

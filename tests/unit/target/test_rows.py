@@ -19,7 +19,7 @@ from cdc_actors.errors import CollectionError, TransientError, UnclearAnswerErro
 from cdc_actors.target import rows
 from cdc_actors.target.answers import TooLargeError
 from cdc_actors.target.request_size import RequestSize
-from tests.support.changes import KEY_FIELD, insert
+from tests.support.changes import insert, key_schema
 
 
 def test_a_key_is_quoted_whatever_it_holds() -> None:
@@ -34,15 +34,6 @@ def test_the_smallest_key_is_written_as_each_target_reads_it() -> None:
     assert rows.key_expression("id", [smallest]) == "id in [-9223372036854775807-1]"
     lite = rows.key_expression("id", [smallest], lite=True)
     assert lite == "id in [-9223372036854775808]"
-
-
-def schema() -> bytes:
-    """Return the schema of a collection that has only a key."""
-    made = schema_pb2.CollectionSchema()
-    made.fields.add(
-        fieldID=KEY_FIELD, name="id", is_primary_key=True, data_type=schema_pb2.Int64
-    )
-    return made.SerializeToString()
 
 
 class Answering:
@@ -83,7 +74,7 @@ def test_nothing_behind_a_failed_insert_is_called_done(
         Answering(outcomes),  # type: ignore[arg-type]
         "default",
         "books",
-        schema(),
+        key_schema(),
     )
     done: list[int] = []
     with suppress(TransientError):
@@ -102,7 +93,7 @@ def test_nothing_behind_a_failed_insert_is_called_done(
 def test_a_column_that_the_schema_has_no_field_for() -> None:
     """It is not left to the target to refuse it: not every one does."""
     target = Answering([True])
-    writer = rows.RowWriter(target, "default", "books", schema())  # type: ignore[arg-type]
+    writer = rows.RowWriter(target, "default", "books", key_schema())  # type: ignore[arg-type]
     added = schema_pb2.FieldData(field_name="added", field_id=102)
     known = insert(1)
     change = replace(known, columns=(*known.columns, added.SerializeToString()))
@@ -115,7 +106,7 @@ def test_a_delete_that_was_not_taken_is_no_success(keys: int, taken: int) -> Non
     """An answer of success that counts fewer keys than were named is asked again."""
     target = Answering([])
     target.call = lambda *_: SimpleNamespace(delete_cnt=taken)  # type: ignore[method-assign]
-    writer = rows.RowWriter(target, "default", "books", schema())  # type: ignore[arg-type]
+    writer = rows.RowWriter(target, "default", "books", key_schema())  # type: ignore[arg-type]
     batch = Batch({"": tuple(range(keys))}, ())
     with pytest.raises(TransientError) if taken < keys else nullcontext():
         writer.write(batch, lambda: None)
@@ -166,7 +157,7 @@ class Narrow(Answering):
 def narrow_writer(most: int, *, queue: bool = False) -> tuple[Narrow, rows.RowWriter]:
     """Return a target that takes so many keys a request, and what writes to it."""
     target = Narrow(most, queue=queue)
-    return target, rows.RowWriter(target, "default", "books", schema())  # type: ignore[arg-type]
+    return target, rows.RowWriter(target, "default", "books", key_schema())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("queue", [False, True])
