@@ -25,6 +25,7 @@ from cdc_actors.compare import (
 )
 from cdc_actors.errors import (
     CdcError,
+    OperatorError,
     TransientError,
     UnavailableError,
     UnknownTaskError,
@@ -233,13 +234,23 @@ class ComparisonRun:
         """Return what is to be compared, with the names that it has at the target.
 
         That is what the task has, and what it is to have.
+
+        Raises:
+            OperatorError: Of what was asked for there is nothing: it would be equal.
         """
         entries = task.collections.values()
         known = {(e.database, e.name) for e in entries if _is_there(e)}
         there = {
             each for each in self._comparison.source_names() if task.spec.selects(*each)
         }
+        done = set(map(_name, self.state.reports))
         asked = self.state.request.collections
+        for pattern in asked:
+            if not any(contains(pattern, name) for name in known | there | done):
+                raise OperatorError(
+                    f"the source has no collection {'.'.join(pattern)} that the task "
+                    "replicates"
+                )
         return {
             name: task.spec.target_name(*name)
             for name in known | there

@@ -204,6 +204,11 @@ def test_what_cannot_be_compared_is_said(
     assert cdc.request("comparison", task_id="0" * 32)[0] == 404
     asked = {"task_id": task_id, "db_collections": {"other": [{"name": "a"}]}}
     assert cdc.request("compare", **asked)[0] == 409
+    cdc.ask("compare", task_id=task_id, collection_infos=[{"name": "boks"}])
+    wait_until(
+        lambda: state(cdc, task_id)["status"] == "failed", "nothing has the name"
+    )
+    assert "no collection default.boks" in state(cdc, task_id)["error"]
     cdc.ask("pause", task_id=task_id)
     client.insert(BOOKS, rows(ROWS + 1))
     status, found = run(cdc, task_id)

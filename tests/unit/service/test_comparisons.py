@@ -9,7 +9,12 @@ import pytest
 
 from cdc_actors.compare import CollectionReport, Cursor, Kind, RowFinding
 from cdc_actors.compare.settle import Suspect
-from cdc_actors.errors import TaskConflictError, TaskLimitError, UnknownTaskError
+from cdc_actors.errors import (
+    OperatorError,
+    TaskConflictError,
+    TaskLimitError,
+    UnknownTaskError,
+)
 from cdc_actors.service import comparisons
 from cdc_actors.service.comparison_metrics import comparison_families
 from cdc_actors.service.comparison_run import _Pace
@@ -106,6 +111,18 @@ def test_a_repair_beside_no_run_is_refused(
     monkeypatch.setattr(comparisons, "ask", lambda *_: answer)
     with pytest.raises(TaskConflictError, match="resume it"):
         known.start(TASK.task_id, ComparisonRequest(repair=True), CLIENT)
+
+
+def test_of_a_name_that_is_nowhere_nothing_is_equal(known: Comparisons) -> None:
+    """A slip of the pen is an error; what was compared before it was dropped is none."""
+    run = known._run(state())
+    run._comparison = SimpleNamespace(source_names=lambda: {("default", "books")})
+    assert run._pairs(TASK) == {}
+    run.state.request = ComparisonRequest(collections=(("default", "boks"),))
+    with pytest.raises(OperatorError, match=r"no collection default\.boks that"):
+        run._pairs(TASK)
+    run.state.request = ComparisonRequest(collections=(("default", "books"),))
+    assert run._pairs(TASK) == {("default", "books"): ("default", "books")}
 
 
 def test_metrics_are_of_what_is_known() -> None:
