@@ -36,6 +36,16 @@ def to_hybrid_ts(seconds: float) -> int:
     return int(seconds * 1000) << LOGICAL_BITS
 
 
+def channel_of(shard: str) -> str:
+    """Return the physical channel of a shard's own, ``<channel>_<collection>v<n>``."""
+    return shard.rpartition("_")[0]
+
+
+def collection_of(shard: str) -> int:
+    """Return the id of the collection that a virtual channel is of."""
+    return int(shard.rpartition("_")[2].partition("v")[0])
+
+
 class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands in its channel.
 

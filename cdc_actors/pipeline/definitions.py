@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cdc_actors.changes import REPLICATE_ID, Definition, replicated_properties
+from cdc_actors.changes import (
+    REPLICATE_ID,
+    Definition,
+    channel_of,
+    replicated_properties,
+)
 from cdc_actors.errors import CollectionError
 from cdc_actors.pipeline.expiry import TTL
 from cdc_actors.tasks import CollectionEntry
@@ -19,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def channels_of(shards: Iterable[str]) -> tuple[str, ...]:
-    """Return the physical channels of virtual ones (``<channel>_<collection>v<n>``)."""
-    return tuple(dict.fromkeys(shard.rpartition("_")[0] for shard in shards))
+    """Return the physical channels of shards, each once."""
+    return tuple(dict.fromkeys(map(channel_of, shards)))
 
 
 def excluded_entry_of(meta: CollectionMeta) -> CollectionEntry:

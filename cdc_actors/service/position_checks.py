@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import collection_of
 from cdc_actors.errors import (
     CdcError,
     CollectionError,
@@ -44,9 +45,7 @@ def refuse_positions(spec: TaskSpec, source: SourceConfig) -> None:
 
 
 def _look(spec: TaskSpec, source: SourceConfig) -> None:
-    shards = {
-        int(each.rpartition("_")[2].partition("v")[0]): each for each in spec.positions
-    }
+    shards = {collection_of(each): each for each in spec.positions}
     with closing(Catalog(source.etcd)) as catalog, open_wal(source) as log:
         now = catalog.time()
         for number, shard in shards.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import msg_pb2
 
+from cdc_actors.changes import channel_of
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.names import ANY
 from cdc_actors.tasks.spec import StartPosition
@@ -76,7 +77,7 @@ def _check_shards(positions: Mapping[str, str]) -> None:
 
 
 def _position(shard: str, text: str) -> StartPosition:
-    channel = shard.rpartition("_")[0]
+    channel = channel_of(shard)
     parsed = _parsed(f"the position of {shard}", text, {"", shard, channel})
     if not parsed.timestamp:
         raise InvalidRequestError(f"the position of {shard} has no timestamp")

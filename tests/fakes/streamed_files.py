@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pymilvus.grpc_gen import msg_pb2, schema_pb2
 
-from cdc_actors.changes import Delete, Insert
+from cdc_actors.changes import Delete, Insert, channel_of
 from cdc_actors.source.storage import listing, segments_pb2
 from cdc_actors.source.streamed import decode_streamed
 from tests.support.milvus_files import file_of_deletes, file_of_group, file_of_rows
@@ -80,7 +80,7 @@ class StreamedFiles:
 
         They have the time of the import's message, and the columns of rows before it.
         """
-        log = self._source.delivered[shard.rpartition("_")[0]]
+        log = self._source.delivered[channel_of(shard)]
         of_shard = [each for each in log if each.properties.get("_vc") == shard]
         message = next(each for each in of_shard if each.properties["_t"] == _IMPORT)
         first = next(each for each in of_shard if each.properties["_t"] == _INSERT)
@@ -231,7 +231,7 @@ class StreamedFiles:
         with closing(self._source.etcd.catalog()) as catalog:
             found = catalog.snapshot().collections.values()
         for shard in (shard for each in found for shard in each.shards):
-            channel = shard.rpartition("_")[0]
+            channel = channel_of(shard)
             made = segments_pb2.Position(
                 channel_name=shard,
                 message_id=self._source.catalog_id(self._starts[channel]),

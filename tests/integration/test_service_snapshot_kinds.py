@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from pymilvus import DataType, MilvusClient
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, channel_of
 from cdc_actors.cli.demo.older import written_until
 from cdc_actors.embedded.kafka import Silent
 from cdc_actors.source.wal.pulsar.positions import id_of
@@ -161,7 +161,7 @@ def cut_kafka(broker: str, ends: Mapping[str, ShardCheckpoint]) -> None:
     admin = AdminClient({"bootstrap.servers": broker}, logger=Silent())
     for shard, end in ends.items():
         offset = int.from_bytes(end.message_id, "little")
-        partition = TopicPartition(shard.rpartition("_")[0], 0, offset)
+        partition = TopicPartition(channel_of(shard), 0, offset)
         admin.delete_records([partition])[partition].result(ANSWER)
 
 
@@ -234,9 +234,9 @@ def test_pulsar_that_lost_the_beginning(
 
     def cut(flush: Callable[[], None]) -> None:
         for shard in written_until(source_pulsar, "books", flush):
-            topic = f"persistent/public/default/{shard.rpartition('_')[0]}"
+            topic = f"persistent/public/default/{channel_of(shard)}"
             broker_pulsar.admin("PUT", f"{topic}/unload")
         for shard, end in written_until(source_pulsar, "books", flush).items():
-            cut_pulsar(broker_pulsar, shard.rpartition("_")[0], end)
+            cut_pulsar(broker_pulsar, channel_of(shard), end)
 
     follow_older(source_pulsar, tmp_path, target_milvus, milvus, cut)

@@ -15,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import msg_pb2
 
+from cdc_actors.changes import channel_of
 from cdc_actors.config import Etcd, Natsmq, SourceConfig
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.source.catalog.client import Catalog
@@ -73,7 +74,7 @@ def forget(
 
     wait_until(lambda: sum(s.rows for s in found().segments) >= rows, "all is in files")
     ends = before or {
-        shard.rpartition("_")[0]: int.from_bytes(at.message_id, "little")
+        channel_of(shard): int.from_bytes(at.message_id, "little")
         for shard, at in found().checkpoints.items()
     }
     catalog.close()

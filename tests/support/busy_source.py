@@ -17,7 +17,7 @@ import nats
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import schema_pb2
 
-from cdc_actors.changes import Delete, DropPartition, Insert
+from cdc_actors.changes import Delete, DropPartition, Insert, channel_of
 from cdc_actors.config import Etcd
 from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.decode import decode
@@ -179,7 +179,7 @@ class ShortLog:
         for meta in self.collections().values():
             found = listing(meta, self._catalog.read_below(prefixes(meta)))
             for shard in meta.shards:
-                channel = shard.rpartition("_")[0]
+                channel = channel_of(shard)
                 at = found.checkpoints.get(shard)
                 until = int.from_bytes(at.message_id, "little") if at else 0
                 ends[channel] = min(ends.get(channel, until), until)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nats
 
-from cdc_actors.changes import DEFAULT_DATABASE, to_hybrid_ts
+from cdc_actors.changes import DEFAULT_DATABASE, channel_of, to_hybrid_ts
 from cdc_actors.config import Etcd
 from cdc_actors.errors import TransientError
 from cdc_actors.source.catalog.client import Catalog
@@ -58,5 +58,5 @@ async def _purge(address: str, ends: Mapping[str, ShardCheckpoint]) -> None:
     async with await nats.connect(address) as connection:
         for shard, end in ends.items():
             number = int.from_bytes(end.message_id, "little")
-            channel = shard.rpartition("_")[0]
+            channel = channel_of(shard)
             await connection.jetstream().purge_stream(channel, seq=number)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from cdc_actors.changes import channel_of
 from cdc_actors.config import SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError
 from cdc_actors.service import position_checks
@@ -40,7 +41,7 @@ def seeded(source: FakeSource, *shards: str) -> TaskSpec:
     """Return a task that begins with these shards where the log ends by now."""
     begin = {
         each: StartPosition(
-            message_id=source.log_end(each.rpartition("_")[0]).id,
+            message_id=source.log_end(channel_of(each)).id,
             timestamp=source.next(),
         )
         for each in shards
