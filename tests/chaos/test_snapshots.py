@@ -2,8 +2,9 @@
 
     python -m pytest -n 0 -s --thorough --snapshots 30 tests/chaos/test_snapshots.py
 
-The service is killed in half of them. Afterwards the target has what the source has; where
-a Milvus 2.3.5 has forgotten deletes that stand in its log, what the log says.
+The service is killed while half of them are under way. Afterwards the target has what the
+source has; where a Milvus 2.3.5 has forgotten deletes that stand in its log, what the log
+says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,6 +60,8 @@ class Totals:
     snapshots: int = 0
     rows: int = 0
     kills: int = 0
+    killed: int = 0
+    """Snapshots that were not complete when the service was killed."""
     listed_anew: int = 0
     forgotten: Counter[str] = field(default_factory=Counter)
 
@@ -115,12 +119,9 @@ def take(
     threading.Event().wait(moments.uniform(*(PAUSE if totals.tasks else WARM_UP)))
     log.cut()
     task = cdc.create(target, snapshot="always", collection_infos=[{"name": "*"}])
-    if totals.tasks % 2:
-        for _ in range(moments.randint(1, 3)):
-            threading.Event().wait(moments.uniform(0, 2.5))
-            cdc.kill()
-            totals.kills += 1
-            cdc.start()
+    first_kill = None
+    if totals.killed * 2 <= totals.snapshots:
+        first_kill = kill_meanwhile(cdc, moments, totals)
     threading.Event().wait(moments.uniform(0, 3))
     for writer in writers:
         writer.pause()
@@ -130,13 +131,29 @@ def take(
     log.read()
     check(log, source.uri, target, totals)
     events = cdc.ask("history", task_id=task, limit=1000)["events"]
-    done = [e["content"] for e in events if e["event"] == "snapshot_completed"]
+    done = [e for e in events if e["event"] == "snapshot_completed"]
     totals.tasks += 1
     totals.snapshots += len(done)
-    totals.rows += sum(each["rows"] for each in done)
+    totals.rows += sum(each["content"]["rows"] for each in done)
+    if first_kill:
+        late = [e for e in done if datetime.fromisoformat(e["time"]) > first_kill]
+        totals.killed += len(late)
     totals.listed_anew = cdc.log.read_text().count("files_listed_anew")
     print(totals, flush=True)  # noqa: T201 - it takes long
     cdc.ask("delete", task_id=task)
+
+
+def kill_meanwhile(cdc: Cdc, moments: random.Random, totals: Totals) -> datetime:
+    """Kill the service one to three times; return when it was first."""
+    first = None
+    for _ in range(moments.randint(1, 3)):
+        threading.Event().wait(moments.uniform(0, 1.5))
+        first = first or datetime.now(UTC)
+        cdc.kill()
+        totals.kills += 1
+        cdc.start()
+    assert first
+    return first
 
 
 def all_live(cdc: Cdc, task: str) -> bool:
