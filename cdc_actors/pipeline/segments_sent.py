@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Insert
     from cdc_actors.target.rows import RowWriter
 
-BATCH_BYTES = 4 << 20
-"""How much is sent at once, unless one insert is larger."""
+BATCH_BYTES = 3 << 20
+"""From how much on it is sent: an insert of a large segment goes by itself."""
 
 RECORD_SECONDS = 1.0
 """How often it is written down which segments are done, at most; so much a kill costs."""

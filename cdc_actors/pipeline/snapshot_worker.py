@@ -36,6 +36,7 @@ from cdc_actors.pipeline.surplus import Surplus, refuse_unread
 from cdc_actors.pipeline.unwritten_deletes import MEMORY_SHARE, unwritten_deletes
 from cdc_actors.pipeline.work import AppliedRows
 from cdc_actors.replication.fold import fold
+from cdc_actors.replication.memory_cost import total_cost
 from cdc_actors.source.storage.files import FileGoneError, StorageError
 from cdc_actors.target import collections
 from cdc_actors.target.rows import RowWriter
@@ -319,7 +320,7 @@ class SnapshotWorker:
             check()
             writer.drain()
         self._throttle.take(size, check)
-        memory = self._context.budget.hold(size)
+        memory = self._context.budget.hold(total_cost(inserts))
         self._held.add(memory)
 
         def confirmed() -> None:

@@ -2,7 +2,7 @@
 
 Source of the rules: Milvus 2.3.5, ``internal/storage/event_writer.go`` and
 ``data_codec.go``, and 2.6.18, ``event_data.go``; files of 2.2.16, 2.3.0 and 2.3.5 were
-read. Pure: bytes in, values out.
+read. Bytes in, values out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from cdc_actors.source.storage.stretch import Stretch
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Key
@@ -28,6 +30,12 @@ _PARQUET = b"PAR1"
 _ENCRYPTED = b'"edek"'
 """Stands in the descriptor of what is encrypted: the name of its key."""
 
+_HEAD_BYTES = 64 << 10
+"""More than what comes before the rows."""
+
+READ_BYTES = 4 << 20
+"""A larger file is read so much at a time."""
+
 
 class DamagedFileError(ValueError):
     """A file is not what Milvus writes, or not all of it is there."""
@@ -37,17 +45,21 @@ class EncryptedFileError(ValueError):
     """Milvus has encrypted a file."""
 
 
-def column(data: pa.Buffer) -> pq.ParquetFile:
+def column(file: pa.NativeFile) -> pq.ParquetFile:
     """Return a file of rows, whose only column has a value for each, in Arrow's types.
 
+    A small one is read at once, a large one as its rows are asked for.
+
     Raises:
+        OSError, pa.ArrowException: The storage does not give it, or it is damaged.
         DamagedFileError: It is no such file.
         EncryptedFileError: It is one that cannot be read.
     """
-    try:
-        return pq.ParquetFile(pa.BufferReader(_payload(data)))
-    except (pa.ArrowException, OSError, struct.error) as error:
-        raise DamagedFileError(str(error)) from error
+    if file.size() <= READ_BYTES:
+        return _parquet(_payload(file.read_buffer()))
+    begin, size = _place(pa.py_buffer(file.read_at(_HEAD_BYTES, 0)), file.size())
+    stretch = pa.PythonFile(Stretch(file, begin, size), mode="r")
+    return pq.ParquetFile(stretch, buffer_size=READ_BYTES, pre_buffer=False)
 
 
 def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
@@ -59,7 +71,7 @@ def deletes(data: pa.Buffer) -> tuple[list[Key], list[int]]:
     """
     if data.slice(0, len(_PARQUET)) == _PARQUET:
         return _plain_deletes(data)
-    table = _table(data)
+    table = _read(_payload(data))
     if _COLUMN not in table.column_names:
         return table.column("pk").to_pylist(), table.column("ts").to_pylist()
     keys: list[Key] = []
@@ -89,32 +101,49 @@ def _delete(text: str) -> tuple[Key, int]:
         raise DamagedFileError("a line of a file of deletes cannot be read") from error
 
 
-def _table(data: pa.Buffer) -> pa.Table:
+def _read(payload: pa.Buffer) -> pa.Table:
     try:
-        return _read(_payload(data))
-    except struct.error as error:
+        return _parquet(payload).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
         raise DamagedFileError(str(error)) from error
 
 
-def _read(payload: pa.Buffer) -> pa.Table:
+def _parquet(payload: pa.Buffer) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+        return pq.ParquetFile(pa.BufferReader(payload))
     except (pa.ArrowException, OSError) as error:
         raise DamagedFileError(str(error)) from error
 
 
 def _payload(data: pa.Buffer) -> pa.Buffer:
     """Return the Parquet file of the first event behind the descriptor."""
-    if data.size < _START.size or _START.unpack_from(data)[0] != _MAGIC:
+    return data.slice(*_place(data, data.size))
+
+
+def _place(head: pa.Buffer, whole: int) -> tuple[int, int]:
+    """Return where that begins, and its size, in a file of so many bytes.
+
+    Raises:
+        DamagedFileError: Nowhere.
+        EncryptedFileError: It is one that cannot be read.
+    """
+    try:
+        return _rows_at(head, whole)
+    except struct.error as error:
+        raise DamagedFileError(str(error)) from error
+
+
+def _rows_at(head: pa.Buffer, whole: int) -> tuple[int, int]:
+    if head.size < _START.size or _START.unpack_from(head)[0] != _MAGIC:
         raise DamagedFileError("it does not begin as Milvus's files do")
-    _, _, length, _ = _HEADER.unpack_from(data, _START.size)
+    _, _, length, _ = _HEADER.unpack_from(head, _START.size)
     begin = _START.size + length
-    if _ENCRYPTED in bytes(data.slice(_START.size, max(length, 0))):
+    if _ENCRYPTED in bytes(head.slice(_START.size, max(length, 0))):
         raise EncryptedFileError
-    _, _, size, _ = _HEADER.unpack_from(data, begin)
-    head = _HEADER.size + _STAMPS.size
+    _, _, size, _ = _HEADER.unpack_from(head, begin)
+    before = _HEADER.size + _STAMPS.size
     # The newer form of deletes (2.5) does not say how long it is.
-    end = begin + size if size > head else data.size
-    if length < _HEADER.size + _DESCRIPTOR_BODY or end > data.size:
-        raise DamagedFileError(f"{data.size} bytes of {end} are there")
-    return data.slice(begin + head, end - begin - head)
+    end = begin + size if size > before else whole
+    if length < _HEADER.size + _DESCRIPTOR_BODY or end > whole:
+        raise DamagedFileError(f"{whole} bytes of {end} are there")
+    return begin + before, end - begin - before

@@ -1,15 +1,15 @@
 """Some rows of a set of files at a time, field by field: what is not asked for is not read.
 
-Until 2.5 each field has a file of its own, read as a whole. From 2.6 on (storage version 2)
-a file has the fields of a group: plain Parquet in many row groups, of which those are read
-that are needed. Source of the rules: Milvus 2.6.18, ``internal/storage/schema.go``,
+Until 2.5 each field has a file of its own, with one row group. From 2.6 on (storage version
+2) a file has the fields of a group: plain Parquet in many row groups, of which those are
+read that are needed. Source of the rules: Milvus 2.6.18, ``internal/storage/schema.go``,
 ``record_writer.go``, ``internal/storagecommon``.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,7 +22,6 @@ from cdc_actors.source.storage.files import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from typing import Self
 
     from cdc_actors.source.storage.files import Files
     from cdc_actors.source.storage.listing import FileSet, StoredFile
@@ -60,12 +59,12 @@ class Part(Protocol):
 
 def parts(files: Files, found: FileSet) -> Iterator[Part]:
     """Yield all rows of a set of files; each part is to be done with before the next."""
-    if found.groups is None:
-        own = _OwnFiles(files, found)
-        yield from _parts(own, own.rows, found)
-        return
-    with _Groups(files, found) as groups:
-        yield from _parts(groups, found.rows, found)
+    with ExitStack() as opened:
+        if found.groups is None:
+            own = _OwnFiles(files, found, opened)
+            yield from _parts(own, own.rows, found)
+        else:
+            yield from _parts(_Groups(files, found, opened), found.rows, found)
 
 
 def _parts(columns: _Columns, rows: int, found: FileSet) -> Iterator[Part]:
@@ -79,12 +78,20 @@ def parsed(
     files: Files, file: StoredFile, parse: Callable[[pa.Buffer], _Parsed]
 ) -> _Parsed:
     """Return what a whole file holds; raises as a ``Part`` does."""
-    try:
+    with _reading(files, file.path):
         return parse(files.read(file.path))
-    except envelope.DamagedFileError as error:
-        raise _damaged(file.path, error) from error
+
+
+@contextmanager
+def _reading(files: Files, path: str) -> Iterator[None]:
+    """Raise as a ``Part`` does for what goes wrong while a file is read."""
+    try:
+        with files.translated(path):
+            yield
+    except (pa.ArrowException, envelope.DamagedFileError) as error:
+        raise _damaged(path, error) from error
     except envelope.EncryptedFileError as error:
-        raise _encrypted(file.path) from error
+        raise _encrypted(path) from error
 
 
 class _Columns(Protocol):
@@ -114,9 +121,11 @@ class _Rows:
 class _OwnFiles:
     """The files of a set of which each field has one, read when it is asked for."""
 
-    def __init__(self, files: Files, found: FileSet) -> None:
+    def __init__(self, files: Files, found: FileSet, opened: ExitStack) -> None:
+        """``opened`` closes what is opened."""
         self._files = files
         self._found = found.files
+        self._opened = opened
         self._open: dict[int, _OwnFile] = {}
 
     @property
@@ -135,22 +144,29 @@ class _OwnFiles:
 
     def _file(self, field: int) -> _OwnFile:
         if field not in self._open:
-            self._open[field] = _OwnFile(self._files, self._found[field])
+            file = _OwnFile(self._files, self._found[field])
+            self._open[field] = self._opened.enter_context(closing(file))
         return self._open[field]
 
 
 class _OwnFile:
-    """The file of one field, held as it is, of which a part is decoded at a time.
+    """The file of one field, of which a part is read and decoded at a time.
 
     The rows that were asked for last are kept.
     """
 
     def __init__(self, files: Files, stored: StoredFile) -> None:
-        self._path = stored.path
-        self._parquet = parsed(files, stored, envelope.column)
+        self._files, self._path = files, stored.path
+        with _reading(files, stored.path), ExitStack() as failed:
+            self._source = failed.enter_context(files.open(stored.path))
+            self._parquet = envelope.column(self._source)
+            failed.pop_all()
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._begin = 0
         self._kept: list[pa.Array] = []
+
+    def close(self) -> None:
+        self._source.close()
 
     def values(self, first: int, rows: int) -> pa.Array:
         """Return the values of some rows, which begin no earlier than any before."""
@@ -171,42 +187,28 @@ class _OwnFile:
 
     def _next(self, rows: int) -> pa.Array:
         """Decode so many rows more, which all but the last part have."""
-        try:
-            if self._batches is None:
-                self._batches = self._parquet.iter_batches(rows, use_threads=False)
-            return next(self._batches).column(0)
-        except StopIteration:
-            raise _damaged(self._path, "it lacks rows") from None
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(self._path, error) from error
+        if self._batches is None:
+            self._batches = self._parquet.iter_batches(rows, use_threads=False)
+        with _reading(self._files, self._path):
+            batch = next(self._batches, None)
+        if batch is None:
+            raise _damaged(self._path, "it lacks rows")
+        return batch.column(0)
 
 
 class _Groups:
     """The files of one set, each opened when a field of its is asked for."""
 
-    def __init__(self, files: Files, found: FileSet) -> None:
+    def __init__(self, files: Files, found: FileSet, opened: ExitStack) -> None:
+        """``opened`` closes what is opened."""
         self._files = files
         self._found = found.files
+        self._opened = opened
         self._open: dict[int, _GroupFile] = {}
         self._of: dict[int, int] = {}
-        for group, fields in (found.groups or {}).items():
+        for group, told in (found.groups or {}).items():
+            fields = told or self._file(group).fields
             self._of |= dict.fromkeys(fields, group)
-        self._untold = [
-            each for each, fields in (found.groups or {}).items() if not fields
-        ]
-
-    def __enter__(self) -> Self:
-        try:
-            for group in self._untold:
-                self._of |= dict.fromkeys(self._file(group).fields, group)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._open.values():
-            file.close()
 
     @property
     def fields(self) -> Collection[int]:
@@ -217,7 +219,8 @@ class _Groups:
 
     def _file(self, group: int) -> _GroupFile:
         if group not in self._open:
-            self._open[group] = _GroupFile(self._files, self._found[group])
+            file = _GroupFile(self._files, self._found[group])
+            self._open[group] = self._opened.enter_context(closing(file))
         return self._open[group]
 
 
@@ -230,9 +233,10 @@ class _GroupFile:
 
     def __init__(self, files: Files, stored: StoredFile) -> None:
         self._files, self._path = files, stored.path
-        with self._reading():
-            self._source = files.open(stored.path)
+        with _reading(files, stored.path), ExitStack() as failed:
+            self._source = failed.enter_context(files.open(stored.path))
             self._parquet = self._parsed()
+            failed.pop_all()
         about = self._parquet.metadata
         counts = (about.row_group(n).num_rows for n in range(about.num_row_groups))
         self._begins = [0, *accumulate(counts)]
@@ -269,26 +273,17 @@ class _GroupFile:
 
     def _read(self, field: int, groups: range) -> list[pa.Array]:
         names = [self._names[field]]
-        with self._reading():
+        with _reading(self._files, self._path):
             table = self._parquet.read_row_groups(groups, names, use_threads=False)
         return list(table.column(0).chunks)
 
     def _parsed(self) -> pq.ParquetFile:
         try:
             return pq.ParquetFile(self._source, pre_buffer=True)
-        except BaseException as error:
-            self._source.close()
-            if isinstance(error, OSError) and "encrypted" in str(error):
+        except OSError as error:
+            if "encrypted" in str(error):
                 raise _encrypted(self._path) from error
             raise
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            with self._files.translated(self._path):
-                yield
-        except pa.ArrowException as error:
-            raise _damaged(self._path, error) from error
 
 
 def _without_first(chunks: list[pa.Array], rows: int) -> list[pa.Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.config import Storage
 from cdc_actors.errors import CollectionError, TransientError
 from cdc_actors.source.catalog.model import CollectionMeta, PartitionMeta
-from cdc_actors.source.storage import parts
-from cdc_actors.source.storage.files import StorageError
+from cdc_actors.source.storage import envelope, parts
+from cdc_actors.source.storage.files import FileGoneError, Files, StorageError
 from cdc_actors.source.storage.listing import FileSet, Segment, StoredFile
 from cdc_actors.source.storage.rows import SegmentReader
+from cdc_actors.source.storage.stretch import Stretch
 from tests.support.milvus_files import (
     file_of_deletes,
     file_of_group,
@@ -179,12 +182,15 @@ messages = st.lists(
     st.integers(0, 25),
     st.lists(st.sampled_from([(), GROUPS]), min_size=3, max_size=3),
     st.integers(1, 1000),
+    st.sampled_from([1, 300, 10_000]),
 )
-def test_rows_are_those_of_the_log_at_that_moment(said, until, since, forms, size):
+def test_rows_are_those_of_the_log_at_that_moment(
+    said, until, since, forms, size, at_once
+):
     """Whatever was inserted and deleted in which segment, each row is there once.
 
     Deletes are in files, or known from the log: of one partition, or of all. Segments have
-    a file a field, or for a group of them, read in parts of any size.
+    a file a field, or for a group of them, read at once or not, in parts of any size.
     """
     expected: list[Row] = []
     rows: dict[int, list[Row]] = {0: [], 1: [], 2: []}
@@ -215,6 +221,7 @@ def test_rows_are_those_of_the_log_at_that_moment(said, until, since, forms, siz
     reader = SegmentReader(meta(), files).knowing(said)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "PART_BYTES", size)
+        patch.setattr(envelope, "READ_BYTES", at_once)
         assert found(reader, *segments, until=until, since=since) == Counter(
             (key, 0) for key, time in expected if time >= since
         )
@@ -287,15 +294,44 @@ def test_partition_that_is_dropped():
     assert not list(SegmentReader(meta(partitions={}), files).inserts(one, 9))
 
 
+@pytest.mark.parametrize("at_once", [10_000, 300, 1])
 @pytest.mark.parametrize("damage", [b"", b"{}", None])
-def test_damaged_file_is_tried_again(damage):
+def test_damaged_file_is_tried_again(damage, at_once, monkeypatch):
     """A file that is not whole is no reason to give up: it may be written just now."""
+    monkeypatch.setattr(envelope, "READ_BYTES", at_once)
     files = MemoryFiles()
     one = segment(files, [(1, 1)])
     path = one.sets[0].files[KEY].path
     files.found[path] = files.found[path][:-40] if damage is None else damage
     with pytest.raises(TransientError, match="cannot be read"):
         list(SegmentReader(meta(), files).inserts(one, 9))
+
+
+def test_large_file_that_vanishes_while_it_is_read(tmp_path, monkeypatch):
+    """One of a folder is read to its end; where a store gives no more, it is told gone."""
+    monkeypatch.setattr(envelope, "READ_BYTES", 100)
+    monkeypatch.setattr(parts, "PART_BYTES", 1000)
+    memory = MemoryFiles()
+    one = segment(memory, [(key, 1) for key in range(400)])
+    (tmp_path / "insert_log").mkdir()
+    (tmp_path / "file").mkdir()
+    for path, content in memory.found.items():
+        (tmp_path / path).write_bytes(content)
+    storage = Storage(type="local", path=str(tmp_path))
+    reader = SegmentReader(meta(), Files(storage))
+    inserts = reader.inserts(one, 9)
+    rows = next(inserts).rows
+    shutil.move(tmp_path / "file", tmp_path / "moved")
+    assert rows < rows + sum(each.rows for each in inserts) == 400
+
+    def gone(*_: object) -> None:
+        shutil.rmtree(tmp_path / "file")
+        raise OSError("404")
+
+    shutil.move(tmp_path / "moved", tmp_path / "file")
+    monkeypatch.setattr(Stretch, "read", gone)
+    with pytest.raises(FileGoneError):
+        next(reader.inserts(one, 9))
 
 
 def test_type_that_is_not_read_from_files():
