@@ -118,30 +118,34 @@ class Adoption:
         ``why`` as in ``Subscriptions.add``.
         """
         new: dict[int, CollectionMeta] = {}
-        seeded: list[CollectionMeta] = []
+        later: list[Callable[[], None]] = []
         for meta in filter(self._is_selected, found):
             if self._passed_over(meta):
-                self._exclude_passed_over(meta)
+                later.append(partial(self._exclude_passed_over, meta))
             elif self._has_missed(meta):
                 name = f"{meta.database}.{meta.name}"
                 error = RowsLostError(
                     f"rows of {name} under names that are not selected are not "
                     "replicated"
                 )
-                self._take_from_files(meta, error, why)
+                later.append(partial(self._take_from_files, meta, error, why))
             elif self._collections.status(meta.id) is not None:
                 continue
             elif refusal := written_elsewhere(meta):
                 self._collections.exclude(excluded_entry_of(meta), refusal)
             elif self._spec.positions_of(meta.shards):
-                seeded.append(meta)
-            elif not (self.snapshots.preferred and self._has_files(meta, why)):
+                plan = partial(self.snapshots.plan_seeded, meta)
+                later.append(partial(self._take, meta, plan, why))
+            elif self.snapshots.preferred and (entry := self._planned(meta)):
+                plan = partial(lambda planned: planned, entry)
+                later.append(partial(self._take, meta, plan, why))
+            else:
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             self._take_from_files(new[collection_id], lost, why)
-        # Others may begin earlier on the same channels.
-        for meta in seeded:
-            self._take(meta, partial(self.snapshots.plan_seeded, meta), why)
+        # Those that the log brings may begin earlier on the same channels.
+        for take in later:
+            take()
 
     def create(self, collection_id: int) -> Creation | None:
         """Decide about a collection that the log tells of and that is not known.
@@ -225,27 +229,23 @@ class Adoption:
         if refusal := self._names.refusal(wanted):
             self._collections.exclude(wanted, refusal)
             return
+        self._context.note_source_mark(meta)
         try:
-            self._begin(meta, plan, why)
+            entry = plan()
         except CollectionError as error:
             self._collections.exclude(excluded_entry_of(meta), error)
+        else:
+            self._bring(entry, again=False, why=why)
 
-    def _has_files(self, meta: CollectionMeta, why: str) -> bool:
-        """Have files bring what the log could bring, too; tell if they do."""
+    def _planned(self, meta: CollectionMeta) -> CollectionEntry | None:
+        """Return what files are to bring although the log could; None if they cannot."""
         if self._names.refusal(entry_of(meta)):
-            return False
-        try:
-            self._begin(meta, partial(self.snapshots.plan, meta, RowsLostError()), why)
-        except CollectionError:
-            return False
-        return True
-
-    def _begin(
-        self, meta: CollectionMeta, plan: Callable[[], CollectionEntry], why: str
-    ) -> None:
-        """Begin to bring a collection; raises as ``plan`` does."""
+            return None
         self._context.note_source_mark(meta)
-        self._bring(plan(), again=False, why=why)
+        try:
+            return self.snapshots.plan(meta, RowsLostError())
+        except CollectionError:
+            return None
 
     def _bring(self, entry: CollectionEntry, *, again: bool, why: str = "") -> None:
         """Have the channels of a collection read, and its files as soon as it has a name.

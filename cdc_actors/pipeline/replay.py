@@ -75,11 +75,18 @@ def beginning(
 def earliest(
     wal: WalReader, first: Checkpoint | None, second: Checkpoint
 ) -> Checkpoint:
-    """Return that of two checkpoints of a channel from which more is read."""
-    if first is None or not wal.reached(first.position, second.position):
-        return first or second
+    """Return where a channel begins so that neither of two checkpoints lacks anything.
+
+    The one with the earlier position may have the later tick: files may reach further
+    than where the log goes on from them.
+    """
+    if first is None:
+        return second
+    tick = min(first.tick, second.tick)
+    if not wal.reached(first.position, second.position):
+        return replace(first, tick=tick)
     is_same = wal.reached(second.position, first.position)
-    return first if is_same and first.inclusive else second
+    return replace(first if is_same and first.inclusive else second, tick=tick)
 
 
 class _Planning:
