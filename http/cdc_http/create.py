@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.spec import TaskSpec
 from cdc_http.mapping import check_mapping, mapping_of
-from cdc_http.positions import positions_of
+from cdc_http.positions import empty_positions, positions_of
 from cdc_http.requests import MilvusConnectParam
 from cdc_http.selection import selection_of
 from cdc_http.target_address import target_of
@@ -87,6 +87,11 @@ def warnings(request: CreateRequest) -> Iterator[str]:
         yield IGNORE_PARTITION
     if request.rpc_channel_info.position:
         yield NO_REQUESTS_POSITION
+    for name in empty_positions(request):
+        yield (
+            f"the positions of {name} are empty, as if there were none: its rows come from "
+            "the log or the source's files, also those that the target may have"
+        )
     if request.disable_auto_start:
         yield (
             "disable_auto_start is as in milvus-cdc: the task runs now, and is paused "

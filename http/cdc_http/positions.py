@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
+from msgspec import UNSET
 from pymilvus.grpc_gen import msg_pb2
 
 from cdc_actors.changes import channel_of
@@ -16,7 +17,7 @@ from cdc_actors.tasks.names import ANY
 from cdc_actors.tasks.spec import StartPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cdc_http.requests import ChannelInfo, CollectionInfo, CreateRequest
 
@@ -25,6 +26,11 @@ _SHARD = re.compile(r"(.+)_([0-9]+)v[0-9]+\Z")
 
 _LATEST = (1 << 63) - 1
 """What stores keep at most."""
+
+
+_NUMBER_BYTES, _SIGN = 8, 0x80
+"""An id that is a number is little-endian and signed. Pulsar's and Woodpecker's are
+messages of protobuf, whose last byte never has that bit."""
 
 
 def positions_of(request: CreateRequest) -> dict[str, StartPosition]:
@@ -49,6 +55,13 @@ def positions_of(request: CreateRequest) -> dict[str, StartPosition]:
     return found
 
 
+def empty_positions(request: CreateRequest) -> Iterator[str]:
+    """Yield the names of collections whose positions are given, and none is among them."""
+    for info in chain(request.collection_infos, *request.db_collections.values()):
+        if info.positions is not UNSET and not info.positions and info.name != ANY:
+            yield info.name
+
+
 def check_position(asked: ChannelInfo, configured: str) -> None:
     """Raise InvalidRequestError if ``asked`` has a position that is none of the channel."""
     if asked.position:
@@ -56,6 +69,8 @@ def check_position(asked: ChannelInfo, configured: str) -> None:
 
 
 def _of_collection(info: CollectionInfo) -> Sequence[tuple[str, StartPosition]]:
+    if not info.positions:
+        return ()
     _check_shards(info.positions)
     return [(each, _position(each, text)) for each, text in info.positions.items()]
 
@@ -84,6 +99,10 @@ def _position(shard: str, text: str) -> StartPosition:
     if parsed.timestamp > _LATEST:
         raise InvalidRequestError(
             f"the position of {shard} has {parsed.timestamp}, which is no timestamp"
+        )
+    if len(parsed.msgID) == _NUMBER_BYTES and parsed.msgID[-1] & _SIGN:
+        raise InvalidRequestError(
+            f"the position of {shard} has a msgID below zero, which no message has"
         )
     return StartPosition(message_id=parsed.msgID, timestamp=parsed.timestamp)
 

@@ -243,12 +243,13 @@ class CollectionInfo(RequestObject, frozen=True):
     """The name of a collection; ``*`` stands for all.
 
     ``positions`` of a ``create`` are by virtual channel, each the base64 of a
-    ``MsgPosition``, as milvus-backup writes them. The target must have the collection as
-    the backup was, all rows up to there; the task goes on from there.
+    ``MsgPosition``, as milvus-backup writes them, and of all its channels if there is any.
+    The target must have the collection as the backup was, all rows up to there; the task
+    goes on from there.
     """
 
     name: str = ""
-    positions: dict[str, str] = {}
+    positions: dict[str, str] | UnsetType = UNSET
     use_start_position: bool = False
 
 

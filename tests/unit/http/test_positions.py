@@ -36,6 +36,29 @@ def test_positions_are_taken(channel: str) -> None:
     assert spec.collection_infos == ("books",)
 
 
+@pytest.mark.parametrize("msg_id", [b"\x80" * 7 + b"\x7f", b"\xff" * 9])
+def test_ids_of_every_queue_are_taken(msg_id: bytes) -> None:
+    """A large number is none below zero, nor is what is no number."""
+    spec = Api().created(**of({SHARD: position(msg_id=msg_id)}))
+    assert spec.positions[SHARD].message_id == msg_id
+
+
+@pytest.mark.parametrize(
+    ("infos", "named"),
+    [
+        ([{"name": "books", "positions": {}}], ["the positions of books are empty"]),
+        ([{"name": "books", "positions": None}], []),
+        ([{"name": "*", "positions": {}}], []),
+    ],
+)
+def test_positions_that_are_empty(infos: object, named: list[str]) -> None:
+    """They are none, which is said where there might be some."""
+    api = Api()
+    said = api.create(collection_infos=infos).json["data"].get("warnings", [])
+    assert [each.partition(",")[0] for each in said] == named
+    assert api.created(collection_infos=infos).positions == {}
+
+
 def test_positions_of_a_database() -> None:
     """Those in ``db_collections`` count as well."""
     spec = Api().created(
@@ -66,6 +89,7 @@ def test_positions_of_a_database() -> None:
         (of({SHARD: "AA=="}), f"the position of {SHARD} is not the base64"),
         (of({SHARD: position(OTHER)}), f"is one of {OTHER}"),
         (of({SHARD: position(msg_id=b"")}), "has no msgID"),
+        (of({SHARD: position(msg_id=b"\xfe" + b"\xff" * 7)}), "a msgID below zero"),
         (of({SHARD: position(timestamp=0)}), "has no timestamp"),
         (of({SHARD: position(timestamp=1 << 63)}), "which is no timestamp"),
         (of({SHARD: position()}) | {"snapshot": "always"}, "snapshot: always"),
