@@ -2,8 +2,8 @@
 
     python -m benchmarks.scrape
 
-Each task runs, has ten collections, one of them set aside, and everything that a metric
-tells of. What the supervisor's answer to one message takes is not in it.
+Each task runs, has ten collections, one of them set aside, and everything that
+a metric tells of. What the supervisor's answer to one message takes is not in it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cdc_actors.service.source_clock import Moment
 from cdc_actors.service.views import Readiness
 from cdc_actors.tasks import CollectionState
 from cdc_http.metrics import MetricsResource
-from tests.support.tasks import entry, new_task
+from tests.support.tasks import checkpoint, entry, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,17 @@ class Service:
         )
         applied = AppliedRows(1, 2, inserted_bytes=30, deleted_bytes=40)
         now = 999 << 18
-        progress = RunProgressed(1, {}, now, applied, False, {}, head=now)
+        at = checkpoint(tick=now)
+        progress = RunProgressed(
+            1,
+            {at.position.channel: at},
+            now,
+            applied,
+            False,
+            {},
+            head=now,
+            applied_by=dict.fromkeys(task.collections, applied),
+        )
         return TaskSnapshot(
             task=task,
             progress=progress,

@@ -214,7 +214,8 @@ class Applier:
         self._context.budget.work_done()
         if isinstance(work, RowChunk):
             work.memory.release()
-        self._context.release(work.checkpoints, rows)
+        collection_id = self._operations.entry.collection_id
+        self._context.release(work.checkpoints, rows, collection_id)
 
     def _blame(self, error: RowRefusedError) -> None:
         """Believe only what has come out again: the target may be about to come back."""

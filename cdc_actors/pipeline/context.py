@@ -84,6 +84,7 @@ class RunContext:
         self._lock = threading.Lock()
         self._stop_at: float | None = None
         self._applied = NO_ROWS
+        self._applied_by: dict[int, AppliedRows] = {}
         self._sent: dict[str, int] = {}
         self._unknown_kinds: set[str] = set()
         self.retried = RetriedCollections()
@@ -120,12 +121,18 @@ class RunContext:
         return checkpoint
 
     def release(
-        self, parts: Iterable[PendingCheckpoint], rows: AppliedRows = NO_ROWS
+        self,
+        parts: Iterable[PendingCheckpoint],
+        rows: AppliedRows = NO_ROWS,
+        collection_id: int = 0,
     ) -> None:
-        """Give up one reference to each: a part is applied, with these rows."""
+        """Give up one reference to each: a part is applied, with a collection's rows."""
         with self._lock:
             self._progress.release(parts)
-            self._applied += rows
+            if rows.count:
+                self._applied += rows
+                before = self._applied_by.get(collection_id, NO_ROWS)
+                self._applied_by[collection_id] = before + rows
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Return up to where each channel is applied."""
@@ -155,6 +162,12 @@ class RunContext:
     def applied(self) -> AppliedRows:
         """The rows that the target confirmed in this run."""
         return self._applied
+
+    @property
+    def applied_by(self) -> dict[int, AppliedRows]:
+        """The same by collection id, of those that had any."""
+        with self._lock:
+            return dict(self._applied_by)
 
     def stop(self) -> None:
         """Ask every thread of the run to end; what waits is cancelled after a grace."""

@@ -259,6 +259,7 @@ class Retried:
 class RunProgressed:
     """To a task: how far the run has come. ``confirmed`` is a hybrid timestamp, or None.
 
+    ``applied_by`` are the applied rows by collection id.
     ``waits`` says by collection id why what the source did to some is not done yet,
     ``retried`` which are tried again beside the others, ``snapshots`` which come from
     files, and how far they are, ``imports`` why rows of bulk imports into some are not
@@ -279,6 +280,7 @@ class RunProgressed:
     imports: Mapping[int, str] = field(default_factory=dict)
     tick_lead: float | None = None
     head: int = 0
+    applied_by: Mapping[int, AppliedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

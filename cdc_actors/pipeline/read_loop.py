@@ -220,6 +220,7 @@ class ReadLoop:
                 # Ticks of a backlog are old.
                 tick_lead=None if behind else self._tick_lead,
                 head=self._head,
+                applied_by=self._context.applied_by,
             )
         )
         self._tick_lead = None

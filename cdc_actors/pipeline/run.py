@@ -71,6 +71,11 @@ class Run:
         """The rows that the target has confirmed."""
         return self._context.applied
 
+    @property
+    def applied_by(self) -> Mapping[int, AppliedRows]:
+        """The same by collection id."""
+        return self._context.applied_by
+
     def end(self) -> bool:
         """Stop reading and applying; tell whether everything has come to its end."""
         self._context.stop()

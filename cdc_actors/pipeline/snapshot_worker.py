@@ -326,6 +326,7 @@ class SnapshotWorker:
         def confirmed() -> None:
             self._held.discard(memory)
             memory.release()
-            self._context.release((), AppliedRows.of(inserts))
+            rows = AppliedRows.of(inserts)
+            self._context.release((), rows, job.entry.collection_id)
 
         writer.write(fold(inserts, writer.keys_of, may_exist=job.again), confirmed)

@@ -10,7 +10,7 @@ from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.tasks.details import RenameDetail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cdc_actors.changes import Definition, Key, Request, RowChange
     from cdc_actors.replication.progress import PendingCheckpoint
@@ -63,6 +63,15 @@ class AppliedRows:
 
 
 NO_ROWS = AppliedRows()
+
+
+def both(
+    a: Mapping[int, AppliedRows], b: Mapping[int, AppliedRows]
+) -> Mapping[int, AppliedRows]:
+    """Return the sums of two counts by collection id."""
+    if not a or not b:
+        return a or b
+    return {each: a.get(each, NO_ROWS) + b.get(each, NO_ROWS) for each in {**a, **b}}
 
 
 def _size(key: Key) -> int:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import GaugeMetricFamily
-
 from cdc_actors.service.comparison_state import DIFFERENCES
+from cdc_actors.service.metric_family import Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from prometheus_client.core import Metric
-
     from cdc_actors.service.views import ComparisonView
 
 
-def comparison_families(views: Iterable[ComparisonView]) -> Iterator[Metric]:
+def comparison_families(views: Iterable[ComparisonView]) -> Iterator[Family]:
     """Return what is known: of one that runs how far it is, of others what came of it."""
     shown = list(views)
     ended = [view for view in shown if view.ended is not None]
@@ -31,23 +28,33 @@ def comparison_families(views: Iterable[ComparisonView]) -> Iterator[Metric]:
         ((view.task_id, view.counts["rows"]) for view in shown),
     )
     yield _gauge(
+        "cdc_comparison_collections",
+        "Collections that it compares.",
+        ((view.task_id, view.collections) for view in shown),
+    )
+    yield _gauge(
+        "cdc_comparison_collections_done",
+        "How many of them it has done.",
+        ((view.task_id, view.collections_done) for view in shown),
+    )
+    yield _gauge(
         "cdc_comparison_ended_timestamp_seconds",
         "When the newest comparison ended.",
         ((view.task_id, view.ended.timestamp()) for view in ended if view.ended),
     )
-    differences = GaugeMetricFamily(
+    yield Family(
+        "gauge",
         "cdc_comparison_differences",
         "What the newest comparison, if it has ended, found to differ, by kind.",
-        labels=["task_id", "kind"],
+        ("task_id", "kind"),
+        [
+            ((view.task_id, kind), view.counts[kind])
+            for view in ended
+            for kind in DIFFERENCES
+        ],
     )
-    for view in ended:
-        for kind in DIFFERENCES:
-            differences.add_metric([view.task_id, kind], view.counts[kind])
-    yield differences
 
 
-def _gauge(name: str, text: str, rows: Iterable[tuple[str, float]]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=["task_id"])
-    for task_id, value in rows:
-        family.add_metric([task_id], value)
-    return family
+def _gauge(name: str, text: str, rows: Iterable[tuple[str, float]]) -> Family:
+    found = [((task_id,), value) for task_id, value in rows]
+    return Family("gauge", name, text, ("task_id",), found)

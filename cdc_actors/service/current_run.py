@@ -9,7 +9,7 @@ import structlog
 
 from cdc_actors.errors import UnavailableError
 from cdc_actors.pipeline.run import Run
-from cdc_actors.pipeline.work import NO_ROWS
+from cdc_actors.pipeline.work import NO_ROWS, both
 from cdc_actors.service.peers import peers_of
 from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.service.state_changes import log_retried
@@ -17,6 +17,8 @@ from cdc_actors.target.connection import address
 from cdc_actors.tasks.updates import names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pykka import ActorRef
 
     from cdc_actors.changes import Checkpoint
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cdc_actors.peer import Peer
     from cdc_actors.pipeline.messages import RunProgressed
     from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.pipeline.work import AppliedRows
     from cdc_actors.service.task_record import TaskRecord
 
 _log = structlog.get_logger()
@@ -53,6 +56,7 @@ class CurrentRun:
         self._names_of = record.task.spec
         self._run: Run | None = None
         self._applied_before = NO_ROWS
+        self._applied_by_before: Mapping[int, AppliedRows] = {}
         self._confirmed: int | None = None
         self._failures: Counter[str] = Counter()
 
@@ -91,6 +95,7 @@ class CurrentRun:
         if run is not None:
             ended = run.end()
             self._applied_before += run.applied
+            self._applied_by_before = both(self._applied_by_before, run.applied_by)
             try:
                 self._record.save(run.checkpoints().values())
                 if ended:
@@ -131,6 +136,7 @@ class CurrentRun:
             task=self._record.task,
             progress=progress,
             applied=self._applied_before + (progress.applied if progress else NO_ROWS),
+            applied_by_before=self._applied_by_before,
             confirmed=self._confirmed,
             unpersisted_failure=self._record.unpersisted_failure,
             failures=dict(self._failures),

@@ -10,14 +10,10 @@ import threading
 from importlib.metadata import version
 from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-)
-
+from cdc_actors.service.collection_metrics import collection_families
+from cdc_actors.service.metric_family import Family
 from cdc_actors.service.overview import client_id
 from cdc_actors.service.projection import noted_collections
 from cdc_actors.service.views import HealthStatus
@@ -26,9 +22,8 @@ from cdc_actors.tasks import CollectionState, TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from prometheus_client.core import Metric
-
     from cdc_actors.pipeline.work import AppliedRows
+    from cdc_actors.service.metric_family import Row
     from cdc_actors.service.retention import Retention
     from cdc_actors.service.snapshot import Statistics, TaskSnapshot
     from cdc_actors.service.views import CollectionView, Readiness, TaskSummary
@@ -37,6 +32,7 @@ MAX_COLLECTIONS = 1000
 """How many collections one scrape names at most: those that are not live."""
 
 _HEALTHS = tuple(each for each in get_args(HealthStatus) if each != "unknown")
+_VERSION = version("cdc-actors")
 _NAMED = ["task_id", "database", "collection"]
 _OF_SNAPSHOTS = (
     (
@@ -61,9 +57,6 @@ _Observed = tuple[str, "TaskSnapshot"]
 _Noted = tuple[str, "CollectionView"]
 """A task's id and one of its collections."""
 
-_Row = tuple[tuple[str, ...], float]
-_Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
-
 
 def families(
     summaries: Sequence[TaskSummary],
@@ -73,7 +66,7 @@ def families(
     store_takes_writes: bool | None,
     retention: Mapping[str, Retention],
     now: float,
-) -> Iterator[Metric]:
+) -> Iterator[Family]:
     """Return everything that is known, of tasks by the ids that clients know.
 
     ``statistics`` is None while this process owns no store, and there are no tasks;
@@ -91,15 +84,20 @@ def families(
     noted = [(i, each) for i, shown in observed for each in noted_collections(shown)]
     yield from _tasks(summaries)
     yield from _collections(summaries, noted)
+    yield from collection_families(observed, now)
     yield from _snapshots(noted)
     yield from _progress(observed)
     yield from _statistics(statistics, ids)
     yield from _retention(known, now)
 
 
-def _service(readiness: Readiness) -> Iterator[Metric]:
-    yield InfoMetricFamily(
-        "cdc_build", "The version of the service.", {"version": version("cdc-actors")}
+def _service(readiness: Readiness) -> Iterator[Family]:
+    yield Family(
+        "info",
+        "cdc_build",
+        "The version of the service.",
+        ("version",),
+        [((_VERSION,), 1)],
     )
     yield _gauge("cdc_ready", "1 if everything it needs is there.", readiness.ready)
     yield _gauges(
@@ -111,7 +109,7 @@ def _service(readiness: Readiness) -> Iterator[Metric]:
     yield _gauge("cdc_threads", "Threads of the process.", threading.active_count())
 
 
-def _store(takes_writes: bool | None) -> Iterator[Metric]:  # noqa: FBT001
+def _store(takes_writes: bool | None) -> Iterator[Family]:  # noqa: FBT001
     yield _gauge(
         "cdc_store_owned",
         "1 if this process owns the store; of several on one store one does.",
@@ -125,7 +123,7 @@ def _store(takes_writes: bool | None) -> Iterator[Metric]:  # noqa: FBT001
     )
 
 
-def _retention(known: Mapping[str, Retention], now: float) -> Iterator[Metric]:
+def _retention(known: Mapping[str, Retention], now: float) -> Iterator[Family]:
     yield _gauges(
         "cdc_source_retention_seconds",
         "How long the source's log keeps a record, at least, by the queue's settings.",
@@ -140,7 +138,7 @@ def _retention(known: Mapping[str, Retention], now: float) -> Iterator[Metric]:
     )
 
 
-def _tasks(summaries: Sequence[TaskSummary]) -> Iterator[Metric]:
+def _tasks(summaries: Sequence[TaskSummary]) -> Iterator[Family]:
     yield _gauges(
         "cdc_task_state",
         "1 for what the task is meant to do, 0 for the rest.",
@@ -169,7 +167,7 @@ def _tasks(summaries: Sequence[TaskSummary]) -> Iterator[Metric]:
 
 def _collections(
     summaries: Sequence[TaskSummary], noted: Sequence[_Noted]
-) -> Iterator[Metric]:
+) -> Iterator[Family]:
     yield _gauges(
         "cdc_collections",
         "Collections of the task by state.",
@@ -199,14 +197,14 @@ def _collections(
     )
 
 
-def _snapshots(noted: Sequence[_Noted]) -> Iterator[Metric]:
+def _snapshots(noted: Sequence[_Noted]) -> Iterator[Family]:
     coming = [each for each in noted if each[1].snapshot is not None]
     for name, text, member in _OF_SNAPSHOTS:
         value = attrgetter(f"snapshot.{member}")
         yield _gauges(f"cdc_snapshot_{name}", text, _NAMED, _named(coming, value))
 
 
-def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Metric]:
+def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Family]:
     yield _counters(
         "cdc_task_restarts",
         "Times that the task's actor died and was started again.",
@@ -225,7 +223,7 @@ def _statistics(statistics: Statistics, ids: Mapping[str, str]) -> Iterator[Metr
     yield _gauge("cdc_memory_limit_bytes", "Their ceiling.", statistics.memory_limit)
 
 
-def _progress(observed: Sequence[_Observed]) -> Iterator[Metric]:
+def _progress(observed: Sequence[_Observed]) -> Iterator[Family]:
     yield _gauges(
         "cdc_last_confirmed_timestamp_seconds",
         "Up to which moment of the source's clock the target has confirmed everything.",
@@ -264,7 +262,7 @@ def _progress(observed: Sequence[_Observed]) -> Iterator[Metric]:
 
 def _named(
     noted: Sequence[_Noted], of: Callable[[CollectionView], float | None]
-) -> Iterator[_Row]:
+) -> Iterator[Row]:
     """Return what is known of collections, of so many at most."""
     found = (
         ((task_id, each.database, each.name), value)
@@ -278,7 +276,7 @@ def _one_of(
     summaries: Sequence[TaskSummary],
     values: Sequence[str],
     of: Callable[[TaskSummary], str],
-) -> Iterator[_Row]:
+) -> Iterator[Row]:
     return (
         ((each.task_id, value), of(each) == value)
         for each in summaries
@@ -288,7 +286,7 @@ def _one_of(
 
 def _by_kind(
     observed: Iterable[_Observed], of: Callable[[AppliedRows], tuple[int, int]]
-) -> Iterator[_Row]:
+) -> Iterator[Row]:
     return (
         ((task_id, kind), value)
         for task_id, each in observed
@@ -296,27 +294,19 @@ def _by_kind(
     )
 
 
-def _known(values: Iterable[tuple[str, float | None]]) -> Iterator[_Row]:
+def _known(values: Iterable[tuple[str, float | None]]) -> Iterator[Row]:
     return (((name,), value) for name, value in values if value is not None)
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value)
+def _gauge(name: str, text: str, value: float) -> Family:
+    return Family("gauge", name, text, (), [((), value)])
 
 
-def _gauges(
-    name: str, text: str, labels: Sequence[str], rows: Iterable[_Row]
-) -> Metric:
-    return _fill(GaugeMetricFamily(name, text, labels=labels), rows)
+def _gauges(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Family:
+    return Family("gauge", name, text, tuple(labels), rows)
 
 
 def _counters(
-    name: str, text: str, labels: Sequence[str], rows: Iterable[_Row]
-) -> Metric:
-    return _fill(CounterMetricFamily(name, text, labels=labels), rows)
-
-
-def _fill(family: _Family, rows: Iterable[_Row]) -> _Family:
-    for labels, value in rows:
-        family.add_metric(labels, value)
-    return family
+    name: str, text: str, labels: Sequence[str], rows: Iterable[Row]
+) -> Family:
+    return Family("counter", name, text, tuple(labels), rows)

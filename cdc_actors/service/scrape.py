@@ -14,9 +14,8 @@ from cdc_actors.service.views import Readiness
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from prometheus_client.core import Metric
-
     from cdc_actors.service.comparisons import Comparisons
+    from cdc_actors.service.metric_family import Family
     from cdc_actors.service.snapshot import Statistics
     from cdc_actors.service.source_clock import Moment
     from cdc_actors.service.tenure import Ownership
@@ -28,7 +27,7 @@ def scraped(
     ownership: Ownership | None,
     moment: Moment,
     comparisons: Callable[[], Comparisons],
-) -> Iterable[Metric]:
+) -> Iterable[Family]:
     """Return the metric families of service and tasks; writes nothing.
 
     ``missing`` is as in ``Readiness``; ``comparisons`` is called where there are tasks.

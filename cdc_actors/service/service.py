@@ -52,12 +52,11 @@ from cdc_actors.tasks import TOKEN, TaskState, known_token, refuse_other_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from prometheus_client.core import Metric
-
     from cdc_actors.changes import FullName
     from cdc_actors.config import Config
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.comparisons import Comparisons
+    from cdc_actors.service.metric_family import Family
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
@@ -315,7 +314,7 @@ class Service:
             tasks = Counter(health_at(each, moment).status for each in seen)
         return Readiness(ready=not missing, missing=missing, tasks=tasks)
 
-    def metrics(self) -> Iterable[Metric]:
+    def metrics(self) -> Iterable[Family]:
         """Return the metric families of service and tasks; writes nothing."""
         statistics, missing = self._ask_readily(
             GetStatistics(), lambda tenure: tenure.store_check.refuse_failing()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import physical_seconds
-from cdc_actors.pipeline.work import NO_ROWS
+from cdc_actors.pipeline.work import NO_ROWS, both
 from cdc_actors.tasks import TaskState
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ class TaskSnapshot:
     ``task`` is never changed once it is here: its actor replaces it. ``confirmed`` is a
     hybrid timestamp, ``unpersisted_failure`` one newer than the log's: see ``TaskRecord``.
     ``applied`` and ``failures`` count since the service started, the latter failed
-    runs by failure class.
+    runs by failure class; ``applied_by_before`` are rows by collection id of ended runs.
     ``unreadable`` says why the log's events stop making sense after those in ``task``.
     """
 
     task: Task
     progress: RunProgressed | None = None
     applied: AppliedRows = NO_ROWS
+    applied_by_before: Mapping[int, AppliedRows] = field(default_factory=dict)
     confirmed: int | None = None
     unpersisted_failure: Failure | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -52,6 +53,12 @@ class TaskSnapshot:
     def imports(self) -> Mapping[int, str]:
         """Why rows of bulk imports are not brought yet: see ``RunProgressed``."""
         return self.progress.imports if self.progress else {}
+
+    @property
+    def applied_by(self) -> Mapping[int, AppliedRows]:
+        """``applied`` by collection id, of those that had any."""
+        now = self.progress.applied_by if self.progress else {}
+        return both(self.applied_by_before, now)
 
     @property
     def confirmed_at(self) -> float | None:

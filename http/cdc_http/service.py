@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from prometheus_client.core import Metric
-
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.comparison_state import ComparisonRequest
+    from cdc_actors.service.metric_family import Family
     from cdc_actors.service.views import (
         ComparisonView,
         LagSamples,
@@ -157,7 +156,7 @@ class TaskService(Protocol):
         """Say whether the service can do its work, and what is missing."""
         ...
 
-    def metrics(self) -> Iterable[Metric]:
+    def metrics(self) -> Iterable[Family]:
         """Return the metric families of service and tasks."""
         ...
 

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 from click.testing import CliRunner
@@ -23,8 +23,12 @@ from tests.support.cdc import Cdc
 if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from cdc_actors.service.metric_family import Family
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+_OF_COLLECTION = "task_id,database,collection"
 
 
 def block(mark: str) -> str:
@@ -49,7 +53,7 @@ def served_metrics() -> list[str]:
     ready = Readiness(ready=True, missing={})
     found = families((), nothing, ready, store_takes_writes=True, retention={}, now=0)
     return sorted(
-        f"{name}{{{','.join(labels)}}}" if labels else name
+        f"{name}{{{','.join(labels)}}}".replace(_OF_COLLECTION, "C") if labels else name
         for name, labels in [
             *map(_family, found),
             *map(_family, comparison_families(())),
@@ -58,10 +62,9 @@ def served_metrics() -> list[str]:
     )
 
 
-def _family(family: Any) -> tuple[str, tuple[str, ...]]:
-    suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-    labels = ("version",) if suffix == "_info" else family._labelnames
-    return family.name + suffix, labels
+def _family(family: Family) -> tuple[str, tuple[str, ...]]:
+    suffix = {"counter": "_total", "info": "_info"}.get(family.kind, "")
+    return family.name + suffix, family.labels
 
 
 def named_commands() -> set[tuple[str, ...]]:

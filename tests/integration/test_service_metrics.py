@@ -66,6 +66,11 @@ def test_metrics_follow_the_task(
     assert value(seen, "cdc_rows_applied_total", task, "insert") == 3
     assert value(seen, "cdc_applied_bytes_total", task, "insert") > 3 * 4 * 8
     assert value(seen, "cdc_applied_bytes_total", task, "delete") == 8
+    books = (task, "default", "books")
+    assert value(seen, "cdc_collection_rows_applied_total", *books, "insert") == 3
+    assert value(seen, "cdc_collection_rows_applied_total", *books, "delete") == 1
+    assert value(seen, "cdc_collection_applied_bytes_total", *books, "delete") == 8
+    assert value(seen, "cdc_collection_lag_seconds", *books) >= 0
     confirmed = value(seen, "cdc_last_confirmed_timestamp_seconds", task)
     assert value(seen, "cdc_source_head_timestamp_seconds", task) >= confirmed > 1.6e9
     assert value(seen, "cdc_store_owned") == value(seen, "cdc_store_up") == 1
@@ -81,6 +86,8 @@ def test_metrics_follow_the_task(
     assert value(paused, "cdc_task_state", task, "Paused") == 1
     assert value(paused, "cdc_task_health", task, "paused") == 1
     assert value(paused, "cdc_lag_seconds", task) == -1
+    assert value(paused, "cdc_collection_lag_seconds", *books) == -1
+    assert value(paused, "cdc_collection_rows_applied_total", *books, "insert") == 3
     left = "cdc_source_retention_remaining_seconds"
     wait_until(lambda: value(scrape(cdc), left, task) > 0, "the queue was asked")
     assert value(scrape(cdc), "cdc_source_retention_seconds", task) == THREE_DAYS

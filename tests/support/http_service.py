@@ -32,11 +32,10 @@ from tests.support.tasks import checkpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from prometheus_client.core import Metric
-
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
     from cdc_actors.service.comparison_state import ComparisonRequest
+    from cdc_actors.service.metric_family import Family
     from cdc_actors.service.views import ComparisonView
     from cdc_actors.store.history import Moment
     from cdc_actors.tasks.resyncs import ResyncMethod
@@ -219,7 +218,7 @@ class FakeService:
         self._ask("readiness")
         return self.ready
 
-    def metrics(self) -> Iterator[Metric]:
+    def metrics(self) -> Iterator[Family]:
         """Return those of its tasks, of whose actors nothing is known."""
         self._ask("metrics")
         nothing = Statistics(

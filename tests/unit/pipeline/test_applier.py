@@ -84,7 +84,7 @@ class Harness:
             source_time=lambda: 0,
             record=self._record,
             record_set_aside=self._record_set_aside,
-            release=lambda parts, _rows=0: self.released.extend(parts),
+            release=lambda parts, *_: self.released.extend(parts),
             budget=SimpleNamespace(work_done=lambda _count=1: None),
         )
         reader = SimpleNamespace(tell=self.reported.append)

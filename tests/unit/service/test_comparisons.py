@@ -135,11 +135,13 @@ def test_metrics_are_of_what_is_known() -> None:
 
     def samples(of: ComparisonState) -> dict[str, int]:
         families = comparison_families([of.view()])
-        return {each.name: len(each.samples) for each in families}
+        return {each.name: len(list(each.rows)) for each in families}
 
     assert samples(running) == {
         "cdc_comparison_running": 1,
         "cdc_comparison_rows": 1,
+        "cdc_comparison_collections": 1,
+        "cdc_comparison_collections_done": 1,
         "cdc_comparison_ended_timestamp_seconds": 0,
         "cdc_comparison_differences": 0,
     }

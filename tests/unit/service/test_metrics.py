@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cdc_actors.pipeline.messages import RunProgressed, SnapshotProgress
 from cdc_actors.pipeline.work import AppliedRows
-from cdc_actors.service import metrics
+from cdc_actors.service import collection_metrics, metrics
 from cdc_actors.service.metrics import families
 from cdc_actors.service.overview import summary_at
 from cdc_actors.service.retention import Retention
@@ -21,13 +21,12 @@ from cdc_actors.service.snapshot import (
 )
 from cdc_actors.service.source_clock import Moment
 from cdc_actors.service.views import Readiness
-from cdc_actors.tasks import CollectionEntry, CollectionState
+from cdc_actors.tasks import SUPERVISOR, CollectionEntry, CollectionState
 from cdc_actors.tasks.model import Import
-from tests.support.tasks import new_task
+from tests.support.tasks import checkpoint, new_task
 
 if TYPE_CHECKING:
-    from prometheus_client.core import Metric
-
+    from cdc_actors.service.metric_family import Family
     from cdc_actors.tasks import Task
 
 TASK = new_task()
@@ -53,7 +52,7 @@ def scraped(
     *,
     store: bool | None = True,
     retention: dict[str, Retention] | None = None,
-) -> list[Metric]:
+) -> list[Family]:
     """Return the families of a service with one task, at ``NOW``."""
     known = known or statistics()
     return list(
@@ -80,10 +79,10 @@ def task_with(*entries: dict[str, object]) -> Task:
     return task
 
 
-def values(found: list[Metric], name: str) -> dict[tuple[str, ...], float]:
+def values(found: list[Family], name: str) -> dict[tuple[str, ...], float]:
     """Return the samples of a family by their labels, in the family's order."""
     (family,) = [each for each in found if each.name == name]
-    return {tuple(each.labels.values()): each.value for each in family.samples}
+    return dict(family.rows)
 
 
 def test_what_is_unknown_is_left_out() -> None:
@@ -160,6 +159,66 @@ def test_rows_and_bytes_are_counted_by_kind() -> None:
     assert values(found, "cdc_source_head_timestamp_seconds") == {(ID,): 5.0}
 
 
+def applied_by(**rows: int) -> dict[int, AppliedRows]:
+    """Return rows inserted into collections c0, c1 and so on, of 10 bytes each."""
+    return {
+        int(name[1:]): AppliedRows(count, inserted_bytes=10 * count)
+        for name, count in rows.items()
+    }
+
+
+def test_collections_are_followed_one_by_one() -> None:
+    """How far each is by its channels, or where it stood, and the rows of all runs."""
+    behind, ahead = checkpoint("a", 2 << 18), checkpoint("b", 3 << 18)
+    stood = {"a": checkpoint("a", 1 << 18)}
+    task = task_with(
+        {"shards": ("a_0v0", "b_0v1")},
+        {"shards": ("b_1v0",)},
+        {"shards": ("a_2v0",), "state": CollectionState.SET_ASIDE, "stood": stood},
+        {"shards": ("b_3v0",), "state": CollectionState.SNAPSHOT},
+        {"shards": ("b_4v0",), "state": CollectionState.DROPPED},
+        {"shards": ("c_5v0",)},
+    )
+    progress = RunProgressed(
+        1,
+        {"a": behind, "b": ahead},
+        None,
+        AppliedRows(),
+        False,
+        {},
+        applied_by=applied_by(c0=1, c3=4),
+    )
+    before = applied_by(c0=2, c1=8, c4=9)
+    found = scraped(statistics(task, progress=progress, applied_by_before=before))
+    names = [(ID, "default", f"c{number}") for number in range(6)]
+    assert values(found, "cdc_collection_last_confirmed_timestamp_seconds") == {
+        names[0]: 0.002,
+        names[1]: 0.003,
+        names[2]: 0.001,
+    }
+    assert values(found, "cdc_collection_lag_seconds")[names[0]] == 999.998
+    rows = values(found, "cdc_collection_rows_applied")
+    counted = [rows.get((*name, "insert")) for name in names]
+    assert counted == [3, 8, 0, 4, None, 0]
+    sizes = values(found, "cdc_collection_applied_bytes")
+    assert sizes[*names[0], "insert"] == 30
+    paused = task.draft()
+    paused.pause("by hand", [], who=SUPERVISOR, why="because")
+    found = scraped(statistics(paused, progress=progress))
+    assert values(found, "cdc_collection_lag_seconds") == {}
+
+
+def test_so_many_collections_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, a scrape has an end; which ones does not change."""
+    monkeypatch.setattr(collection_metrics, "MAX_FOLLOWED", 2)
+    found = scraped(statistics(task_with({}, {}, {})))
+    assert values(found, "cdc_collection_rows_applied").keys() == {
+        (ID, "default", name, kind)
+        for name in ("c0", "c1")
+        for kind in ("insert", "delete")
+    }
+
+
 def test_what_the_log_still_keeps_is_counted_down() -> None:
     """Of tasks that are there; unknown is left out, and too late is below 0."""
     known = {ID: Retention(until=900.0, kept=3600.0), "gone": Retention(1.0, 2.0)}
@@ -191,10 +250,10 @@ def test_a_task_has_the_id_that_its_client_gave_it() -> None:
         retention={own.task_id: Retention(1.0, 2.0)},
     )
     named = {
-        sample.labels.get("task_id", sample.labels.get("actor"))
+        values[0]
         for family in found
-        for sample in family.samples
-        if {"task_id", "actor"} & sample.labels.keys()
+        if family.labels[:1] in {("task_id",), ("actor",)}
+        for values, _ in family.rows
     }
     assert named == {"nightly"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import pykka
@@ -63,6 +63,7 @@ class IdleRun:
 
     age = 0.0
     applied = NO_ROWS
+    applied_by: ClassVar = {}
     progress = None
 
     def __init__(self, number: int, *_args: object) -> None:

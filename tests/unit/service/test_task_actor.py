@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -86,6 +86,7 @@ class IdleRun:
 
     age = 0.0
     applied = NO_ROWS
+    applied_by: ClassVar = {}
     progress = None
 
     def __init__(self, number: int, *_args: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 import pytest
@@ -75,6 +75,7 @@ class RecordingRun:
 
     age = 0.0
     applied = NO_ROWS
+    applied_by: ClassVar = {}
     progress = None
     begun: list[RunSpec]
 
