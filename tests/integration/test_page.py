@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 
 from cdc_actors.config.auth import Token
 from cdc_actors.errors import TaskConflictError, UnavailableError
+from cdc_actors.pipeline.messages import SnapshotProgress
 from cdc_actors.service.views import Readiness
 from cdc_actors.tasks import ConnectParam
 from cdc_http import Server, create_app
@@ -313,6 +314,50 @@ def test_a_refusal_is_said_in_the_dialog(browser):
         expect(button(dialog, "Pause")).to_be_enabled()
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_is_asked_already_is_said_though_the_dialog_is_closed(browser, answers):
+    """Escape does not call a request back: it is done, refused, or nobody knows."""
+    service = serving_tasks(shown(1))
+    with page_of(browser, service, task_path()) as page:
+        button(page, "Pause").click()
+        service.entered.clear()
+        service.gate.clear()
+        if not answers:
+            page.route("**/cdc", lambda route: route.abort())
+        button(page.get_by_role("dialog"), "Pause").click()
+        if answers:
+            assert service.entered.wait(60)
+            page.keyboard.press("Escape")
+            expect(page.get_by_role("dialog")).to_have_count(0)
+        service.gate.set()
+        if answers:
+            expect(page.locator("#result")).to_have_text("The task is paused.")
+        else:
+            alert = page.get_by_role("dialog").get_by_role("alert")
+            expect(alert).to_contain_text("Whether it was done will be seen.")
+
+
+def test_a_token_that_is_no_longer_one(browser):
+    """It is asked for another, and whatever dialog is open is gone."""
+    service = serving_tasks(shown(1))
+    with (
+        served(service, tokens=TOKENS) as url,
+        opened(browser, url, path=task_path()) as page,
+    ):
+        sign_in(page, OPS)
+        button(page, "Delete").click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        refused = {"code": 401, "message": "the token is not one of this service"}
+        page.route("**/cdc", lambda route: route.fulfill(status=401, json=refused))
+        page.clock.run_for(SECOND)
+        expect(page.get_by_label("Token")).to_be_focused()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.unroute("**/cdc")
+        sign_in(page, EYE)
+        expect(page.locator("#caller")).to_contain_text("Token eye, viewer")
+        expect(button(page, "Delete")).to_have_count(0)
+
+
 def sign_in(page: Page, token: str) -> None:
     """Give the page a token."""
     page.get_by_label("Token").fill(token)
@@ -414,6 +459,26 @@ def test_a_collection_that_comes_from_files(browser):
         expect(first.locator(".badge")).to_have_text("◐snapshot")
 
 
+def test_how_far_files_and_rows_are_is_live(browser):
+    """Neither is in an event, and both are seen to move."""
+    live = collections(3)
+
+    def coming(size: int, left: float | None) -> Any:
+        progress = SnapshotProgress(1200, 5000, size, 90_000, left)
+        one = replace(live[2], state="snapshot", snapshot=progress)
+        return shown(1, "catching_up", collections=(*live[:2], one), rows_applied=size)
+
+    service = serving_tasks(coming(0, None))
+    with page_of(browser, service, task_path()) as page:
+        first = page.get_by_role("region", name="Collections").get_by_role("row").nth(1)
+        expect(first).to_contain_text("0 % of the source's files, 1,200 rows sent")
+        put(service, coming(45_000, 130.0))
+        page.clock.run_for(3 * SECOND)
+        expect(first).to_contain_text("50 % of the source's files")
+        expect(first).to_contain_text("2 min 10 s left")
+        expect(page.get_by_text("45,000 since the service started")).to_be_visible()
+
+
 def test_the_history_is_filtered_and_read_back(browser):
     """The newest events first, older ones when asked, and new ones as they come."""
     events = [replace(entry(n), text=f"step {n}") for n in range(1, 131)]
@@ -487,6 +552,45 @@ def test_a_service_that_does_not_answer_is_said(browser):
         )
 
 
+def answered_with(page: Page, body: str) -> None:
+    """Have something else answer in the service's place."""
+    page.route("**/cdc", lambda route: route.fulfill(status=502, body=body))
+
+
+def test_a_service_that_goes_away_and_comes_back(browser):
+    """Nobody listens, then somebody else answers in its place, then it is there again."""
+    service = serving_tasks(shown(1))
+    with page_of(browser, service) as page:
+        expect(row(page)).to_be_visible()
+        alert = page.get_by_role("alert")
+        page.route("**/cdc", lambda route: route.abort())
+        page.clock.run_for(SECOND)
+        expect(alert).to_contain_text(
+            "The service does not answer. What is shown may be"
+        )
+        for body in ("<html>Bad gateway</html>", '{"title": "away"}', "null"):
+            page.unroute("**/cdc")
+            answered_with(page, body)
+            page.clock.run_for(10 * SECOND)
+            expect(alert).to_contain_text("is not the service; the status is 502. What")
+        page.unroute("**/cdc")
+        put(service, shown(1, "failed"))
+        page.clock.run_for(10 * SECOND)
+        expect(row(page)).to_contain_text("Failed")
+        expect(alert).to_be_hidden()
+
+
+@pytest.mark.parametrize("cut", ["#/task/%", "#/task/%E0%A4%A"])
+def test_an_address_that_is_cut_off_is_of_no_task(browser, cut):
+    """And the way back to all tasks is there."""
+    service = serving_tasks(shown(1))
+    with page_of(browser, service, cut) as page:
+        expect(page.get_by_role("heading", level=1)).to_have_text(cut.split("/")[-1])
+        expect(page.get_by_text("This task is deleted.")).to_be_visible()
+        page.get_by_role("link", name="All tasks").click()
+        expect(row(page)).to_be_visible()
+
+
 def test_nothing_is_asked_while_nobody_looks(browser):
     """A hidden tab asks nothing; one that is seen again is live at once."""
     service = serving_tasks(shown(1))
@@ -557,6 +661,26 @@ def test_what_others_wrote_is_text_and_nothing_more(browser):
         expect(page.get_by_role("cell").filter(has_text=evil)).to_have_count(2)
         assert page.locator("main img, main script").count() == 0
         assert page.title().endswith("Tasks · cdc-actors")
+
+
+def test_names_of_collections_are_text_and_stay_in_their_places(browser):
+    """Quotes, markup, a long one, and one that is written from right to left."""
+    names = ['a"b', "it's", "<b>x</b>&amp;", "\u202eright to left", "c" * 255]
+    plain = collections(len(names), aside=len(names))
+    strange = [replace(c, name=name) for c, name in zip(plain, names, strict=True)]
+    service = serving_tasks(shown(1, "degraded", collections=tuple(strange)))
+    with page_of(browser, service, task_path()) as page:
+        area = page.get_by_role("region", name="Collections")
+        for name in names:
+            line = area.get_by_role("row").filter(has_text=f"default.{name}")
+            expect(line).to_have_count(1)
+            why = line.locator('[data-column="Why"]').bounding_box()
+            assert why is not None
+            assert why["width"] > 200
+        assert page.locator("main b").count() == 0
+        button(page, "Retry what is set aside").click()
+        listed = page.get_by_role("dialog").get_by_role("listitem")
+        expect(listed).to_have_text([f"default.{name}" for name in names])
 
 
 def test_a_page_of_another_site_reaches_nothing(browser):

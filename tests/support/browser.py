@@ -43,7 +43,8 @@ def opened(
 
     Its clock goes on by itself, and can be put forward. ``script`` runs before the page's
     own; ``options`` are those of a browser context. What the page must not load or do by
-    its own policy counts as a failure; that a request was refused does not.
+    its own policy counts as a failure; that a request was refused,
+    or not answered, does not.
     """
     errors: list[str] = []
     context = browser.new_context(**options)
@@ -53,7 +54,7 @@ def opened(
         "console",
         lambda said: (
             errors.append(said.text)
-            if said.type == "error" and "the server responded" not in said.text
+            if said.type == "error" and "Failed to load resource" not in said.text
             else None
         ),
     )

@@ -81,27 +81,39 @@ function confirmed({ title, text, names = [], verb, danger = false, done, reques
     el("div", { class: "buttons" }, cancel, confirm));
   document.body.append(dialog);
   return new Promise((resolve) => {
-    let said = null;
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(said);
-    });
-    cancel.addEventListener("click", () => dialog.close());
-    confirm.addEventListener("click", async () => {
+    let asked = Promise.resolve(null);
+    async function attempt() {
       setAttribute(confirm, "disabled", true);
       showText(failure, null);
       try {
         const { warnings = [] } = await request();
-        said = [done, ...warnings.map((each) => `${each}.`)].join(" ");
         dialog.close();
+        return [done, ...warnings.map((each) => `${each}.`)].join(" ");
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        showText(failure, `It was not done. ${error.message}`);
+        const words = `${outcome(error)} ${error.message}`;
+        showText(failure, words);
         setAttribute(confirm, "disabled", false);
+        return dialog.open ? null : words;
       }
+    }
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      // What is asked for already is done all the same, and then said.
+      resolve(asked);
+    });
+    cancel.addEventListener("click", () => dialog.close());
+    confirm.addEventListener("click", () => {
+      asked = attempt();
     });
     dialog.showModal();
   });
+}
+
+/** Return what became of a request that failed; one without an answer may be done. */
+function outcome({ status }) {
+  if (status === 0) return "Whether it was done will be seen.";
+  return status < 500 ? "It was not done." : "It may not have been done.";
 }
 
 function shown(names) {

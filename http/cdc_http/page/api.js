@@ -34,7 +34,7 @@ export const caller = () => call("cdc/caller", { headers: {} });
 async function call(path, request) {
   if (token.get()) request.headers.Authorization = `Bearer ${token.get()}`;
   let response;
-  let answer;
+  let text;
   try {
     response = await fetch(new URL(path, BASE), {
       ...request,
@@ -42,11 +42,23 @@ async function call(path, request) {
       credentials: "same-origin",
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    answer = await response.json();
+    text = await response.text();
   } catch (error) {
     const words = error.name === "TimeoutError" ? `in ${TIMEOUT_MS / 1000} s` : "";
     throw new ApiError(0, `The service does not answer ${words}`.trim());
   }
-  if (!response.ok) throw new ApiError(response.status, answer.message.replace(PREFIX, ""));
-  return answer.data;
+  const { data, message } = parsed(text);
+  if (response.ok && data !== undefined) return data;
+  // A proxy before the service has words of its own.
+  const said = typeof message === "string" ? message.replace(PREFIX, "")
+    : `What answers is not the service; the status is ${response.status}`;
+  throw new ApiError(response.status, said);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
 }

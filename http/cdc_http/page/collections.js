@@ -2,7 +2,7 @@
 
 import { Badge } from "./badge.js";
 import { Rows, el, setAttribute, setText } from "./dom.js";
-import { plural, words } from "./format.js";
+import { plural, seconds, words } from "./format.js";
 
 const PAGE = 25;
 // c2 comes before c10.
@@ -86,6 +86,13 @@ export class Collections {
 
 const matches = (each, text) => `${name(each)} ${each.reason ?? ""}`.toLowerCase().includes(text);
 
+/** Return how far the rows are that come from the source's files. */
+function progress({ bytes, total_bytes: total, rows, eta_seconds: left }) {
+  if (!total) return "the source's files are looked for";
+  const rest = left === null ? "" : `, ${seconds(left)} left`;
+  return `${Math.floor((100 * bytes) / total)} % of the source's files, ${plural(rows, "row")} sent${rest}`;
+}
+
 class CollectionRow {
   #badge = new Badge();
   #name = el("span", { class: "name" });
@@ -114,7 +121,8 @@ class CollectionRow {
     this.#badge.showState(each.state);
     setText(this.#name, source);
     setText(this.#target, target === source ? "same name" : target);
-    setText(this.#why, [each.reason, each.resync_needed].filter(Boolean).join("; "));
+    const told = [each.reason, each.resync_needed, each.snapshot && progress(each.snapshot)];
+    setText(this.#why, told.filter(Boolean).join("; "));
     setAttribute(this.#button, "hidden", !(each.state === "set_aside" && this.#mayRetry()));
     setAttribute(this.#button, "aria-label", `Retry ${source}`);
   }

@@ -91,6 +91,8 @@ function signIn(refusal) {
     token.set(input.value.trim());
     begin();
   };
+  // Whoever is asked there would answer with the token that is none.
+  document.querySelector("dialog")?.close();
   $("main").replaceChildren(el("form", { class: "panel sign-in", submit: use },
     el("h1", {}, "This service asks for a token"),
     el("p", {}, "A viewer's token shows everything, an operator's may change it, too. It stays " +
@@ -102,11 +104,21 @@ function signIn(refusal) {
   document.title = "Sign in · cdc-actors";
 }
 
+/** Return the task that the address names; one that is cut off names none there is. */
+function taskId() {
+  const [, id] = /^#\/task\/(.+)$/.exec(location.hash) ?? [];
+  try {
+    return id && decodeURIComponent(id);
+  } catch {
+    return id;
+  }
+}
+
 function route() {
   if (!me) return;
-  const [, id] = /^#\/task\/(.+)$/.exec(location.hash) ?? [];
+  const id = taskId();
   const isOperator = () => me.role === "operator";
-  view = id ? new TaskView(decodeURIComponent(id), { lag, say, isOperator }) : new TasksView(lag);
+  view = id ? new TaskView(id, { lag, say, isOperator }) : new TasksView(lag);
   $("main").replaceChildren(view.node);
 }
 

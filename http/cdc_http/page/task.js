@@ -75,6 +75,7 @@ export class TaskView {
     this.#status.show(summary);
     setText(this.#now, summary.lag_seconds === null ? "Unknown" : seconds(summary.lag_seconds));
     this.#showLag();
+    this.#facts.showRows(summary.rows_applied);
     if (this.#isDue(summary)) await this.#load(summary);
     await this.#history.refresh(summary.last_event);
   }
@@ -88,7 +89,9 @@ export class TaskView {
   #isDue(summary) {
     const { collections, health, last_event, state } = summary;
     const key = JSON.stringify([last_event, state, collections, health.problems]);
-    if (key === this.#key || performance.now() - this.#asked < LEAST_MS) return false;
+    // How far files are stands in no event.
+    const isNew = key !== this.#key || collections.snapshot > 0;
+    if (!isNew || performance.now() - this.#asked < LEAST_MS) return false;
     this.#key = key;
     this.#asked = performance.now();
     return true;
@@ -194,12 +197,16 @@ class Facts {
     }));
   }
 
+  /** Show how many rows were applied, which changes all the while. */
+  showRows(number) {
+    setText(this.#values.get("Rows applied"), `${count(number)} since the service started`);
+  }
+
   show(task) {
     const facts = {
       Target: task.milvus_connect_param.uri,
       Selection: selection(task),
       "Names at the target": mapping(task),
-      "Rows applied": `${count(task.rows_applied)} since the service started`,
       Created: time(task.created_at),
     };
     for (const [name, value] of Object.entries(facts)) setText(this.#values.get(name), value);
