@@ -14,11 +14,13 @@ import msgspec
 import pytest
 from playwright.sync_api import expect
 
+from cdc_actors.compare import CollectionReport, Cursor, Kind, RowFinding
 from cdc_actors.config.auth import Token
 from cdc_actors.errors import TaskConflictError, UnavailableError
 from cdc_actors.pipeline.messages import SnapshotProgress
-from cdc_actors.service.views import Readiness
-from cdc_actors.tasks import ConnectParam
+from cdc_actors.service.comparison_state import ComparisonRequest, ComparisonState
+from cdc_actors.service.views import Readiness, Refusal
+from cdc_actors.tasks import SUPERVISOR, ConnectParam
 from cdc_http import Server, create_app
 from cdc_http.tokens import new_token
 from tests.support.browser import chromium, opened
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Locator, Page
+
+    from cdc_actors.service.views import ComparisonStatus
 
 OPS, OPS_HASH = new_token("ops")
 EYE, EYE_HASH = new_token("eye")
@@ -457,6 +461,84 @@ def test_a_collection_that_comes_from_files(browser):
         first = area.get_by_role("row").nth(1)
         expect(first).to_contain_text("default.c3")
         expect(first.locator(".badge")).to_have_text("◐snapshot")
+
+
+def test_whether_both_sides_are_equal_is_seen(browser):
+    """A comparison is begun, followed, cancelled, and what it came to is told."""
+    service = serving_tasks(shown(1), events=[entry(1)])
+    with page_of(browser, service, task_path()) as page:
+        area = page.get_by_role("region", name="Are both sides equal?")
+        expect(area).to_contain_text("They have not been compared yet.")
+        button(area, "Compare").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("It writes nothing")
+        button(dialog, "Compare").click()
+        page.clock.run_for(SECOND)
+        expect(area).to_contain_text("Equal")
+        expect(area.get_by_role("progressbar")).to_be_hidden()
+        compared(service, None, cursor=Cursor(report=BOOKS, rows=250, expected=1000))
+        page.clock.run_for(20 * SECOND)
+        expect(area).to_contain_text("1 of 2 collections, default.books: 250 rows")
+        bar = area.get_by_role("progressbar")
+        expect(bar).to_have_js_property("value", 0.625)
+        compared(service, None, cursor=Cursor(report=BOOKS, rows=500, expected=1000))
+        page.clock.run_for(3 * SECOND)
+        expect(bar).to_have_js_property("value", 0.75)
+        button(area, "Cancel the comparison").click()
+        button(dialog, "End it").click()
+        expect(page.locator("#result")).to_have_text("The comparison is cancelled.")
+        service.events.append(entry(2))
+        page.clock.run_for(3 * SECOND)
+        expect(area).to_contain_text("They have not been compared yet.")
+        compared(service, "different")
+        service.events.append(entry(3))
+        page.clock.run_for(3 * SECOND)
+        expect(area).to_contain_text("1 row missing at the target")
+        line = area.get_by_role("listitem")
+        expect(line).to_contain_text("default.papers is different: its schema differs")
+        expect(button(area, "Compare")).to_be_visible()
+
+
+BOOKS = CollectionReport(database="default", name="books", source_rows=9)
+
+
+def compared(
+    service: FakeService, outcome: ComparisonStatus | None, cursor: Cursor | None = None
+) -> None:
+    """Have a task's newest comparison run, or end with something that differs."""
+    report = CollectionReport(database="default", name="papers", source_rows=7)
+    report.find(Kind.SCHEMA, "its schema differs")
+    report.missing.add(RowFinding(partition="_default", key=5))
+    request = ComparisonRequest()
+    state = ComparisonState(task_id=ID, request=request, who=SUPERVISOR, began=WHEN)
+    state.total, state.reports, state.cursor = 2, [report], cursor
+    if outcome:
+        state.end(outcome)
+        state.is_recorded = True
+    service.compared[ID] = state
+
+
+def test_operations_that_were_not_done_are_accepted(browser):
+    """They are named, and the button beside them says that nothing is done by it."""
+    refusal = Refusal(
+        kind="DropDatabase", database="shop", name="", at=WHEN, reason="it is not empty"
+    )
+    task = shown(1, "degraded", refused=1, refusals=(refusal,))
+    problems = replace(task.health.problems, operations_refused=1)
+    health = replace(task.health, problems=problems)
+    service = serving_tasks(replace(task, health=health))
+    with page_of(browser, service, task_path()) as page:
+        area = page.get_by_role("region", name="Health")
+        expect(area).to_contain_text("DropDatabase of shop: it is not empty")
+        button(area, "Accept these").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("are not done by this, nor tried again")
+        button(dialog, "Accept").click()
+        expect(page.locator("#result")).to_have_text("They are accepted as not done.")
+        put(service, shown(1, refused=1, refusals=(refusal,)))
+        page.clock.run_for(SECOND)
+        expect(button(area, "Accept these")).to_have_count(0)
+    assert [each[:2] for each in asked(service, "acknowledge")] == [(ID, [])]
 
 
 def test_how_far_files_and_rows_are_is_live(browser):

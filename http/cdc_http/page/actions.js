@@ -47,6 +47,41 @@ export const retry = (task, collections) => confirmed({
   request: () => ask("retry", { task_id: task.task_id, db_collections: byDatabase(collections) }),
 });
 
+/** Ask before both sides are compared. */
+export const compare = (task) => confirmed({
+  title: "Compare both sides?",
+  text: [
+    `The service reads every row of the source and of ${task.uri}, which costs both of them. ` +
+      "It writes nothing, and the task goes on meanwhile.",
+    "It goes on when this page is closed. What differs is repaired by " +
+      "`cdc-actors compare TASK --repair`.",
+  ],
+  verb: "Compare",
+  done: "The comparison has begun.",
+  request: () => ask("compare", { task_id: task.task_id }),
+});
+
+/** Ask before a comparison is ended. */
+export const cancelComparison = (task) => confirmed({
+  title: "Cancel the comparison?",
+  text: ["It ends without a result, and another one begins from the start."],
+  verb: "End it",
+  done: "The comparison is cancelled.",
+  request: () => ask("cancel_comparison", { task_id: task.task_id }),
+});
+
+/** Ask before operations that were not done are accepted. */
+export const acknowledge = (task) => confirmed({
+  title: "Accept what was not done?",
+  text: [
+    "The operations that the target refused are not done by this, nor tried again. They stay " +
+      "in the history, and the task is no longer called degraded for them.",
+  ],
+  verb: "Accept",
+  done: "They are accepted as not done.",
+  request: () => ask("acknowledge", { task_id: task.task_id }),
+});
+
 /** Ask before a task is deleted. */
 export const remove = (task) => confirmed({
   title: "Delete this task?",

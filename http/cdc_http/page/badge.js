@@ -12,6 +12,15 @@ const STATES = {
   set_aside: ["degraded", "◆"],
 };
 
+const OUTCOMES = {
+  running: ["catching_up", "◔", "Running"],
+  equal: ["ok", "●", "Equal"],
+  different: ["failed", "≠", "Different"],
+  undecided: ["degraded", "?", "Undecided"],
+  cancelled: ["paused", "‖", "Cancelled"],
+  failed: ["failed", "✕", "Failed"],
+};
+
 /** A word with a shape before it, so that no colour says anything alone. */
 export class Badge {
   #glyph = el("span", { class: "glyph", "aria-hidden": "true" });
@@ -31,6 +40,11 @@ export class Badge {
   showState(state) {
     const [kind, glyph] = STATES[state] ?? ["unknown", "?"];
     this.#set(kind, glyph, words(state));
+  }
+
+  /** Show what a comparison came to. */
+  showOutcome(status) {
+    this.#set(...(OUTCOMES[status] ?? ["unknown", "?", words(status)]));
   }
 
   #set(kind, glyph, name) {

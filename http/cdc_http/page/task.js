@@ -5,6 +5,7 @@ import { ApiError, ask } from "./api.js";
 import { Badge } from "./badge.js";
 import { Chart } from "./chart.js";
 import { Collections } from "./collections.js";
+import { Comparison } from "./compare.js";
 import { Rows, el, setAttribute, setText, showText } from "./dom.js";
 import { STATUSES, clock, count, plural, seconds, time, why } from "./format.js";
 import { History } from "./history.js";
@@ -30,7 +31,8 @@ export class TaskView {
   #chart = new Chart();
   #facts = new Facts();
   #collections;
-  #refused = new Refused();
+  #refused;
+  #comparison;
   #history;
   #gone = el("p", { class: "banner warn", hidden: true });
   #present;
@@ -45,11 +47,14 @@ export class TaskView {
     this.#buttons = new Buttons((action) => this.#do(action), () => this.focus());
     this.#collections = new Collections(isOperator,
       (each) => this.#do((task) => actions.retry(task, [each])));
+    this.#refused = new Refused(() => this.#do(actions.acknowledge));
+    this.#comparison = new Comparison(id, (action) => this.#do(action));
     this.#history = new History(id);
     this.#present = el("div", { class: "present", hidden: true },
       panel("Health", this.#status.node, this.#refused.node),
       panel("Lag", this.#now, this.#chart.node),
       panel("What it does", this.#facts.node),
+      panel("Are both sides equal?", this.#comparison.node),
       panel("Collections", this.#collections.node));
     this.node = el("div", { class: "task" },
       el("a", { class: "back", href: "#/" }, "All tasks"),
@@ -76,7 +81,9 @@ export class TaskView {
     setText(this.#now, summary.lag_seconds === null ? "Unknown" : seconds(summary.lag_seconds));
     this.#showLag();
     this.#facts.showRows(summary.rows_applied);
+    this.#refused.showButton(this.#isOperator() && summary.health.problems.operations_refused > 0);
     if (this.#isDue(summary)) await this.#load(summary);
+    await this.#comparison.refresh(summary.last_event, this.#isOperator());
     await this.#history.refresh(summary.last_event);
   }
 
@@ -123,7 +130,9 @@ export class TaskView {
   async #do(action) {
     const aside = (this.#task?.collections ?? []).filter((each) => each.state === "set_aside");
     const done = await action(this.#summary, aside);
-    if (done) this.#say(done);
+    if (!done) return;
+    this.#say(done);
+    this.#comparison.renew();
   }
 }
 
@@ -239,8 +248,16 @@ class Refused {
   #rows = new Rows(this.#list, (each) => `${each.at} ${each.kind} ${each.name} ${each.reason}`,
     (each) => ({ node: el("li", {}, sentence(each)), update() {} }));
 
-  constructor() {
-    this.node = el("div", { hidden: true }, this.#title, this.#list);
+  #button;
+
+  constructor(accept) {
+    this.#button = el("button", { type: "button", hidden: true, click: accept }, "Accept these");
+    this.node = el("div", { hidden: true }, this.#title, this.#list, this.#button);
+  }
+
+  /** Show the button, or not. */
+  showButton(isShown) {
+    setAttribute(this.#button, "hidden", !isShown);
   }
 
   show({ count: number, newest }) {
