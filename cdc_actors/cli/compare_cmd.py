@@ -15,7 +15,7 @@ from cdc_actors.cli.task_cmd import task_argument
 from cdc_actors.errors import OperatorError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 POLL_SECONDS = 0.3
 """How often to ask how far it is."""
@@ -25,6 +25,7 @@ ABSENCE_SECONDS = 60.0
 
 _BAR = 24
 _STATUSES = {"equal": 0, "different": DIFFERENT, "undecided": NOT_READY}
+_WITHOUT_RESULT = {"cancelled", "failed"}
 _EXAMPLES = """\b
 Examples:
   cdc-actors compare TASK
@@ -141,21 +142,27 @@ def _print(found: dict[str, Any], output: str) -> None:
     if output != "table":
         click.echo(dump(found, output))
     else:
-        click.echo(_text(found))
+        for line in _lines(found):
+            click.echo(line)
     status = found["status"]
-    if status in {"cancelled", "failed"}:
+    if status in _WITHOUT_RESULT:
         raise OperatorError(f"the comparison {_ended(found)}")
     click.get_current_context().exit(_STATUSES[status])
 
 
-def _text(found: dict[str, Any]) -> str:
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what was found; of all collections together only if all were compared."""
     # Not before it is needed: what reads a Milvus takes long to load.
     import msgspec  # noqa: PLC0415
 
     from cdc_actors.compare import CollectionReport, Report  # noqa: PLC0415
 
     reports = msgspec.convert(found["reports"], list[CollectionReport])
-    return str(Report(collections=reports))
+    if found["status"] not in _WITHOUT_RESULT:
+        yield from Report(collections=reports).lines()
+        return
+    for report in reports:
+        yield from report.lines()
 
 
 def _ended(found: dict[str, Any]) -> str:

@@ -80,6 +80,7 @@ def test_the_outcome_is_printed_and_the_exit_status(
     done = attached(url)
     assert done.exit_code == exit_status, done.output
     assert words in done.output
+    assert ("Equal: " in done.output) is (status == "equal")
     done = attached(url, "-o", "json")
     assert done.exit_code == exit_status
     assert json.loads(done.stdout)["reports"][0]["name"] == "books"
