@@ -11,8 +11,10 @@
     |       |-- RowRefusedError   a collection the same, once it has come out repeatedly
     |       |-- PassedOverError   a collection the same: it is to be read again
     |       +-- OperationRefusedError
-    |                             a request    note it; if the collection cannot do
-    |                                          without what was asked, set it aside
+    |           |                 a request    note it; if the collection cannot do
+    |           |                              without what was asked, set it aside
+    |           +-- KindRefusedError
+    |                             a kind       note it once, and ask for no more of it
     |-- PositionLostError         the task     pause; the log no longer holds what is next
     +-- RequestError              a client of the service, answered at once
         |-- InvalidRequestError    400
@@ -134,6 +136,13 @@ class OperationRefusedError(CollectionError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class KindRefusedError(OperationRefusedError):
+    """The target does no operation of one kind for the task's user, and no row needs any.
+
+    A managed Milvus may flush nothing, and have no databases, users and roles.
+    """
 
 
 class PositionLostError(CdcError):

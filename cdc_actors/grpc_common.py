@@ -37,6 +37,10 @@ REFUSED: Final = {
 }
 """Statuses of one request that does not become better by waiting."""
 
+DENIED: Final = re.compile(r"\bdeny api\b", re.IGNORECASE)
+"""What Zilliz Cloud says, with the status UNKNOWN, of what it does for nobody
+(milvus-sdk-java issue 625)."""
+
 UNEXPECTED: Final = 65535
 """Milvus's code for what has none of its own."""
 
@@ -70,6 +74,12 @@ def status_code(status: common_pb2.Status) -> int:
     if status.code or not status.error_code:
         return int(status.code)
     return _LEGACY_CODES.get(status.error_code, UNEXPECTED)
+
+
+def is_offered_to_nobody(error: grpc.RpcError) -> bool:
+    """Tell whether a server has nothing that does what was asked, whoever asks."""
+    is_unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED and not is_http(error)
+    return is_unknown or DENIED.search(str(error.details())) is not None
 
 
 def is_http(error: grpc.RpcError) -> bool:

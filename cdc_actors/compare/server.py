@@ -17,7 +17,12 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.compare.page import Page
 from cdc_actors.errors import CdcError, OperatorError, TransientError
-from cdc_actors.grpc_common import ACCESS_REFUSED, NO_KEEPALIVE, REFUSED
+from cdc_actors.grpc_common import (
+    ACCESS_REFUSED,
+    NO_KEEPALIVE,
+    REFUSED,
+    is_offered_to_nobody,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,9 +57,9 @@ class Endpoint:
     tls: Mapping[str, str] = field(default_factory=dict)
 
     def databases(self) -> list[str]:
-        """Return the names of its databases."""
-        with Server(self, DEFAULT_DATABASE) as server, server.errors():
-            return list(server.client.list_databases(timeout=CALL_TIMEOUT))
+        """Return the names of its databases; the default one alone if it has no others."""
+        with Server(self, DEFAULT_DATABASE) as server:
+            return server.databases()
 
 
 class Columns(NamedTuple):
@@ -119,6 +124,19 @@ class Server:
             yield
         except (MilvusException, grpc.RpcError) as error:
             raise self._translated(error) from error
+
+    def databases(self) -> list[str]:
+        """Return the names of the server's databases, as ``Endpoint`` does."""
+        request = milvus_pb2.ListDatabasesRequest()
+        with self.errors():
+            try:
+                answer = self._stub.ListDatabases(request, timeout=CALL_TIMEOUT)
+            except grpc.RpcError as error:
+                if is_offered_to_nobody(error):
+                    return [DEFAULT_DATABASE]
+                raise
+            check_status(answer.status)
+        return list(answer.db_names)
 
     def collections(self) -> list[str]:
         """Return the names of the database's collections."""

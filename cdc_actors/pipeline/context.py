@@ -25,6 +25,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RunFailed,
 )
+from cdc_actors.pipeline.refused_kinds import RefusedKinds
 from cdc_actors.pipeline.retried import RetriedCollections
 from cdc_actors.pipeline.snapshot_jobs import SnapshotJobs
 from cdc_actors.pipeline.work import NO_ROWS
@@ -67,10 +68,12 @@ class RunContext:
         claimant: Claimant,
         source_time: Callable[[], int],
         requests: str = "",
+        refused_kinds: Iterable[str] = (),
     ) -> None:
         """``source_time`` returns what ``Catalog.time`` does.
 
-        ``requests`` is the channel of clients' requests.
+        ``requests`` is the channel of clients' requests; ``refused_kinds`` are those that
+        earlier runs have written down.
         """
         self._requests = requests
         self.run_number = run_number
@@ -87,6 +90,7 @@ class RunContext:
         self._applied_by: dict[int, AppliedRows] = {}
         self._sent: dict[str, int] = {}
         self._unknown_kinds: set[str] = set()
+        self.refused_kinds = RefusedKinds(refused_kinds)
         self.retried = RetriedCollections()
         self.snapshot_jobs = SnapshotJobs()
         self._log_context = structlog.contextvars.get_contextvars()

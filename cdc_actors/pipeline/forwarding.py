@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from cdc_actors.errors import OperationRefusedError, UnclearAnswerError
+from cdc_actors.errors import (
+    KindRefusedError,
+    OperationRefusedError,
+    UnclearAnswerError,
+)
 from cdc_actors.pipeline.messages import FlushPostponed, RecordOperationApplied
 from cdc_actors.target import requests
 from cdc_actors.target.answers import RateLimitError
@@ -44,7 +48,7 @@ class Forwarding:
             tried = operation.as_reduced(act())
         except OperationRefusedError as refusal:
             tried = operation.as_refused(refusal)
-        self._context.record(RecordOperationApplied(tried))
+        self._record(tried)
         return tried.refused is None
 
     def forward(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
@@ -57,15 +61,29 @@ class Forwarding:
         self.attempt(operation, lambda: requests.forward(self._target, request, name))
 
     def _flush(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
-        """Clients flush whenever they like: only the first refusal of a run is recorded."""
+        """Clients flush whenever they like: only the first refusal of a run is recorded.
+
+        If the target does not flush at all, only the first of the task.
+        """
+        kinds = self._context.refused_kinds
+        if request.kind in kinds:
+            return
+        operation = entry.operation(request.kind, request.timestamp, {})
         try:
             requests.forward(self._target, request, name)
         except (RateLimitError, UnclearAnswerError) as refusal:
             _log.info("flush_postponed", detail=str(refusal))
             self._reader.tell(FlushPostponed(request, entry.collection_id))
+        except KindRefusedError as refusal:
+            if kinds.note(request.kind, refusal):
+                self._record(operation.as_refused(refusal))
         except OperationRefusedError as refusal:
             if not self._flush_refused:
                 self._flush_refused = True
-                operation = entry.operation(request.kind, request.timestamp, {})
-                refused = operation.as_refused(refusal)
-                self._context.record(RecordOperationApplied(refused))
+                self._record(operation.as_refused(refusal))
+        else:
+            if kinds.allow(request.kind):
+                self._record(operation)
+
+    def _record(self, operation: Operation) -> None:
+        self._context.record(RecordOperationApplied(operation))

@@ -50,6 +50,7 @@ class Run:
             spec.claimant,
             lambda: servers.source_time(spec),
             spec.source.replicate_chan,
+            spec.refused_kinds,
         )
         self._reader = Reader.start(self._context, spec, servers)
         self._reader.tell(TakeStep())

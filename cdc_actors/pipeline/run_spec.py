@@ -47,6 +47,7 @@ class RunSpec:
     rbac_rules: frozenset[RbacRule]
     passwords: Mapping[str, str]
     unresolved: tuple[Operation, ...]
+    refused_kinds: frozenset[str]
     reached: Mapping[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]
     former: Mapping[FullName, CollectionEntry]

@@ -70,7 +70,12 @@ def lag_at(observation: Observation, now: Moment) -> float | None:
 def _at(health: Health, observation: Observation, now: Moment) -> Health:
     """Return what the health comes to at a moment."""
     clocks = [now.warning] if now.warning else []
-    warnings = (*clocks, *_claims(observation, now), *_races(observation, now))
+    warnings = (
+        *clocks,
+        *_claims(observation, now),
+        *_races(observation, now),
+        *_refused_kinds(observation),
+    )
     health = replace(health, warnings=warnings)
     if observation.snapshot.state is not TaskState.RUNNING:
         return health
@@ -117,6 +122,12 @@ def _races(observation: Observation, now: Moment) -> Iterator[str]:
                 f"more, and the log keeps what follows for {max(kept, 0.0):.0f} s: "
                 "lengthen the retention of the source's message queue"
             )
+
+
+def _refused_kinds(observation: Observation) -> Iterator[str]:
+    """Yield what the target does none of, which rows do not need."""
+    for operation in observation.snapshot.task.refused_kinds.values():
+        yield f"{operation.kind}: {operation.refused}"
 
 
 def _statuses(

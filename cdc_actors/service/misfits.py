@@ -16,8 +16,9 @@ import msgspec
 from cdc_actors.errors import CdcError, CollectionError
 from cdc_actors.service.selection_checks import left_out
 from cdc_actors.source.catalog.client import Catalog
-from cdc_actors.target.collections import collection_names, databases, is_there
+from cdc_actors.target.collections import collection_names, is_there
 from cdc_actors.target.connection import Connection, connect
+from cdc_actors.target.databases import databases
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

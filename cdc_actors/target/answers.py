@@ -10,11 +10,12 @@ import grpc
 from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
+    KindRefusedError,
     OperationRefusedError,
     TransientError,
     UnclearAnswerError,
 )
-from cdc_actors.grpc_common import ACCESS_REFUSED, REFUSED, is_http, status_code
+from cdc_actors.grpc_common import ACCESS_REFUSED, DENIED, REFUSED, is_http, status_code
 
 # Milvus's own codes (pkg/util/merr/errors.go).
 _TRANSIENT_CODES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 11, 12})
@@ -22,9 +23,10 @@ _RATE_LIMIT = 8
 # A partition that is not found (200) is none of them: a proxy may not know it
 # (``proxies``), and one that somebody dropped is created again.
 _REFUSAL_CODES = frozenset(
-    {10, 100, 105, 800, 1100, 1101, 1102, 1303, 1700, 1701, 1800, 1804}
+    {10, 100, 102, 105, 250, 800, 801, 1100, 1101, 1102, 1303, 1700, 1701, 1800, 1804}
 )
-_ACCESS_CODES = frozenset({1400, 1401})
+_NOT_PERMITTED = 1401
+_ACCESS_CODES = frozenset({1400, _NOT_PERMITTED})
 """Not authenticated, privilege not permitted."""
 _LOGIN_REFUSED = "auth check failure"
 """What a proxy says of a wrong password where an answer has a code of another meaning."""
@@ -44,6 +46,9 @@ _TOO_LARGE = re.compile(
     r"|message size (too large|exceeds)|MessageTooBig|maximum payload exceeded",
     re.IGNORECASE,
 )
+_OF_A_KIND = frozenset(
+    {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
+)
 _SIZE_STATUSES = frozenset(
     {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -52,6 +57,37 @@ _SIZE_STATUSES = frozenset(
     }
 )
 _PARAMETER_TOO_LARGE = 1102
+_LIMIT = re.compile(
+    r"exceed(s|ed|ing) (the )?(max|limit)|max general capacity", re.IGNORECASE
+)
+"""How a target says that it takes no more partitions; it does not pass by itself."""
+
+_NOT_NEEDED = frozenset(
+    {
+        "AlterDatabase",
+        "CreateCredential",
+        "CreateDatabase",
+        "CreatePrivilegeGroup",
+        "CreateRole",
+        "DeleteCredential",
+        "DropDatabase",
+        "DropPrivilegeGroup",
+        "DropRole",
+        "Flush",
+        "GetMetrics",
+        "ListCredUsers",
+        "ListDatabases",
+        "ListPrivilegeGroups",
+        "OperatePrivilege",
+        "OperatePrivilegeGroup",
+        "OperatePrivilegeV2",
+        "OperateUserRole",
+        "SelectRole",
+    }
+)
+"""What rows do not need: a target may do none of a kind (Zilliz Cloud has databases, users
+and roles in dedicated clusters alone)."""
+
 _RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 ROWS = frozenset({"Insert", "Delete"})
 """The requests that carry rows, or their keys."""
@@ -99,13 +135,17 @@ def check(status: Any, method: str, *, lite: bool = False) -> None:
         return
     text = f"the target answers {method} with code {code}: {status.reason}"
     broken = not lite and _BROKEN.search(status.reason) is not None
-    unclear = (method in _NEEDED or broken) and code not in _REFUSAL_CODES
+    is_clear = code in _REFUSAL_CODES or _LIMIT.search(status.reason) is not None
+    unclear = (method in _NEEDED or broken) and not is_clear
     if code == _RATE_LIMIT:
         raise RateLimitError(text)
     if method in ROWS and code == _PARAMETER_TOO_LARGE:
         raise TooLargeError(text, code)
     if method in _DIVIDED and _TOO_LARGE.search(status.reason):
         raise TooLargeError(text, code, may_be_done=True)
+    is_denied = code == _NOT_PERMITTED or DENIED.search(status.reason) is not None
+    if is_denied and method in _NOT_NEEDED:
+        raise _kind_refused(method, status.reason, code)
     if code in _ACCESS_CODES or _LOGIN_REFUSED in status.reason:
         raise AccessRefusedError(text)
     passing = code in _TRANSIENT_CODES and not (lite and code == _LITE_CONFLICT)
@@ -119,12 +159,8 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     code, details = error.code(), error.details()
     if is_http(error):
         return proxy_error(error, method)
-    if code in ACCESS_REFUSED:
-        refusal = f"the target {ACCESS_REFUSED[code]} ({method}): {details}"
-        return AccessRefusedError(refusal)
-    if code in REFUSED:
-        refusal = f"the target {REFUSED[code]} ({method}): {details}"
-        return OperationRefusedError(refusal)
+    if refusal := _refusal(code, str(details), method):
+        return refusal
     text = f"{method} failed at the target ({code.name}): {details}"
     is_size = code in _SIZE_STATUSES and _TOO_LARGE.search(str(details)) is not None
     if method in _DIVIDED and is_size:
@@ -132,6 +168,28 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _RATE_WORDS.search(str(details)):
         return RateLimitError(text)
     return TransientError(text)
+
+
+def _refusal(code: grpc.StatusCode, details: str, method: str) -> CdcError | None:
+    """Return what was refused, if the target has said no."""
+    is_denied = DENIED.search(details) is not None
+    if method in _NOT_NEEDED and (is_denied or code in _OF_A_KIND):
+        return _kind_refused(method, details)
+    if is_denied:
+        return OperationRefusedError(f"the target refuses {method}: {details}")
+    if code in ACCESS_REFUSED:
+        text = f"the target {ACCESS_REFUSED[code]} ({method}): {details}"
+        return AccessRefusedError(text)
+    if code in REFUSED:
+        return OperationRefusedError(
+            f"the target {REFUSED[code]} ({method}): {details}"
+        )
+    return None
+
+
+def _kind_refused(method: str, details: str, code: int = 0) -> KindRefusedError:
+    refusal = f"the target does not do {method} for the task's user: {details}"
+    return KindRefusedError(refusal, code)
 
 
 def proxy_error(error: grpc.RpcError, method: str) -> TransientError:

@@ -1,4 +1,4 @@
-"""Databases, collections and partitions at the target.
+"""Collections and partitions at the target.
 
 Every call is idempotent: what exists already is left as it is, what is gone stays gone.
 Others may create or drop the same at the same time: a request that the target refuses
@@ -7,12 +7,10 @@ counts as done if what it asks for is so by then.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.errors import (
     CollectionError,
     OperationRefusedError,
@@ -21,12 +19,14 @@ from cdc_actors.errors import (
 from cdc_actors.target import auto_ids
 from cdc_actors.target.abilities import refuse_unknown
 from cdc_actors.target.aliases import drop_alias
+from cdc_actors.target.databases import ensure_database
 from cdc_actors.target.loads import load_and_check
+from cdc_actors.target.outcomes import done_if
 from cdc_actors.target.shards import create_limited
 from cdc_actors.target.structs import columns_of, field_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from cdc_actors.changes import Definition, FullName
     from cdc_actors.target.connection import Connection
@@ -37,32 +37,6 @@ DYNAMIC = "$meta"
 _NOT_FOUND = frozenset({100, 200, 800})
 _MISSING = ("not found", "does not exist")
 """What is said where the code is none of these; the latter by Milvus Lite of a database."""
-
-
-def ensure_database(target: Connection, name: str) -> None:
-    """Create the database unless it exists.
-
-    A client's own request and the first collections of the database may create it at the
-    same time.
-    """
-    if name not in databases(target):
-        request = milvus_pb2.CreateDatabaseRequest(db_name=name)
-        with _done_if(lambda: name in databases(target)):
-            target.call("CreateDatabase", request, DEFAULT_DATABASE)
-
-
-def drop_database(target: Connection, name: str) -> None:
-    """Drop the database if it exists."""
-    if name in databases(target):
-        request = milvus_pb2.DropDatabaseRequest(db_name=name)
-        with _done_if(lambda: name not in databases(target)):
-            target.call("DropDatabase", request, DEFAULT_DATABASE)
-
-
-def databases(target: Connection) -> set[str]:
-    """Return the names of the databases."""
-    request = milvus_pb2.ListDatabasesRequest()
-    return set(target.call("ListDatabases", request, DEFAULT_DATABASE).db_names)
 
 
 def collection_names(target: Connection, database: str) -> set[str]:
@@ -79,8 +53,8 @@ def create_collection(
     ``begin`` is called before the target is asked to create anything by this name.
     Keys that the source generated are replicated as they are, so the target's field is
     not auto-id unless the target is known to keep them: others refuse given values for one
-    that is. The number of shards is the target's own affair: it is made smaller where the
-    target has a limit.
+    that is. How many shards and buckets of a partition key there are is the target's own
+    affair: fewer where it has a limit.
 
     Raises:
         CollectionError: It exists with another schema, field by field, an alias has its
@@ -188,7 +162,7 @@ def rename_collection(
             db_name=old[0], oldName=old[1], newName=new[1], newDBName=new[0]
         )
         # Milvus Lite (3.2.2) fails where two requests write its aliases at once.
-        with target.alias_lock, _done_if(lambda: _is_renamed(target, old, new)):
+        with target.alias_lock, done_if(lambda: _is_renamed(target, old, new)):
             reduced = _rename(target, request)
     if target.is_lite and loaded:
         load_and_check(target, *new)
@@ -227,7 +201,7 @@ def drop_collection(target: Connection, database: str, name: str) -> None:
         for alias in existing.aliases:
             drop_alias(target, database, alias)
     request = milvus_pb2.DropCollectionRequest(db_name=database, collection_name=name)
-    with _done_if(lambda: describe(target, database, name) is None):
+    with done_if(lambda: describe(target, database, name) is None):
         target.call("DropCollection", request, database)
 
 
@@ -240,12 +214,22 @@ def partitions(target: Connection, database: str, name: str) -> set[str]:
 def create_partition(
     target: Connection, database: str, name: str, partition: str
 ) -> None:
-    """Create a partition."""
+    """Create a partition.
+
+    Raises:
+        CollectionError: The target takes none, or no more: its rows have no place there.
+    """
     request = milvus_pb2.CreatePartitionRequest(
         db_name=database, collection_name=name, partition_name=partition
     )
-    with _done_if(lambda: partition in partitions(target, database, name)):
-        target.call("CreatePartition", request, database)
+    try:
+        with done_if(lambda: partition in partitions(target, database, name)):
+            target.call("CreatePartition", request, database)
+    except OperationRefusedError as refusal:
+        raise CollectionError(
+            f"the target takes no partition {partition}, and so none of its rows "
+            f"({refusal}): raise its limit or drop partitions, then `retry`"
+        ) from refusal
 
 
 def drop_partition(
@@ -263,20 +247,10 @@ def drop_partition(
     drop = milvus_pb2.DropPartitionRequest(
         db_name=database, collection_name=name, partition_name=partition
     )
-    with _done_if(lambda: partition not in partitions(target, database, name)):
+    with done_if(lambda: partition not in partitions(target, database, name)):
         if not target.is_lite:
             target.call("ReleasePartitions", release, database)
         target.call("DropPartition", drop, database)
-
-
-@contextmanager
-def _done_if(outcome: Callable[[], bool]) -> Iterator[None]:
-    """Pass over a refusal, be it clear or not, of what is so already."""
-    try:
-        yield
-    except (OperationRefusedError, UnclearAnswerError):
-        if not outcome():
-            raise
 
 
 def has_partition_key(schema: Any) -> bool:

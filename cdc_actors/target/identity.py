@@ -23,8 +23,8 @@ from cdc_actors.errors import (
     OperatorError,
     TransientError,
 )
-from cdc_actors.target.collections import databases
 from cdc_actors.target.connection import Connection
+from cdc_actors.target.databases import databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdc_actors.changes import to_hybrid_ts
+from cdc_actors.errors import KindRefusedError
 from cdc_actors.tasks import standing
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ CREATE_ALIAS = "CreateAlias"
 ALTER_ALIAS = "AlterAlias"
 DROP_ALIAS = "DropAlias"
 IMPORT = "Import"
+CREATE_CREDENTIAL = "CreateCredential"
 UPDATE_CREDENTIAL = "UpdateCredential"
 CLAIM_COLLECTION = "ClaimCollection"
 """Another task wanted to write the collection at the target: no operation of Milvus."""
@@ -271,8 +273,11 @@ class Operation:
         return entry.operation(DROP_COLLECTION, timestamp)
 
     def as_refused(self, refusal: Exception) -> Operation:
-        """Return it as one that was not done."""
-        return replace(self, detail=self.detail | {"refused": str(refusal)})
+        """Return it as one that was not done, be it the first of its kind."""
+        said: dict[str, Any] = {"refused": str(refusal)}
+        if isinstance(refusal, KindRefusedError):
+            said["kind_refused"] = True
+        return replace(self, detail=self.detail | said)
 
     def as_reduced(self, reduced: str) -> Operation:
         """Return it as one that was done without something, or as asked if that is ""."""
@@ -283,6 +288,11 @@ class Operation:
     def refused(self) -> str | None:
         """Why it was not done, None if it was."""
         return self.detail.get("refused")
+
+    @property
+    def is_kind_refused(self) -> bool:
+        """Whether it was refused as the target does none of its kind."""
+        return bool(self.detail.get("kind_refused"))
 
     @property
     def reduced(self) -> str | None:

@@ -91,7 +91,8 @@ class TaskAttributes:
     that did not note it. ``rbac_rules`` are rules of users, roles and grants at the
     target, ``passwords`` are fingerprints by user. Of ``refused`` operations ``refusals``
     are the newest, and ``unresolved`` those that still matter; ``acknowledged`` would
-    matter if nobody had accepted them. ``claims`` are the newest of another task on a
+    matter if nobody had accepted them. ``refused_kinds`` are those of which the target does
+    none, each with the operation that told. ``claims`` are the newest of another task on a
     collection, by its id. ``reached`` says by channel
     what every collection has that was not itself replayed since: channels may have been
     set back for one that was.
@@ -119,6 +120,7 @@ class TaskAttributes:
     refused: int
     unresolved: Unresolved
     acknowledged: Unresolved
+    refused_kinds: dict[str, Operation]
     claims: dict[int, Operation]
     reached: dict[str, Checkpoint]
     past_selections: tuple[PastSelection, ...]

@@ -76,6 +76,7 @@ class Task(TaskAttributes, Aggregate):
         self.refused = 0
         self.unresolved = {}
         self.acknowledged = {}
+        self.refused_kinds = {}
         self.claims = {}
         self.reached = {}
         self.past_selections = ()

@@ -12,7 +12,12 @@ from cdc_actors.rbac_rules import rule_from_json
 from cdc_actors.tasks import model, standing
 from cdc_actors.tasks.model import CollectionEntry, CollectionState
 from cdc_actors.tasks.spec import PastSelection
-from cdc_actors.tasks.unresolved import unresolved_after, without_collections
+from cdc_actors.tasks.unresolved import (
+    is_same,
+    kinds_after,
+    unresolved_after,
+    without_collections,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping
@@ -56,6 +61,7 @@ def applied(task: TaskAttributes, operation: Operation) -> None:
         _grant(task, operation)
     elif effect := _EFFECTS.get(operation.kind):
         effect(task, operation)
+    task.refused_kinds = kinds_after(task.refused_kinds, operation)
     _settle(task, operation)
 
 
@@ -72,7 +78,7 @@ def _settle(task: TaskAttributes, operation: Operation) -> None:
     """Know what matters after an operation; what is accepted may be refused again."""
     lives = _lives(task, operation)
     known = chain.from_iterable(task.acknowledged.values())
-    if operation.refused and any(_same(operation, each) for each in known):
+    if operation.refused and any(is_same(operation, each) for each in known):
         return
     task.unresolved = unresolved_after(task.unresolved, operation, lives=lives)
     if not operation.refused:
@@ -239,7 +245,7 @@ def _refuse(task: TaskAttributes, operation: Operation) -> None:
     if operation.kind == model.CLAIM_COLLECTION:
         task.claims = {**task.claims, operation.collection_id or 0: operation}
         return
-    if not any(_same(operation, each) for each in task.refusals):
+    if not any(is_same(operation, each) for each in task.refusals):
         task.refusals = (*task.refusals[1 - SHOWN_REFUSALS :], operation)
         task.refused += 1
 
@@ -249,13 +255,6 @@ def _lives(task: TaskAttributes, operation: Operation) -> bool:
         return True
     entry = task.collections.get(operation.collection_id)
     return entry is not None and entry.state is not CollectionState.DROPPED
-
-
-def _same(one: Operation, other: Operation) -> bool:
-    """What the catalog has no time of has one of when it was seen."""
-    if {"access", "request"} & one.detail.keys():
-        return replace(one, timestamp=other.timestamp) == other
-    return one == other
 
 
 def _change(task: TaskAttributes, operation: Operation, **changes: Any) -> None:

@@ -4,6 +4,10 @@ One matters for as long as its collection lives, until an operation on the same 
 succeeds: the same one, a newer one, or the one that undoes it. The thing is an index of one
 field, what is loaded, the properties, an alias, a database, a rule of users and roles.
 
+Where the target does no operation of a kind, the first stands for all, until one of the
+kind succeeds. It matters only if it is about users and roles, which a task has to ask for:
+nobody misses the others while rows arrive.
+
 Some never matter: a flush changes nothing that can be read, the password of a user cannot
 be had, a database that is to be dropped is no part of the source any more, and another
 task that wanted a collection did not get it.
@@ -11,6 +15,7 @@ task that wanted a collection did not get it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -56,12 +61,24 @@ def unresolved_after(
     thing = _thing_of(operation)
     before = unresolved.get(thing, ())
     left = tuple(each for each in before if not _settles(operation, each))
-    if operation.refused and operation.kind not in _NEVER:
+    if operation.refused and _matters(operation):
         left += (operation,)
-    if left == before:
+    settled = () if operation.refused else ("kind", operation.kind)
+    if left == before and settled not in unresolved:
         return unresolved
-    others = {key: each for key, each in unresolved.items() if key != thing}
+    others = {k: each for k, each in unresolved.items() if k not in {thing, settled}}
     return others | {thing: left} if left else others
+
+
+def kinds_after(
+    kinds: Mapping[str, Operation], operation: Operation
+) -> dict[str, Operation]:
+    """Return of which kinds the target does none, after an operation, and which told."""
+    if operation.is_kind_refused:
+        return {**kinds, operation.kind: operation}
+    if operation.refused:
+        return dict(kinds)
+    return {kind: each for kind, each in kinds.items() if kind != operation.kind}
 
 
 def without_collections(
@@ -93,8 +110,23 @@ def chosen(unresolved: Unresolved, kinds: Collection[str]) -> list[Operation]:
     return found
 
 
+def is_same(one: Operation, other: Operation) -> bool:
+    """Tell whether two are one; the catalog has no time of some but when it was seen."""
+    if {"access", "request"} & one.detail.keys():
+        return replace(one, timestamp=other.timestamp) == other
+    return one == other
+
+
+def _matters(operation: Operation) -> bool:
+    if operation.is_kind_refused:
+        return "access" in operation.detail
+    return operation.kind not in _NEVER
+
+
 def _thing_of(operation: Operation) -> Hashable:
     detail = operation.detail
+    if operation.is_kind_refused:
+        return "kind", operation.kind
     if "alias" in detail:
         return "alias", operation.database, detail["alias"]
     if "access" in detail:

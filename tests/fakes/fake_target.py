@@ -112,9 +112,11 @@ class FakeTarget:
             schema.name = new
             self.collections["default", new] = StoredCollection(schema, partitions=rows)
 
-    def refuse(self, method: str, times: int = 1) -> None:
+    def refuse(
+        self, method: str, times: int = 1, refusal: CdcError | None = None
+    ) -> None:
         """Say no to the next requests of a method."""
-        refusal = OperationRefusedError(f"the target refuses {method}")
+        refusal = refusal or OperationRefusedError(f"the target refuses {method}")
         for _ in range(times):
             self._plan(method, refusal, is_done=False)
 

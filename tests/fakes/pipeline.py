@@ -200,6 +200,7 @@ class Pipeline:
             rbac_rules=task.rbac_rules,
             passwords=task.passwords,
             unresolved=tuple(chain.from_iterable(task.unresolved.values())),
+            refused_kinds=frozenset(task.refused_kinds),
             reached=task.reached,
             past_selections=task.past_selections,
             former=task.former,

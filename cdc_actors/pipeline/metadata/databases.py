@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import DEFAULT_DATABASE, replicated_properties
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import KindRefusedError, OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
-from cdc_actors.target.collections import drop_database, ensure_database
+from cdc_actors.target.databases import drop_database, ensure_database
 from cdc_actors.target.properties import alter_database
 from cdc_actors.tasks import (
     ALTER_DATABASE,
@@ -141,13 +141,19 @@ class Databases:
 
         What may be half done must be known after a crash: the source may have undone it.
         """
-        self._context.record(RecordOperationStarted(operation))
+        if operation.kind not in self._context.refused_kinds:
+            self._context.record(RecordOperationStarted(operation))
         self._finish(operation, act)
 
     def _finish(self, operation: Operation, act: Callable[[], None]) -> None:
+        if operation.kind in self._context.refused_kinds:
+            return
         try:
             act()
+        except KindRefusedError as refusal:
+            if not self._context.refused_kinds.note(operation.kind, refusal):
+                return
+            operation = operation.as_refused(refusal)
         except OperationRefusedError as refusal:
-            detail = operation.detail | {"refused": str(refusal)}
-            operation = replace(operation, detail=detail)
+            operation = operation.as_refused(refusal)
         self._context.record(RecordOperationApplied(operation))

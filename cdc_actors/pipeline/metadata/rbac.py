@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import KindRefusedError, OperationRefusedError
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.rbac_rules import Grant, Role, User, rank, rule_to_json
 from cdc_actors.target import rbac
-from cdc_actors.tasks import UPDATE_CREDENTIAL, Operation
+from cdc_actors.tasks import CREATE_CREDENTIAL, UPDATE_CREDENTIAL, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,6 +62,8 @@ class RbacSync:
         for rule in sorted(wanted - self._known, key=rank):
             self._apply(rule, remove=False)
         self._known = wanted
+        if CREATE_CREDENTIAL in self._context.refused_kinds:
+            return
         for user, fingerprint in found.passwords.items():
             if self._passwords.get(user) != fingerprint and user != "root":
                 self._passwords[user] = fingerprint
@@ -70,15 +72,25 @@ class RbacSync:
     def _apply(self, rule: RbacRule, *, remove: bool) -> None:
         json = rule_to_json(rule)
         detail: dict[str, Any] = {"access": json, "removed": remove}
-        act = rbac.remove if remove else rbac.add
+        kind = rbac.request_name(rule, remove=remove)
+        operation = self._operation(kind, " ".join(json[1:]), detail)
+        act, refused_kinds = (
+            rbac.remove if remove else rbac.add,
+            self._context.refused_kinds,
+        )
+        if kind in refused_kinds:
+            return
         try:
             if not remove:
                 self._refuse_wider(rule)
             act(self._target, self._at_target(rule))
+        except KindRefusedError as refusal:
+            if refused_kinds.note(kind, refusal):
+                self._record(operation.as_refused(refusal))
         except OperationRefusedError as refusal:
-            detail["refused"] = str(refusal)
-        kind = rbac.request_name(rule, remove=remove)
-        self._record(kind, " ".join(json[1:]), detail)
+            self._record(operation.as_refused(refusal))
+        else:
+            self._record(operation)
 
     def _report_lite(self) -> None:
         """Say once a run that there is nothing to bring users to."""
@@ -86,7 +98,7 @@ class RbacSync:
             self._lite_reported = True
             refused = "Milvus Lite has no users, roles and grants"
             detail = {"access": [], "removed": False, "refused": refused}
-            self._record("enable_user_role", "", detail)
+            self._record(self._operation("enable_user_role", "", detail))
 
     def _report_password(self, user: str, fingerprint: str) -> None:
         detail = {
@@ -95,14 +107,16 @@ class RbacSync:
             "refused": f"the catalog holds only a hash of the password of {user}: set it "
             "at the target",
         }
-        self._record(UPDATE_CREDENTIAL, user, detail)
+        self._record(self._operation(UPDATE_CREDENTIAL, user, detail))
 
-    def _record(self, kind: str, name: str, detail: dict[str, Any]) -> None:
+    def _operation(self, kind: str, name: str, detail: dict[str, Any]) -> Operation:
         """The catalog does not know when it was done."""
         now = self._context.source_time()
-        operation = Operation(
+        return Operation(
             kind=kind, timestamp=now, database="", name=name, detail=detail
         )
+
+    def _record(self, operation: Operation) -> None:
         self._context.record(RecordOperationApplied(operation))
 
     def _at_target(self, rule: RbacRule) -> RbacRule:

@@ -28,6 +28,8 @@ def undoing(
 
     ``aliases`` and ``rules`` are all that the source has now.
     """
+    if refused.is_kind_refused:
+        return None
     if refused.kind in {CREATE_ALIAS, ALTER_ALIAS}:
         return _undoing_alias(refused, aliases)
     access = refused.detail.get("access")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cdc_actors.errors import AccessRefusedError
+from cdc_actors.errors import AccessRefusedError, KindRefusedError
 from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A
 from tests.fakes.fake_target import ROW_TRIES
@@ -67,3 +67,29 @@ def test_collection_that_the_target_does_not_rename(pipeline: Pipeline) -> None:
     assert "which a collection that the target does not rename or drop is" in reason
     assert "rename or drop that one at the target" in reason
     assert target.rows("books") == {}
+
+
+def test_a_target_that_flushes_nothing(pipeline: Pipeline) -> None:
+    """It is said once for all collections and runs, until one is flushed; rows go on."""
+    source, target, task = pipeline.source, pipeline.target, pipeline.task.task
+    books, papers = (source.create(name, A) for name in ("books", "papers"))
+    source.catalog.tell()
+    for number in range(2):
+        target.refuse("Flush", refusal=KindRefusedError("no flush here"))
+        for each in (books, papers):
+            source.insert(each, [number])
+            source.flush(each)
+            source.tick()
+            pipeline.settle()
+        wanted = dict.fromkeys(range(number + 1), 1)
+        pipeline.wait_until(lambda rows=wanted: target.rows("papers") == rows)
+        pipeline.wait_until(lambda: task.refused)
+        assert (task.refused, list(task.refused_kinds)) == (1, ["Flush"])
+        assert "flush papers" not in target.asked
+        pipeline.stop()
+        pipeline.start()
+    source.flush(papers)
+    source.tick()
+    pipeline.wait_until(lambda: "flush papers" in target.asked)
+    pipeline.wait_until(lambda: not task.refused_kinds)
+    assert task.refused == 1

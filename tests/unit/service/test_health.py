@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdc_actors.changes import to_hybrid_ts
-from cdc_actors.errors import FailureClass
+from cdc_actors.errors import FailureClass, KindRefusedError
 from cdc_actors.pipeline.messages import Retried, RunProgressed, SnapshotProgress
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
@@ -228,6 +228,17 @@ def test_who_wanted_a_collection_is_told_for_a_day(
         "2023-11-14 22:12:20 UTC"
     )
     assert shown.health.warnings == ((said,) if warned else ())
+
+
+def test_a_kind_of_which_the_target_does_none_is_a_warning() -> None:
+    """It is counted once, and makes the task no less well: no row needs it."""
+    task = running(445)
+    asked = {"kind": "Flush", "timestamp": 7, "database": "default", "name": "c445"}
+    refused = Operation(**asked).as_refused(KindRefusedError("not here"))
+    task.apply_operation(refused, **DONE)
+    shown = seen(task)
+    assert (shown.health.status, shown.refused) == ("ok", 1)
+    assert shown.health.warnings == ("Flush: not here",)
 
 
 def test_a_degraded_task_says_since_when_and_why() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from threading import Lock
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from cdc_actors.changes import Definition
 from cdc_actors.errors import (
     CdcError,
     CollectionError,
+    KindRefusedError,
     OperationRefusedError,
     UnclearAnswerError,
 )
@@ -25,9 +27,10 @@ from cdc_actors.target.collections import (
     describe,
     drop_collection,
     drop_partition,
-    ensure_database,
     rename_collection,
 )
+from cdc_actors.target.databases import drop_database, ensure_database
+from cdc_actors.target.shards import create_limited
 from tests.fakes.newer_target import NewerTarget
 
 if TYPE_CHECKING:
@@ -220,6 +223,53 @@ def test_a_target_that_takes_fewer_shards(
     ]
 
 
+def test_a_target_that_takes_fewer_buckets() -> None:
+    """A collection with a partition key has as many as the target takes."""
+    wanted = milvus_pb2.CreateCollectionRequest(shards_num=1, num_partitions=64)
+    asked = []
+
+    def call(_method: str, request: Any, _database: str) -> None:
+        asked.append(request.num_partitions)
+        if request.num_partitions > 16:
+            raise OperationRefusedError(
+                "partition number (64) exceeds max configuration (16)"
+            )
+
+    target: Any = SimpleNamespace(call=call)
+    with capture_logs() as logs:
+        create_limited(target, wanted)
+    assert asked == [64, 16]
+    assert [each["event"] for each in logs] == ["buckets_limited"]
+
+
+def test_a_target_without_databases() -> None:
+    """The default one is there; what another one's collection can do is said."""
+    asked: list[str] = []
+
+    def call(method: str, _request: Any, _database: str) -> None:
+        asked.append(method)
+        raise KindRefusedError("not here")
+
+    target: Any = SimpleNamespace(call=call)
+    ensure_database(target, "default")
+    drop_database(target, "shop")
+    assert asked == ["ListDatabases"]
+    with pytest.raises(
+        KindRefusedError, match="map shop to `default` with name_mapping"
+    ):
+        ensure_database(target, "shop")
+
+
+def test_a_partition_that_the_target_does_not_take() -> None:
+    """Rows have no place: that is the collection's trouble, not that of a row."""
+    target: Any = Target("ShowPartitions", names())
+    with pytest.raises(
+        CollectionError, match="takes no partition p, and so none"
+    ) as no:
+        create_partition(target, *BOOKS, "p")
+    assert not isinstance(no.value, OperationRefusedError)
+
+
 def test_a_target_that_takes_no_shards_at_all() -> None:
     """It is asked once, and its words are the error's."""
     target: Any = FewShards((0, "shard num (1) exceeds max configuration (0)"))
@@ -297,7 +347,7 @@ def test_refusal_of_what_is_not_so_is_one(
     method: str, act: Callable[[Any], None], look: Look
 ) -> None:
     """What the target says is what the error says."""
-    with pytest.raises(OperationRefusedError, match="is refused"):
+    with pytest.raises(CollectionError, match="is refused"):
         act(Target(method, look))
 
 

@@ -20,6 +20,7 @@ from cdc_actors.errors import (
     AccessRefusedError,
     CdcError,
     CollectionError,
+    KindRefusedError,
     OperationRefusedError,
     OperatorError,
     TransientError,
@@ -125,6 +126,63 @@ def test_login_and_privileges_in_an_answer_are_the_tasks(
     """Milvus says so with codes of its own, too."""
     with pytest.raises(AccessRefusedError):
         check(answer(code, reason), method)
+
+
+DENY = "it's a deny api, fullMethod:/milvus.proto.milvus.MilvusService"
+
+
+@pytest.mark.parametrize("method", ["Flush", "CreateDatabase", "OperatePrivilegeV2"])
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, "permission deny"),
+        (grpc.StatusCode.UNIMPLEMENTED, "unknown method"),
+        (grpc.StatusCode.UNKNOWN, DENY),
+    ],
+)
+def test_a_kind_that_rows_do_not_need(
+    method: str, code: grpc.StatusCode, details: str
+) -> None:
+    """It is refused alone: neither the task nor a collection ends for it."""
+    error = rpc_error(Refusal(code, details), method)
+    assert type(error) is KindRefusedError
+    assert (method in str(error), details in str(error)) == (True, True)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1401, "no"), (UNEXPECTED, DENY)])
+def test_a_kind_that_rows_do_not_need_in_an_answer(code: int, reason: str) -> None:
+    """So it is where Milvus, or what stands before it, answers with a status of its own."""
+    with pytest.raises(KindRefusedError, match=reason):
+        check(answer(code, reason), "DropRole")
+
+
+def test_a_login_is_refused_to_every_kind() -> None:
+    """The task's, whatever was asked."""
+    error = rpc_error(Refusal(grpc.StatusCode.UNAUTHENTICATED, "no"), "Flush")
+    assert isinstance(error, AccessRefusedError)
+
+
+def test_what_nobody_may_ask_is_refused_at_once() -> None:
+    """What a managed Milvus denies to all does not pass by itself."""
+    error = rpc_error(Refusal(grpc.StatusCode.UNKNOWN, DENY), "CreatePartition")
+    assert type(error) is OperationRefusedError
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (UNEXPECTED, "partition number (16) exceeds max configuration (16)"),
+        (
+            UNEXPECTED,
+            "sum_collections(parition*shard) exceeding the max general capacity",
+        ),
+        (250, "no more"),
+    ],
+)
+def test_a_limit_of_partitions_does_not_pass_by_itself(code: int, reason: str) -> None:
+    """It is a clear refusal, though Milvus has no code for it."""
+    with pytest.raises(OperationRefusedError):
+        check(answer(code, reason), "CreatePartition")
 
 
 def test_a_refused_request_is_not_the_tasks() -> None:

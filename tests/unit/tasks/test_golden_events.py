@@ -17,7 +17,7 @@ from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
 from cdc_actors.changes import to_hybrid_ts
-from cdc_actors.errors import FailureClass
+from cdc_actors.errors import FailureClass, KindRefusedError
 from cdc_actors.store.event_log import event_mapper
 from cdc_actors.tasks import (
     ComparisonResult,
@@ -172,6 +172,21 @@ def test_replayed_task(events):
         made = event.mutate(made)
     assert replayed == made
     assert replayed.deleted
+
+
+def test_a_refused_kind_is_stored_as_in_its_file(events):
+    """The event of a refused operation says that the target does none of the kind."""
+    task = new_task()
+    asked = {"kind": "Flush", "timestamp": 7, "database": "db", "name": "a"}
+    refused = Operation(**asked).as_refused(KindRefusedError("not here"))
+    task.apply_operation(refused, who=SUPERVISOR, why="because")
+    event = task.collect_events()[-1]
+    path = GOLDEN / "kind_refused.json"
+    state = event_mapper().to_stored_event(event).state
+    assert json.loads(state) == json.loads(path.read_bytes())
+    replayed = event_mapper().to_domain_event(stored(path, event))
+    assert vars(replayed) == vars(event)
+    assert task.refused_kinds == {"Flush": refused}
 
 
 def test_imports_to_be_brought_are_stored_as_in_their_file(events):

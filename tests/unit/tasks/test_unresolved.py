@@ -172,3 +172,23 @@ def test_nothing_to_acknowledge(task: Task) -> None:
     acknowledge(task)
     with pytest.raises(TaskConflictError, match="there is none"):
         acknowledge(task)
+
+
+def test_a_kind_of_which_the_target_does_none() -> None:
+    """Users and roles matter until one of the kind succeeds, others are only shown."""
+    task: Task = new_task()
+
+    def apply(kind: str, number: int, **detail: object) -> None:
+        each = replace(done(kind, None, **detail), timestamp=number)
+        task.apply_operation(each, who=SUPERVISOR, why="test")
+
+    none = {"refused": "not here", "kind_refused": True}
+    ann, bob = (["user", name] for name in ("ann", "bob"))
+    apply("CreateDatabase", 1, **none)
+    apply("CreateCredential", 2, access=ann, removed=False, **none)
+    apply("CreateRole", 3, access=["role", "r"], removed=False)
+    assert list(task.refused_kinds) == ["CreateDatabase", "CreateCredential"]
+    assert list(task.unresolved) == [("kind", "CreateCredential")]
+    apply("CreateCredential", 4, access=bob, removed=False)
+    apply("CreateDatabase", 5)
+    assert (task.unresolved, task.refused_kinds, task.refused) == ({}, {}, 2)

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from cdc_actors.errors import AccessRefusedError, OperationRefusedError
+from cdc_actors.errors import (
+    AccessRefusedError,
+    KindRefusedError,
+    OperationRefusedError,
+)
 from cdc_actors.pipeline.messages import RecordOperationStarted
 from cdc_actors.pipeline.metadata.databases import Databases
+from cdc_actors.pipeline.refused_kinds import RefusedKinds
 from cdc_actors.tasks import TaskSpec
 from tests.support.tasks import SPEC, SUPERVISOR, new_task
 
@@ -30,13 +35,19 @@ class Harness:
         self.asked: list[str] = []
         self.dies_after = ""
         self.refuses = False
+        self.has_none = False
+        self.tried: list[str] = []
         self.cannot_alter = False
         self.start()
 
     def start(self) -> None:
         """Begin a run with what the task has written down."""
         self.databases = Databases(
-            SimpleNamespace(record=self.record, source_time=lambda: 7),
+            SimpleNamespace(
+                record=self.record,
+                source_time=lambda: 7,
+                refused_kinds=RefusedKinds(self.task.refused_kinds),
+            ),
             SimpleNamespace(databases=lambda: self.filled),
             SimpleNamespace(is_shared=lambda _name: False),
             SimpleNamespace(call=self.call),
@@ -59,6 +70,9 @@ class Harness:
         """As the target does."""
         if self.refuses:
             raise AccessRefusedError("the target refuses the login")
+        if self.has_none:
+            self.tried.append(method)
+            raise KindRefusedError("the target has no databases")
         if method == "ListDatabases":
             return SimpleNamespace(db_names=sorted(self.there))
         if method == "AlterDatabase":
@@ -205,3 +219,20 @@ def test_a_target_without_properties_of_databases() -> None:
         harness.start()
     harness.look()
     assert harness.task.unresolved == {}
+
+
+def test_a_target_without_databases() -> None:
+    """It is asked once a run, and said once, until it has some; nothing is degraded."""
+    harness = Harness()
+    harness.has_none = True
+    for _ in range(2):
+        harness.tried.clear()
+        harness.look("a", "b")
+        harness.look("a", "b", "c")
+        assert harness.tried.count("CreateDatabase") == 1
+        assert (harness.task.refused, harness.task.unresolved) == (1, {})
+        assert list(harness.task.refused_kinds) == ["CreateDatabase"]
+        harness.start()
+    harness.has_none = False
+    assert harness.look("a", "b") == ["CreateDatabase a", "CreateDatabase b"]
+    assert harness.task.refused_kinds == {}

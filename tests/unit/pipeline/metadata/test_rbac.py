@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.errors import AccessRefusedError, OperationRefusedError
+from cdc_actors.errors import (
+    AccessRefusedError,
+    KindRefusedError,
+    OperationRefusedError,
+)
 from cdc_actors.pipeline.metadata.rbac import RbacSync
-from cdc_actors.rbac_rules import Grant, GroupMember, PrivilegeGroup, Role
+from cdc_actors.pipeline.refused_kinds import RefusedKinds
+from cdc_actors.rbac_rules import Grant, GroupMember, PrivilegeGroup, Role, User
 from cdc_actors.source.catalog.rbac import RbacMeta
 from cdc_actors.tasks import NameMapping, TaskSpec
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cdc_actors.rbac_rules import RbacRule
     from cdc_actors.tasks import Operation
 
@@ -65,11 +72,16 @@ def records() -> list[Operation]:
 
 
 def access(
-    target: Target, records: list[Operation], known: frozenset[RbacRule]
+    target: Target,
+    records: list[Operation],
+    known: frozenset[RbacRule],
+    refused: Collection[str] = (),
 ) -> RbacSync:
-    """Return what follows, with what earlier runs brought."""
+    """Return what follows, with what earlier runs brought, and said to be refused."""
     context = SimpleNamespace(
-        record=lambda message: records.append(message.operation), source_time=lambda: 7
+        record=lambda message: records.append(message.operation),
+        source_time=lambda: 7,
+        refused_kinds=RefusedKinds(refused),
     )
     mapping = (NameMapping(source_db="shop", target_db="store"),)
     mapped = TaskSpec(
@@ -203,3 +215,23 @@ def test_a_grant_on_all_databases_is_on_all_of_them(records: list[Operation]) ->
     follower = access(target, records, frozenset())
     follower.update(RbacMeta(rules, {}), ("shop", "store"))
     assert [each.entity.db_name for each in target.asked] == ["*"]
+
+
+def test_a_target_without_users_and_roles(records: list[Operation]) -> None:
+    """Each kind is asked for once a run and said once; no password is asked for, then."""
+
+    def refuse(kind: str, _request: Any, _database: str) -> None:
+        asked.append(kind)
+        raise KindRefusedError(f"{kind}: not here")
+
+    target, asked = Target(), []
+    target.call = refuse
+    found = RbacMeta(RULES | {User("ann"), User("bob"), Role("s")}, {"ann": "f"})
+    follower = access(target, records, frozenset())
+    follower.update(found, SOURCE)
+    kinds = [each.kind for each in records]
+    assert len(asked) == len(kinds) == len(set(kinds)) > 3
+    assert all(each.is_kind_refused for each in records)
+    access(target, records, frozenset(), kinds).update(found, SOURCE)
+    assert len(asked) == 2 * len(kinds)
+    assert len(records) == len(kinds)
