@@ -21,6 +21,7 @@ from cdc_actors.pipeline.messages import (
     RecordOperationApplied,
     RecordOperationStarted,
 )
+from cdc_actors.pipeline.refused_kinds import RefusedKinds
 from cdc_actors.pipeline.snapshot_jobs import SnapshotJobs
 from cdc_actors.pipeline.work import CatalogOperation, ForwardRequest, StopCollection
 from cdc_actors.pipeline.work_queue import WorkQueue
@@ -79,6 +80,7 @@ class Harness:
             guard=_run,
             check_running=lambda: None,
             snapshot_jobs=SnapshotJobs(),
+            refused_kinds=RefusedKinds(),
             claimant=CLAIMANT,
             source_marks={},
             source_time=lambda: 0,
