@@ -41,7 +41,7 @@ from cdc_actors.pipeline.work import (
     TakePlace,
 )
 from cdc_actors.replication.barriers import BarrierOperation
-from cdc_actors.target import collections, loads
+from cdc_actors.target import collections, loads, renames
 from cdc_actors.target.rows import RowWriter
 from cdc_actors.tasks import (
     ALTER_ALIAS,
@@ -324,7 +324,7 @@ class CollectionOperations:
         kept = [self._is_kept(each) for each in (old, new)]
         if kept == [False, True]:
             loaded = begun.detail["loaded"]
-            collections.rename_collection(self._target, new, old, loaded=loaded)
+            renames.rename_collection(self._target, new, old, loaded=loaded)
         self._shadow(self.entry.renamed(begun)).follow(self._shadow())
         self._take_back(begun, "the source undid it")
 
@@ -342,7 +342,7 @@ class CollectionOperations:
     def _rename_to(self, operation: Operation) -> None:
         after, reduced = self.entry.renamed(operation), ""
         if self._is_ours():
-            reduced = collections.rename_collection(
+            reduced = renames.rename_collection(
                 self._target,
                 self._served_name,
                 self._spec.target_name(*operation.new_name),

@@ -61,13 +61,16 @@ def without_former_shadow(
     Of a shadow that the collection had before nothing stays.
 
     Raises:
-        CollectionError: What is to be replaced is not the task's.
+        CollectionError: What is to be replaced is not the task's, or no shadow can do it.
         CdcError: The target does not answer.
     """
     mark = spec.claimant.mark(known)
     if known.shadow or anew.shadow:
         Shadow(target, spec.task, known, mark).abandon()
-    is_served = anew.shadow and Shadow(target, spec.task, anew, mark).is_served()
+    shadow = Shadow(target, spec.task, anew, mark)
+    is_served = anew.shadow and shadow.is_served()
+    if is_served:
+        shadow.check_way()
     return replace(anew, shadow=is_served)
 
 

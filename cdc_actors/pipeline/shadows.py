@@ -14,9 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdc_actors.errors import CollectionError, OperationRefusedError
+from cdc_actors.errors import (
+    AccessRefusedError,
+    CollectionError,
+    OperationRefusedError,
+)
 from cdc_actors.pipeline.claims import is_marked
-from cdc_actors.target import collections, loads, requests
+from cdc_actors.target import collections, loads, renames, requests
 from cdc_actors.target.aliases import aliases_of, set_alias
 from cdc_actors.target.proxies import refresh
 from cdc_actors.tasks import LOAD_COLLECTION
@@ -58,6 +62,29 @@ class Shadow:
                 f"task: drop or rename it there, then `retry` {self._mark.source}"
             )
         return True
+
+    def check_way(self) -> None:
+        """See that a shadow may take the place of what is served, before it is filled.
+
+        Raises:
+            CollectionError: Another collection has one of its names, or the task's user may
+                not rename.
+        """
+        served = ".".join(self._served)
+        for name in filter(self._is_there, (self._shadow, self._parting)):
+            raise CollectionError(
+                f"{'.'.join(name)} at the target is another collection, and {served} needs "
+                "that name while a shadow takes its place: rename it, at the source if it "
+                f"comes from there, then `retry` {self._mark.source}; or `resync` that "
+                "without a shadow"
+            )
+        try:
+            renames.check_permission(self._target, self._parting, self._served)
+        except AccessRefusedError as refusal:
+            raise CollectionError(
+                f"no shadow can take the place of {served} at the target: {refusal}. Grant "
+                f"it, then `retry` {self._mark.source}; or `resync` that without a shadow"
+            ) from refusal
 
     def abandon(self) -> None:
         """Leave at the target what there would be without a shadow."""
@@ -111,6 +138,8 @@ class Shadow:
     def take_place(self) -> None:
         """Have readers get the shadow, from the beginning on or from where that ended."""
         if self._is_there(self._shadow) and self.is_served():
+            # Aliases and the name are to show the same, whatever is granted.
+            renames.check_permission(self._target, self._parting, self._served)
             self._move_aliases(self._served, self._shadow)
             self._rename(self._served, self._parting)
         if self._is_there(self._shadow) or self._is_there(self._served):
@@ -138,7 +167,7 @@ class Shadow:
 
     def _rename(self, old: FullName, new: FullName) -> None:
         loaded = self._loaded and new == self._served
-        collections.rename_collection(self._target, old, new, loaded=loaded)
+        renames.rename_collection(self._target, old, new, loaded=loaded)
 
     def _drop(self, name: FullName) -> None:
         if self._is_ours(name):

@@ -20,7 +20,6 @@ from cdc_actors.target import auto_ids
 from cdc_actors.target.abilities import refuse_unknown
 from cdc_actors.target.aliases import drop_alias
 from cdc_actors.target.databases import ensure_database
-from cdc_actors.target.loads import load_and_check
 from cdc_actors.target.outcomes import done_if
 from cdc_actors.target.shards import create_limited
 from cdc_actors.target.structs import columns_of, field_of
@@ -136,57 +135,6 @@ def _described(target: Connection, database: str, name: str) -> Any | None:
         if refusal.code in _NOT_FOUND or any(w in str(refusal) for w in _MISSING):
             return None
         raise
-
-
-def rename_collection(
-    target: Connection, old: FullName, new: FullName, *, loaded: bool
-) -> str:
-    """Rename the collection unless that is done already.
-
-    Returns what it was done without, "" if nothing.
-
-    Milvus Lite lets go of a collection that it renames; one that was ``loaded`` is again.
-
-    Raises:
-        OperationRefusedError: The target refuses, or cannot move it into another database.
-    """
-    if old == new:
-        return ""
-    reduced = ""
-    if target.is_lite and old[0] != new[0]:
-        # It would rename it within its database, and call that a success.
-        raise OperationRefusedError("Milvus Lite cannot rename into another database")
-    if not _is_renamed(target, old, new):
-        ensure_database(target, new[0])
-        request = milvus_pb2.RenameCollectionRequest(
-            db_name=old[0], oldName=old[1], newName=new[1], newDBName=new[0]
-        )
-        # Milvus Lite (3.2.2) fails where two requests write its aliases at once.
-        with target.alias_lock, done_if(lambda: _is_renamed(target, old, new)):
-            reduced = _rename(target, request)
-    if target.is_lite and loaded:
-        load_and_check(target, *new)
-    return reduced
-
-
-def _rename(target: Connection, request: Any) -> str:
-    """Milvus from 2.6 on moves a collection to another database only without aliases."""
-    database, name = request.db_name, request.oldName
-    try:
-        target.call("RenameCollection", request, database)
-    except OperationRefusedError as refusal:
-        found = describe(target, database, name)
-        if found is None or not found.aliases or request.newDBName == database:
-            raise
-        for alias in found.aliases:
-            drop_alias(target, database, alias)
-        target.call("RenameCollection", request, database)
-        return f"without its aliases {', '.join(found.aliases)}: {refusal}"
-    return ""
-
-
-def _is_renamed(target: Connection, old: FullName, new: FullName) -> bool:
-    return describe(target, *old) is None and describe(target, *new) is not None
 
 
 def drop_collection(target: Connection, database: str, name: str) -> None:

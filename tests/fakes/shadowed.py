@@ -157,7 +157,7 @@ class Shadowed(Distrusted):
                 return self._answer(method, request, cancelled)
             finally:
                 self._look()
-                if method == "RenameCollection" and self._end_after_rename:
+                if self._end_after_rename and self.there is None:
                     self._end_after_rename = False
                     raise TransientError("killed")
                 if method in CHANGING:

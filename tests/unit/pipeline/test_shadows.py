@@ -88,8 +88,9 @@ def test_nobody_has_the_name_between_two_renames(shadowed):
     assert end == [f"alias reader {shadow}", *renames, *ends]
 
 
-MOST_CHANGES = 13
-"""How many requests of one exchange change something at the target."""
+MOST_CHANGES = 15
+"""How many requests of one exchange change something at the target, or are such as may:
+a rename is tried twice of which nothing can come."""
 
 
 def test_number_of_requests(shadowed):
@@ -348,9 +349,58 @@ def test_target_has_a_collection_called_like_the_shadow(shadowed):
     shadowed.pipeline.target.copy("c", shadowed.shadow_name)
     shadowed.begin()
     shadowed.wait_for(CollectionState.SET_ASIDE)
-    assert "has no mark of this task" in shadowed.entry.reason
+    assert f"{shadowed.shadow_name} at the target is another" in shadowed.entry.reason
     assert shadowed.pipeline.target.rows(shadowed.shadow_name) == WRONG
     assert shadowed.seen == [WRONG]
+
+
+def test_source_has_a_collection_called_like_the_shadow(shadowed):
+    """It goes on to get its rows, and what is to be brought anew is set aside."""
+    source, name = shadowed.pipeline.source, shadowed.shadow_name
+    other = source.create(name, B)
+    source.insert(other, (100,), B)
+    source.catalog.tell()
+    rows = shadowed.pipeline.target.rows
+    shadowed.pipeline.wait_until(lambda: shadowed.tick() or rows(name) == {100: 1})
+    shadowed.begin()
+    shadowed.wait_for(CollectionState.SET_ASIDE)
+    assert f"{name} at the target is another collection" in shadowed.entry.reason
+    source.insert(other, (101,), B)
+    shadowed.pipeline.wait_until(
+        lambda: shadowed.tick() or rows(name) == {100: 1, 101: 1}
+    )
+    source.rename(other, "other")
+    source.catalog.tell()
+    shadowed.pipeline.wait_until(
+        lambda: shadowed.tick() or shadowed.names == {"c", "other"}
+    )
+    shadowed.pipeline.retry("c")
+    shadowed.finish()
+    assert_well_but(shadowed, {"c", "other"})
+
+
+def test_user_that_may_not_rename(shadowed):
+    """It is said before anything is made; without a shadow it can be had."""
+    shadowed.pipeline.target.refuse_login("RenameCollection")
+    shadowed.begin()
+    shadowed.wait_for(CollectionState.SET_ASIDE)
+    assert "refuses the login (RenameCollection). Grant it" in shadowed.entry.reason
+    assert (shadowed.names, shadowed.seen) == ({"c"}, [WRONG])
+    shadowed.pipeline.retry("c")
+    shadowed.finish()
+    assert_well(shadowed)
+
+
+def test_user_that_may_rename_no_longer(shadowed):
+    """Aliases and the name go on to show the same until it is granted again."""
+    shadowed.fill()
+    shadowed.pipeline.target.refuse_login("RenameCollection")
+    shadowed.pipeline.wait_until_failed_or(shadowed.tick)
+    assert (shadowed.seen, shadowed.by_alias) == ([WRONG], [WRONG])
+    shadowed.pipeline.kill()
+    shadowed.pipeline.begin()
+    shadowed.finish()
+    assert_well(shadowed)
 
 
 def test_source_makes_a_collection_called_like_the_shadow(shadowed):

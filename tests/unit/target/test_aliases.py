@@ -9,7 +9,8 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.errors import OperationRefusedError
 from cdc_actors.target.aliases import set_alias
-from cdc_actors.target.collections import drop_collection, rename_collection
+from cdc_actors.target.collections import drop_collection
+from cdc_actors.target.renames import rename_collection
 
 
 class Aliases:

@@ -27,9 +27,9 @@ from cdc_actors.target.collections import (
     describe,
     drop_collection,
     drop_partition,
-    rename_collection,
 )
 from cdc_actors.target.databases import drop_database, ensure_database
+from cdc_actors.target.renames import rename_collection
 from cdc_actors.target.shards import create_limited
 from tests.fakes.newer_target import NewerTarget
 
