@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import crashing
-from tests.support.books import Books, wait_equal
+from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
@@ -212,3 +212,45 @@ def test_killed_while_a_collection_is_created(
         wait_equal(source, target_lite)
         found = cdc.get(killed.task)["collections"]
         assert {each["state"] for each in found} == {"live"}
+
+
+@pytest.mark.thorough
+def test_killed_between_the_two_renames_of_a_shadow(
+    source: EmbeddedMilvus, target_milvus: EmbeddedMilvus, emptied, tmp_path: Path
+) -> None:
+    """Nothing has the name then, and what an alias shows is right; the next run ends it."""
+    program = [str(Path(crashing.__file__))]
+    with (
+        closing(emptied(source)) as client,
+        closing(emptied(target_milvus)) as copy,
+        Cdc(tmp_path, source, program=program) as cdc,
+    ):
+        killed = Killed(cdc, target_milvus.uri)
+        assert killed.create() == 200
+        Books(client).create().insert(range(20))
+        client.create_alias("books", "read")
+        wait_until(lambda: copy.has_collection("read"), "the alias is there")
+        wait_keys(copy, range(20), "read")
+        Books(copy).insert(range(50, 60))
+        Books(copy).delete(range(5))
+        killed.arm("after call RenameCollection")
+        cdc.ask("resync", task_id=killed.task, collections=["books"], method="shadow")
+        wait_until(killed.is_dead, "it dies")
+        shadow, parting = sorted(copy.list_collections(), reverse=True)
+        assert (shadow[:18], parting[:19]) == (
+            "cdc_actors_shadow_",
+            "cdc_actors_parting_",
+        )
+        wait_keys(copy, range(20), "read")
+        cdc.start()
+        wait_keys(copy, range(20))
+        wait_until(lambda: copy.list_collections() == ["books"], "nothing else is left")
+        wait_equal(source, target_milvus)
+        [found] = copy.query("read", output_fields=["count(*)"])
+        assert found["count(*)"] == 20
+        wait_until(lambda: states(cdc, killed) == ["live"], "it is told")
+
+
+def states(cdc: Cdc, killed: Killed) -> list[str]:
+    """Return the states of the task's collections."""
+    return [each["state"] for each in cdc.get(killed.task)["collections"]]

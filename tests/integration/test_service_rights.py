@@ -29,6 +29,7 @@ UNHEARD_SECONDS = 10.0
 
 INSERT = "Collection", "Insert", "books"
 CREATE_INDEX = "Collection", "CreateIndex", "*"
+RENAME = "Global", "RenameCollection", "*"
 
 
 @pytest.fixture
@@ -75,7 +76,9 @@ def withdraw(target: GuardedMilvus, user: TaskUser, right: Right, method: str) -
     One that is asked for nothing looks at the right first, and does nothing either way.
     """
     user.withdraw(right)
-    request = getattr(milvus_pb2, f"{method}Request")(collection_name="books")
+    request = getattr(milvus_pb2, f"{method}Request")()
+    if method != "RenameCollection":
+        request.collection_name = "books"
     withdrawn = time.monotonic()
 
     def is_heard() -> bool:
@@ -193,4 +196,40 @@ def test_rights_that_are_withdrawn_and_granted(
     assert {key: root.list_indexes(key) for key in ("books", "maps")} == {
         key: client.list_indexes(key) for key in ("books", "maps")
     }
+    root.close()
+
+
+@pytest.mark.thorough
+def test_a_shadow_without_the_right_to_rename(
+    client: MilvusClient, target_guarded: GuardedMilvus, user: TaskUser, cdc: Cdc
+) -> None:
+    """It is said before anything is made, and once it is granted the shadow comes."""
+    root = as_root(target_guarded)
+    Books(client).create().insert(range(10))
+    task = create_task(cdc, target_guarded, user)
+    wait_keys(root, range(10))
+    withdraw(target_guarded, user, RENAME, "RenameCollection")
+    cdc.ask("resync", task_id=task, collections=["books"], method="shadow")
+
+    def shown() -> dict[str, Any]:
+        [found] = cdc.get(task)["collections"]
+        return dict(found)
+
+    wait_until(lambda: shown()["state"] == "set_aside", "it is set aside")
+    assert "RenameCollection: permission deny" in shown()["reason"]
+    assert root.list_collections() == ["books"]
+    user.grant(RENAME)
+    user.grant(("Collection", "Insert", "*"))
+
+    def is_there() -> bool:
+        if shown()["state"] == "set_aside":
+            # The proxy may not have heard yet.
+            cdc.request("retry", task_id=task)
+        return shown()["state"] == "live" and root.list_collections() == ["books"]
+
+    wait_until(is_there, "it is brought")
+    wait_keys(root, range(10))
+    assert count(root, "books") == 10
+    events = [each["event"] for each in cdc.ask("history", task_id=task)["events"]]
+    assert "shadows_requested" in events
     root.close()
