@@ -5,9 +5,9 @@
 
 Two Milvus are started here, with the same rows and one that differs. A process of its own
 compares them and tells the seconds, its processor seconds, and by how much its memory had
-grown after each tenth of the rows, at its peak so far; beside it, in the same run, a bare
-client reads the rows of both sides, page by page, and looks at nothing. Only the share
-says anything elsewhere.
+grown after each tenth of the rows, at its peak so far; and how much more the two servers
+held at their peaks than before. Beside it, in the same run, a bare client reads the rows of
+both sides, page by page, and looks at nothing. Only the share says anything elsewhere.
 """
 
 from __future__ import annotations
@@ -89,11 +89,17 @@ def read_both(uris: list[str]) -> float:
     return time.perf_counter() - begun
 
 
-def memory_of(name: str) -> float:
-    """Return one line of the process's status in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory_of(name: str, pid: int | str = "self") -> float:
+    """Return one line of a process's status in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     line = next(each for each in lines if each.startswith(f"{name}:"))
     return int(line.split()[1]) / 1024
+
+
+def forget_peak(pid: int) -> float:
+    """Have a process's peak count anew; return what it holds, in MiB."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return memory_of("VmRSS", pid)
 
 
 def measured(uris: list[str], rows: int) -> tuple[float, float, dict[int, float], int]:
@@ -131,9 +137,12 @@ def main() -> None:
         uris = [source.uri, target.uri]
         for uri in uris:
             fill(uri, rows, args.dim, changed=uri == target.uri)
+        pids = [each.pid for each in (source, target) if each.pid]
+        held = [forget_peak(pid) for pid in pids]
         spawned = multiprocessing.get_context("spawn")
         with spawned.Pool(1) as pool:
             seconds, processor, grown, found = pool.apply(measured, [uris, rows])
+        peaks = [memory_of("VmHWM", pid) for pid in pids]
         bare = read_both(uris)
     assert found == 1, found
     print(
@@ -143,6 +152,10 @@ def main() -> None:
     print(f"processor   {processor / rows * 1e6:10.1f} s for a million rows")
     told = " ".join(f"{grown[tenth]:.0f}" for tenth in sorted(grown))
     print(f"memory      {told} MiB more at its peak, after 0 to 10 tenths of the rows")
+    more = " / ".join(
+        f"{p - h:.0f} of {h:.0f}" for p, h in zip(peaks, held, strict=True)
+    )
+    print(f"servers     {more} MiB more, source / target")
 
 
 if __name__ == "__main__":

@@ -2,20 +2,26 @@
 
     python -m benchmarks.scrape
 
-Each task runs, has ten collections, one of them set aside, and everything that
-a metric tells of. What the supervisor's answer to one message takes is not in it.
+Each task runs, has ten collections, one of them set aside, a comparison of all of them,
+and everything that a metric tells of. What the supervisor's answer to one message takes is
+not in it.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING
 
 import falcon.testing
 
+from cdc_actors.compare import CollectionReport
 from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.pipeline.work import AppliedRows
+from cdc_actors.service.comparison_metrics import comparison_families
+from cdc_actors.service.comparison_state import ComparisonRequest, ComparisonState
 from cdc_actors.service.metrics import families
 from cdc_actors.service.overview import summary_at
 from cdc_actors.service.retention import Retention
@@ -27,14 +33,14 @@ from cdc_actors.service.snapshot import (
 )
 from cdc_actors.service.source_clock import Moment
 from cdc_actors.service.views import Readiness
-from cdc_actors.tasks import CollectionState
+from cdc_actors.tasks import SUPERVISOR, CollectionState
 from cdc_http.metrics import MetricsResource
 from tests.support.tasks import checkpoint, entry, new_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from prometheus_client.core import Metric
+    from cdc_actors.service.metric_family import Family
 
 TASKS = 100
 COLLECTIONS = 10
@@ -56,6 +62,7 @@ class Service:
             memory_held=0,
             memory_limit=1,
         )
+        self._comparisons = [_comparison(each) for each in ids]
         self._retention = dict.fromkeys(ids, Retention(2000.0, 3600.0))
 
     def _snapshot(self) -> TaskSnapshot:
@@ -85,9 +92,9 @@ class Service:
             failures={"transient": 1},
         )
 
-    def metrics(self) -> Iterable[Metric]:
+    def metrics(self) -> Iterable[Family]:
         """Return the metric families."""
-        return families(
+        known = families(
             [summary_at(each, NOW) for each in self._statistics.observations],
             self._statistics,
             Readiness(ready=True, missing={}),
@@ -95,6 +102,24 @@ class Service:
             retention=self._retention,
             now=NOW.source,
         )
+        compared = comparison_families(each.view() for each in self._comparisons)
+        return chain(known, compared)
+
+
+def _comparison(task_id: str) -> ComparisonState:
+    state = ComparisonState(
+        task_id=task_id,
+        request=ComparisonRequest(),
+        who=SUPERVISOR,
+        began=datetime.now(UTC),
+    )
+    state.reports = [
+        CollectionReport(database="default", name=f"c{each}", source_rows=7)
+        for each in range(COLLECTIONS)
+    ]
+    state.end("equal")
+    state.is_recorded = True
+    return state
 
 
 def main() -> None:

@@ -139,8 +139,7 @@ def counts_of(reports: Iterable[CollectionReport]) -> dict[str, int]:
         counts["different"] += report.different.count
         counts["uneven"] += report.uneven
         counts["unsettled"] += report.unsettled.count
-        counts["unread"] += len(report.findings_of(Kind.UNREAD))
-        counts["settings"] += len(report.findings) - len(
-            report.findings_of(Kind.UNREAD)
-        )
+        unread = len(report.findings_of(Kind.UNREAD))
+        counts["unread"] += unread
+        counts["settings"] += len(report.findings) - unread
     return counts

@@ -178,12 +178,16 @@ class CollectionEntry:
     @property
     def shown_state(self) -> CollectionState:
         """Where it stands for people: what is live is what is served."""
+        if not self.shadow:
+            return self.state
         follows = self.state in (CollectionState.CREATING, CollectionState.LIVE)
-        return CollectionState.SNAPSHOT if self.shadow and follows else self.state
+        return CollectionState.SNAPSHOT if follows else self.state
 
     @property
     def missing_imports(self) -> list[int]:
         """The bulk imports whose rows are missing at the target: no file had them yet."""
+        if not self.imports:
+            return []
         imports = self.imports.items()
         return [number for number, each in imports if each.seen > self.snapshot]
 
