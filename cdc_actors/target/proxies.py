@@ -2,7 +2,8 @@
 
 A proxy that is asked for a partition while that is being created may keep what was there
 before, for good (2.3.5): rows of it are refused, though everybody is shown the partition.
-So may one keep the id of a collection that was dropped, by a name that another has now.
+So may one keep the id of a collection that was dropped, by a name that another has now. And
+one that is told to forget a collection in the middle of a request to it does not find it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ _PARTITION_NOT_FOUND = 200
 _BY_ID = re.compile(r"\[collection=\d+\]")
 """How a proxy names a collection that it looked for by an id; no name begins so."""
 
+_FORGOTTEN = "can't find collection name"
+"""What a proxy (2.3.5) says of one that it had just before; the code says nothing."""
+
 
 def is_stale(refusal: UnclearAnswerError | OperationRefusedError) -> bool:
     """Tell whether a request by name may be refused for what a proxy remembers."""
     if refusal.code == _COLLECTION_NOT_FOUND:
         return _BY_ID.search(str(refusal)) is not None
-    return refusal.code == _PARTITION_NOT_FOUND
+    return refusal.code == _PARTITION_NOT_FOUND or _FORGOTTEN in str(refusal)
 
 
 class _Target(Protocol):

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 UNKNOWN = common_pb2.Status(code=200, reason="partition not found[partition=old]")
 """What Milvus 2.3.5 says of one that was made while its proxy was asked for it."""
 
+FORGOTTEN = common_pb2.Status(
+    code=65535, reason="can't find collection name default:books"
+)
+"""What it says where it was told to forget one while it was asked for it."""
+
 GONE = common_pb2.Status(code=100, reason="collection not found[collection=44]")
 
 LOAD = milvus_pb2.LoadPartitionsRequest(
@@ -35,6 +40,7 @@ class Stale(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.heals = True
+        self.refusal = UNKNOWN
         self.asked: list[str] = []
         self._is_known = False
 
@@ -52,7 +58,7 @@ class Stale(grpc.GenericRpcHandler):
             return milvus_pb2.ShowPartitionsResponse(partition_names=names)
         if method == "AlterCollection":
             self._is_known = self.heals
-        refusal = None if self._is_known else UNKNOWN
+        refusal = None if self._is_known else self.refusal
         if method in {"Insert", "Delete"}:
             return milvus_pb2.MutationResult(status=refusal, delete_cnt=1)
         if method == "LoadPartitions" and refusal:
@@ -82,12 +88,14 @@ ROWS = Batch({}, (Rows(insert(1, partition="old")),))
 KEYS = Batch({"old": [1]}, ())
 
 
+@pytest.mark.parametrize("refusal", [UNKNOWN, FORGOTTEN], ids=["missed", "forgotten"])
 @pytest.mark.parametrize(("batch", "method"), [(ROWS, "Insert"), (KEYS, "Delete")])
-def test_rows_of_a_partition_that_the_proxy_missed(
-    stale: tuple[Stale, Connection], batch: Batch, method: str
+def test_rows_of_what_the_proxy_missed_or_forgot(
+    stale: tuple[Stale, Connection], batch: Batch, method: str, refusal: Any
 ) -> None:
     """The proxy is made to look again, and takes them."""
     server, connection = stale
+    server.refusal = refusal
     write(connection, batch)
     assert server.asked == ["ShowPartitions", method, "AlterCollection", method]
 
