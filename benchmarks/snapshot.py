@@ -39,7 +39,7 @@ from cdc_actors.cli.demo.older import cut, written_until
 from cdc_actors.config import Etcd, Storage
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.pipeline.source_files import SourceFiles
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from tests.support.cdc import PROGRAM, Cdc, wait_until
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def fill_segments(client: MilvusClient, name: str, segments: int) -> int:
 def files_of(source: EmbeddedMilvus) -> SourceFiles:
     """Return the files of a source."""
     etcd = Etcd(address=(source.etcd_address,))
-    return SourceFiles(Storage(**source.storage), lambda: Catalog(etcd), lambda: None)
+    return SourceFiles(
+        Storage(**source.storage), lambda: EtcdCatalog(etcd), lambda: None
+    )
 
 
 def forget(source: EmbeddedMilvus, client: MilvusClient, name: str) -> int:
@@ -121,7 +123,7 @@ def bare(client: MilvusClient, rows: int) -> float:
 def read(etcd: str, storage: Mapping[str, str], name: str) -> tuple[int, float, float]:
     """Read a collection's files; return rows, seconds and processor seconds."""
     files = SourceFiles(
-        Storage(**storage), lambda: Catalog(Etcd(address=(etcd,))), lambda: None
+        Storage(**storage), lambda: EtcdCatalog(Etcd(address=(etcd,))), lambda: None
     )
     begun, before = time.perf_counter(), processor()
     with closing(files.open_catalog()) as catalog:

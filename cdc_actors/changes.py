@@ -179,6 +179,15 @@ class Unreplicated:
 
 
 @dataclass(frozen=True, slots=True)
+class BulkImport:
+    """Rows may have come, or will, into a collection past the log: by an import (an id)."""
+
+    collection: int
+    timestamp: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message of a kind that this version does not know."""
 
@@ -223,6 +232,7 @@ Change = (
     | DropPartition
     | Request
     | Unreplicated
+    | BulkImport
     | Unknown
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
 import grpc
 from pymilvus.grpc_gen import common_pb2
@@ -85,3 +86,18 @@ def is_offered_to_nobody(error: grpc.RpcError) -> bool:
 def is_http(error: grpc.RpcError) -> bool:
     """Tell whether the answer to a call is none of gRPC's."""
     return _HTTP_STATUS.search(str(error.details())) is not None
+
+
+def address(uri: str) -> str:
+    """Return host and port; Milvus listens on 19530, behind TLS usually on 443."""
+    parts = urlsplit(uri)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 19530)}"
+
+
+def login_in(uri: str) -> str:
+    """Return user name and password of an address as a token; empty if it has none."""
+    parts = urlsplit(uri)
+    if not (parts.username and parts.password):
+        return ""
+    return f"{unquote(parts.username)}:{unquote(parts.password)}"

@@ -100,3 +100,5 @@ QUEUES = tuple(
     f"sourceConfig.{name}" for name in ("natsmq", "rocksmq", "kafka", "pulsar")
 )
 """The sections of which a configuration has one, or none where the source is a 2.6."""
+ETCD, URI = "sourceConfig.etcd", "sourceConfig.uri"
+STORAGE = "sourceConfig.storage"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cdc_actors.config import yamlfile
-from cdc_actors.config.keys import KEYS, QUEUES, Key
+from cdc_actors.config.keys import ETCD, KEYS, QUEUES, STORAGE, URI, Key
 from cdc_actors.config.model import Config
 from cdc_actors.config.setting_types import masked
 from cdc_actors.config.sources import (
@@ -81,7 +81,9 @@ def load(
         )
     wrong: list[str] = []
     values = _values(settings, wrong)
-    origins = {dotted: _origin(settings.get(dotted)) for dotted in values}
+    origins = {
+        dotted: _origin(settings.get(dotted)) for dotted in values if dotted in KEYS
+    }
     # What is wrong in itself is not compared with the rest.
     wrong = wrong or list(_conflicts(_config(values), origins))
     queues = _queues(settings)
@@ -94,9 +96,11 @@ def load(
 
 
 def _values(settings: Mapping[str, Setting], problems: list[str]) -> dict[str, Any]:
-    values = {}
+    values: dict[str, Any] = {}
     queues = _queues(settings)
     unused = frozenset(QUEUES) - frozenset(queues)
+    if _is_by_api_alone(settings):
+        values[ETCD], unused = None, unused | {ETCD}
     for dotted, key in KEYS.items():
         if dotted in settings:
             values[dotted] = _converted(key, settings[dotted], problems)
@@ -117,6 +121,12 @@ def _queues(settings: Mapping[str, Setting]) -> dict[str, str]:
         if section in QUEUES:
             queues.setdefault(section, f"{section} ({setting.origin})")
     return queues
+
+
+def _is_by_api_alone(settings: Mapping[str, Setting]) -> bool:
+    """Tell whether there is nothing to read the source by but its API."""
+    sections = {dotted.rpartition(".")[0] for dotted in settings}
+    return URI in settings and not sections.intersection((ETCD, STORAGE, *QUEUES))
 
 
 def _converted(key: Key, setting: Setting, problems: list[str]) -> Any:
@@ -162,6 +172,8 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.kafka.saslMechanisms is missing: saslUsername needs it"
     yield from _storage_conflicts(config.source_config.storage)
     etcd = config.source_config.etcd
+    if etcd is None:
+        return
     if etcd.enable_auth and not etcd.username:
         yield "sourceConfig.etcd.username is missing: enableAuth needs it"
     if etcd.enable_tls and bool(etcd.tls_cert_path) != bool(etcd.tls_key_path):

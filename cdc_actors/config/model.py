@@ -113,12 +113,12 @@ class SourceConfig(Section, frozen=True, kw_only=True):
     """The Milvus that is replicated: its API, its metadata, its write-ahead log.
 
     One of the message queues is there at most, which ``load`` sees to. A source of 2.6 or
-    later needs none, and says so by its version.
+    later needs none, and says so by its version. Without an etcd all is read by the API.
     """
 
     uri: HttpUrl = "http://127.0.0.1:19530"
     token: Secret = ""
-    etcd: Etcd = Etcd()
+    etcd: Etcd | None = Etcd()
     replicate_chan: Name = "by-dev-replicate-msg"
     natsmq: Natsmq | None = None
     rocksmq: Rocksmq | None = None

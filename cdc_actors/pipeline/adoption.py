@@ -23,6 +23,7 @@ from cdc_actors.errors import (
     TransientError,
 )
 from cdc_actors.pipeline.collection_table import Status
+from cdc_actors.pipeline.creations import written_down
 from cdc_actors.pipeline.definitions import (
     definition_of,
     entry_of,
@@ -147,17 +148,18 @@ class Adoption:
         for take in later:
             take()
 
-    def create(self, collection_id: int) -> Creation | None:
-        """Decide about a collection that the log tells of and that is not known.
+    def create(self, collection_id: int, told: int) -> Creation | None:
+        """Decide about a collection that the log tells of, at a time, and is not known.
 
-        Each channel says CreateCollection, and the first one counts. After a restart a
-        channel may have it behind its checkpoint while another, which held it back, has
-        not said it yet: then the collection's first rows count.
+        The first channel that says CreateCollection counts. After a restart one may have it
+        behind its checkpoint while another has not said it yet: then first rows count.
 
         Raises:
             TransientError: The source is still creating it.
         """
-        meta = self._catalog.collection(collection_id)
+        meta = written_down(
+            self._catalog, collection_id, told, self._wal, self._context
+        )
         if meta is None or meta.dropping:
             self._collections.end(collection_id)
             return None
@@ -197,8 +199,7 @@ class Adoption:
     def is_said_again(self, drop: DropPartition) -> bool:
         """Tell whether the partition of that name is another one, made before the drop.
 
-        A Milvus that was restarted (2.3.5) may say a drop again that was done, with a new
-        time: what has its name by then is not meant.
+        A Milvus that was restarted (2.3.5) may say a drop again, with a new time.
         """
         meta = self._catalog.collection(drop.collection)
         return meta is not None and any(
@@ -349,10 +350,9 @@ class Adoption:
         return meta.available and self._spec.selects(meta.database, meta.name)
 
     def _has_missed(self, meta: CollectionMeta) -> bool:
-        """Tell whether rows of a collection were skipped when they were read.
+        """Tell whether rows of a collection, under an earlier name, were skipped.
 
-        It was not selected then, under an earlier name. A channel may also be beyond the
-        creation because another one held it back: see ``create``.
+        A channel may also be beyond the creation: another held it back: see ``create``.
         """
         status = self._collections.status(meta.id)
         if status is not None:

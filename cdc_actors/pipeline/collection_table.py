@@ -13,7 +13,7 @@ Nothing depends on what is forgotten: the catalog, asked again, has no such coll
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.pipeline.work_queue import WorkQueue
 from cdc_actors.replication.barriers import ShardBarriers
-from cdc_actors.tasks import CollectionState, Operation
+from cdc_actors.tasks import IMPORT, CollectionState, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -206,6 +206,19 @@ class CollectionTable:
                 operation = Operation.drop_collection(row.entry, dropped)
                 self._context.record(RecordOperationApplied(operation))
         return is_dropped or row.status is not Status.SKIPPED
+
+    def note_import(
+        self, collection: Collection, number: int, timestamp: int, rows: int = 0
+    ) -> None:
+        """Write down that rows came into a collection past the log, by an import (an id).
+
+        ``rows`` is 0 where it is not known how many.
+        """
+        detail = {"import": number, "rows": rows, "seen": self._context.source_time()}
+        operation = collection.entry.operation(IMPORT, timestamp, detail)
+        self._context.record(RecordOperationApplied(operation))
+        imports = {**collection.entry.imports, number: operation.imported}
+        collection.entry = replace(collection.entry, imports=imports)
 
     def forget_gone(self) -> list[int]:
         """Forget what went a while ago on every channel; return the ids."""

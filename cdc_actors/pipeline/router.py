@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.changes import (
+    BulkImport,
     CreateCollection,
     Delete,
     DropCollection,
@@ -241,12 +242,12 @@ class Router:
         *,
         may_exist: bool,
     ) -> None:
-        self._create_unknown(collection_id, checkpoint)
+        changes = [c for c in group if isinstance(c, Insert | Delete)]
+        self._create_unknown(collection_id, changes[0].timestamp, checkpoint)
         collection = self.collections.get(collection_id)
         if collection is None or collection.status is not Status.LIVE:
             return
         is_relevant = partial(collection.barriers.is_relevant, channel)
-        changes = (c for c in group if isinstance(c, Insert | Delete))
         rows = tuple(filter(is_relevant, changes))
         late = self.early.add_late(channel, collection_id, rows)
         self.deliver_rows(channel, collection, late, checkpoint, may_exist=may_exist)
@@ -256,13 +257,21 @@ class Router:
     ) -> None:
         match change:
             case CreateCollection():
-                self._create_unknown(change.collection, checkpoint)
+                self._create_unknown(change.collection, change.timestamp, checkpoint)
             case DropCollection() | DropPartition():
                 self._route_barrier(channel, change, checkpoint)
             case Unreplicated():
                 self._stop(channel, change, checkpoint)
+            case BulkImport():
+                self._note_import(change)
             case Unknown():
                 self._context.record_unknown(change)
+
+    def _note_import(self, change: BulkImport) -> None:
+        """Each of its shards says it, and a restart has it said again."""
+        collection = self.collections.get(change.collection)
+        if collection and change.number not in collection.entry.imports:
+            self.collections.note_import(collection, change.number, change.timestamp)
 
     def _route_barrier(
         self,
@@ -284,7 +293,7 @@ class Router:
         self, channel: str, change: Unreplicated, checkpoint: PendingCheckpoint
     ) -> None:
         """Have a collection set aside once what came before is applied."""
-        self._create_unknown(change.collection, checkpoint)
+        self._create_unknown(change.collection, change.timestamp, checkpoint)
         collection = self.collections.get(change.collection)
         if collection is None or collection.status is not Status.LIVE:
             return
@@ -306,11 +315,11 @@ class Router:
                 self.deliver(collection, item)
 
     def _create_unknown(
-        self, collection_id: int, checkpoint: PendingCheckpoint
+        self, collection_id: int, told: int, checkpoint: PendingCheckpoint
     ) -> None:
         if self.collections.status(collection_id) is not None:
             return
-        if creation := self._adoption.create(collection_id):
+        if creation := self._adoption.create(collection_id, told):
             self._deliver_creation(creation, (self._context.acquire(checkpoint),))
 
     def _deliver_creation(

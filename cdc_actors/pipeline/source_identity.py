@@ -47,7 +47,7 @@ def refuse_another(known: SourceIdentity, found: SourceIdentity) -> None:
     """Raise SourceChangedError if the source that is found is not the one known."""
     if known.created != found.created:
         raise SourceChangedError(
-            f"the task replicates the {known}; what sourceConfig.etcd leads to now was "
+            f"the task replicates the {known}; what sourceConfig leads to now was "
             f"set up at {set_up_at(found.created)}: {_REMEDY}"
         )
 
@@ -61,6 +61,6 @@ def _refuse_unfamiliar(spec: RunSpec, catalog: Catalog, found: SourceIdentity) -
     if brought and not catalog.collections(brought):
         raise SourceChangedError(
             f"none of the {len(brought)} collections of the task is at what "
-            "sourceConfig.etcd leads to now, which was set up at "
+            "sourceConfig leads to now, which was set up at "
             f"{set_up_at(found.created)}: {_REMEDY}"
         )

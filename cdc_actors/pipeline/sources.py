@@ -18,7 +18,7 @@ from cdc_actors.pipeline.resyncs import without_lost_channels
 from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.pipeline.source_files import SourceFiles
 from cdc_actors.pipeline.source_identity import identify_source
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.identity import refuse_source
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
-    from cdc_actors.source.catalog.client import CatalogSnapshot
-    from cdc_actors.source.catalog.watch import CatalogWatch
+    from cdc_actors.source.catalog.base import Watch
+    from cdc_actors.source.catalog.client import Catalog, CatalogSnapshot
     from cdc_actors.source.wal.base import WalReader
 
 _OPENINGS = threading.BoundedSemaphore(16)
@@ -63,7 +63,7 @@ class Sources:
     channels: Channels
     catalog: Catalog
     snapshot: CatalogSnapshot
-    watch: CatalogWatch
+    watch: Watch
     api: SourceApi
     replay: Replay
     files: SourceFiles
@@ -90,14 +90,14 @@ def _refuse_target(target: Connection, spec: RunSpec, known: Collection[int]) ->
 
 def _source_time(spec: RunSpec) -> int:
     """Ask by a connection of its own: any thread may want to know, and few ever do."""
-    with closing(Catalog(spec.source.etcd)) as catalog:
+    with closing(open_catalog(spec.source)) as catalog:
         return catalog.time()
 
 
 SERVERS = Servers(
     target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
     log=lambda spec, run: open_wal(spec.source, run.prefetch),
-    catalog=lambda spec: Catalog(spec.source.etcd),
+    catalog=lambda spec: open_catalog(spec.source),
     refuse_queue=lambda spec, catalog: refuse_another_queue(spec.source, catalog),
     refuse_target=_refuse_target,
     api=lambda spec, run: Connection(

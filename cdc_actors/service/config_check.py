@@ -25,7 +25,7 @@ from cdc_actors.service.source_settings import (
     refuse_two,
 )
 from cdc_actors.service.stores import key_path, open_log
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.storage.files import Files
 from cdc_actors.source.wal.beginnings import lost_starts
 from cdc_actors.source.wal_choice import explain_choice, open_wal
@@ -59,7 +59,7 @@ def check(config: Config, without: Collection[str] = ()) -> Iterator[Finding]:
         "store": partial(_store, config),
         "source api": partial(_api, source),
         "source version": partial(reach_version, source),
-        "etcd": partial(_catalog, source),
+        "etcd" if source.etcd else "catalog": partial(_catalog, source),
         "message queue": partial(_queue, source),
         "channels": partial(_channels, source),
     }
@@ -85,7 +85,7 @@ def _api(source: SourceConfig) -> str:
 
 
 def _catalog(source: SourceConfig) -> str:
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         found = catalog.snapshot()
         warning = clock_warning(catalog)
     count = sum(meta.available for meta in found.collections.values())
@@ -114,7 +114,7 @@ def _channels(source: SourceConfig) -> str:
         SettingsError: That of clients' requests is another Milvus's.
     """
     fits = refuse_two(check_channel, source)
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         found = [c for c in catalog.snapshot().collections.values() if c.available]
     channels = sorted({channel for meta in found for channel in meta.start_positions})
     with open_wal(source) as reader:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from cdc_actors.errors import UnavailableError
+from cdc_actors.grpc_common import address
 from cdc_actors.pipeline.run import Run
 from cdc_actors.pipeline.work import NO_ROWS, both
 from cdc_actors.service.peers import peers_of
 from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.service.state_changes import log_retried
-from cdc_actors.target.connection import address
 from cdc_actors.tasks.updates import names_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import msgspec
 
 from cdc_actors.errors import CdcError, CollectionError
 from cdc_actors.service.selection_checks import left_out
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.target.collections import collection_names, is_there
 from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.databases import databases
@@ -59,7 +59,7 @@ def misfits(spec: TaskSpec, token: str, source: SourceConfig) -> list[str]:
 
 def _schemas(source: SourceConfig) -> dict[FullName, bytes]:
     """Return the schemas of the source's collections by their names."""
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         found = catalog.snapshot().collections.values()
     return {(meta.database, meta.name): meta.schema for meta in found if meta.available}
 

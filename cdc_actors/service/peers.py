@@ -37,12 +37,17 @@ def peers_of(source: SourceConfig, target_uri: str) -> set[Peer]:
     """Return the servers that a run cannot do without."""
     return {
         _peer(target_uri, 19530, _MILVUS),
-        *(
-            _peer(each, 2379, "" if source.etcd.enable_tls else _ETCD)
-            for each in source.etcd.address
-        ),
+        *_catalog_peers(source),
         *_queue_peers(source),
     }
+
+
+def _catalog_peers(source: SourceConfig) -> Iterator[Peer]:
+    if source.etcd is None:
+        yield _peer(source.uri, 19530, _MILVUS)
+        return
+    for each in source.etcd.address:
+        yield _peer(each, 2379, "" if source.etcd.enable_tls else _ETCD)
 
 
 def _queue_peers(source: SourceConfig) -> Iterator[Peer]:

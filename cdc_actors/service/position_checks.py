@@ -15,7 +15,7 @@ from cdc_actors.errors import (
 )
 from cdc_actors.pipeline import seeds
 from cdc_actors.service.resume_checks import looked
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal_choice import open_wal
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def refuse_positions(spec: TaskSpec, source: SourceConfig) -> None:
 
 def _look(spec: TaskSpec, source: SourceConfig) -> None:
     shards = {collection_of(each): each for each in spec.positions}
-    with closing(Catalog(source.etcd)) as catalog, open_wal(source) as log:
+    with closing(open_catalog(source)) as catalog, open_wal(source) as log:
         now = catalog.time()
         for number, shard in shards.items():
             meta = catalog.collection(number)

@@ -14,7 +14,7 @@ from cdc_actors.errors import (
     UnavailableError,
 )
 from cdc_actors.pipeline.source_identity import identity_of, refuse_another
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal.beginnings import not_held, places
 from cdc_actors.source.wal_choice import open_wal
 
@@ -85,7 +85,7 @@ def looked(look: Callable[[], _Seen]) -> _Seen:
 def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:
     if known is None:
         return ""
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         try:
             refuse_another(known, identity_of(source, catalog))
         except SourceChangedError as error:

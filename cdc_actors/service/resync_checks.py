@@ -14,7 +14,7 @@ from cdc_actors.errors import (
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.resyncs import from_beginning
 from cdc_actors.service.resume_checks import looked, refuse_resume
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal.beginnings import not_held
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.tasks import resyncs
@@ -59,7 +59,7 @@ def _refuse_without_files(
     """Refuse what the log does not hold from its beginning on."""
 
     def look() -> None:
-        with closing(Catalog(source.etcd)) as catalog, open_wal(source) as log:
+        with closing(open_catalog(source)) as catalog, open_wal(source) as log:
             for entry in chosen:
                 meta = catalog.collection(entry.collection_id)
                 if meta is not None and not meta.dropping:

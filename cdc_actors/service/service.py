@@ -42,7 +42,7 @@ from cdc_actors.service.resync_checks import refuse_resync
 from cdc_actors.service.retry_checks import refuse_retry
 from cdc_actors.service.scrape import scraped
 from cdc_actors.service.source_clock import SourceClock
-from cdc_actors.service.source_probe_actor import ETCD, SourceProbe, SourceState
+from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.target_trial import TargetTrial, refuse_move
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import Overview, PositionView, Readiness
@@ -131,7 +131,7 @@ class Service:
         And one if the selection leaves out databases of the source, or takes nothing yet.
         Takes a few seconds at most, and raises nothing: what was asked is done.
         """
-        if ETCD in self._source.missing:
+        if self._source.lacks_catalog:
             return []
         with suppress(RequestError):
             seen: Observation = self._ask(GetTask(task_id))

@@ -15,8 +15,8 @@ from cdc_actors.service.source_clock import (
     Moment,
     clock_lead,
 )
-from cdc_actors.source.catalog.client import Catalog
 from cdc_actors.source.catalog.model import END_OF_TIME
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.versions import UnsupportedVersionError
 from cdc_actors.source.wal_choice import reach_wal
 from cdc_actors.target.connection import Connection
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.config import SourceConfig
     from cdc_actors.service.source_clock import SourceClock
+    from cdc_actors.source.catalog.client import Catalog
 
 LOOK_SECONDS = 0.1
 """How often to look whether the source's time goes on."""
@@ -38,12 +39,12 @@ def reach_api(source: SourceConfig) -> str:
         return f"Milvus {connection.version} at {mask_urls(source.uri)}"
 
 
-def reach_etcd(source: SourceConfig, clock: SourceClock) -> str:
+def reach_catalog(source: SourceConfig, clock: SourceClock) -> str:
     """Read a little of the source's catalog; return why its version is refused, if so.
 
     What it says of the source's time ``clock`` is told.
     """
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         try:
             catalog.version()
         except UnsupportedVersionError as error:
@@ -80,13 +81,13 @@ def clock_warning(catalog: Catalog) -> str:
 
 
 def reach_version(source: SourceConfig) -> str:
-    """Return which version the source has, as its etcd says.
+    """Return which version the source has, as its catalog says.
 
     Raises:
         UnsupportedVersionError: It is one that cannot be replicated from.
-        TransientError: The etcd does not answer, or nothing of a Milvus runs.
+        TransientError: It does not answer, or nothing of a Milvus runs.
     """
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         found = catalog.version()
     if not found:
         raise TransientError("not known: by its etcd the source does not run")

@@ -11,7 +11,12 @@ import structlog
 
 from cdc_actors.errors import CdcError
 from cdc_actors.service import backoff
-from cdc_actors.service.source_checks import reach_api, reach_etcd, reach_queue, tried
+from cdc_actors.service.source_checks import (
+    reach_api,
+    reach_catalog,
+    reach_queue,
+    tried,
+)
 from cdc_actors.service.source_settings import SETTINGS, SettingsError
 
 if TYPE_CHECKING:
@@ -23,7 +28,8 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 5.0
 
 VERSION = "source version"
-ETCD = "source etcd"
+ETCD, CATALOG = "source etcd", "source catalog"
+"""What the catalog is read from is called so, and, where the API is that, so."""
 
 _REFUSALS = (VERSION, *SETTINGS)
 
@@ -42,6 +48,11 @@ class SourceState:
     missing: dict[str, str]
 
     @property
+    def lacks_catalog(self) -> bool:
+        """Whether nothing can be asked about what the source has."""
+        return not {CATALOG, ETCD}.isdisjoint(self.missing)
+
+    @property
     def refusal(self) -> str:
         """Why nothing can ever be replicated from the source, if that is known."""
         return next(
@@ -50,7 +61,7 @@ class SourceState:
 
 
 class SourceProbe(pykka.ThreadingActor):
-    """Tries the source's API, etcd and message queue again and again."""
+    """Tries the source's API, catalog and message queue again and again."""
 
     use_daemon_thread = True
 
@@ -61,9 +72,10 @@ class SourceProbe(pykka.ThreadingActor):
         self._source = source
         self._state = state
         self._settled: set[str] = set()
+        self._catalog = CATALOG if source.etcd is None else ETCD
         self._parts: dict[str, Callable[[SourceConfig], str | None]] = {
             "source api": reach_api,
-            ETCD: partial(reach_etcd, clock=clock),
+            self._catalog: partial(reach_catalog, clock=clock),
             "source message queue": reach_queue,
         }
 
@@ -78,7 +90,7 @@ class SourceProbe(pykka.ThreadingActor):
             for name, part in self._parts.items()
         }
         found = {name: words for name, (reached, words) in tries.items() if not reached}
-        reached, refusal = tries[ETCD]
+        reached, refusal = tries[self._catalog]
         if reached and refusal:
             found[VERSION] = refusal
         found |= {} if found else self._wrong_settings()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
 from cdc_actors.masking import mask_urls
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.versions import has_requests
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cdc_actors.config import SourceConfig
+    from cdc_actors.source.catalog.client import Catalog
 
 _ROWS_CHANNEL = re.compile(r"(.+)-rootcoord-dml_\d+")
 """Milvus's names unless ``msgChannel.chanNamePrefix`` or ``preCreatedTopic`` says else."""
@@ -42,8 +43,10 @@ def check_uri(source: SourceConfig) -> bool:
         SettingsError: They are of two.
         CdcError: One of them does not answer, or refuses.
     """
+    if source.etcd is None:
+        return True
     api = Connection(source.uri, source.token, timeout=3, name="the source")
-    with closing(api), closing(Catalog(source.etcd)) as catalog:
+    with closing(api), closing(open_catalog(source)) as catalog:
         root = catalog.root_coordinator()
         roots = {address for kind, address, _ in components(api) if kind == "rootcoord"}
         shared = _share_collections(api, catalog)
@@ -79,7 +82,7 @@ def check_channel(source: SourceConfig) -> bool:
         SettingsError: It is of another Milvus; the message proposes the right one.
         CdcError: Etcd or the queue does not answer, or refuses.
     """
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         version = catalog.version()
         if not has_requests(version):
             return bool(version)
@@ -109,7 +112,7 @@ def check_queue(source: SourceConfig) -> bool:
         SettingsError: It is another Milvus's.
         CdcError: Etcd or the queue does not answer, or refuses.
     """
-    with closing(Catalog(source.etcd)) as catalog:
+    with closing(open_catalog(source)) as catalog:
         try:
             return refuse_another_queue(source, catalog)
         except SourceChangedError as error:

@@ -23,6 +23,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.grpc_common import address
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.service import backoff, rebuild
@@ -56,7 +57,6 @@ from cdc_actors.service.snapshot import (
 )
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.service.task_record import TaskRecord
-from cdc_actors.target.connection import address
 from cdc_actors.tasks import (
     Failure,
     Task,

@@ -15,11 +15,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
+from pymilvus.grpc_gen import msg_pb2
 
-from cdc_actors.changes import Delete, Insert, Tick, Unknown, Unreplicated
+from cdc_actors.changes import (
+    BulkImport,
+    Delete,
+    Insert,
+    Tick,
+    Unknown,
+    Unreplicated,
+    collection_of,
+)
 from cdc_actors.errors import OperatorError, PositionLostError
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal.streaming import streaming_pb2
+from cdc_actors.source.wal.streaming.dump_reader import DumpedRecord
 from cdc_actors.source.wal.streaming.positions import NodeRecord
 
 if TYPE_CHECKING:
@@ -36,13 +46,14 @@ _CONTROL = "_vcchan"
 
 _INSERT, _DELETE, _TRUNCATE, _MANIFEST = 2, 3, 38, 42
 _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION = 5, 6, 8
-_ALTER_WAL, _BEGIN = 700, 900
+_IMPORT, _ALTER_WAL, _BEGIN = 11, 700, 900
 _OF_THE_LOG = {_INSERT, _DELETE, _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION}
 _WITHOUT_ROWS = {
     1,
     4,
     7,
-    *range(9, 38),
+    *range(9, _IMPORT),
+    *range(_IMPORT + 1, 38),
     *range(39, 42),
     *range(43, 47),
     800,
@@ -83,9 +94,13 @@ def decode_record(record: Record) -> Change | Tick:
         OperatorError: It is none of a Milvus's, or cannot be replicated.
         PositionLostError: The log goes on in another message queue.
     """
-    if isinstance(record, NodeRecord):
-        return decode_streamed(record.properties, record.payload)
-    return decode(record.payload)
+    if not isinstance(record, NodeRecord):
+        return decode(record.payload)
+    change = decode_streamed(record.properties, record.payload)
+    if isinstance(change, BulkImport) and not isinstance(record, DumpedRecord):
+        # Etcd has it once it is complete.
+        return Tick(change.timestamp)
+    return change
 
 
 def decode_streamed(properties: Mapping[str, str], payload: bytes) -> Change | Tick:
@@ -123,6 +138,8 @@ def _change(
     kind: int, time: int, properties: Mapping[str, str], payload: bytes
 ) -> Change | Tick:
     is_control = properties.get(VCHANNEL, "").endswith(_CONTROL)
+    if kind == _IMPORT:
+        return _import(time, properties, payload)
     if kind in _WITHOUT_ROWS:
         return Tick(time - 1 if kind == _BEGIN else time)
     if kind not in _OF_THE_LOG and kind not in _UNREPLICATED:
@@ -133,6 +150,15 @@ def _change(
         header, why = found
         return Unreplicated(_collection(properties, header), time, why)
     return _body(time, properties, payload)
+
+
+def _import(time: int, properties: Mapping[str, str], payload: bytes) -> Change:
+    try:
+        body = msg_pb2.ImportMsg.FromString(payload)
+    except DecodeError as error:
+        why = f"a message of an import into it cannot be read from the log ({error})"
+        return Unreplicated(collection_of(properties.get(VCHANNEL, "")), time, why)
+    return BulkImport(body.collectionID, time, body.jobID)
 
 
 def _body(time: int, properties: Mapping[str, str], payload: bytes) -> Change | Tick:

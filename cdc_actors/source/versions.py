@@ -11,6 +11,9 @@ _REQUESTS_SINCE: Version = (2, 3, 2)
 STREAMS_SINCE: Version = (2, 6)
 """From which version on streaming nodes have the log, whatever the message queue."""
 
+_DUMPS_SINCE: Version = (2, 6, 20)
+"""From which version on the public DumpMessages delivers transactions whole."""
+
 _FIRST: Version = (2, 2, 16)
 _TOO_NEW: Version = (3, 1)
 
@@ -41,4 +44,15 @@ def refuse_unsupported(version: Version, *, streams: bool = False) -> None:
         raise UnsupportedVersionError(
             f"the source is Milvus {shown} with the streaming service of 2.6 "
             "(MILVUS_STREAMING_SERVICE_ENABLED), whose log cannot be read"
+        )
+
+
+def refuse_undumped(version: Version) -> None:
+    """Raise UnsupportedVersionError if the API of this version does not tell the log."""
+    if version and version < _DUMPS_SINCE:
+        shown = ".".join(map(str, version))
+        raise UnsupportedVersionError(
+            f"the source is Milvus {shown}, whose API does not tell all of its log "
+            "(DumpMessages does from 2.6.20 on): name its etcd in "
+            "sourceConfig.etcd.address, and before 2.6 its message queue"
         )

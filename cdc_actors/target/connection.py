@@ -14,7 +14,7 @@ import threading
 import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import grpc
 import structlog
@@ -34,7 +34,9 @@ from cdc_actors.errors import (
 from cdc_actors.grpc_common import (
     NO_KEEPALIVE,
     RECONNECT_SOON,
+    address,
     is_http,
+    login_in,
 )
 from cdc_actors.instruments import TARGET_REQUEST_SECONDS
 from cdc_actors.target.answers import (
@@ -116,7 +118,7 @@ class Connection:
         self._name = name
         self._cancelled = cancelled
         self._answered: set[str] = set()
-        login = token or _login_in(uri)
+        login = token or login_in(uri)
         self._grantor = () if login else (_GRANTOR,)
         try:
             self._handler = GrpcHandler(
@@ -286,21 +288,6 @@ def connect(
         timeout=param.connect_timeout,
         cancelled=cancelled,
     )
-
-
-def address(uri: str) -> str:
-    """Return host and port; Milvus listens on 19530, behind TLS usually on 443."""
-    parts = urlsplit(uri)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 19530)}"
-
-
-def _login_in(uri: str) -> str:
-    """Return user name and password of an address as a token; empty if it has none."""
-    parts = urlsplit(uri)
-    if not (parts.username and parts.password):
-        return ""
-    return f"{unquote(parts.username)}:{unquote(parts.password)}"
 
 
 def tls_arguments(param: Any) -> dict[str, str]:

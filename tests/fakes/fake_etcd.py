@@ -11,7 +11,7 @@ from pymilvus.grpc_gen import schema_pb2
 from cdc_actors.config import Etcd
 from cdc_actors.source.catalog import catalog_pb2, etcd_pb2
 from cdc_actors.source.catalog import model as meta
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.catalog.etcd import EtcdClient, EtcdConfig
 from cdc_actors.source.catalog.history import SNAPSHOTS
 
@@ -39,9 +39,9 @@ class FakeEtcd:
         for number in range(1, databases + 1):
             self.create_database(number, "default" if number == 1 else f"d{number}")
 
-    def catalog(self) -> Catalog:
+    def catalog(self) -> EtcdCatalog:
         """Return a catalog that reads it."""
-        catalog = Catalog(Etcd())
+        catalog = EtcdCatalog(Etcd())
         catalog.close()
         catalog._client = _Client(self)
         return catalog
@@ -63,6 +63,12 @@ class FakeEtcd:
                 del self._pairs[key]
             else:
                 self._pairs[key] = value, self.revision
+
+    def has(self, beginning: str, end: str) -> bool:
+        """Tell whether there is a key that begins and ends like this."""
+        with self._lock:
+            keys = list(self._pairs)
+        return any(key.startswith(beginning) and key.endswith(end) for key in keys)
 
     def wipe(self) -> None:
         """Remove everything."""

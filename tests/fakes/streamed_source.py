@@ -10,6 +10,7 @@ from cdc_actors.changes import Tick
 from cdc_actors.source.catalog import catalog_pb2
 from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.streamed import decode_streamed
+from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.node import PLACES
 from cdc_actors.source.wal.streaming.positions import QUEUES, place_of_id
 from cdc_actors.source.wal.streaming.reader import NodeReader
@@ -21,6 +22,7 @@ from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from cdc_actors.changes import Record
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tests.fakes.memory_log import MemoryLog
     from tests.support.recorded_life import Step
 
+_CREATE = "5"
 _COLLECTIONS = f"by-dev/meta/{meta.COLLECTIONS}"
 
 
@@ -36,7 +39,8 @@ class StreamedSource(RecordedSource):
 
     Each of etcd's events was received some time after it was written, and each message
     after the tick that covers it. Milvus writes down a collection once the message of its
-    creation is in the log: so does this, too. ``delivered`` are messages by channel.
+    creation is in the log: so does this, and nobody sees one without the other.
+    ``delivered`` are messages by channel.
     """
 
     def __init__(self, version: str, queue: str) -> None:
@@ -50,6 +54,14 @@ class StreamedSource(RecordedSource):
         self._steps.clear()
         self._steps.extend(steps)
 
+    def say(self, message: NodeMessage) -> None:
+        """Have a message in the log that was never recorded."""
+        self.nodes.append(message)
+
+    def latest(self, channel: str) -> int:
+        """Return a time than which what a channel says next has to be later."""
+        return self.ticks[channel]
+
     def catalog_id(self, message_id: str) -> bytes:
         """Return a message's id as the catalog keeps it: the queue's own bytes."""
         if self._queue == "rocksmq":
@@ -58,13 +70,35 @@ class StreamedSource(RecordedSource):
 
     def _do(self, step: Step) -> None:
         if isinstance(step, NodeMessage):
-            self._append_message(step)
+            with self.held():
+                self._append_message(step)
+                if step.properties["_t"] == _CREATE:
+                    self._write_down(step)
+        elif isinstance(step, CatalogWrite):
+            with self.held():
+                for channel, start in self._starts(step):
+                    while (channel, start) not in self._there:
+                        self._append_next(channel)
+                super()._do(step)
+        else:
+            super()._do(step)
+
+    def held(self) -> AbstractContextManager[object]:
+        """Have nobody see what is appended, until the end of a ``with``."""
+        return self.nodes.held()
+
+    def _write_down(self, creation: NodeMessage) -> None:
+        """Write to etcd what comes next, up to the collection that a message creates."""
+        header = base64.b64decode(creation.properties["_h"])
+        number = streaming_pb2.RowsHeader.FromString(header).collection_id
+        if self.etcd.has(_COLLECTIONS, f"/{number}"):
             return
-        if isinstance(step, CatalogWrite):
-            for channel, start in self._starts(step):
-                while (channel, start) not in self._there:
-                    self._append_next(channel)
-        super()._do(step)
+        writes = [step for step in self._steps if isinstance(step, CatalogWrite)]
+        for step in writes:
+            self._steps.remove(step)
+            self._do(step)
+            if step.key.startswith(_COLLECTIONS) and step.key.endswith(f"/{number}"):
+                return
 
     def _append_message(self, message: NodeMessage) -> None:
         self.nodes.append(message)

@@ -19,6 +19,7 @@ from cdc_actors.source.wal.streaming.node import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from tests.support.recorded_life import NodeMessage
 
@@ -75,6 +76,10 @@ class StreamingNodes:
             )
             server.start()
             self._servers.append(server)
+
+    def held(self) -> AbstractContextManager[object]:
+        """Have nobody see what is appended, until the end of a ``with``."""
+        return self._changed
 
     def append(self, message: NodeMessage) -> None:
         """Deliver a message to whoever reads its channel."""

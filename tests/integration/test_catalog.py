@@ -16,7 +16,7 @@ from cdc_actors.config import Etcd
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.rbac_rules import User
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from tests.support.tls import certificates, tls_front
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def client(
 
 
 @pytest.fixture
-def catalog(source: EmbeddedMilvus) -> Iterator[Catalog]:
+def catalog(source: EmbeddedMilvus) -> Iterator[EtcdCatalog]:
     """Yield a catalog of the source."""
-    with contextlib.closing(Catalog(Etcd(address=(source.etcd_address,)))) as catalog:
+    with contextlib.closing(
+        EtcdCatalog(Etcd(address=(source.etcd_address,)))
+    ) as catalog:
         yield catalog
 
 
@@ -58,7 +60,9 @@ def _index(client: MilvusClient, name: str, **options: object) -> None:
     client.create_index(name, params)
 
 
-def _found(catalog: Catalog, name: str, database: str = "default") -> CollectionMeta:
+def _found(
+    catalog: EtcdCatalog, name: str, database: str = "default"
+) -> CollectionMeta:
     found = catalog.find(database, name)
     assert found
     return found
@@ -100,7 +104,7 @@ def _etcd(address: str, method: str, request: bytes) -> None:
 
 
 def test_collection_is_as_the_source_describes_it(
-    client: MilvusClient, catalog: Catalog
+    client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """Name, schema, shards, times and properties are those that the API gives."""
     properties = {"collection.ttl.seconds": "1000"}
@@ -126,7 +130,7 @@ def test_collection_is_as_the_source_describes_it(
     assert schema.enable_dynamic_field
 
 
-def test_snapshot_has_everything(client: MilvusClient, catalog: Catalog) -> None:
+def test_snapshot_has_everything(client: MilvusClient, catalog: EtcdCatalog) -> None:
     """One snapshot has databases and collections; beside it, indexes and what is loaded."""
     client.create_database("other")
     _create(client, "indexed")
@@ -158,7 +162,7 @@ def test_snapshot_has_everything(client: MilvusClient, catalog: Catalog) -> None
 
 
 def test_snapshot_is_read_in_pages(
-    client: MilvusClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    client: MilvusClient, catalog: EtcdCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A catalog larger than one answer of etcd is read to its end."""
     for number in range(3):
@@ -170,7 +174,7 @@ def test_snapshot_is_read_in_pages(
 
 
 def test_same_name_again_is_another_collection(
-    client: MilvusClient, catalog: Catalog
+    client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """A name leads to the collection that bears it now; the old one is being dropped."""
     _create(client, "c")
@@ -189,7 +193,7 @@ def test_same_name_again_is_another_collection(
 
 
 def test_databases_are_apart(
-    source: EmbeddedMilvus, client: MilvusClient, catalog: Catalog
+    source: EmbeddedMilvus, client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """Collections of one name in two databases are two; a dropped database is gone."""
     _create(client, "c")
@@ -208,7 +212,7 @@ def test_databases_are_apart(
 
 
 def test_names_that_a_collection_had(
-    source: EmbeddedMilvus, client: MilvusClient, catalog: Catalog
+    source: EmbeddedMilvus, client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """Every name is known with its time, also after a move to another database."""
     _create(client, "c")
@@ -230,7 +234,7 @@ def test_names_that_a_collection_had(
     client.drop_database("other")
 
 
-def test_aliases(client: MilvusClient, catalog: Catalog) -> None:
+def test_aliases(client: MilvusClient, catalog: EtcdCatalog) -> None:
     """An alias is known with its collection and its time, and when it was dropped."""
     _create(client, "c")
     _create(client, "d")
@@ -249,7 +253,7 @@ def test_aliases(client: MilvusClient, catalog: Catalog) -> None:
 
 
 def test_watch_tells_of_aliases_and_users(
-    client: MilvusClient, catalog: Catalog
+    client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """What belongs to no collection is told by its kind."""
     _create(client, "c")
@@ -273,7 +277,7 @@ def _tells(watch: CatalogWatch, kind: str) -> bool:
     return False
 
 
-def test_watch_sees_what_happens(client: MilvusClient, catalog: Catalog) -> None:
+def test_watch_sees_what_happens(client: MilvusClient, catalog: EtcdCatalog) -> None:
     """Whatever is done to a collection makes the watch name it."""
     revision = catalog.snapshot().revision
     _create(client, "c")
@@ -297,7 +301,7 @@ def test_watch_sees_what_happens(client: MilvusClient, catalog: Catalog) -> None
 
 
 def test_watch_of_forgotten_changes_breaks(
-    source: EmbeddedMilvus, client: MilvusClient, catalog: Catalog
+    source: EmbeddedMilvus, client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """A watch from a revision that etcd has compacted says so instead of skipping."""
     _create(client, "c")
@@ -320,7 +324,7 @@ def _varint(number: int) -> bytes:
 def test_crashed_etcd_is_transient_and_comes_back(tmp_path: Path) -> None:
     """While etcd is away calls and watches say so; when it is back, calls go through."""
     with EmbeddedMilvus(tmp_path) as server:
-        catalog = Catalog(Etcd(address=(server.etcd_address,)))
+        catalog = EtcdCatalog(Etcd(address=(server.etcd_address,)))
         revision = catalog.snapshot().revision
         watch = catalog.watch(revision + 1)
         server.kill()
@@ -335,10 +339,10 @@ def test_crashed_etcd_is_transient_and_comes_back(tmp_path: Path) -> None:
 
 def test_endpoints_are_tried_in_turn(source: EmbeddedMilvus) -> None:
     """An endpoint that is down is passed over; all of them down is an error."""
-    catalog = Catalog(Etcd(address=(CLOSED, source.etcd_address)))
+    catalog = EtcdCatalog(Etcd(address=(CLOSED, source.etcd_address)))
     assert catalog.snapshot().databases
     catalog.close()
-    away = Catalog(Etcd(address=(CLOSED, CLOSED)))
+    away = EtcdCatalog(Etcd(address=(CLOSED, CLOSED)))
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1: "):
         away.snapshot()
     away.close()
@@ -346,7 +350,7 @@ def test_endpoints_are_tried_in_turn(source: EmbeddedMilvus) -> None:
 
 def test_wrong_root_path_is_said(source: EmbeddedMilvus) -> None:
     """Paths that lead to no Milvus are an error that names what to check."""
-    catalog = Catalog(Etcd(address=(source.etcd_address,), root_path="elsewhere"))
+    catalog = EtcdCatalog(Etcd(address=(source.etcd_address,), root_path="elsewhere"))
     with pytest.raises(OperatorError, match=r"elsewhere/meta/; check rootPath"):
         catalog.snapshot()
     catalog.close()
@@ -358,7 +362,7 @@ def test_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         address = server.etcd_address
         _enable_login(address)
         right = {"enable_auth": True, "username": "root", "password": "secret"}
-        catalog = Catalog(Etcd(address=(address,), **right))
+        catalog = EtcdCatalog(Etcd(address=(address,), **right))
         revision = catalog.snapshot().revision
         monkeypatch.setattr(catalog._client, "_token", "forgotten.1")
         assert catalog.snapshot().revision >= revision
@@ -391,7 +395,7 @@ def _breaks_at_once(watch: CatalogWatch) -> bool:
 
 def _refused(etcd: Etcd, words: str) -> None:
     with (
-        contextlib.closing(Catalog(etcd)) as catalog,
+        contextlib.closing(EtcdCatalog(etcd)) as catalog,
         pytest.raises(OperatorError, match=words),
     ):
         catalog.snapshot()
@@ -401,7 +405,7 @@ def test_login_where_none_is_needed(source: EmbeddedMilvus) -> None:
     """A login given for an etcd without logins does no harm."""
     login = {"enable_auth": True, "username": "u", "password": "p"}
     etcd = Etcd(address=(source.etcd_address,), **login)
-    with contextlib.closing(Catalog(etcd)) as catalog:
+    with contextlib.closing(EtcdCatalog(etcd)) as catalog:
         assert catalog.snapshot().databases
 
 
@@ -415,11 +419,15 @@ def test_tls_on_both_sides(source: EmbeddedMilvus, tmp_path: Path) -> None:
             "tls_key_path": str(files.key),
             "tls_ca_cert_path": str(files.authority),
         }
-        with contextlib.closing(Catalog(Etcd(address=(address,), **settings))) as found:
+        with contextlib.closing(
+            EtcdCatalog(Etcd(address=(address,), **settings))
+        ) as found:
             assert found.snapshot().databases
         settings["tls_ca_cert_path"] = ""
         with (
-            contextlib.closing(Catalog(Etcd(address=(address,), **settings))) as other,
+            contextlib.closing(
+                EtcdCatalog(Etcd(address=(address,), **settings))
+            ) as other,
             pytest.raises(TransientError),
         ):
             other.snapshot()
@@ -431,11 +439,11 @@ def test_missing_certificate_is_said(source: EmbeddedMilvus) -> None:
         address=(source.etcd_address,), enable_tls=True, tls_ca_cert_path="/none.pem"
     )
     with pytest.raises(OperatorError, match=r"cannot read /none\.pem"):
-        Catalog(etcd)
+        EtcdCatalog(etcd)
 
 
 def test_time_is_just_ahead_of_the_source(
-    client: MilvusClient, catalog: Catalog
+    client: MilvusClient, catalog: EtcdCatalog
 ) -> None:
     """It is later than whatever was done before it was asked, by a few seconds."""
     before = catalog.time()

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from pymilvus import MilvusClient
 
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.target.connection import Connection
 from tests.fakes.recorded_source import RecordedPipeline
 from tests.support.recorded_etcd import RecordedEtcd
@@ -70,7 +70,7 @@ def pipeline(
                 target.uri, "", cancelled=run.cancelled
             ),
             log=lambda _spec, _run: queue.reader(),
-            catalog=lambda _spec: Catalog(etcd),
+            catalog=lambda _spec: EtcdCatalog(etcd),
         )
         pipeline.start()
         yield pipeline

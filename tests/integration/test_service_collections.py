@@ -11,7 +11,7 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.client.types import LoadState
 
 from cdc_actors.config import Etcd
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
@@ -34,7 +34,7 @@ def wait_set_aside(cdc: Cdc, task: str, name: str) -> str:
 
 def channels_of(source: EmbeddedMilvus, name: str) -> set[str]:
     """Return the physical channels of a collection."""
-    catalog = Catalog(Etcd(address=(source.etcd_address,)))
+    catalog = EtcdCatalog(Etcd(address=(source.etcd_address,)))
     try:
         found = catalog.find("default", name)
     finally:

@@ -10,7 +10,7 @@ import pytest
 from cdc_actors.config import Etcd
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.marks import PROPERTY, Mark
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 
@@ -92,7 +92,7 @@ def test_two_services_with_a_store_each(
     wait_keys(replica, range(ROWS + 1))
     if isinstance(target, EmbeddedMilvus):
         # What it shows after a restart; DescribeCollection is one alteration ahead.
-        catalog = Catalog(Etcd(address=(target.etcd_address,)))
+        catalog = EtcdCatalog(Etcd(address=(target.etcd_address,)))
         meta = catalog.find("default", "books")
         catalog.close()
         assert Mark.of(meta.properties).task == task

@@ -18,7 +18,7 @@ from pymilvus.grpc_gen import msg_pb2
 from cdc_actors.changes import channel_of
 from cdc_actors.config import Etcd, Natsmq, SourceConfig
 from cdc_actors.embedded.milvus import EmbeddedMilvus
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.storage.listing import listing, prefixes
 from cdc_actors.source.wal import open_reader
 from cdc_actors.source.wal.natsmq.positions import sequence_of
@@ -64,7 +64,7 @@ def forget(
     All of it, or what came before records of these numbers, by channel.
     """
     client.flush(name)
-    catalog = Catalog(Etcd(address=(source.etcd_address,)))
+    catalog = EtcdCatalog(Etcd(address=(source.etcd_address,)))
     meta = catalog.find("default", name)
     assert meta is not None
     rows = client.query(name, output_fields=["count(*)"])[0]["count(*)"]
@@ -91,7 +91,7 @@ def forget(
 def positions(source: EmbeddedMilvus, client: MilvusClient) -> dict[str, str]:
     """Flush ``books``; return where its shards' files end, as milvus-backup does."""
     client.flush("books")
-    with closing(Catalog(Etcd(address=(source.etcd_address,)))) as catalog:
+    with closing(EtcdCatalog(Etcd(address=(source.etcd_address,)))) as catalog:
         meta = catalog.find("default", "books")
         assert meta is not None
         ends = listing(meta, catalog.read_below(prefixes(meta))).checkpoints
@@ -140,7 +140,7 @@ def count(client: MilvusClient, name: str = "books") -> int:
 
 def end_of(source: EmbeddedMilvus, name: str) -> dict[str, int]:
     """Return the number of the newest record of each channel of a collection."""
-    catalog = Catalog(Etcd(address=(source.etcd_address,)))
+    catalog = EtcdCatalog(Etcd(address=(source.etcd_address,)))
     meta = catalog.find("default", name)
     catalog.close()
     assert meta is not None

@@ -11,7 +11,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from cdc_actors.config import SourceConfig
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.wal.streaming import stream
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection
@@ -67,7 +67,7 @@ def pipeline(
                 target.uri, "", cancelled=run.cancelled
             ),
             log=lambda _spec, run: open_wal(config, run.prefetch),
-            catalog=lambda _spec: Catalog(etcd.config),
+            catalog=lambda _spec: EtcdCatalog(etcd.config),
         )
         pipeline.start()
         yield pipeline

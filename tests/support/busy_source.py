@@ -19,7 +19,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Delete, DropPartition, Insert, channel_of
 from cdc_actors.config import Etcd
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.storage.listing import listing, prefixes
 from cdc_actors.source.wal.natsmq.positions import sequence_of
@@ -130,7 +130,7 @@ class ShortLog:
 
     def __init__(self, source: EmbeddedMilvus) -> None:
         self._address = source.nats_address
-        self._catalog = Catalog(Etcd(address=(source.etcd_address,)))
+        self._catalog = EtcdCatalog(Etcd(address=(source.etcd_address,)))
         self._reader = NatsReader(self._address)
         self._changes: dict[int, list[Insert | Delete | DropPartition]]
         self._changes = defaultdict(list)

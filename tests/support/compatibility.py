@@ -23,7 +23,7 @@ REAL, RECORDED, SOURCE = (
     "recorded from a real server",
     "from source only",
 )
-QUEUE, NODES = "message queue", "streaming nodes"
+QUEUE, NODES, API = "message queue", "streaming nodes", "API alone"
 
 _WITH_SERVERS = {"chaos", "contract", "integration"}
 _HEAD = """\
@@ -45,7 +45,11 @@ class Claim:
     @property
     def doubt(self) -> str:
         """Why the test cannot show that; empty if it may."""
-        if self.by not in (REAL, RECORDED, SOURCE) or self.way not in (QUEUE, NODES):
+        if self.by not in (REAL, RECORDED, SOURCE) or self.way not in (
+            QUEUE,
+            NODES,
+            API,
+        ):
             return f"{self.test}: there is no {self.by!r}, or no {self.way!r}"
         if self.by == REAL and self.test.split("/")[0] not in _WITH_SERVERS:
             return f"{self.test} has no real server"

@@ -12,7 +12,7 @@ import nats
 from cdc_actors.changes import DEFAULT_DATABASE, channel_of, to_hybrid_ts
 from cdc_actors.config import Etcd
 from cdc_actors.errors import TransientError
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.storage.listing import checkpoints, written_at
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def written_until(
         TransientError: They do not have them in time.
     """
     now, deadline = to_hybrid_ts(time.time()), time.monotonic() + _WRITE_TIMEOUT
-    with closing(Catalog(Etcd(address=(source.etcd_address,)))) as catalog:
+    with closing(EtcdCatalog(Etcd(address=(source.etcd_address,)))) as catalog:
         while time.monotonic() < deadline:
             flush()
             meta = catalog.find(DEFAULT_DATABASE, name)

@@ -7,17 +7,14 @@ so that a restart finds what happened meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import to_hybrid_ts
-from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.pipeline.work import CatalogOperation, CreatePartitionWork
 from cdc_actors.tasks import (
     ALTER_ALIAS,
     CREATE_ALIAS,
     DROP_ALIAS,
-    IMPORT,
     RENAME_COLLECTION,
 )
 from cdc_actors.tasks.details import AliasDetail, RenameDetail
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cdc_actors.changes import FullName
-    from cdc_actors.pipeline.collection_table import Collection, CollectionTable
+    from cdc_actors.pipeline.collection_table import CollectionTable
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.metadata.indexes_and_loads import IndexesAndLoads
     from cdc_actors.pipeline.pending import PendingOperations
@@ -130,18 +127,10 @@ class CollectionChanges:
         found, self._new_imports = self._new_imports, []
         for each in found:
             if collection := self._collections.get(each.collection_id):
-                self._record_import(collection, each)
+                created = to_hybrid_ts(each.created)
+                self._collections.note_import(collection, each.id, created, each.rows)
             elif not self._collections.is_ignored(each.collection_id):
                 self._new_imports.append(each)
-
-    def _record_import(self, collection: Collection, found: ImportMeta) -> None:
-        """Write down that rows came into a collection past the log."""
-        entry, seen = collection.entry, self._context.source_time()
-        detail = {"import": found.id, "rows": found.rows, "seen": seen}
-        operation = entry.operation(IMPORT, to_hybrid_ts(found.created), detail)
-        self._context.record(RecordOperationApplied(operation))
-        imports = {**entry.imports, found.id: operation.imported}
-        collection.entry = replace(entry, imports=imports)
 
     def _go_on_renaming(self, entry: CollectionEntry) -> None:
         """Have a rename finished that was under way when an earlier run ended.

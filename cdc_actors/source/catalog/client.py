@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,12 @@ from cdc_actors.changes import LOGICAL_BITS
 from cdc_actors.errors import OperatorError, SourceChangedError
 from cdc_actors.source.catalog import bulk_imports, history, rbac
 from cdc_actors.source.catalog import model as meta
+from cdc_actors.source.catalog.base import (
+    Aliases,
+    Catalog,
+    CatalogSnapshot,
+    IndexAndLoadState,
+)
 from cdc_actors.source.catalog.bulk_imports import ImportMeta
 from cdc_actors.source.catalog.collections import BELONGINGS, KnownPlaces, assemble
 from cdc_actors.source.catalog.etcd import MAX_RANGES, EtcdClient, config_of
@@ -39,6 +44,7 @@ __all__ = [
     "Catalog",
     "CatalogSnapshot",
     "CollectionMeta",
+    "EtcdCatalog",
     "ImportMeta",
     "IndexAndLoadState",
     "IndexMeta",
@@ -49,9 +55,6 @@ __all__ = [
 
 _log = structlog.get_logger()
 
-Aliases = dict[tuple[str, str], AliasMeta]
-"""What aliases stand for, by database and alias."""
-
 _ALL_OF_COLLECTIONS = (
     meta.COLLECTIONS,
     meta.COLLECTIONS_BEFORE_DATABASES,
@@ -60,30 +63,8 @@ _ALL_OF_COLLECTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogSnapshot:
-    """The catalog as it was at one revision of etcd.
-
-    Collections by id, the oldest first, those being created or dropped included.
-    """
-
-    revision: int
-    databases: dict[int, str]
-    collections: dict[int, CollectionMeta]
-    aliases: Aliases
-    imports: list[ImportMeta]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexAndLoadState:
-    """What makes a collection searchable: the indexes in existence, and its load."""
-
-    indexes: tuple[IndexMeta, ...] = ()
-    load: LoadMeta | None = None
-
-
-class Catalog:
-    """Reads the metadata of one source. One thread uses it and its watches.
+class EtcdCatalog(Catalog):
+    """A ``Catalog`` of the etcd that Milvus keeps its metadata in.
 
     Reads are linearizable: what Milvus had acknowledged before a call is seen. Every call
     raises ``TransientError`` when etcd is away or the revision it began with was compacted

@@ -303,6 +303,11 @@ def field_names(schema: bytes) -> dict[int, str]:
     return {field.fieldID: field.name for field in fields}
 
 
+def field_ids(schema: bytes) -> dict[str, int]:
+    """Return the ids of a schema's fields by name, those inside of structs, too."""
+    return {name: each for each, name in field_names(schema).items()}
+
+
 def _schema(
     info: catalog_pb2.CollectionInfo,
     fields: Pairs,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdc_actors.source.catalog import bulk_imports, rbac
 from cdc_actors.source.catalog import model as meta
+from cdc_actors.source.catalog.base import CatalogChanges, Watch
 
 if TYPE_CHECKING:
     from cdc_actors.source.catalog.collections import KnownPlaces
@@ -38,19 +38,8 @@ _COLLECTION_OF_KEY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogChanges:
-    """What was written since: of which collections, and whether of the other kinds."""
-
-    databases: bool
-    collections: frozenset[int]
-    aliases: bool
-    imports: bool
-    rbac: bool
-
-
-class CatalogWatch:
-    """What happened to the source's collections. For the thread of its ``Catalog``."""
+class CatalogWatch(Watch):
+    """What happened to the source's collections, as etcd tells it."""
 
     def __init__(self, stream: EtcdWatch, root: str, known: KnownPlaces) -> None:
         self._stream = stream

@@ -286,6 +286,25 @@ def test_a_source_of_2_6_needs_no_queue(file, text):
     assert [each for each in QUEUES if getattr(source, each) is not None] == []
 
 
+@pytest.mark.parametrize(
+    ("source", "by_api"),
+    [
+        ("{uri: 'http://milvus:19530'}", True),
+        ("{uri: 'http://milvus:19530', token: 'a:b', streaming: {}}", True),
+        ("{uri: 'http://milvus:19530', etcd: {rootPath: a}}", False),
+        ("{uri: 'http://milvus:19530', rocksmq: {path: /a}}", False),
+        ("{uri: 'http://milvus:19530', storage: {type: local, path: /a}}", False),
+        ("{token: 'a:b'}", False),
+    ],
+)
+def test_a_source_that_is_read_by_its_api_alone(file, source, by_api):
+    """That of which an address is given, and nothing else to read it by."""
+    resolved = load(file(f"sourceConfig: {source}"), {}, {})
+    assert (resolved.config.source_config.etcd is None) is by_api
+    shown = "sourceConfig.etcd.address" in resolved.shown()
+    assert shown is not by_api
+
+
 def test_options_of_the_client_library_may_be_numbers(file):
     """What librdkafka takes as a number or a flag need not be quoted."""
     text = "{address: a, consumer: {fetch.min.bytes: 7, check.crcs: true, x: y}}"

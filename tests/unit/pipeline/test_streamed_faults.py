@@ -1,4 +1,4 @@
-"""What streaming nodes say that cannot be replicated, and how they fail: the reasons."""
+"""What streaming nodes, or the API, say that cannot be replicated, and how they fail."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from msgspec import structs
 
 from cdc_actors.changes import Position
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
-from cdc_actors.source.wal.streaming import stream, streaming_pb2
+from cdc_actors.source.wal.streaming import dump, stream, streaming_pb2
+from cdc_actors.source.wal.streaming.positions import Place, position_of
 from cdc_actors.tasks import CollectionState
+from tests.fakes.public_source import PublicPipeline
 from tests.fakes.streamed_source import StreamedPipeline
 from tests.support.recorded_life import messages
 from tests.support.tasks import SPEC
@@ -46,19 +49,32 @@ COLLECTION = collection_of(ROWS)
 @pytest.fixture
 def pipeline(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StreamedPipeline]:
+) -> Iterator[StreamedPipeline | PublicPipeline]:
     """Yield a running task that has all there is."""
     monkeypatch.setattr(stream, "SILENCE_SECONDS", 600.0)
+    monkeypatch.setattr(dump, "AHEAD_SECONDS", 0.05)
+    kind, consistency = getattr(request, "param", (StreamedPipeline, "tick"))
     spec = structs.replace(
         SPEC,
         collection_infos=(),
         db_collections={"*": ("*",)},
-        consistency=getattr(request, "param", "tick"),
+        consistency=consistency,
     )
-    with StreamedPipeline(LIFE, spec) as pipeline:
+    with kind(LIFE, spec) as pipeline:
         pipeline.source.play()
         pipeline.start().settle()
         yield pipeline
+
+
+EITHER_WAY = pytest.mark.parametrize(
+    "pipeline",
+    [(StreamedPipeline, "tick"), (PublicPipeline, "tick")],
+    ids=["nodes", "API"],
+    indirect=True,
+)
+BY_API = pytest.mark.parametrize(
+    "pipeline", [(PublicPipeline, "tick")], ids=["API"], indirect=True
+)
 
 
 def base36(number: int) -> str:
@@ -71,7 +87,7 @@ def base36(number: int) -> str:
 
 
 def say(
-    pipeline: StreamedPipeline,
+    pipeline: StreamedPipeline | PublicPipeline,
     kind: str,
     moved: int,
     header: bytes = b"",
@@ -84,22 +100,23 @@ def say(
     kept = {key: ROWS.properties[key] for key in ("_v", "_vc", "_h")}
     if header:
         kept["_h"] = base64.b64encode(header).decode()
-    time = base36(pipeline.source.ticks[channel] + moved)
-    made = kept | {"_t": kind, "_tt": time} | properties
     where = {"channel": channel, "id": base36(newest + moved)}
-    message = replace(ROWS, **where, properties=made, payload=payload)
-    pipeline.source.nodes.append(message)
+    with pipeline.source.held():
+        time = base36(pipeline.source.latest(channel) + moved)
+        made = kept | {"_t": kind, "_tt": time} | properties
+        message = replace(ROWS, **where, properties=made, payload=payload)
+        pipeline.source.say(message)
     return message
 
 
-def count(pipeline: StreamedPipeline) -> int:
+def count(pipeline: StreamedPipeline | PublicPipeline) -> int:
     """Return how many rows the collection of the insert has at the target."""
     entry = pipeline.task.task.collections[COLLECTION]
     found = pipeline.target.found((entry.database, entry.name)) or {}
     return sum(map(len, found.values()))
 
 
-def wait_until_aside(pipeline: StreamedPipeline, words: str) -> None:
+def wait_until_aside(pipeline: StreamedPipeline | PublicPipeline, words: str) -> None:
     """Wait until the collection of the insert is set aside for a reason."""
     entries = pipeline.task.task.collections
     pipeline.wait_until(lambda: entries[COLLECTION].state is CollectionState.SET_ASIDE)
@@ -110,7 +127,10 @@ def wait_until_aside(pipeline: StreamedPipeline, words: str) -> None:
     assert others == {CollectionState.LIVE}
 
 
-def test_a_log_that_goes_on_in_another_queue(pipeline: StreamedPipeline) -> None:
+@EITHER_WAY
+def test_a_log_that_goes_on_in_another_queue(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """The position is lost."""
     say(pipeline, ALTER_WAL, 1)
     error = pipeline.wait_for_failure()
@@ -118,7 +138,10 @@ def test_a_log_that_goes_on_in_another_queue(pipeline: StreamedPipeline) -> None
     assert "AlterWAL" in str(error)
 
 
-def test_a_log_that_another_milvus_writes(pipeline: StreamedPipeline) -> None:
+@EITHER_WAY
+def test_a_log_that_another_milvus_writes(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """It is to be replicated from that one."""
     say(pipeline, INSERT, 1, _rh="x")
     error = pipeline.wait_for_failure()
@@ -126,14 +149,19 @@ def test_a_log_that_another_milvus_writes(pipeline: StreamedPipeline) -> None:
     assert "from another Milvus" in str(error)
 
 
-def test_a_collection_that_is_encrypted(pipeline: StreamedPipeline) -> None:
+@EITHER_WAY
+def test_a_collection_that_is_encrypted(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """It alone is set aside."""
     say(pipeline, INSERT, 1, _ch="x")
     say(pipeline, TICK, 2)
     wait_until_aside(pipeline, "the source encrypts it")
 
 
-def test_fields_that_are_filled_in_past_the_log(pipeline: StreamedPipeline) -> None:
+def test_fields_that_are_filled_in_past_the_log(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """Another channel than the collection's own says so."""
     foreign = next(
         each.channel
@@ -146,14 +174,18 @@ def test_fields_that_are_filled_in_past_the_log(pipeline: StreamedPipeline) -> N
     wait_until_aside(pipeline, "past the log")
 
 
-def test_rows_that_cannot_be_read(pipeline: StreamedPipeline) -> None:
+@EITHER_WAY
+def test_rows_that_cannot_be_read(pipeline: StreamedPipeline | PublicPipeline) -> None:
     """Their collection alone is set aside."""
     say(pipeline, INSERT, 1, payload=ROWS.payload[:-1])
     say(pipeline, TICK, 2)
     wait_until_aside(pipeline, "cannot be read from the log")
 
 
-def test_a_kind_of_message_of_later_days(pipeline: StreamedPipeline) -> None:
+@EITHER_WAY
+def test_a_kind_of_message_of_later_days(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """It is written down as what was not done, and everything goes on."""
     before = count(pipeline)
     say(pipeline, LATER, 1)
@@ -167,8 +199,10 @@ def test_a_kind_of_message_of_later_days(pipeline: StreamedPipeline) -> None:
     )
 
 
-@pytest.mark.parametrize("pipeline", ["early"], indirect=True)
-def test_rows_behind_a_truncation_are_not_early(pipeline: StreamedPipeline) -> None:
+@pytest.mark.parametrize("pipeline", [(StreamedPipeline, "early")], indirect=True)
+def test_rows_behind_a_truncation_are_not_early(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """They would be there, and the collection goes no further."""
     before = count(pipeline)
     header = streaming_pb2.TruncateHeader(collection_id=COLLECTION)
@@ -181,7 +215,9 @@ def test_rows_behind_a_truncation_are_not_early(pipeline: StreamedPipeline) -> N
     assert count(pipeline) == before
 
 
-def test_a_checkpoint_that_the_log_has_lost(pipeline: StreamedPipeline) -> None:
+def test_a_checkpoint_that_the_log_has_lost(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """The node begins elsewhere without a word; the next run finds out."""
     pipeline.stop()
     there = sum(each.channel == ROWS.channel for each in messages(LIFE))
@@ -193,7 +229,7 @@ def test_a_checkpoint_that_the_log_has_lost(pipeline: StreamedPipeline) -> None:
     assert "no longer holds" in str(error)
 
 
-def test_nodes_that_are_away(pipeline: StreamedPipeline) -> None:
+def test_nodes_that_are_away(pipeline: StreamedPipeline | PublicPipeline) -> None:
     """The run fails in their words, and the next one goes on."""
     pipeline.source.nodes.stop()
     error = pipeline.wait_for_failure()
@@ -207,7 +243,9 @@ def test_nodes_that_are_away(pipeline: StreamedPipeline) -> None:
     pipeline.wait_until(lambda: count(pipeline) > before)
 
 
-def test_nodes_that_refuse_to_be_read(pipeline: StreamedPipeline) -> None:
+def test_nodes_that_refuse_to_be_read(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """It is the operator's affair."""
     pipeline.source.nodes.stop(refuses=True)
     error = pipeline.wait_for_failure()
@@ -215,7 +253,9 @@ def test_nodes_that_refuse_to_be_read(pipeline: StreamedPipeline) -> None:
     assert "refuses to be read (UNAUTHENTICATED)" in str(error)
 
 
-def test_a_source_that_was_made_a_2_6(pipeline: StreamedPipeline) -> None:
+def test_a_source_that_was_made_a_2_6(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """The task's checkpoints are of the queue that it read before."""
     pipeline.stop()
     for channel, at in pipeline.task.checkpoints.items():
@@ -225,3 +265,98 @@ def test_a_source_that_was_made_a_2_6(pipeline: StreamedPipeline) -> None:
     error = pipeline.wait_for_failure()
     assert isinstance(error, PositionLostError)
     assert "before it became a Milvus of 2.6" in str(error)
+
+
+@BY_API
+def test_an_api_that_is_away(pipeline: PublicPipeline) -> None:
+    """The run fails in its words, and the next one goes on."""
+    pipeline.source.api.fail(grpc.StatusCode.UNAVAILABLE, "it is away")
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, TransientError)
+    assert "it is away" in str(error)
+    pipeline.source.api.fail(None)
+    before = count(pipeline)
+    say(pipeline, INSERT, 1)
+    pipeline.start()
+    pipeline.wait_until(lambda: count(pipeline) > before)
+
+
+@BY_API
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "refuses the login"),
+        (grpc.StatusCode.PERMISSION_DENIED, "refuses a privilege to the user"),
+        (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED"),
+    ],
+)
+def test_an_api_that_refuses_to_be_read(
+    pipeline: PublicPipeline, status: grpc.StatusCode, words: str
+) -> None:
+    """It is the operator's affair."""
+    pipeline.source.api.fail(status, "who are you")
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, OperatorError)
+    assert words in str(error)
+
+
+@BY_API
+def test_a_call_that_ends_before_its_time(pipeline: PublicPipeline) -> None:
+    """Its end is not taken for a tick."""
+    pipeline.source.api.end_early()
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, TransientError)
+    assert "ended before it should" in str(error)
+
+
+@BY_API
+def test_a_position_that_the_log_of_an_api_has_lost(pipeline: PublicPipeline) -> None:
+    """It begins elsewhere without a word; the next run finds out."""
+    pipeline.stop()
+    say(pipeline, INSERT, 1)
+    pipeline.source.api.lose(ROWS.channel)
+    say(pipeline, INSERT, 2)
+    pipeline.source.api.ahead = dump.hybrid(2 * dump.RECENT_SECONDS)
+    pipeline.begin()
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, PositionLostError)
+    assert "the log no longer holds anything from before" in str(error)
+
+
+@BY_API
+def test_a_message_that_the_log_forgets_is_no_loss(pipeline: PublicPipeline) -> None:
+    """An idle channel's last message may be gone: what came since is there."""
+    pipeline.stop()
+    pipeline.source.api.lose(ROWS.channel)
+    before = count(pipeline)
+    say(pipeline, INSERT, 1)
+    pipeline.start()
+    pipeline.wait_until(lambda: count(pipeline) > before)
+
+
+@BY_API
+def test_positions_of_another_queue(pipeline: PublicPipeline) -> None:
+    """They are lost: the source reads its own queue alone."""
+    pipeline.stop()
+    for channel, at in pipeline.task.checkpoints.items():
+        other = position_of(channel, Place(4, "CAEQAQ==", "CAEQAQ==", 1))
+        pipeline.task.checkpoints[channel] = replace(at, position=other)
+    pipeline.begin()
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, PositionLostError)
+    assert "switched its log to another message queue" in str(error)
+
+
+@BY_API
+@pytest.mark.parametrize("version", ["2.6.14", "2.6.19"])
+def test_a_milvus_whose_api_does_not_tell_its_log(
+    pipeline: PublicPipeline, version: str
+) -> None:
+    """The reason says what to do."""
+    pipeline.stop()
+    pipeline.source.api.version = version
+    pipeline.begin()
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, OperatorError)
+    assert f"the source is Milvus {version}, whose API" in str(error)
+    assert "sourceConfig.etcd.address" in str(error)

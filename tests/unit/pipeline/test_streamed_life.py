@@ -1,4 +1,7 @@
-"""Recorded lives of a real 2.6.20 and 3.0.0, which the real actors read from nodes."""
+"""Recorded lives of a real 2.6.20 and 3.0.0, which the real actors read.
+
+From streaming nodes with the etcd, or from the public API alone.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from cdc_actors.pipeline import import_watch
+from cdc_actors.pipeline import creations, import_watch
 from cdc_actors.pipeline.messages import RunProgressed, SnapshotTaken
-from cdc_actors.source.wal.streaming import stream
+from cdc_actors.source import api_watch
+from cdc_actors.source.wal.streaming import dump, stream
 from cdc_actors.tasks import CollectionState, snapshots
+from tests.fakes.public_source import PublicPipeline
 from tests.fakes.recorded_source import moments
 from tests.fakes.streamed_source import StreamedPipeline
 from tests.support.recorded_life import REQUESTS, CatalogWrite, end, left_by_writers
@@ -20,12 +25,18 @@ from tests.support.tasks import SPEC
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cdc_actors.tasks import TaskSpec
     from tests.support.recorded_life import Step
 
 VERSION = "2.6.20"
 WOODPECKER = "2.6.20-woodpecker"
 WRITERS = "2.6.20-writers"
 NEWEST = "3.0.0"
+API, API_NEWEST, API_WOODPECKER, API_WRITERS = (
+    f"{each}, API" for each in (VERSION, NEWEST, WOODPECKER, WRITERS)
+)
+"""Lives that are read from the public API alone."""
+
 ALL = replace(SPEC, collection_infos=(), db_collections={"*": ("*",)})
 MOMENT = 10_000
 """Milliseconds of the life that are played at once."""
@@ -58,24 +69,37 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no node taken for silent that ticks only when it did in the recording."""
     monkeypatch.setattr(stream, "SILENCE_SECONDS", 600.0)
     monkeypatch.setattr(import_watch, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(api_watch, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(dump, "AHEAD_SECONDS", 0.05)
+    monkeypatch.setattr(creations, "WRITTEN_SECONDS", 0.0)
+
+
+def of_life(named: str, spec: TaskSpec) -> StreamedPipeline | PublicPipeline:
+    """Return a task of everything in a life, which is read as its name says."""
+    version, _, way = named.partition(", ")
+    queue = "woodpecker" if version == WOODPECKER else "rocksmq"
+    target = NEWEST if version == NEWEST else VERSION
+    kind = PublicPipeline if way else StreamedPipeline
+    return kind(version, spec, target, queue)
 
 
 @pytest.fixture
-def pipeline(request: pytest.FixtureRequest) -> Iterator[StreamedPipeline]:
+def pipeline(
+    request: pytest.FixtureRequest,
+) -> Iterator[StreamedPipeline | PublicPipeline]:
     """Yield a task of everything that the source has, users and roles included."""
-    version = getattr(request, "param", VERSION)
-    queue = "woodpecker" if version == WOODPECKER else "rocksmq"
     spec = replace(ALL, enable_user_role=True)
-    target = NEWEST if version == NEWEST else VERSION
-    with StreamedPipeline(version, spec, target, queue) as pipeline:
+    with of_life(getattr(request, "param", VERSION), spec) as pipeline:
         yield pipeline
 
 
 @pytest.fixture
-def writers(request: pytest.FixtureRequest) -> Iterator[StreamedPipeline]:
+def writers(
+    request: pytest.FixtureRequest,
+) -> Iterator[StreamedPipeline | PublicPipeline]:
     """Yield a task of what ten clients wrote at once."""
-    spec = replace(ALL, consistency=getattr(request, "param", "tick"))
-    with StreamedPipeline(WRITERS, spec) as pipeline:
+    named, consistency = getattr(request, "param", (WRITERS, "tick"))
+    with of_life(named, replace(ALL, consistency=consistency)) as pipeline:
         yield pipeline
 
 
@@ -90,7 +114,7 @@ def some_steps() -> Callable[[Step], bool]:
     return lambda _: next(numbers) == STEPS - 1
 
 
-def reasons(pipeline: StreamedPipeline) -> dict[str, str]:
+def reasons(pipeline: StreamedPipeline | PublicPipeline) -> dict[str, str]:
     """Return why collections are set aside, by name."""
     return {
         each.name: each.reason or ""
@@ -99,7 +123,7 @@ def reasons(pipeline: StreamedPipeline) -> dict[str, str]:
     }
 
 
-def is_over(pipeline: StreamedPipeline) -> bool:
+def is_over(pipeline: StreamedPipeline | PublicPipeline) -> bool:
     """Tell whether that is done, too, which no tick covers."""
     entries, version = pipeline.task.task.collections.values(), pipeline.source.version
     return (
@@ -110,14 +134,14 @@ def is_over(pipeline: StreamedPipeline) -> bool:
     )
 
 
-def why_rows_lack(pipeline: StreamedPipeline) -> dict[str, str]:
+def why_rows_lack(pipeline: StreamedPipeline | PublicPipeline) -> dict[str, str]:
     """Return why rows that came past the log are not brought, by collection."""
     told = [each for each in pipeline.task.told if isinstance(each, RunProgressed)]
     entries = pipeline.task.task.collections
     return {entries[number].name: why for number, why in told[-1].imports.items()}
 
 
-def check_end(pipeline: StreamedPipeline) -> None:
+def check_end(pipeline: StreamedPipeline | PublicPipeline) -> None:
     """Check every row of what is not set aside, and the reason for the rest."""
     pipeline.wait_until(lambda: is_over(pipeline))
     assert REQUESTS not in pipeline.run.checkpoints()
@@ -136,7 +160,9 @@ def check_end(pipeline: StreamedPipeline) -> None:
             pipeline.check_rows((database, name), rows)
 
 
-def check_writers(pipeline: StreamedPipeline, *, is_killed: bool) -> None:
+def check_writers(
+    pipeline: StreamedPipeline | PublicPipeline, *, is_killed: bool
+) -> None:
     """Check the rows, of which there may be one of a key once something is done again."""
     assert pipeline.task.task.unresolved == {}
     for name, wanted in left_by_writers().items():
@@ -149,8 +175,12 @@ def check_writers(pipeline: StreamedPipeline, *, is_killed: bool) -> None:
             assert each == kept, key
 
 
-@pytest.mark.parametrize("pipeline", [VERSION, WOODPECKER, NEWEST], indirect=True)
-def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None:
+@pytest.mark.parametrize(
+    "pipeline", [VERSION, WOODPECKER, NEWEST, API, API_NEWEST], indirect=True
+)
+def test_a_task_that_begins_when_all_is_over(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """The target has the added fields from the beginning, and all rows of both kinds."""
     pipeline.source.play()
     pipeline.start().settle()
@@ -182,6 +212,27 @@ def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None
     by="recorded from a real server",
     way="streaming nodes",
 )
+@pytest.mark.shows(
+    "2.6.20",
+    "RocksMQ",
+    "simulated 2.6.20",
+    by="recorded from a real server",
+    way="API alone",
+)
+@pytest.mark.shows(
+    "2.6.20",
+    "Woodpecker",
+    "simulated 2.6.20",
+    by="recorded from a real server",
+    way="API alone",
+)
+@pytest.mark.shows(
+    "3.0.0",
+    "RocksMQ",
+    "simulated 3.0.0",
+    by="recorded from a real server",
+    way="API alone",
+)
 @pytest.mark.parametrize(
     ("pipeline", "ends"),
     [
@@ -191,10 +242,17 @@ def test_a_task_that_begins_when_all_is_over(pipeline: StreamedPipeline) -> None
         (WOODPECKER, ("kill",)),
         (NEWEST, ()),
         (NEWEST, ("stop", "kill")),
+        (API, ()),
+        (API, ("stop", "kill")),
+        (API_NEWEST, ()),
+        pytest.param(API_WOODPECKER, ("kill",), marks=pytest.mark.thorough),
+        pytest.param(API_NEWEST, ("kill",), marks=pytest.mark.thorough),
     ],
     indirect=["pipeline"],
 )
-def test_a_task_that_follows(pipeline: StreamedPipeline, ends: tuple[str, ...]) -> None:
+def test_a_task_that_follows(
+    pipeline: StreamedPipeline | PublicPipeline, ends: tuple[str, ...]
+) -> None:
     """It sees everything happen, be its run ended again and again or not."""
     source, endings = pipeline.source, cycle(ends or [""])
     source.play(until_it_runs)
@@ -208,8 +266,15 @@ def test_a_task_that_follows(pipeline: StreamedPipeline, ends: tuple[str, ...]) 
     check_end(pipeline)
 
 
-@pytest.mark.parametrize("writers", ["tick", "early"], indirect=True)
-def test_rows_of_ten_writers_at_once(writers: StreamedPipeline) -> None:
+@pytest.mark.parametrize(
+    "writers",
+    [(WRITERS, "tick"), (WRITERS, "early"), (API_WRITERS, "tick")],
+    ids=" ".join,
+    indirect=True,
+)
+def test_rows_of_ten_writers_at_once(
+    writers: StreamedPipeline | PublicPipeline,
+) -> None:
     """Transactions come whole, deletes first; a key inserted twice has both rows."""
     writers.source.play(until_it_runs)
     writers.start()
@@ -219,9 +284,18 @@ def test_rows_of_ten_writers_at_once(writers: StreamedPipeline) -> None:
     check_writers(writers, is_killed=False)
 
 
-@pytest.mark.parametrize("ends", [("kill",), ("stop", "kill")], ids="-".join)
+@pytest.mark.parametrize(
+    ("writers", "ends"),
+    [
+        ((WRITERS, "tick"), ("kill",)),
+        ((WRITERS, "tick"), ("stop", "kill")),
+        ((API_WRITERS, "tick"), ("stop", "kill")),
+    ],
+    ids=str,
+    indirect=["writers"],
+)
 def test_ten_writers_of_which_a_part_is_done_again(
-    writers: StreamedPipeline, ends: tuple[str, ...]
+    writers: StreamedPipeline | PublicPipeline, ends: tuple[str, ...]
 ) -> None:
     """A run that begins inside of a transaction has all of it."""
     source, endings = writers.source, cycle(ends)
@@ -235,7 +309,9 @@ def test_ten_writers_of_which_a_part_is_done_again(
     check_writers(writers, is_killed=True)
 
 
-def test_what_was_truncated_is_brought_anew(pipeline: StreamedPipeline) -> None:
+def test_what_was_truncated_is_brought_anew(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
     """From the log, without what was there before."""
     pipeline.source.play()
     pipeline.start().settle()

@@ -10,6 +10,7 @@ import pytest
 from cdc_actors.config import Config, Rocksmq, SourceConfig, Storage
 from cdc_actors.service import config_check, source_checks, source_settings
 from cdc_actors.source import wal_choice
+from tests.fakes.public_source import PublicSource
 from tests.fakes.streamed_source import StreamedSource
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamedSource]:
     source = StreamedSource("2.6.20", "rocksmq")
     source.play()
     for module in (config_check, source_checks, source_settings, wal_choice):
-        monkeypatch.setattr(module, "Catalog", lambda _: source.etcd.catalog())
+        monkeypatch.setattr(module, "open_catalog", lambda _: source.etcd.catalog())
     with closing(source.nodes):
         yield source
 
@@ -46,7 +47,7 @@ def test_a_source_of_2_6(source: StreamedSource, *, is_configured: bool) -> None
     assert found["source version"] == "True 2.6.20"
     assert found["message queue"] == (
         "True read through the streaming nodes, whatever the queue is: Milvus has them "
-        "from 2.6 on"
+        "from 2.6 on; not through the API, as there is an etcd, which tells more"
     )
     assert found["channels"] == (
         "True 16 in use; the log holds every collection's beginning"
@@ -72,3 +73,19 @@ def test_nodes_that_are_away(source: StreamedSource) -> None:
     """It is said in their words."""
     source.nodes.stop()
     assert "the node is away" in said(SourceConfig())["message queue"]
+
+
+def test_a_source_by_its_api_alone() -> None:
+    """Each part is asked of the API, and why is said."""
+    source = PublicSource("2.6.20", "rocksmq")
+    source.play()
+    with closing(source.nodes), closing(source.api):
+        config = SourceConfig(uri=source.api.uri, etcd=None)
+        found = said(config)
+        assert found["source version"] == "True 2.6.20"
+        assert found["catalog"].startswith("True 15 collections in 2 databases")
+        assert found["message queue"].startswith("True read through the API alone")
+        assert found["channels"].endswith("the log holds every collection's beginning")
+        source.api.version = "2.6.10"
+        found = said(config)
+        assert "False the source is Milvus 2.6.10, whose API" in found["source version"]

@@ -31,7 +31,7 @@ ALL = replace(SPEC, collection_infos=("*",))
 def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     """Return a source."""
     source = FakeSource()
-    monkeypatch.setattr(module, "Catalog", lambda _: source.catalog)
+    monkeypatch.setattr(module, "open_catalog", lambda _: source.catalog)
     return source
 
 
@@ -127,7 +127,7 @@ def test_a_source_that_is_away(
     def away(_: object) -> None:
         raise TransientError("etcd does not answer")
 
-    monkeypatch.setattr(module, "Catalog", away)
+    monkeypatch.setattr(module, "open_catalog", away)
     assert said() == []
 
 

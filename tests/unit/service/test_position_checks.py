@@ -29,7 +29,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     """Return the source that the configuration names."""
     source = FakeSource()
     catalog = nullcontext(source.catalog)
-    monkeypatch.setattr(position_checks, "Catalog", lambda *_: catalog)
+    monkeypatch.setattr(position_checks, "open_catalog", lambda *_: catalog)
     monkeypatch.setattr(position_checks, "closing", lambda opened: opened)
     monkeypatch.setattr(
         position_checks, "open_wal", lambda *_: MemoryReader(source.log)

@@ -55,7 +55,7 @@ def reached(
     log: Callable[[], Any],
 ) -> None:
     """Let the source be reached in these ways."""
-    monkeypatch.setattr(resume_checks, "Catalog", lambda *_: catalog())
+    monkeypatch.setattr(resume_checks, "open_catalog", lambda *_: catalog())
     for module in (resume_checks, retry_checks):
         monkeypatch.setattr(module, "open_wal", lambda *_: log())
 

@@ -39,7 +39,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     """Return the source that the configuration names."""
     source = FakeSource()
     monkeypatch.setattr(
-        resync_checks, "Catalog", lambda *_: nullcontext(source.catalog)
+        resync_checks, "open_catalog", lambda *_: nullcontext(source.catalog)
     )
     monkeypatch.setattr(resync_checks, "closing", lambda opened: opened)
     monkeypatch.setattr(resync_checks, "open_wal", lambda *_: MemoryReader(source.log))

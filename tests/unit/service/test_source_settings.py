@@ -34,7 +34,7 @@ REPLICATE = "by-dev-replicate-msg"
 def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     """Return the source whose etcd and queue are configured."""
     source = FakeSource()
-    monkeypatch.setattr(source_settings, "Catalog", lambda *_: source.catalog)
+    monkeypatch.setattr(source_settings, "open_catalog", lambda *_: source.catalog)
     monkeypatch.setattr(
         source_settings, "open_wal", lambda *_: MemoryReader(source.log)
     )
@@ -162,7 +162,7 @@ def test_what_does_not_answer_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> 
     def away(*_: object) -> None:
         raise TransientError("away")
 
-    monkeypatch.setattr(source_settings, "Catalog", away)
+    monkeypatch.setattr(source_settings, "open_catalog", away)
     refuse_two(check_channel, SourceConfig())
 
 

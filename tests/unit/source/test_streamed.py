@@ -9,6 +9,7 @@ import pytest
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import (
+    BulkImport,
     CreateCollection,
     Delete,
     DropCollection,
@@ -21,7 +22,10 @@ from cdc_actors.changes import (
 )
 from cdc_actors.errors import OperatorError, PositionLostError
 from cdc_actors.replication.order import ChannelOrder
-from cdc_actors.source.streamed import decode_streamed
+from cdc_actors.source.streamed import decode_record, decode_streamed
+from cdc_actors.source.wal.streaming import streaming_pb2
+from cdc_actors.source.wal.streaming.dump_reader import DumpedRecord
+from cdc_actors.source.wal.streaming.positions import NodeRecord
 from tests.support.recorded_life import left_by_writers, messages
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Change
 
 LIVES = ["2.6.20", "3.0.0", "2.6.20-writers", "2.6.20-woodpecker"]
+CUT = Insert | Delete | CreateCollection | DropPartition | BulkImport
 ENCRYPTED = {"_t": "2", "_tt": "z", "_vc": "dml_0_7v0", "_h": "CAc=", "_ch": "x"}
 
 
@@ -118,7 +123,7 @@ def test_bodies_that_are_cut_off(version: str) -> None:
     """What cannot be read of a collection is said of that collection."""
     for message in messages(version):
         whole = decode_streamed(message.properties, message.payload)
-        if isinstance(whole, Insert | Delete | CreateCollection | DropPartition):
+        if isinstance(whole, CUT):
             cut = decode_streamed(message.properties, message.payload[:-1])
             assert isinstance(cut, Unreplicated)
             assert (cut.collection, cut.timestamp) == (
@@ -126,6 +131,19 @@ def test_bodies_that_are_cut_off(version: str) -> None:
                 whole.timestamp,
             )
             assert "cannot be read from the log (Error parsing" in cut.reason
+
+
+@pytest.mark.parametrize("version", ["2.6.20", "3.0.0"])
+def test_a_bulk_import(version: str) -> None:
+    """Each shard tells of it, which counts only where there is no etcd to tell."""
+    found = [each for each in messages(version) if each.properties["_t"] == "11"]
+    told = {decode_streamed(each.properties, each.payload) for each in found}
+    assert {type(each) for each in told} == {BulkImport}
+    assert len({(each.collection, each.number) for each in told}) == 1  # type: ignore[union-attr]
+    head = streaming_pb2.ImmutableMessage(properties=found[0].properties)
+    sent = "c", found[0].payload, head.SerializeToString(), b""
+    assert isinstance(decode_record(DumpedRecord(*sent)), BulkImport)
+    assert isinstance(decode_record(NodeRecord(*sent)), Tick)
 
 
 def test_a_collection_that_is_encrypted() -> None:

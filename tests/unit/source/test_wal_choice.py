@@ -11,6 +11,7 @@ from cdc_actors.config import Kafka, SourceConfig
 from cdc_actors.errors import OperatorError, TransientError
 from cdc_actors.source import wal_choice
 from cdc_actors.source.versions import UnsupportedVersionError
+from cdc_actors.source.wal.streaming.dump_reader import DumpReader
 from cdc_actors.source.wal.streaming.node import PLACES
 from cdc_actors.source.wal_choice import (
     explain_choice,
@@ -19,6 +20,7 @@ from cdc_actors.source.wal_choice import (
     reach_wal,
 )
 from tests.fakes.fake_etcd import FakeEtcd
+from tests.fakes.public_api import PublicApiServer
 from tests.fakes.streaming_node import StreamingNodes
 from tests.support.recorded_life import messages
 
@@ -33,7 +35,7 @@ QUEUE = SourceConfig(kafka=Kafka(address="127.0.0.1:1"))
 def etcd(monkeypatch: pytest.MonkeyPatch) -> FakeEtcd:
     """Return the etcd that every configuration leads to."""
     etcd = FakeEtcd()
-    monkeypatch.setattr(wal_choice, "Catalog", lambda _: etcd.catalog())
+    monkeypatch.setattr(wal_choice, "open_catalog", lambda _: etcd.catalog())
     return etcd
 
 
@@ -71,7 +73,7 @@ def test_an_older_source(etcd: FakeEtcd, monkeypatch: pytest.MonkeyPatch) -> Non
         "kafka: Milvus 2.5.27 has no streaming nodes to read from"
     )
     monkeypatch.undo()
-    monkeypatch.setattr(wal_choice, "Catalog", lambda _: etcd.catalog())
+    monkeypatch.setattr(wal_choice, "open_catalog", lambda _: etcd.catalog())
     with pytest.raises(OperatorError, match=r"which is needed before Milvus 2\.6"):
         open_wal(NOTHING)
 
@@ -106,3 +108,22 @@ def test_whether_nodes_answer(etcd: FakeEtcd, nodes: StreamingNodes) -> None:
     run(etcd, "2.6.20")
     with pytest.raises(TransientError, match="no channel at any node"):
         reach_wal(NOTHING)
+
+
+def test_a_source_of_which_only_the_api_is_given() -> None:
+    """It is read by DumpMessages, which is said, and why."""
+    channels = {each.channel for each in messages("2.6.20-writers")}
+    etcd = FakeEtcd()
+    arguments = etcd.catalog, lambda: etcd.revision, channels
+    with closing(PublicApiServer("2.6.20", *arguments)) as server:
+        config = SourceConfig(uri=server.uri, etcd=None)
+        with open_wal(config) as reader:
+            assert isinstance(reader, DumpReader)
+        reach_wal(config)
+        assert explain_choice(config) == (
+            "read through the API alone (DumpMessages), as Milvus 2.6.20 allows: there is "
+            "no sourceConfig.etcd.address, which would have its streaming nodes read"
+        )
+        server.version = "2.6.19"
+        with pytest.raises(UnsupportedVersionError, match=r"from 2\.6\.20 on"):
+            open_wal(config)

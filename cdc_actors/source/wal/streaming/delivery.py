@@ -1,15 +1,21 @@
-"""Messages as a node delivers them, each in a response of its own.
+"""Messages as a source delivers them, each in a response of its own.
 
 Protobuf copies a body when it parses it, and once more when it is asked for it. Large ones
 are taken out of the response at once: response, delivered message and body are all the
-second field of what is around them. Pure.
+second field of what is around them, and that of DumpMessages has one field less around.
+Pure.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.source.wal.streaming import streaming_pb2
+
+if TYPE_CHECKING:
+    from typing import Any
 
 LARGE = 64 << 10
 """Bytes from which on a copy costs more than to look for the body."""
@@ -28,25 +34,39 @@ class Delivery(NamedTuple):
 
 def read(response: bytes) -> Delivery | streaming_pb2.ConsumeResponse:
     """Return what a node delivers, or what else it says."""
-    found = _places(response) if len(response) >= LARGE else None
+    if large := _taken_out(response, 2):
+        return large
+    parsed = streaming_pb2.ConsumeResponse.FromString(response)
+    return _delivered(parsed.consume.message) if parsed.HasField("consume") else parsed
+
+
+def read_dumped(response: bytes) -> Delivery | milvus_pb2.DumpMessagesResponse:
+    """Return what DumpMessages delivers, or what else it says."""
+    if large := _taken_out(response, 1):
+        return large
+    parsed = streaming_pb2.DumpMessagesResponse.FromString(response)
+    if parsed.HasField("message"):
+        return _delivered(parsed.message)
+    return milvus_pb2.DumpMessagesResponse.FromString(response)
+
+
+def _delivered(message: Any) -> Delivery:
+    payload = message.payload
+    message.ClearField("payload")
+    return Delivery(message, payload)
+
+
+def _taken_out(response: bytes, depth: int) -> Delivery | None:
+    """Return a large message that is so deep in a response."""
+    found = _places(response, depth) if len(response) >= LARGE else None
     if found is None:
-        return _parsed(response)
+        return None
     message, body = found
     head = response[message.start : body.tag] + response[body.stop : message.stop]
     return Delivery(
         streaming_pb2.ImmutableMessage.FromString(head),
         response[body.start : body.stop],
     )
-
-
-def _parsed(response: bytes) -> Delivery | streaming_pb2.ConsumeResponse:
-    parsed = streaming_pb2.ConsumeResponse.FromString(response)
-    if not parsed.HasField("consume"):
-        return parsed
-    message = parsed.consume.message
-    payload = message.payload
-    message.ClearField("payload")
-    return Delivery(message, payload)
 
 
 class _Place(NamedTuple):
@@ -57,10 +77,11 @@ class _Place(NamedTuple):
     stop: int
 
 
-def _places(response: bytes) -> tuple[_Place, _Place] | None:
+def _places(response: bytes, depth: int) -> tuple[_Place, _Place] | None:
     """Return where the message and its body are; None if they are not found like this."""
-    delivered = _second(response, _Place(0, 0, len(response)))
-    message = delivered and _second(response, delivered)
+    message: _Place | None = _Place(0, 0, len(response))
+    for _ in range(depth):
+        message = message and _second(response, message)
     body = message and _second(response, message)
     return (message, body) if message and body else None
 

@@ -28,17 +28,29 @@ of the last one that is."""
 QUEUES = {"rocksmq": 1, "pulsar": 2, "kafka": 3, "woodpecker": 4}
 """What Milvus calls the queues that it may keep its log in, and their numbers."""
 
+_ALWAYS = 4
+"""How many fields of a place are always kept."""
+
+_CREATION = b"creation "
+
 _NUMBERED = (QUEUES["rocksmq"], QUEUES["kafka"])
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Place(NamedTuple):
-    """A message: its queue, where to begin to read, its id and its time (0: unknown)."""
+    """A message: its queue, where to begin to read, its id and its time (0: unknown).
+
+    What DumpMessages delivered has also up to which time everything was ``seen`` there. A
+    place without an id is the oldest message; ``creates`` is the collection whose creation
+    has to be behind it.
+    """
 
     queue: int
     confirmed: str
     id: str
     time: int
+    seen: int = 0
+    creates: int = 0
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -84,7 +96,9 @@ def place_behind(last: bytes | Place) -> Place:
 
 def position_of(channel: str, place: Place) -> Position:
     """Return a place as it is kept."""
-    return Position(channel, msgspec.json.encode(place), place.id or "its first entry")
+    kept = place if place.seen or place.creates else place[:_ALWAYS]
+    text = place.id or (f"time {place.seen}" if place.seen else "its first entry")
+    return Position(channel, msgspec.json.encode(kept), text)
 
 
 def place_of(position: Position) -> Place:
@@ -106,10 +120,23 @@ def place_of(position: Position) -> Place:
 def place_of_id(queue: int, message_id: bytes) -> Place:
     """Return the place of an id as Milvus's catalog keeps it: the queue's own bytes."""
     if queue in _NUMBERED:
-        text = _base36(int.from_bytes(message_id, "little", signed=True))
+        text = base36(int.from_bytes(message_id, "little", signed=True))
     else:
         text = base64.b64encode(message_id).decode()
     return Place(queue, text, text, 0)
+
+
+def creation_id(collection_id: int, created: int) -> bytes:
+    """Return what stands for the id of a creation where the catalog does not tell it."""
+    return _CREATION + msgspec.json.encode((collection_id, created))
+
+
+def creation_in(message_id: bytes) -> tuple[int, int] | None:
+    """Return the collection and the time of ``creation_id``, None of another id."""
+    if not message_id.startswith(_CREATION):
+        return None
+    kept = message_id.removeprefix(_CREATION)
+    return msgspec.json.decode(kept, type=tuple[int, int])
 
 
 def rank(queue: int, message_id: str) -> tuple[int, int]:
@@ -120,7 +147,8 @@ def rank(queue: int, message_id: str) -> tuple[int, int]:
     return entry.segment, entry.entry
 
 
-def _base36(number: int) -> str:
+def base36(number: int) -> str:
+    """Return a number as Milvus writes ids and times."""
     digits = ""
     while number:
         number, digit = divmod(number, 36)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import abstractmethod
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.arrival import Arrival
 from cdc_actors.source.wal.streaming.node import (
     PLACES,
+    Connections,
     Consumer,
     find_node,
 )
@@ -29,7 +31,7 @@ from cdc_actors.source.wal.streaming.positions import (
     place_of_id,
     position_of,
 )
-from cdc_actors.source.wal.streaming.stream import NodeStream, Shared, begin_at
+from cdc_actors.source.wal.streaming.stream import NodeStream, Shared, Stream, begin_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Position, Record
     from cdc_actors.memory_budget import Quota
     from cdc_actors.source.catalog.client import Catalog
+    from cdc_actors.source.wal.streaming.positions import Place
 
 ASK_SECONDS = 10.0
 """How long a question may take: a call with wrong arguments may never be answered."""
@@ -48,26 +51,20 @@ QUIET_SECONDS = 0.05
 """How long a tick may wait that an idle channel's node makes up: no row waits for it."""
 
 _STOP_SECONDS = 0.8
-_CLOSED = "the reader of the streaming nodes is closed"
+_CLOSED = "the reader of the source's log is closed"
 
 
-class NodeReader(WalReader):
-    """A ``WalReader`` of streaming nodes.
-
-    ``catalog`` opens the source's catalog, which says where each channel is.
-    """
+class StreamReader(WalReader):
+    """A ``WalReader`` of a log that comes in order, channel by channel."""
 
     is_streamed = True
 
-    def __init__(
-        self, catalog: Callable[[], Catalog], quota: Quota | None = None
-    ) -> None:
+    def __init__(self, quota: Quota | None = None) -> None:
         """``quota`` is what may be fetched ahead of the service's memory."""
         buffer = RecordBuffer(self._on_taken, quota)
-        self._shared = Shared(catalog, buffer, threading.Condition())
-        self._streams: dict[str, NodeStream] = {}
+        self._shared = Shared(buffer, threading.Condition())
+        self._streams: dict[str, Stream] = {}
         self._closed = threading.Event()
-        self._queue = 0
 
     def subscribe(
         self, channel: str, start: Position | None, *, inclusive: bool = True
@@ -80,11 +77,17 @@ class NodeReader(WalReader):
         """
         if channel in self._streams:
             raise ValueError(f"{channel} is already subscribed to")
-        if start is not None and find_node(channel, self._shared.catalog) is None:
-            raise PositionLostError(f"{channel}: the source has no such channel")
         place = None if start is None else place_of(start)
-        arrival = Arrival(channel, place, inclusive=inclusive)
-        self._streams[channel] = NodeStream(channel, place, arrival, self._shared)
+        stream = self._stream(channel, place, inclusive=inclusive)
+        self._streams[channel] = stream.start()
+
+    @abstractmethod
+    def _stream(self, channel: str, start: Place | None, *, inclusive: bool) -> Stream:
+        """Return what reads a channel; raises as ``subscribe``."""
+
+    @abstractmethod
+    def reach(self) -> None:
+        """Have the source say something of its log; raises as every method."""
 
     def poll(
         self, timeout: float, channels: Collection[str] | None = None
@@ -103,6 +106,44 @@ class NodeReader(WalReader):
                 self._shared.arrived.clear()
                 time.sleep(GATHER_SECONDS)
 
+    def written_since(self, channel: str, seconds: float) -> Position | None:  # noqa: ARG002
+        """Return None: that cannot be asked."""
+        return None
+
+    def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
+        """Return None: that is not told."""
+        return None
+
+    def close(self) -> None:
+        """Stop within a second and release everything. Idempotent; any thread."""
+        self._closed.set()
+        self._shared.buffer.close(TransientError(_CLOSED))
+        self._shared.arrived.set()
+        for stream in list(self._streams.values()):
+            stream.cancel()
+        for stream in list(self._streams.values()):
+            stream.join(_STOP_SECONDS)
+
+    def _on_taken(self, _channels: set[str]) -> None:
+        with self._shared.taken:
+            self._shared.taken.notify_all()
+
+
+class NodeReader(StreamReader):
+    """A ``WalReader`` of streaming nodes.
+
+    ``catalog`` opens the source's catalog, which says where each channel is.
+    """
+
+    def __init__(
+        self, catalog: Callable[[], Catalog], quota: Quota | None = None
+    ) -> None:
+        """``quota`` is what may be fetched ahead of the service's memory."""
+        super().__init__(quota)
+        self._catalog = catalog
+        self._connections = Connections()
+        self._queue = 0
+
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
         return self._first(channel, begin_at(None))
@@ -111,10 +152,6 @@ class NodeReader(WalReader):
         """Return the position of the newest record: a tick that asking for it makes."""
         latest = streaming_pb2.DeliverPolicy(latest=streaming_pb2.Nothing())
         return self._first(channel, latest)
-
-    def written_since(self, channel: str, seconds: float) -> Position | None:  # noqa: ARG002
-        """Return None: a node cannot be asked for a time."""
-        return None
 
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
@@ -130,10 +167,6 @@ class NodeReader(WalReader):
             return False
         return False
 
-    def _reaches_back_to(self, start: Position) -> bool:
-        oldest = self.oldest(start.channel)
-        return oldest is not None and place_of(start).rank >= place_of(oldest).rank
-
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position that Milvus's catalog means by an id."""
         return position_of(channel, place_of_id(self._queue_of(channel), message_id))
@@ -145,13 +178,9 @@ class NodeReader(WalReader):
             return (one.time, one.rank) >= (other.time, other.rank)
         return one.rank >= other.rank
 
-    def kept_seconds(self, channel: str) -> float | None:  # noqa: ARG002
-        """Return None: a node does not tell."""
-        return None
-
     def reach(self) -> None:
         """Have a node say something; raises as every method."""
-        with closing(self._shared.catalog()) as catalog:
+        with closing(self._catalog()) as catalog:
             channels = sorted(key for key, _ in catalog.read_below([PLACES]))
         if not channels:
             raise TransientError("by its etcd the source has no channel at any node")
@@ -159,27 +188,28 @@ class NodeReader(WalReader):
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
-        self._closed.set()
-        self._shared.buffer.close(TransientError(_CLOSED))
-        self._shared.arrived.set()
-        for stream in list(self._streams.values()):
-            stream.cancel()
-        for stream in list(self._streams.values()):
-            stream.join(_STOP_SECONDS)
-        self._shared.connections.close()
+        super().close()
+        self._connections.close()
 
-    def _on_taken(self, _channels: set[str]) -> None:
-        with self._shared.taken:
-            self._shared.taken.notify_all()
+    def _stream(self, channel: str, start: Place | None, *, inclusive: bool) -> Stream:
+        if start is not None and find_node(channel, self._catalog) is None:
+            raise PositionLostError(f"{channel}: the source has no such channel")
+        arrival = Arrival(channel, start, inclusive=inclusive)
+        where = self._catalog, self._connections
+        return NodeStream(channel, start, arrival, self._shared, *where)
+
+    def _reaches_back_to(self, start: Position) -> bool:
+        oldest = self.oldest(start.channel)
+        return oldest is not None and place_of(start).rank >= place_of(oldest).rank
 
     def _queue_of(self, channel: str) -> int:
         """Return the number of the queue that the source's log is in."""
         if not self._queue:
-            found = find_node(channel, self._shared.catalog)
+            found = find_node(channel, self._catalog)
             if found is None:
                 raise OperatorError(f"{channel}: the source has no such channel")
             with closing(
-                Consumer(found, None, self._shared.connections, ASK_SECONDS)
+                Consumer(found, None, self._connections, ASK_SECONDS)
             ) as consumer:
                 name = consumer.queue_name()
             if name not in QUEUES:
@@ -201,8 +231,8 @@ class NodeReader(WalReader):
         """Yield what a short call delivers; nothing if there is no such channel."""
         if self._closed.is_set():
             raise TransientError(_CLOSED)
-        found = find_node(channel, self._shared.catalog)
+        found = find_node(channel, self._catalog)
         if found is not None:
-            call = Consumer(found, policy, self._shared.connections, ASK_SECONDS)
+            call = Consumer(found, policy, self._connections, ASK_SECONDS)
             with closing(call) as consumer:
                 yield from (each.message for each in consumer.messages())

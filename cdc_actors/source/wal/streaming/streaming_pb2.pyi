@@ -1,7 +1,8 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -88,7 +89,7 @@ class CreateVChannelConsumerRequest(_message.Message):
     vchannel: str
     deliver_policy: DeliverPolicy
     ignore_pause_consumption: bool
-    def __init__(self, vchannel: _Optional[str] = ..., deliver_policy: _Optional[_Union[DeliverPolicy, _Mapping]] = ..., ignore_pause_consumption: bool = ...) -> None: ...
+    def __init__(self, vchannel: _Optional[str] = ..., deliver_policy: _Optional[_Union[DeliverPolicy, _Mapping]] = ..., ignore_pause_consumption: _Optional[bool] = ...) -> None: ...
 
 class ConsumeRequest(_message.Message):
     __slots__ = ("create_vchannel_consumer",)
@@ -121,6 +122,12 @@ class ConsumeResponse(_message.Message):
     create_vchannel: Nothing
     close: Nothing
     def __init__(self, create: _Optional[_Union[CreateConsumerResponse, _Mapping]] = ..., consume: _Optional[_Union[ConsumeMessageResponse, _Mapping]] = ..., create_vchannel: _Optional[_Union[Nothing, _Mapping]] = ..., close: _Optional[_Union[Nothing, _Mapping]] = ...) -> None: ...
+
+class DumpMessagesResponse(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: ImmutableMessage
+    def __init__(self, message: _Optional[_Union[ImmutableMessage, _Mapping]] = ...) -> None: ...
 
 class StreamingError(_message.Message):
     __slots__ = ("code", "cause")

@@ -10,7 +10,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.config import Etcd
 from cdc_actors.errors import CdcError, OperatorError, SourceChangedError
-from cdc_actors.source.catalog.client import Catalog
+from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.catalog.model import DATABASES as DATABASES_PREFIX
 from cdc_actors.source.catalog.model import END_OF_TIME
 from cdc_actors.source.versions import UnsupportedVersionError
@@ -42,7 +42,7 @@ def test_keys_are_put_together_as_milvus_does(
     root_path: str, meta_sub_path: str, root: str
 ) -> None:
     """An empty path is no prefix."""
-    catalog = Catalog(Etcd(root_path=root_path, meta_sub_path=meta_sub_path))
+    catalog = EtcdCatalog(Etcd(root_path=root_path, meta_sub_path=meta_sub_path))
     assert catalog._key(DATABASES_PREFIX).decode() == f"{root}{DATABASES_PREFIX}"
     catalog.close()
 
@@ -166,7 +166,7 @@ def test_without_its_time_whatever_the_source_does_may_have_been_before() -> Non
     ],
 )
 def test_what_a_wiped_source_no_longer_has_was_not_dropped(
-    ask: Callable[[Catalog], object], *, anew: bool
+    ask: Callable[[EtcdCatalog], object], *, anew: bool
 ) -> None:
     """Nothing is said to be gone, be the source empty or another Milvus."""
     etcd = FakeEtcd()
