@@ -78,6 +78,8 @@ def doctor(context: click.Context, path: Path | None, file: Path | None) -> None
         report = _report(path, api)
         write(_without(_secrets(path), _text(report)))
     failed = [each["error"] for each in report["service"].values() if "error" in each]
+    if error := report["configuration"].get("error"):
+        click.echo(f"Warning: without settings, checks and store: {error}", err=True)
     for error in dict.fromkeys(failed):
         click.echo(f"Warning: without what the service says: {error}", err=True)
     click.echo(f"Written: {file}. Look through it before you hand it on.")

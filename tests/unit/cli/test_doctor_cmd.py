@@ -203,3 +203,5 @@ def test_what_cannot_be_had_is_said(task_id: str, folder: Path, broken: str) -> 
     assert found["versions"]
     assert store.exists() == (broken == "store")
     assert SECRET not in (folder / "report.json").read_text()
+    said = doctor("--url", "http://127.0.0.1:1", "again.json").output
+    assert ("without settings, checks and store" in said) is (broken == "settings")
