@@ -122,6 +122,14 @@ def measured(uris: list[str], rows: int) -> tuple[float, float, dict[int, float]
     return seconds, processor, grown, report.collections[0].differences
 
 
+def grown_by(held: list[float], peaks: list[float]) -> str:
+    """Return by how much each server has grown."""
+    both = zip(held, peaks, strict=True)
+    return " / ".join(
+        f"{peak - before:.0f} beside {before:.0f}" for before, peak in both
+    )
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -143,7 +151,9 @@ def main() -> None:
         with spawned.Pool(1) as pool:
             seconds, processor, grown, found = pool.apply(measured, [uris, rows])
         peaks = [memory_of("VmHWM", pid) for pid in pids]
+        held_bare = [forget_peak(pid) for pid in pids]
         bare = read_both(uris)
+        peaks_bare = [memory_of("VmHWM", pid) for pid in pids]
     assert found == 1, found
     print(
         f"compared    {rows / seconds:10,.0f} rows/s, share of a bare reader "
@@ -152,10 +162,10 @@ def main() -> None:
     print(f"processor   {processor / rows * 1e6:10.1f} s for a million rows")
     told = " ".join(f"{grown[tenth]:.0f}" for tenth in sorted(grown))
     print(f"memory      {told} MiB more at its peak, after 0 to 10 tenths of the rows")
-    more = " / ".join(
-        f"{p - h:.0f} of {h:.0f}" for p, h in zip(peaks, held, strict=True)
+    print(f"servers     {grown_by(held, peaks)} MiB more, source / target")
+    print(
+        f"            {grown_by(held_bare, peaks_bare)} with the bare reader, afterwards"
     )
-    print(f"servers     {more} MiB more, source / target")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ MAX_FOLLOWED = 500
 """Of how many collections one scrape tells how far they are: the first of all tasks."""
 
 _NAMED = ("task_id", "database", "collection")
-_SOME = f"{MAX_FOLLOWED} collections at most."
+_SOME = f"Of one collection; of {MAX_FOLLOWED} at most."
 
 _Followed = tuple[tuple[str, str, str], float | None, "AppliedRows"]
 """The labels of a collection, up to when it is confirmed, and its rows."""
@@ -42,28 +42,28 @@ def collection_families(
     yield Family(
         "gauge",
         "cdc_collection_lag_seconds",
-        f"As cdc_lag_seconds, of its channels; where one set aside stands. {_SOME}",
+        f"As cdc_lag_seconds; of one set aside, from where it stands. {_SOME}",
         _NAMED,
         ((labels, max(0.0, round(now - at, 3))) for labels, at in known),
     )
     yield Family(
         "gauge",
         "cdc_collection_last_confirmed_timestamp_seconds",
-        f"As cdc_last_confirmed_timestamp_seconds, of its channels. {_SOME}",
+        f"As cdc_last_confirmed_timestamp_seconds. {_SOME}",
         _NAMED,
         known,
     )
     yield Family(
         "counter",
         "cdc_collection_rows_applied",
-        f"As cdc_rows_applied, of one collection. {_SOME}",
+        f"As cdc_rows_applied. {_SOME}",
         (*_NAMED, "kind"),
         _by_kind((n, rows.inserted, rows.deleted) for n, _, rows in found),
     )
     yield Family(
         "counter",
         "cdc_collection_applied_bytes",
-        f"As cdc_applied_bytes, of one collection. {_SOME}",
+        f"As cdc_applied_bytes. {_SOME}",
         (*_NAMED, "kind"),
         _by_kind((n, r.inserted_bytes, r.deleted_bytes) for n, _, r in found),
     )

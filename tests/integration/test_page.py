@@ -495,7 +495,9 @@ def test_whether_both_sides_are_equal_is_seen(browser):
         page.clock.run_for(3 * SECOND)
         expect(area).to_contain_text("1 row missing at the target")
         line = area.get_by_role("listitem")
-        expect(line).to_contain_text("default.papers is different: its schema differs")
+        expect(line).to_contain_text(
+            "default.papers is different: 1 row missing at the target; its schema differs"
+        )
         expect(button(area, "Compare")).to_be_visible()
 
 

@@ -93,16 +93,22 @@ function said(found) {
     const at = found.collection ? `, ${found.collection}: ${plural(found.collection_rows, "row")}` : "";
     return `${count(collections_done)} of ${plural(collections, "collection")}${at}${error ? `; ${error}` : ""}`;
   }
-  const differ = Object.entries(DIFFERENCES).filter(([kind]) => counts[kind])
-    .map(([kind, words]) => `${plural(counts[kind], "row")} ${words}`);
+  const differ = differences((kind) => counts[kind]);
   const repaired = counts.repaired ? [`${plural(counts.repaired, "row")} repaired`] : [];
   const all = `${plural(collections_done, "collection")}, ${plural(counts.rows, "row")}`;
   return [error ?? all, ...differ, ...repaired].join("; ");
 }
 
+/** Return how many rows differ in which ways, in words. */
+function differences(countOf) {
+  return Object.entries(DIFFERENCES).filter(([kind]) => countOf(kind))
+    .map(([kind, words]) => `${plural(countOf(kind), "row")} ${words}`);
+}
+
 function unequal(reports) {
   const some = reports.filter(({ verdict }) => verdict !== "equal").map((each) => {
-    const words = [...each.findings.map(({ text }) => text), ...each.notes].join("; ");
+    const rows = differences((kind) => each[kind].count ?? each[kind]);
+    const words = [...rows, ...each.findings.map(({ text }) => text), ...each.notes].join("; ");
     return `${each.database}.${each.name} is ${each.verdict}${words ? `: ${words}` : ""}`;
   });
   const more = some.length - SHOWN;
