@@ -82,10 +82,23 @@ class Snapshots:
             TransientError: Catalog, storage or log do not answer.
         """
         if not self.available:
-            raise lost
+            raise RowsLostError(f"{lost}; {self._why_without()}")
         stored, stood = self._find(meta, lost)
         until = min(each.tick for each in stood.values())
         return self._start(entry_of(stored.meta), stood, until, stored.listing.segments)
+
+    def _why_without(self) -> str:
+        """Say why nothing is read from files.
+
+        What the source's API shows does not do instead: each page is of another moment,
+        and of rows with one key it shows one (2.3.5).
+        """
+        if self._spec.task.snapshot == "never":
+            return 'nor are they read from files, as the task has "snapshot": "never"'
+        return (
+            "give sourceConfig.storage, and they come from the source's files (its API "
+            "does not show all rows of one key)"
+        )
 
     def plan_anew(
         self, meta: CollectionMeta, known: CollectionEntry

@@ -88,6 +88,25 @@ def test_rows_come_from_files_and_then_from_the_log(older):
     assert older.state is CollectionState.LIVE
 
 
+@pytest.mark.parametrize(
+    ("mode", "remedy"),
+    [
+        ("auto", "give sourceConfig.storage, and they come from the source's files"),
+        ("never", 'the task has "snapshot": "never"'),
+    ],
+)
+def test_without_files_the_reason_says_what_to_do(older, mode, remedy):
+    """Nothing else can bring the rows: the collection is set aside, and says so."""
+    older.files.available = mode == "never"
+    task = older.pipeline.task.task
+    task.spec = msgspec.structs.replace(task.spec, snapshot=mode)
+    older.pipeline.start()
+    older.pipeline.wait_until(lambda: older.state is CollectionState.SET_ASIDE)
+    reason = older.pipeline.task.entries["c"].reason
+    assert "the log no longer holds the beginning of default.c" in reason
+    assert remedy in reason
+
+
 def test_killed_between_two_segments(older):
     """What is done is not done again, and the rest comes."""
     older.stop_before(2)
