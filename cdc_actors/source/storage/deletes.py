@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Key
 
-Said: TypeAlias = "tuple[Sequence[Key], Sequence[int]]"
+Values: TypeAlias = "Sequence[Key] | pa.Array"
+
+Said: TypeAlias = "tuple[Values, Values]"
 """Keys, some of them more than once, and when each was deleted (hybrid timestamps)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastDeletes:
-    """Keys, each once, and when each was last deleted."""
+    """Keys, each once and in order, and when each was last deleted."""
 
     keys: pa.Array
     times: pa.Array
@@ -35,25 +37,40 @@ class LastDeletes:
         schema = pa.schema({"key": kind, "time": pa.uint64()})
         whole = pa.concat_tables(tables) if tables else schema.empty_table()
         known = whole.filter(pc.field("time") <= pa.scalar(until, pa.uint64()))
-        last = known.group_by("key", use_threads=False).aggregate([("time", "max")])
-        found = last.combine_chunks()
-        return cls(_one(found["key"], kind), _one(found["time_max"], pa.uint64()))
+        # Groups would take three times as much memory.
+        found = known.sort_by([("key", "ascending"), ("time", "ascending")])
+        keys = _one(found["key"], kind)
+        last = pc.not_equal(keys[:-1], keys[1:]).to_numpy(zero_copy_only=False)
+        chosen = pa.array(np.flatnonzero(np.append(last, [True] * bool(len(keys)))))
+        return cls(keys.take(chosen), _one(found["time"], pa.uint64()).take(chosen))
 
     def note(self, keys: pa.Array, latest: NDArray[np.uint64]) -> None:
         """Raise ``latest`` to when each of some keys was deleted, where it was."""
         if not len(self.keys):
             return
-        times = self.times.take(pc.index_in(keys, value_set=self.keys))
+        times = self.times.take(self._places(keys))
         np.maximum(latest, pc.fill_null(times, 0).to_numpy(), out=latest)
 
+    def _places(self, keys: pa.Array) -> pa.Array:
+        """Return where some keys stand here, null where they do not."""
+        if not pa.types.is_integer(keys.type):
+            return pc.index_in(keys, value_set=self.keys)
+        own, wanted = self.keys.to_numpy(), keys.to_numpy()
+        places = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
+        return pa.array(places, mask=own[places] != wanted)
 
-def _table(kind: pa.DataType, keys: Sequence[Key], times: Sequence[int]) -> pa.Table:
+
+def _table(kind: pa.DataType, keys: Values, times: Values) -> pa.Table:
     return pa.table({"key": _column(keys, kind), "time": _column(times, pa.uint64())})
 
 
-def _column(values: Sequence[Key], kind: pa.DataType) -> pa.Array:
+def _column(values: Values, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values.cast(kind)
     return pa.array(np.asarray(values) if isinstance(values, array) else values, kind)
 
 
 def _one(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
-    return column.chunk(0) if column.num_chunks else pa.array([], kind)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], kind)
