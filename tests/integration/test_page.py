@@ -836,6 +836,20 @@ def test_everybody_can_read_it(browser, scheme, width):
         looked_at(page, width)
 
 
+def test_no_width_cuts_anything_off(browser):
+    """From a small telephone to where the narrow layout ends, and behind that."""
+    many = collections(3, aside=2)
+    tasks = [shown(n, collections=many, rows_applied=10**9) for n in range(1, 4)]
+    with page_of(browser, serving_tasks(*tasks, events=[entry(1)])) as page:
+        for path in ("#/", task_path()):
+            page.goto(page.url.partition("#")[0] + path)
+            expect(page.get_by_role("table").first).to_be_visible()
+            for width in (320, 820, 1040, 1041, 1100):
+                page.set_viewport_size({"width": width, "height": 900})
+                seen = page.evaluate("document.documentElement.scrollWidth")
+                assert seen <= width, path
+
+
 def looked_at(page: Page, width: int) -> None:
     """Check what is shown just now."""
     contrasts = page.evaluate(CONTRASTS)
