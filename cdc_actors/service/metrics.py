@@ -12,6 +12,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, get_args
 
+from cdc_actors.grpc_common import address
 from cdc_actors.service.collection_metrics import collection_families
 from cdc_actors.service.metric_family import Family
 from cdc_actors.service.overview import client_id
@@ -139,6 +140,13 @@ def _retention(known: Mapping[str, Retention], now: float) -> Iterator[Family]:
 
 
 def _tasks(summaries: Sequence[TaskSummary]) -> Iterator[Family]:
+    yield Family(
+        "info",
+        "cdc_task",
+        "The address of the task's target.",
+        ("task_id", "target"),
+        [((each.task_id, address(each.uri)), 1) for each in summaries],
+    )
     yield _gauges(
         "cdc_task_state",
         "1 for what the task is meant to do, 0 for the rest.",

@@ -38,7 +38,7 @@ from cdc_actors.grpc_common import (
     is_http,
     login_in,
 )
-from cdc_actors.instruments import TARGET_REQUEST_SECONDS
+from cdc_actors.instruments import TARGET_REQUEST_SECONDS, TARGET_ROWS_SECONDS
 from cdc_actors.target.answers import (
     ROWS,
     RateLimitError,
@@ -173,7 +173,7 @@ class Connection:
         while True:
             self._refuse_if_cancelled()
             answer = stub.future(request, timeout=timeout, metadata=metadata)
-            _time(answer, method)
+            self._time(answer, method)
             try:
                 return self.finish(answer, method)
             except RateLimitError as refusal:
@@ -199,8 +199,20 @@ class Connection:
         answer = insert.future(
             request, timeout=CALL_TIMEOUT, metadata=(("dbname", database),)
         )
-        _time(answer, "Insert")
+        self._time(answer, "Insert")
         return answer
+
+    def _time(self, answer: grpc.Future, method: str) -> None:
+        timers = [TARGET_REQUEST_SECONDS.labels(method)]
+        if method in ROWS:
+            timers.append(TARGET_ROWS_SECONDS.labels(address(self.uri)))
+        begun = time.monotonic()
+
+        def answered(_: grpc.Future) -> None:
+            for timer in timers:
+                timer.observe(time.monotonic() - begun)
+
+        answer.add_done_callback(answered)
 
     def finish(self, answer: grpc.Future, method: str) -> Any:
         """Wait for an answer and return it; raises as ``call`` does."""
@@ -310,8 +322,3 @@ def tls_arguments(param: Any) -> dict[str, str]:
     ):
         given["server_pem_path"] = given.pop("ca_pem_path")
     return given
-
-
-def _time(answer: grpc.Future, method: str) -> None:
-    begun, timer = time.monotonic(), TARGET_REQUEST_SECONDS.labels(method)
-    answer.add_done_callback(lambda _: timer.observe(time.monotonic() - begun))

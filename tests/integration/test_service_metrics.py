@@ -79,6 +79,9 @@ def test_metrics_follow_the_task(
     assert value(seen, "cdc_collections", task, "live") == 1
     assert value(seen, "cdc_lag_seconds", task) >= 0
     assert value(seen, "cdc_target_request_seconds_count", "Insert") >= 1
+    there = target_lite.uri.partition("//")[2]
+    assert value(seen, "cdc_task_info", task, there) == 1
+    assert value(seen, "cdc_target_rows_seconds_count", there) >= 2
     assert value(seen, "cdc_event_log_append_seconds_count") >= 2
     assert value(seen, "cdc_memory_limit_bytes") > 0
     cdc.ask("pause", task_id=task)
