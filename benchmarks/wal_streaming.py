@@ -21,7 +21,7 @@ import grpc
 
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.node import METHOD, PLACES
-from cdc_actors.source.wal.streaming.reader import NodeReader
+from cdc_actors.source.wal.streaming.reader import NodeReader, StreamReader
 from tests.fakes.fake_etcd import FakeEtcd
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def main() -> None:
     print(f"{share:.1%} of a core for {IDLE_CHANNELS} idle channels, {records} ticks")
 
 
-def read(reader: NodeReader, seconds: float) -> int:
+def read(reader: StreamReader, seconds: float) -> int:
     """Poll for so many seconds; return how many records came."""
     end, count = time.monotonic() + seconds, 0
     while time.monotonic() < end:
