@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.changes import physical_seconds
-from cdc_actors.errors import OperatorError, SourceChangedError
+from cdc_actors.errors import OperatorError, SourceChangedError, TransientError
 from cdc_actors.source import api_answers
 from cdc_actors.source.api_watch import ApiWatch, Seen
 from cdc_actors.source.catalog.base import (
@@ -127,10 +127,7 @@ class ApiCatalog(Catalog):
         self, found: Mapping[int, CollectionMeta]
     ) -> dict[int, IndexAndLoadState]:
         """Return what makes these collections searchable now, by their ids."""
-        return {
-            each: IndexAndLoadState(self._indexes(known), self._load(known))
-            for each, known in found.items()
-        }
+        return {each: self._state(known) for each, known in found.items()}
 
     def field_of_index(self, collection_id: int, name: str, until: int) -> str:  # noqa: ARG002
         """Return the field of an index that has been seen, or "" if unknown."""
@@ -215,8 +212,23 @@ class ApiCatalog(Catalog):
         )
 
     def _everything(self) -> dict[int, CollectionMeta]:
-        self._names = dict(self._listed(self._databases().values()))
+        """Return all collections, also one that is moved to another database meanwhile."""
+        databases = self._databases().values()
+        self._names = {**dict(self._listed(databases)), **dict(self._listed(databases))}
         return self.collections(sorted(self._names))
+
+    def _state(self, owner: CollectionMeta) -> IndexAndLoadState:
+        """Return what is so of a collection, which may have another name meanwhile."""
+        for _ in range(_LOOKS):
+            state = IndexAndLoadState(self._indexes(owner), self._load(owner))
+            shown = self._described(owner.database, owner.name)
+            if shown is not None and shown.id == owner.id:
+                return state
+            found = self.collection(owner.id)
+            if found is None:
+                return IndexAndLoadState()
+            owner = found
+        raise TransientError(f"{owner.name} is renamed again and again")
 
     def _rbac_if_shown(self) -> RbacMeta | None:
         """Whoever asks for it hears why it is not shown."""

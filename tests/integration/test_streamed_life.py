@@ -12,9 +12,11 @@ from pymilvus import MilvusClient
 
 from cdc_actors.config import SourceConfig
 from cdc_actors.source.catalog.client import EtcdCatalog
+from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal.streaming import stream
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection
+from tests.fakes.public_source import PublicPipeline
 from tests.fakes.streamed_source import StreamedPipeline
 from tests.support.recorded_etcd import RecordedEtcd
 from tests.support.recorded_life import end
@@ -71,6 +73,48 @@ def pipeline(
         )
         pipeline.start()
         yield pipeline
+
+
+@pytest.fixture
+def by_api(
+    target: EmbeddedLite,
+    emptied: Callable[..., MilvusClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[PublicPipeline]:
+    """Yield a running task of everything, to which the source is an address alone."""
+    monkeypatch.setattr(stream, "SILENCE_SECONDS", 600.0)
+    spec = msgspec.structs.replace(
+        SPEC, collection_infos=(), db_collections={"*": ("*",)}
+    )
+    emptied(target).close()
+    with PublicPipeline(VERSION, spec) as pipeline:
+        pipeline.source.play()
+        config = SourceConfig(uri=pipeline.source.api.uri, etcd=None)
+        pipeline.servers = replace(
+            pipeline.servers,
+            target=lambda _spec, run: Connection(
+                target.uri, "", cancelled=run.cancelled
+            ),
+            log=lambda _spec, run: open_wal(config, run.prefetch),
+            catalog=lambda _spec: open_catalog(config),
+        )
+        pipeline.start()
+        yield pipeline
+
+
+@pytest.mark.shows(
+    "2.6.20",
+    "RocksMQ",
+    "Milvus Lite 3.2.2",
+    by="recorded from a real server",
+    way="API alone",
+)
+@pytest.mark.parametrize("target", ["lite"], indirect=True)
+def test_what_an_api_alone_tells(by_api: PublicPipeline, target: EmbeddedLite) -> None:
+    """Milvus Lite has every row of what it can hold, and the reason for each other."""
+    reasons = aside(by_api)
+    assert reasons.keys() == ASIDE | {"arrays", "null_vectors"}
+    check_all_rows(target.uri, VERSION, reasons)
 
 
 @pytest.mark.shows(

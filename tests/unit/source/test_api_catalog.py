@@ -137,6 +137,23 @@ def test_one_that_was_renamed_is_found_again(
     assert catalog.collections(sorted(before)) == after
 
 
+@pytest.mark.parametrize("stale", ["gone", "quick"])
+def test_indexes_are_those_of_a_collection_by_any_name(
+    source: PublicSource, catalog: ApiCatalog, stale: str
+) -> None:
+    """One that was renamed has not lost them, nor those of what has its name now."""
+    source.play()
+    found = catalog.snapshot().collections
+    wanted = catalog.indexes_and_loads(found)
+    stated = [i for i in found if wanted[i].indexes and found[i].name != stale]
+    assert stated
+    for number in stated:
+        renamed = {number: replace(found[number], name=stale)}
+        assert catalog.indexes_and_loads(renamed) == {number: wanted[number]}
+    gone = {7: replace(found[stated[0]], id=7)}
+    assert not catalog.indexes_and_loads(gone)[7].indexes
+
+
 def test_its_time_is_that_of_the_source(
     source: PublicSource, catalog: ApiCatalog
 ) -> None:

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.changes import LOGICAL_BITS
-from cdc_actors.errors import CdcError, OperatorError, PositionLostError, TransientError
+from cdc_actors.errors import CdcError, PositionLostError, TransientError
 from cdc_actors.source.public_api import refuse, rpc_error
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.delivery import Delivery, read_dumped
@@ -51,7 +51,7 @@ MARGIN_SECONDS = 10.0
 """How much sooner or later than the catalog says a channel may tell of a creation."""
 
 _ASK_SECONDS = 10.0
-_FROM_OLDEST = "0", "CAAQAA=="
+_BEFORE_NUMBERS, _BEFORE_ENTRIES = "0", "CAAQAA=="
 """Ids before all others: of RocksMQ and Kafka; of Pulsar and Woodpecker, where nothing is
 at (0, 0), and where to begin at it would leave out what is flushed."""
 
@@ -88,11 +88,21 @@ def is_promise(message: streaming_pb2.ImmutableMessage) -> bool:
 
 
 class Dump:
-    """One call. One thread iterates, any may ``close``."""
+    """One call. One thread iterates, any may ``close``.
 
-    def __init__(self, api: PublicApi, request: milvus_pb2.DumpMessagesRequest) -> None:
+    ``others`` are what to ask where the id of a request is one of another form.
+    """
+
+    def __init__(
+        self,
+        api: PublicApi,
+        request: milvus_pb2.DumpMessagesRequest,
+        *others: milvus_pb2.DumpMessagesRequest,
+    ) -> None:
         self._api = api
         self._until = request.end_timetick
+        self._others = list(others)
+        self._closed = False
         self._call = api.stream(METHOD, request, read_dumped)
 
     def messages(self) -> Iterator[Delivery]:
@@ -110,14 +120,24 @@ class Dump:
                     continue
                 yield response
         except grpc.RpcError as error:
-            raise _translated(error) from error
+            if not (self._others and _BAD_ID in str(error.details())):
+                raise _translated(error) from error
+            self._ask(self._others.pop(0))
+            yield from self.messages()
+            return
         if self._api.time() < self._until:
             raise TransientError("the source's DumpMessages ended before it should")
         yield Delivery(tick_at(self._until), b"")
 
     def close(self) -> None:
         """End the call. Idempotent."""
+        self._closed = True
         self._call.cancel()
+
+    def _ask(self, request: milvus_pb2.DumpMessagesRequest) -> None:
+        self._call = self._api.stream(METHOD, request, read_dumped)
+        if self._closed:
+            self._call.cancel()
 
 
 class Dumps:
@@ -125,7 +145,6 @@ class Dumps:
 
     def __init__(self, api: PublicApi) -> None:
         self.api = api
-        self._oldest_id = ""
 
     def begin(self, channel: str, place: Place, now: int) -> Dump:
         """Deliver what is behind a place, until some seconds from ``now``."""
@@ -191,36 +210,17 @@ class Dumps:
         request = milvus_pb2.DumpMessagesRequest(
             pchannel=channel, start_timetick=after, end_timetick=until
         )
-        where = request.start_message_id
         if place.confirmed:
-            where.id, where.WAL_name = place.confirmed, place.queue
+            request.start_message_id.id = place.confirmed
+            request.start_message_id.WAL_name = place.queue
             request.include_start_message = True
-        else:
-            where.id = self._id_of_oldest(channel)
-            request.include_start_message = where.id == _FROM_OLDEST[0]
-        return Dump(self.api, request)
-
-    def _id_of_oldest(self, channel: str) -> str:
-        """Return an id before all others: which form they have only trying tells."""
-        for each in () if self._oldest_id else _FROM_OLDEST:
-            if self._is_taken(channel, each):
-                self._oldest_id = each
-                break
-        if not self._oldest_id:
-            raise OperatorError("the source's log has ids of an unknown form")
-        return self._oldest_id
-
-    def _is_taken(self, channel: str, message_id: str) -> bool:
-        now = self.api.time()
-        request = milvus_pb2.DumpMessagesRequest(pchannel=channel, end_timetick=now)
-        request.start_message_id.id = message_id
-        request.include_start_message = message_id == _FROM_OLDEST[0]
-        with closing(Dump(self.api, request)) as dump:
-            try:
-                next(dump.messages())
-            except PositionLostError:
-                return False
-        return True
+            return Dump(self.api, request)
+        numbered, other = milvus_pb2.DumpMessagesRequest(), request
+        numbered.CopyFrom(request)
+        numbered.start_message_id.id = _BEFORE_NUMBERS
+        numbered.include_start_message = True
+        other.start_message_id.id = _BEFORE_ENTRIES
+        return Dump(self.api, numbered, other)
 
 
 def _creates(message: streaming_pb2.ImmutableMessage, collection_id: int) -> bool:

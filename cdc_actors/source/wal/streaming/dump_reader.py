@@ -80,8 +80,8 @@ class DumpStream(Stream):
 
     def _admits(self, message: streaming_pb2.ImmutableMessage) -> bool:  # noqa: ARG002
         """Once the source has begun to read, what is there now was there then."""
-        doubted, self._doubted = self._doubted, None
-        if doubted is not None:
+        if (doubted := self._doubted) is not None:
+            self._doubted = None
             now = self._dumps.api.time()
             if not self._dumps.holds(self._channel, doubted, now):
                 raise _lost(self._channel, doubted)
