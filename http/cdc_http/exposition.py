@@ -37,9 +37,9 @@ def _text(family: Family, *, open_metrics: bool) -> str:
     type_ = "gauge" if kind == "info" and not open_metrics else kind
     head = f"# HELP {shown} {family.text}\n# TYPE {shown} {type_}\n"
     names = family.labels
-    # The sign makes a number of what is true or not.
     lines = [
-        f"{sample}{_labels(names, values)} {+value}\n" for values, value in family.rows
+        f"{sample}{_labels(names, values)} {float(value)}\n"
+        for values, value in family.rows
     ]
     return head + "".join(lines)
 

@@ -63,6 +63,8 @@ def test_it_is_what_the_library_writes(accept) -> None:
     expected = encode(registry).decode().removesuffix("# EOF\n")
     found = encoded(FAMILIES, open_metrics=open_metrics).decode()
     assert _numbers(found) == _numbers(expected)
+    # Somebody's script may look for it so.
+    assert "\ncdc_alone 1.0\n" in found
 
 
 def _numbers(text: str) -> list[str | float]:
