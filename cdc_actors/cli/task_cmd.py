@@ -111,6 +111,11 @@ _REQUEST_OPTIONS = (
         help="Collection to replicate: *.* for everything, DB.* for a database, * for the "
         "database default. May be repeated.",
     ),
+    click.option(
+        "--skip-unsupported-fields/--keep-unsupported-fields",
+        default=None,
+        help="Whether collections come without the fields that the target cannot hold.",
+    ),
 )
 
 
@@ -133,6 +138,7 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
         token_file: IO[str] | None,
         connect_timeout: int | None,
         collections: Sequence[str],
+        skip_unsupported_fields: bool | None,
         **given: Any,
     ) -> None:
         request = _read(file) if file else {}
@@ -147,6 +153,10 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
             request["milvus_connect_param"] = {**param, **changes}
         if collections:
             request |= selection(collections)
+        if skip_unsupported_fields is not None:
+            extra = request.get("extra_info") or {}
+            asked = {"skip_unsupported_fields": skip_unsupported_fields}
+            request["extra_info"] = extra | asked
         command(request=request, **given)
 
     with_options: Callable[..., None] = with_request

@@ -72,6 +72,9 @@ class Conduct(Protocol):
     def repair_of(self, pair: Pair, source: Side) -> Repair | None:
         """Return what repairs rows of a collection; None if they are not to be."""
 
+    def skipped(self, pair: Pair) -> frozenset[str]:
+        """Return the source's fields that the target of a collection is to be without."""
+
     def advanced(self, cursor: Cursor) -> None:
         """Hear that a range has been compared; wait, or raise to end the comparison."""
 
@@ -107,7 +110,8 @@ class CollectionComparison:
         for look in range(self._conduct.looks):
             report.findings.clear()
             report.notes.clear()
-            tables = compare_settings(self._source, self._target, report)
+            skipped = self._conduct.skipped(self._pair)
+            tables = compare_settings(self._source, self._target, report, skipped)
             is_last = look + 1 == self._conduct.looks
             if not report.findings or is_last or not self._conduct.reach():
                 break

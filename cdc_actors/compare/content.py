@@ -50,7 +50,8 @@ def digest(table: Table, row: Mapping[str, Any] | None) -> bytes:
 
 
 def _dynamic(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in table.types}
+    known = table.types.keys() | table.skipped
+    return {name: value for name, value in row.items() if name not in known}
 
 
 def _exact(kind: tuple[DataType, ...], value: Any) -> object:

@@ -78,6 +78,9 @@ class _Standstill:
     def repair_of(self, _pair: Pair, _source: Side) -> None:
         return None
 
+    def skipped(self, _pair: Pair) -> frozenset[str]:
+        return frozenset()
+
     def advanced(self, cursor: Cursor) -> None:
         report = cursor.report
         self._progress(f"{report.database}.{report.name}", cursor.rows)

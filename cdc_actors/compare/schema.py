@@ -29,6 +29,7 @@ class Table:
 
     ``types`` has each field's data type, for an array the element's behind it.
     ``page_rows`` is how many to ask for while nobody knows how large they are.
+    Fields that are ``skipped`` are not compared.
     """
 
     name: str
@@ -36,9 +37,20 @@ class Table:
     types: Mapping[str, tuple[DataType, ...]]
     has_partition_key: bool
     page_rows: int
+    skipped: frozenset[str] = frozenset()
 
 
-def table(name: str, description: Mapping[str, Any]) -> Table:
+def without_fields(
+    description: Mapping[str, Any], skipped: frozenset[str]
+) -> Mapping[str, Any]:
+    """Return what a server says of a collection, without some of its fields."""
+    kept = [field for field in description["fields"] if field["name"] not in skipped]
+    return {**description, "fields": kept}
+
+
+def table(
+    name: str, description: Mapping[str, Any], skipped: frozenset[str] = frozenset()
+) -> Table:
     """Return how to read a collection, from what its server says of it."""
     fields = description["fields"]
     row_bytes = sum(map(_usual_bytes, fields)) or 1
@@ -48,6 +60,7 @@ def table(name: str, description: Mapping[str, Any]) -> Table:
         types={field["name"]: _type(field) for field in fields},
         has_partition_key=any(field.get("is_partition_key") for field in fields),
         page_rows=max(1, min(_PAGE_ROWS, _PAGE_BYTES // row_bytes)),
+        skipped=skipped,
     )
 
 

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def compare_settings(
-    source: tuple[Server, str], target: tuple[Server, str], report: CollectionReport
+    source: tuple[Server, str],
+    target: tuple[Server, str],
+    report: CollectionReport,
+    skipped: frozenset[str] = frozenset(),
 ) -> tuple[schema.Table, schema.Table] | None:
     """Report where two collections, each a server and its name there, differ.
+
+    The fields that are ``skipped`` are noted, and not compared.
 
     Returns how to read their rows; None if those cannot be compared.
 
@@ -27,10 +32,13 @@ def compare_settings(
     """
     (left, source_name), (right, target_name) = source, target
     lite = left.is_lite or right.is_lite
-    descriptions = left.describe(source_name), right.describe(target_name)
+    whole, there = left.describe(source_name), right.describe(target_name)
+    descriptions = schema.without_fields(whole, skipped), there
+    for name in sorted(skipped):
+        report.notes.append(f"{name!r} is left out: the target cannot hold it")
     schema.compare_schemas(*descriptions, report, lite=lite)
-    _compare_parts(source, target, report, lite=lite)
-    tables = _tables(descriptions, source_name, target_name)
+    _compare_parts(source, target, report, skipped, lite=lite)
+    tables = _tables(descriptions, source_name, target_name, skipped)
     if tables[0].key != tables[1].key or tables[0].types != tables[1].types:
         report.find(Kind.UNREAD, "rows of different fields cannot be compared")
         return None
@@ -41,6 +49,7 @@ def _compare_parts(
     source: tuple[Server, str],
     target: tuple[Server, str],
     report: CollectionReport,
+    skipped: frozenset[str],
     *,
     lite: bool,
 ) -> None:
@@ -52,9 +61,9 @@ def _compare_parts(
     schema.compare_aliases(
         left.aliases(source_name), right.aliases(target_name), report
     )
-    schema.compare_indexes(
-        left.indexes(source_name), right.indexes(target_name), report, lite=lite
-    )
+    found = left.indexes(source_name).items()
+    indexes = {n: each for n, each in found if each.get("field_name") not in skipped}
+    schema.compare_indexes(indexes, right.indexes(target_name), report, lite=lite)
     loaded = left.loaded(source_name), right.loaded(target_name)
     if loaded[0] != loaded[1]:
         side = "source" if loaded[0] else "target"
@@ -62,6 +71,10 @@ def _compare_parts(
 
 
 def _tables(
-    descriptions: tuple[Mapping[str, Any], Mapping[str, Any]], source: str, target: str
+    descriptions: tuple[Mapping[str, Any], Mapping[str, Any]],
+    source: str,
+    target: str,
+    skipped: frozenset[str],
 ) -> tuple[schema.Table, schema.Table]:
-    return schema.table(source, descriptions[0]), schema.table(target, descriptions[1])
+    left = schema.table(source, descriptions[0], skipped)
+    return left, schema.table(target, descriptions[1], skipped)

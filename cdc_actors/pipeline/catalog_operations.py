@@ -31,6 +31,21 @@ def with_schema(detail: Detail, schema: bytes) -> Detail:
     return replace(detail, schema=after)
 
 
+def may_be_half_done(detail: Detail) -> bool:
+    """Tell whether an operation is to be written down before it is begun."""
+    return isinstance(detail, IndexDetail | LoadDetail)
+
+
+def field_of(detail: Detail) -> str:
+    """Return the name of the field that an operation is about, "" if it is about none."""
+    match detail:
+        case FieldDetail(field):
+            return field
+        case IndexDetail(request=request):
+            return str(request.get("field_name", ""))
+    return ""
+
+
 def apply_at_target(
     target: Connection, name: FullName, kind: str, detail: Detail
 ) -> str:

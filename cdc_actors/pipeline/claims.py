@@ -24,6 +24,7 @@ from cdc_actors.errors import (
 )
 from cdc_actors.marks import PROPERTY, RIVAL, Mark
 from cdc_actors.pipeline import losses
+from cdc_actors.pipeline.skipping import schema_there
 from cdc_actors.target import collections
 from cdc_actors.target.properties import alter_properties
 
@@ -195,7 +196,7 @@ class Claim:
             self._holds(entry, name)
         except CollectionError:
             return False
-        return not losses.is_another(self._target, name, entry.schema)
+        return not losses.is_another(self._target, name, schema_there(entry))
 
     def _holds(self, entry: CollectionEntry, name: FullName) -> bool:
         """Tell whether the task's mark is where it can be; raises as ``check`` does.

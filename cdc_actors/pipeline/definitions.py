@@ -13,10 +13,11 @@ from cdc_actors.changes import (
 )
 from cdc_actors.errors import CollectionError
 from cdc_actors.pipeline.expiry import TTL
+from cdc_actors.target.skipping import held_schema
 from cdc_actors.tasks import CollectionEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from cdc_actors.changes import FullName
     from cdc_actors.marks import Mark
@@ -74,12 +75,20 @@ def definition_of(meta: CollectionMeta, target_name: FullName) -> Definition:
 
 
 def marked_definition(
-    definition: Definition, target_name: FullName, mark: Mark
+    definition: Definition, target_name: FullName, mark: Mark, skipped: Collection[str]
 ) -> Definition:
-    """Return what the target is to create under the name that it has for it by now."""
+    """Return what the target is to create under the name that it has for it by now.
+
+    That is without the fields that are ``skipped``.
+    """
     database, name = target_name
-    properties = {**definition.properties, **mark.to_properties()}
-    return replace(definition, database=database, name=name, properties=properties)
+    return replace(
+        definition,
+        database=database,
+        name=name,
+        properties={**definition.properties, **mark.to_properties()},
+        schema=held_schema(definition.schema, skipped),
+    )
 
 
 def written_elsewhere(meta: CollectionMeta) -> CollectionError | None:

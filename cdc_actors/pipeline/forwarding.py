@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -58,7 +59,9 @@ class Forwarding:
             return
         parts = requests.parts_of(request)
         operation = entry.operation(request.kind, request.timestamp, parts)
-        self.attempt(operation, lambda: requests.forward(self._target, request, name))
+        field = str(parts.get("field_name", ""))
+        act = partial(requests.forward, self._target, request, name)
+        self.attempt(operation, unless_skipped(entry, field, act))
 
     def _flush(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
         """Clients flush whenever they like: only the first refusal of a run is recorded.
@@ -87,3 +90,12 @@ class Forwarding:
 
     def _record(self, operation: Operation) -> None:
         self._context.record(RecordOperationApplied(operation))
+
+
+def unless_skipped(
+    entry: CollectionEntry, field: str, act: Callable[[], str]
+) -> Callable[[], str]:
+    """Return what does an operation: nothing, if it is about a field that is skipped."""
+    if field not in entry.skipped:
+        return act
+    return lambda: f"without the field {field}, which the target cannot hold"

@@ -9,6 +9,7 @@ import msgspec
 
 from cdc_actors.errors import CdcError, CollectionError, OperationRefusedError
 from cdc_actors.marks import PROPERTY, Mark
+from cdc_actors.pipeline.skipping import schema_there
 from cdc_actors.target import collections
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def is_kept(target: Connection, name: FullName, entry: CollectionEntry) -> bool:
         CollectionError: It has one with another schema, or an alias of that name.
     """
     shown = collections.describe(target, *name)
-    is_there = collections.is_there(target, name, entry.schema)
+    is_there = collections.is_there(target, name, schema_there(entry))
     return is_there and shown is not None and not _is_replaced(shown, entry)
 
 

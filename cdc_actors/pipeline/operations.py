@@ -14,11 +14,10 @@ import structlog
 
 from cdc_actors.changes import DropCollection, DropPartition
 from cdc_actors.errors import OperationRefusedError
-from cdc_actors.pipeline import losses
-from cdc_actors.pipeline.catalog_operations import apply_at_target, with_schema
+from cdc_actors.pipeline import catalog_operations, losses
 from cdc_actors.pipeline.claims import Claim, is_marked
 from cdc_actors.pipeline.definitions import marked_definition
-from cdc_actors.pipeline.forwarding import Forwarding
+from cdc_actors.pipeline.forwarding import Forwarding, unless_skipped
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -32,6 +31,7 @@ from cdc_actors.pipeline.messages import (
 )
 from cdc_actors.pipeline.partitions import Partitions
 from cdc_actors.pipeline.shadows import Shadow
+from cdc_actors.pipeline.skipping import schema_there, skipped_for
 from cdc_actors.pipeline.work import (
     CatalogOperation,
     CheckMark,
@@ -50,13 +50,7 @@ from cdc_actors.tasks import (
     EXCHANGE_COLLECTION,
     Operation,
 )
-from cdc_actors.tasks.details import (
-    AliasDetail,
-    FieldDetail,
-    IndexDetail,
-    LoadDetail,
-    RenameDetail,
-)
+from cdc_actors.tasks.details import AliasDetail, FieldDetail, RenameDetail
 
 if TYPE_CHECKING:
     from pykka import ActorRef
@@ -219,7 +213,7 @@ class CollectionOperations:
 
     def cause_of(self, error: CdcError) -> CdcError:
         """Return why the target does not do something to the collection."""
-        name, schema = self._target_name, self.entry.schema
+        name, schema = self._target_name, schema_there(self.entry)
         if not self._exists:
             return error
         return losses.cause_of(error, self._target, name, schema)
@@ -256,7 +250,8 @@ class CollectionOperations:
         entry = self.entry
         self._served_name = self._spec.target_name(entry.database, entry.name)
         self._target_name = self._spec.written_name(entry)
-        self.writer = RowWriter(self._target, *self._target_name, entry.schema)
+        schema = entry.schema, entry.skipped
+        self.writer = RowWriter(self._target, *self._target_name, *schema)
 
     def _create(self, work: CreateCollectionWork) -> None:
         """A collection that is there already may have any of the rows written so far.
@@ -269,7 +264,10 @@ class CollectionOperations:
         if work.former is not None:
             losses.refuse_former(self._target, name, work.former, self.entry)
         self._claim.drop_leftover(self.entry, name)
-        definition = marked_definition(work.definition, name, mark)
+        skipped = skipped_for(self._spec, self._target, self.entry)
+        self.entry = replace(self.entry, skipped=skipped)
+        self._open_writer()
+        definition = marked_definition(work.definition, name, mark, skipped)
         # Whatever the target has by this name from then on is the task's.
         begun = partial(self._record_started, Operation.create_collection(self.entry))
         existed = collections.create_collection(self._target, definition, begun)
@@ -366,14 +364,16 @@ class CollectionOperations:
         The catalog tells the next run only what is to be in the end: what may be half done
         must be known after a crash.
         """
-        detail = with_schema(work.detail, self.entry.schema)
+        detail = catalog_operations.with_schema(work.detail, self.entry.schema)
         operation = self.entry.operation(kind, work.timestamp, detail.to_json())
-        if isinstance(detail, IndexDetail | LoadDetail):
+        if catalog_operations.may_be_half_done(detail):
             self._record_started(operation)
         is_alias = isinstance(detail, AliasDetail)
         name = self._served_name if is_alias else self._target_name
-        act = partial(apply_at_target, self._target, name, kind, detail)
-        is_done = self._forwarding.attempt(operation, act)
+        there = self._target, name, kind, detail
+        act = partial(catalog_operations.apply_at_target, *there)
+        to_do = unless_skipped(self.entry, catalog_operations.field_of(detail), act)
+        is_done = self._forwarding.attempt(operation, to_do)
         if is_done and isinstance(detail, FieldDetail):
             self.entry = replace(self.entry, schema=detail.schema)
         self._report_alias(detail, exists=is_done and kind != DROP_ALIAS)

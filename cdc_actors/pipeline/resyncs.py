@@ -46,11 +46,17 @@ def entry_anew(
         resync=known.resync,
         imports=known.imports,
         shadow=known.resync is not None and known.resync.shadow,
+        skipped=known.skipped if _stays(known.resync) else (),
     )
     if not known.schema:
         return entry
     database, name = _name_there(known, spec, target)
     return replace(entry, database=database, name=name)
+
+
+def _stays(resync: Resync | None) -> bool:
+    """Tell whether the target keeps the collection that it has."""
+    return resync is not None and not (resync.drop or resync.shadow)
 
 
 def without_former_shadow(

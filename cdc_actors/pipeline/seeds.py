@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.changes import Checkpoint
 from cdc_actors.errors import CollectionError
 from cdc_actors.pipeline.definitions import channels_of
+from cdc_actors.pipeline.skipping import schema_there
 from cdc_actors.source.wal.beginnings import not_held, places
 from cdc_actors.target import collections
 
@@ -62,7 +63,7 @@ def is_seeded(entry: CollectionEntry, spec: TaskSpec) -> bool:
 
 def refuse_absent(target: Connection, name: FullName, entry: CollectionEntry) -> None:
     """Raise CollectionError if the target lacks what is to be there."""
-    if not collections.is_there(target, name, entry.schema):
+    if not collections.is_there(target, name, schema_there(entry)):
         raise CollectionError(
             f"the target has no {'.'.join(name)}, which was to have all rows up to the "
             "positions that were given: restore the backup there, then `retry`; or "

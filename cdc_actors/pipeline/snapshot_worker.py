@@ -285,14 +285,14 @@ class SnapshotWorker:
             seeds.refuse_absent(self._target, name, entry)
         if collections.create_collection(
             self._target,
-            marked_definition(definition, name, claim.mark(entry)),
+            marked_definition(definition, name, claim.mark(entry), entry.skipped),
             partial(self._begin_anew, job),
         ):
             job.again = True
         claim.check(entry, name)
         if resyncs.has_rows_from_before(entry, job.done):
             refuse_unread(self._target, name)
-        return RowWriter(self._target, *name, entry.schema)
+        return RowWriter(self._target, *name, entry.schema, entry.skipped)
 
     def _begin_anew(self, job: SnapshotJob) -> None:
         """Know that the target has nothing of a collection, whatever it had before."""

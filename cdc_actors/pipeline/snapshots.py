@@ -21,6 +21,7 @@ from cdc_actors.pipeline.messages import (
     RecordSnapshotStarted,
 )
 from cdc_actors.pipeline.shadows import Shadow
+from cdc_actors.pipeline.skipping import skipped_for
 from cdc_actors.pipeline.snapshot_jobs import SnapshotJob
 from cdc_actors.pipeline.snapshot_starts import SnapshotStarts
 from cdc_actors.pipeline.snapshot_worker import SnapshotWorker
@@ -180,7 +181,11 @@ class Snapshots:
             # What clients asked before is in the catalog, which is read afterwards.
             stood[requests.channel] = Checkpoint(requests, False, until)
         entry = replace(
-            wanted, state=CollectionState.SNAPSHOT, stood=stood, snapshot=until
+            wanted,
+            state=CollectionState.SNAPSHOT,
+            stood=stood,
+            snapshot=until,
+            skipped=skipped_for(self._spec.task, self._target, wanted),
         )
         rows, size = sum(s.rows for s in segments), sum(s.size for s in segments)
         run_number = self._context.run_number

@@ -57,7 +57,8 @@ class RowRepair:
         )
         inserts = (Rows(insert),) if rows else ()
         with closing(self._open()) as target:
-            writer = RowWriter(target, *self._target_name, self._entry.schema)
+            schema = self._entry.schema, self._entry.skipped
+            writer = RowWriter(target, *self._target_name, *schema)
             writer.write(Batch({partition: (*keys, *extra)}, inserts))
             writer.drain()
             if target.is_lite:

@@ -152,6 +152,11 @@ class ComparisonRun:
             deletes_extra=request.delete_extra,
         )
 
+    def skipped(self, pair: Pair) -> frozenset[str]:
+        """Return what the task has left out of a collection: see ``Conduct``."""
+        entry = self._entry(pair.source)
+        return frozenset(entry.skipped if entry is not None else ())
+
     def advanced(self, cursor: Cursor) -> None:
         """Store how far it is, now and then, and keep to the pace."""
         self._attempt, self.state.error = 0, None

@@ -19,6 +19,7 @@ from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.target.collections import collection_names, is_there
 from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.databases import databases
+from cdc_actors.target.skipping import held_schema, skipped_fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -46,7 +47,7 @@ def misfits(spec: TaskSpec, token: str, source: SourceConfig) -> list[str]:
         left |= _selected(spec, there)
         with closing(_look_at(spec, token)) as target:
             for name in _likely_first(target, left):
-                said += _misfit(target, name, left[name])
+                said += _misfit(target, name, left[name], spec)
                 del left[name]
             left.clear()
     if left:
@@ -95,8 +96,13 @@ def _likely_first(
     )
 
 
-def _misfit(target: Connection, name: FullName, schema: bytes) -> list[str]:
+def _misfit(
+    target: Connection, name: FullName, schema: bytes, spec: TaskSpec
+) -> list[str]:
     try:
+        if spec.skip_unsupported_fields:
+            skipped = skipped_fields(target.version, schema, ".".join(name))
+            schema = held_schema(schema, skipped)
         is_there(target, name, schema)
     except CollectionError as error:
         return [f"{error}; the source's is set aside until then"]

@@ -93,6 +93,7 @@ def _collection(
         reason=reason or waits.get(entry.collection_id),
         snapshot=_snapshot(entry, snapshot.progress),
         resync_needed=resync_needed(entry, snapshot.imports),
+        skipped_fields=entry.skipped,
     )
 
 

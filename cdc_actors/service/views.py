@@ -84,6 +84,7 @@ class CollectionView:
     ``target`` is its database and its name at the target. ``resync_needed`` says why rows
     are missing there that the log will never bring, None if there are none. ``snapshot``
     is how far the rows are that come from the source's files, None if none do just now.
+    ``skipped_fields`` are those that the target has not, as it cannot hold them.
     """
 
     database: str
@@ -94,6 +95,7 @@ class CollectionView:
     reason: str | None = None
     resync_needed: str | None = None
     snapshot: SnapshotProgress | None = None
+    skipped_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

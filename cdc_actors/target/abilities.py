@@ -1,8 +1,8 @@
-"""What only newer versions of Milvus can hold.
+"""What only newer versions of Milvus can hold, or nobody that is given it by the log.
 
 An older one is not asked: it passes over what it does not know, and creates the collection
 without it. One of 2.3.5 takes a field of a type that came later, and ends once that
-collection is loaded.
+collection is loaded. Pure.
 """
 
 from __future__ import annotations
@@ -17,6 +17,20 @@ from cdc_actors.errors import CollectionError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    Version = tuple[int, ...]
+    Reason = tuple[str, str]
+    """The name of a field, and why it cannot be there."""
+
+VECTORS = frozenset(
+    {
+        schema_pb2.BinaryVector,
+        schema_pb2.FloatVector,
+        schema_pb2.Float16Vector,
+        schema_pb2.BFloat16Vector,
+        schema_pb2.SparseFloatVector,
+        schema_pb2.Int8Vector,
+    }
+)
 _TYPES_SINCE = {
     schema_pb2.Float16Vector: (2, 4),
     schema_pb2.BFloat16Vector: (2, 4),
@@ -42,17 +56,24 @@ _TYPES = {
     schema_pb2.FloatVector,
     *_TYPES_SINCE,
 }
+_NOT_IN_LITE = (VECTORS | {schema_pb2.Text}) - {
+    schema_pb2.FloatVector,
+    schema_pb2.SparseFloatVector,
+}
+_LITE = "milvus_lite"
+_FUNCTIONS_SINCE = {schema_pb2.BM25: (2, 5), schema_pb2.TextEmbedding: (2, 6)}
 _STRUCTS_SINCE = (2, 6)
-_NULLABLE_SINCE = _FUNCTIONS_SINCE = (2, 5)
+_NULLABLE_SINCE = (2, 5)
+_VECTORS_SINCE = (2, 4)
+"""Since when a collection may have more than one."""
 
 
 def refuse_unknown(version: str, schema: Any, name: str) -> None:
     """Raise CollectionError if a Milvus of this version cannot hold a collection.
 
-    ``version`` is as Milvus tells it; one that names no numbers may hold anything. Milvus
-    Lite refuses by itself. No target is given what the log has not, or has in a form that
-    no insert takes, nor what a function has computed that is not BM25: the log has it, and
-    the target would compute it once more.
+    ``version`` is as Milvus tells it; one that names no numbers may hold anything. No
+    target is given what the log has not, or has in a form that no insert takes. The text
+    names the first field that is a reason.
     """
     if schema.external_source:
         raise CollectionError(
@@ -60,56 +81,70 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
         )
     if schema.enable_namespace:
         raise CollectionError(f"{name} has namespaces, which are not replicated")
+    for field, why in unsupported(version, schema):
+        raise CollectionError(f"{name} has the field {field}, {why}")
+
+
+def unsupported(version: str, schema: Any) -> Iterator[Reason]:
+    """Yield the fields of a CollectionSchema that a Milvus of a version cannot hold."""
+    lite = version.startswith(_LITE)
+    numbers = () if lite else tuple(map(int, re.findall(r"\d+", version)[:3]))
+    for field, what, since in _needed(schema):
+        if since is None:
+            yield field, what
+        elif numbers < since[: len(numbers)]:
+            first = ".".join(map(str, since))
+            why = f"and the target, Milvus {version}, knows no {what}"
+            yield field, f"{why}: Milvus has them from {first} on"
+    if lite:
+        yield from _not_in_lite(schema)
+
+
+def _not_in_lite(schema: Any) -> Iterator[Reason]:
+    """It refuses some of it in words that do not say so (3.2.2)."""
     for field in schema.fields:
-        if field.data_type not in _TYPES:
-            raise CollectionError(
-                f"{name} has the field {field.name} of the type {_type(field)}, which is "
-                "not replicated"
-            )
+        if field.data_type in _NOT_IN_LITE:
+            yield field.name, f"of the type {_type(field)}, which Milvus Lite lacks"
     for struct in schema.struct_array_fields:
-        _check_struct(version, struct, name)
-    if not version.startswith("milvus_lite"):
-        _refuse_newer(version, schema, name)
+        yield struct.name, "an array of structs, which Milvus Lite does not know"
     for function in schema.functions:
         if function.type != schema_pb2.BM25:
-            raise CollectionError(
-                f"{name} has the function {function.name}, whose output is not replicated: "
-                "only BM25 is"
-            )
+            for each in function.output_field_names:
+                yield each, f"which {function.name} makes: Milvus Lite knows only BM25"
 
 
-def _check_struct(version: str, struct: Any, name: str) -> None:
-    """Milvus Lite refuses them in words that do not say so."""
-    shown = f"{name} has the array of structs {struct.name}"
-    if version.startswith("milvus_lite"):
-        raise CollectionError(f"{shown}, which Milvus Lite does not know")
-    if struct.nullable or any(field.nullable for field in struct.fields):
-        raise CollectionError(f"{shown}, which may be null: that is not replicated")
+def _needed(schema: Any) -> Iterator[tuple[str, str, Version | None]]:
+    """Yield fields with what they need, and since when there is that; None: nowhere."""
+    vectors = 0
+    for field in schema.fields:
+        vectors += field.data_type in VECTORS
+        if field.data_type not in _TYPES:
+            what = f"of the type {_type(field)}, which is not replicated"
+            yield field.name, what, None
+        if since := _TYPES_SINCE.get(field.data_type):
+            yield field.name, f"fields of type {_type(field)}", since
+        if field.nullable:
+            yield field.name, "nullable fields", _NULLABLE_SINCE
+        if field.data_type in VECTORS and vectors > 1:
+            yield field.name, "collections of several vectors", _VECTORS_SINCE
+    for struct in schema.struct_array_fields:
+        yield struct.name, "arrays of structs", _STRUCTS_SINCE
+        if struct.nullable or any(field.nullable for field in struct.fields):
+            yield struct.name, "which may be null: that is not replicated", None
+    for function in schema.functions:
+        yield from _needed_for(function)
+
+
+def _needed_for(function: Any) -> Iterator[tuple[str, str, Version | None]]:
+    """The log has what a text embedding has made; of other functions that is not known."""
+    since = _FUNCTIONS_SINCE.get(function.type)
+    kind = schema_pb2.FunctionType.Name(function.type)
+    made_by = f"which the function {function.name} makes: {kind} is not replicated"
+    for each in function.output_field_names or [function.name]:
+        yield each, f"functions ({kind})" if since else made_by, since
 
 
 def _type(field: Any) -> str:
     names = schema_pb2.DataType.DESCRIPTOR.values_by_number
     known = names.get(field.data_type)
     return known.name if known else str(field.data_type)
-
-
-def _refuse_newer(version: str, schema: Any, name: str) -> None:
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
-    for what, since in _needed(schema):
-        if numbers < since[: len(numbers)]:
-            raise CollectionError(
-                f"the target, Milvus {version}, knows no {what}, and {name} has some: "
-                f"Milvus has them from {'.'.join(map(str, since))} on"
-            )
-
-
-def _needed(schema: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
-    if schema.functions:
-        yield "functions", _FUNCTIONS_SINCE
-    if schema.struct_array_fields:
-        yield "arrays of structs", _STRUCTS_SINCE
-    for field in schema.fields:
-        if since := _TYPES_SINCE.get(field.data_type):
-            yield f"fields of type {schema_pb2.DataType.Name(field.data_type)}", since
-        if field.nullable:
-            yield "nullable fields", _NULLABLE_SINCE

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 DYNAMIC = "$meta"
 """The column of what no field is for, where the schema allows that."""
 
+_TAKES_OUTPUTS = "collection.function.allowInsertNonBM25FunctionOutputs"
+
 _NOT_FOUND = frozenset({100, 200, 800})
 _MISSING = ("not found", "does not exist")
 """What is said where the code is none of these; the latter by Milvus Lite of a database."""
@@ -207,8 +209,16 @@ def has_partition_key(schema: Any) -> bool:
 
 
 def computed_fields(schema: Any) -> set[str]:
-    """Return the names of the fields that functions fill, as Milvus runs them (2.5)."""
-    return {name for each in schema.functions for name in each.output_field_names}
+    """Return the names of the fields that the target fills by functions: those of BM25.
+
+    What a text embedding has made is in the log, and is sent.
+    """
+    return {
+        name
+        for each in schema.functions
+        if each.type == schema_pb2.BM25
+        for name in each.output_field_names
+    }
 
 
 def field_names(schema: Any) -> set[str]:
@@ -247,8 +257,14 @@ def _create_request(definition: Definition, schema: Any) -> Any:
         shards_num=definition.shards,
         consistency_level=definition.consistency_level,
         num_partitions=len(definition.partitions) if has_partition_key(schema) else 0,
-        properties=key_values(definition.properties),
+        properties=key_values(definition.properties | _of_functions(schema)),
     )
+
+
+def _of_functions(schema: Any) -> dict[str, str]:
+    """Return the property with which Milvus (2.6) takes what a model has made elsewhere."""
+    kinds = {each.type for each in schema.functions}
+    return {_TAKES_OUTPUTS: "true"} if schema_pb2.TextEmbedding in kinds else {}
 
 
 def key_values(properties: Mapping[str, str]) -> list[Any]:

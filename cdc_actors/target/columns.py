@@ -61,12 +61,12 @@ def shape(insert: Insert) -> tuple[bytes, ...]:
 
 
 def named_columns(
-    rows: Rows, computed: Container[str] = (), defaulted: Container[str] = ()
+    rows: Rows, left_out: Container[str] = (), defaulted: Container[str] = ()
 ) -> dict[str, bytes]:
     """Return the columns of the chosen rows by field name, in the writer's order.
 
-    Those of ``computed`` fields are left out: the target makes them itself. Fields with a
-    default value are ``defaulted``.
+    Not those that are ``left_out``: the target makes them itself, or cannot hold them.
+    Fields with a default value are ``defaulted``.
 
     Raises:
         CollectionError: A column is of a form that no insert can be given.
@@ -74,7 +74,7 @@ def named_columns(
     named: dict[str, bytes] = {}
     for written in rows.insert.columns:
         head = insert_pb2.ColumnHead.FromString(written)
-        if head.field_name in computed:
+        if head.field_name in left_out:
             continue
         if head.scalars.valid_data or head.vectors.valid_data:
             raise CollectionError(

@@ -27,10 +27,11 @@ from cdc_actors.target.answers import RateLimitError, TooLargeError
 from cdc_actors.target.lite import UnflushedDeletes, keys_in_partition
 from cdc_actors.target.proxies import is_stale, refresh
 from cdc_actors.target.rate_limiter import RateLimiter
+from cdc_actors.target.skipping import held_schema, skipped_columns
 from cdc_actors.target.splitting import halves, kept, key_chunks, row_groups, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     import grpc
 
@@ -65,15 +66,25 @@ class RowWriter:
     """Writes the rows of one collection. One thread uses it."""
 
     def __init__(
-        self, target: Connection, database: str, name: str, schema: bytes
+        self,
+        target: Connection,
+        database: str,
+        name: str,
+        schema: bytes,
+        skipped: Collection[str] = (),
     ) -> None:
-        """``schema`` is the source's serialized CollectionSchema."""
-        parsed = schema_pb2.CollectionSchema.FromString(schema)
+        """``schema`` is the source's serialized CollectionSchema.
+
+        The target has none of the fields that are ``skipped``.
+        """
+        held = held_schema(schema, skipped)
+        parsed = schema_pb2.CollectionSchema.FromString(held)
         self._target = target
         self._database, self._name = database, name
         self._key_field = collections.primary_field(parsed)
         self._divided = collections.has_partition_key(parsed)
-        self._computed = collections.computed_fields(parsed)
+        left_out = skipped_columns(schema, skipped)
+        self._left_out = left_out | collections.computed_fields(parsed)
         self._defaulted = collections.defaulted_fields(parsed)
         self._fields = collections.field_names(parsed)
         self._structs = structs.columns_of(parsed)
@@ -246,7 +257,7 @@ class RowWriter:
 
     def _insert_request(self, rows: Sequence[Rows]) -> bytes:
         named = [
-            columns.named_columns(each, self._computed, self._defaulted)
+            columns.named_columns(each, self._left_out, self._defaulted)
             for each in rows
         ]
         self._refuse_unknown(named[0])

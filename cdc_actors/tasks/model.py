@@ -120,6 +120,7 @@ class CollectionEntry:
     ``created`` and ``dropped`` are hybrid timestamps. ``adopted_until`` is one, too: the
     target had the collection before the task did, and may have rows up to then.
     ``target_id`` is the target's own id of it, 0 where that gives none or it is not known.
+    ``skipped`` are the fields that the target has not, by name: it cannot hold them.
     ``marked`` tells that it had the task's mark there once it was created.
     ``snapshot`` is the hybrid timestamp up to which its rows came, or come, from the
     source's files, 0 where the log has brought all of them.
@@ -143,6 +144,7 @@ class CollectionEntry:
     adopted_until: int = 0
     target_id: int = 0
     marked: bool = False
+    skipped: tuple[str, ...] = ()
     snapshot: int = 0
     resync: Resync | None = None
     shadow: bool = False
@@ -247,28 +249,23 @@ class Operation:
     @staticmethod
     def create_collection(entry: CollectionEntry) -> Operation:
         """Return the operation that makes ``entry`` a collection of the task."""
-        detail: dict[str, Any] = {
+        later: dict[str, Any] = {
+            "adopted_until": entry.adopted_until,
+            "target_id": entry.target_id,
+            "marked": entry.marked,
+            "skipped_fields": list(entry.skipped),
+            "snapshot": entry.snapshot,
+            "resync": entry.resync and entry.resync.to_json(),
+            "shadow": entry.shadow,
+            "imports": {str(i): list(e) for i, e in entry.imports.items()},
+            "properties": entry.properties,
+            "stood": standing.to_json(entry.stood.values()),
+        }
+        detail = {
             "schema": base64.b64encode(entry.schema).decode(),
             "shards": list(entry.shards),
+            **{name: value for name, value in later.items() if value},
         }
-        if entry.adopted_until:
-            detail["adopted_until"] = entry.adopted_until
-        if entry.target_id:
-            detail["target_id"] = entry.target_id
-        if entry.marked:
-            detail["marked"] = True
-        if entry.snapshot:
-            detail["snapshot"] = entry.snapshot
-        if entry.resync:
-            detail["resync"] = entry.resync.to_json()
-        if entry.shadow:
-            detail["shadow"] = True
-        if entry.imports:
-            detail["imports"] = {str(i): list(e) for i, e in entry.imports.items()}
-        if entry.properties:
-            detail["properties"] = entry.properties
-        if entry.stood:
-            detail["stood"] = standing.to_json(entry.stood.values())
         return entry.operation(CREATE_COLLECTION, entry.created, detail)
 
     @staticmethod
@@ -345,6 +342,7 @@ class Operation:
             adopted_until=self.detail.get("adopted_until", 0),
             target_id=self.detail.get("target_id", 0),
             marked=self.detail.get("marked", False),
+            skipped=tuple(self.detail.get("skipped_fields", ())),
             snapshot=self.detail.get("snapshot", 0),
             resync=_resync(self.detail),
             shadow=self.detail.get("shadow", False),

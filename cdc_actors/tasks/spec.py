@@ -79,7 +79,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``collection_infos`` names collections of the database ``default``;
     ``db_collections`` names them by database. ``*`` stands for every collection, and
     as a database for every database. ``excludes`` are patterns that are left to other
-    tasks of the same target. ``enable_user_role`` asks for users, roles and grants, too.
+    tasks of the same target. ``enable_user_role`` asks for users, roles and grants, too,
+    ``skip_unsupported_fields`` for collections without the fields that the target cannot
+    hold, which are set aside otherwise.
     ``token`` is the target's credential: it is there on the way
     in only, the event log holds it encrypted and beside the specification.
     ``task_name`` is the client's own id for the task, empty where that is a UUID.
@@ -97,6 +99,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     name_mapping: tuple[NameMapping, ...] = ()
     excludes: tuple[FullName, ...] = ()
     enable_user_role: bool = False
+    skip_unsupported_fields: bool = False
     task_name: str = ""
     disable_auto_start: bool = False
     snapshot: SnapshotMode = "auto"
@@ -180,12 +183,16 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             SELECTION: (set(self.selectors), self.positions)
             != (set(other.selectors), other.positions),
             "name_mapping": self.name_mapping != other.name_mapping,
-            "extra_info": self.enable_user_role != other.enable_user_role,
+            "extra_info": self._extra != other._extra,
             "disable_auto_start": self.disable_auto_start != other.disable_auto_start,
             "snapshot": self.snapshot != other.snapshot,
             "consistency": self.consistency != other.consistency,
         }
         return [name for name, differs in differ.items() if differs]
+
+    @property
+    def _extra(self) -> tuple[bool, bool]:
+        return self.enable_user_role, self.skip_unsupported_fields
 
     def positions_of(self, shards: Iterable[str]) -> dict[str, StartPosition]:
         """Return from where on a collection is read, by shard; empty if it is brought."""
@@ -229,6 +236,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             stored["excludes"] = [list(each) for each in self.excludes]
         if self.enable_user_role:
             stored["enable_user_role"] = True
+        if self.skip_unsupported_fields:
+            stored["skip_unsupported_fields"] = True
         if self.task_name:
             stored["task_name"] = self.task_name
         if self.disable_auto_start:
@@ -257,6 +266,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             name_mapping=tuple(map(_mapping, stored.get("name_mapping", ()))),
             excludes=tuple(tuple(each) for each in stored.get("excludes", ())),
             enable_user_role=stored.get("enable_user_role", False),
+            skip_unsupported_fields=stored.get("skip_unsupported_fields", False),
             task_name=stored.get("task_name", ""),
             disable_auto_start=stored.get("disable_auto_start", False),
             snapshot=stored.get("snapshot", "auto"),
@@ -271,7 +281,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
             f"collection_infos={self.collection_infos!r}, "
             f"db_collections={self.db_collections!r}, "
             f"name_mapping={self.name_mapping!r}, excludes={self.excludes!r}, "
-            f"enable_user_role={self.enable_user_role!r}, task_name={self.task_name!r}, "
+            f"enable_user_role={self.enable_user_role!r}, "
+            f"skip_unsupported_fields={self.skip_unsupported_fields!r}, "
+            f"task_name={self.task_name!r}, "
             f"disable_auto_start={self.disable_auto_start!r}, "
             f"snapshot={self.snapshot!r}, consistency={self.consistency!r}, "
             f"positions={self.positions!r})"

@@ -51,6 +51,7 @@ def spec_of(request: CreateRequest, max_name_length: int) -> TaskSpec:
         target=target,
         token=token,
         enable_user_role=request.extra_info.enable_user_role,
+        skip_unsupported_fields=request.extra_info.skip_unsupported_fields,
         disable_auto_start=request.disable_auto_start,
         snapshot=request.snapshot,
         consistency=request.consistency,

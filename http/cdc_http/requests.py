@@ -261,9 +261,20 @@ class ChannelInfo(RequestObject, frozen=True):
 
 
 class ExtraInfo(RequestObject, frozen=True):
-    """What to replicate beside collections."""
+    """Users and roles, too, or collections with less.
+
+    With ``skip_unsupported_fields`` a collection that the target cannot hold as it is, is
+    replicated without the fields that are the reason, and not set aside.
+    """
 
     enable_user_role: bool = False
+    skip_unsupported_fields: bool = False
+
+
+class ExtraInfoChanges(RequestObject, frozen=True):
+    """What may change of ``extra_info``: for collections that are created from then on."""
+
+    skip_unsupported_fields: bool | UnsetType = UNSET
 
 
 class BufferConfig(RequestObject, frozen=True):
@@ -326,4 +337,5 @@ class UpdateRequest(RequestObject, frozen=True):
     collection_infos: list[CollectionInfo] | UnsetType = UNSET
     db_collections: dict[str, list[CollectionInfo]] | UnsetType = UNSET
     name_mapping: list[NameMapping] | UnsetType = UNSET
+    extra_info: ExtraInfoChanges = ExtraInfoChanges()
     consistency: Consistency | UnsetType = UNSET

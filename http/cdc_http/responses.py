@@ -11,13 +11,14 @@ from msgspec import UNSET, UnsetType
 
 from cdc_actors.config.auth import Role  # noqa: TC001 - msgspec evaluates it
 from cdc_actors.service.views import Health, HealthStatus, Refusal  # noqa: TC001
-from cdc_http.requests import ExtraInfo, NameMapping
+from cdc_http.requests import NameMapping
 
 if TYPE_CHECKING:
     import falcon
 
     from cdc_actors.pipeline.messages import SnapshotProgress
     from cdc_actors.service.views import CollectionView, DatabaseView, TaskView
+    from cdc_actors.tasks.spec import TaskSpec
 
 _MAX_MESSAGE = 2000
 
@@ -87,7 +88,8 @@ class Collection(ResponseObject, frozen=True):
     ``reason`` says why it was set aside, is ``retrying`` beside the others, or waits for
     its name at the target, or which shadow there is to take its place.
     ``resync_needed`` says why rows of it are missing at the target, if any are.
-    ``snapshot`` is there while the rows that the log lacks come from the source's files.
+    ``snapshot`` is there while the rows that the log lacks come from the source's files,
+    ``skipped_fields`` where the target is without some that it cannot hold.
     """
 
     database: str
@@ -99,6 +101,7 @@ class Collection(ResponseObject, frozen=True):
     reason: str | None
     resync_needed: str | None
     snapshot: Snapshot | UnsetType = UNSET
+    skipped_fields: list[str] | UnsetType = UNSET
 
 
 class RefusedOperations(ResponseObject, frozen=True):
@@ -106,6 +109,13 @@ class RefusedOperations(ResponseObject, frozen=True):
 
     count: int
     newest: list[Refusal]
+
+
+class Extra(ResponseObject, frozen=True):
+    """What the task was asked for of ``extra_info``."""
+
+    enable_user_role: bool | UnsetType = UNSET
+    skip_unsupported_fields: bool | UnsetType = UNSET
 
 
 class Task(ResponseObject, frozen=True):
@@ -132,7 +142,7 @@ class Task(ResponseObject, frozen=True):
     excludes: list[Excluded] | UnsetType = UNSET
     snapshot: str | UnsetType = UNSET
     consistency: str | UnsetType = UNSET
-    extra_info: ExtraInfo | UnsetType = UNSET
+    extra_info: Extra | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     as_of: int | UnsetType = UNSET
 
@@ -296,10 +306,16 @@ def task_object(view: TaskView) -> Task:
         excludes=excludes or UNSET,
         snapshot=UNSET if spec.snapshot == "auto" else spec.snapshot,
         consistency=UNSET if spec.consistency == "tick" else spec.consistency,
-        extra_info=ExtraInfo(enable_user_role=True) if spec.enable_user_role else UNSET,
+        extra_info=_extra_info(spec),
         reason=view.reason or UNSET,
         as_of=UNSET if view.as_of is None else view.as_of,
     )
+
+
+def _extra_info(spec: TaskSpec) -> Extra | UnsetType:
+    members = Extra.__struct_fields__
+    asked = {each: True for each in members if getattr(spec, each)}
+    return Extra(**asked) if asked else UNSET
 
 
 def _named(names: tuple[str, ...]) -> list[Named]:
@@ -338,4 +354,5 @@ def _collection(view: CollectionView) -> Collection:
         reason=view.reason,
         resync_needed=view.resync_needed,
         snapshot=_snapshot(view.snapshot),
+        skipped_fields=list(view.skipped_fields) or UNSET,
     )

@@ -41,6 +41,9 @@ def updated_spec(request: UpdateRequest, now: TaskSpec, limit: int) -> TaskSpec:
         spec = msgspec.structs.replace(spec, name_mapping=mapping)
     if request.consistency is not UNSET:
         spec = msgspec.structs.replace(spec, consistency=request.consistency)
+    skip = request.extra_info.skip_unsupported_fields
+    if skip is not UNSET:
+        spec = msgspec.structs.replace(spec, skip_unsupported_fields=skip)
     check_mapping(spec)
     return spec
 

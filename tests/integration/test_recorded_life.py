@@ -56,11 +56,11 @@ def pipeline(
     queue: RocksWal,
     target: EmbeddedMilvus | EmbeddedLite,
     emptied: Callable[..., MilvusClient],
+    request: pytest.FixtureRequest,
 ) -> Iterator[RecordedPipeline]:
     """Yield a running task of everything; only the source's API is a double."""
-    spec = msgspec.structs.replace(
-        SPEC, collection_infos=(), db_collections={"*": ("*",)}
-    )
+    asked = {"collection_infos": (), "db_collections": {"*": ("*",)}}
+    spec = msgspec.structs.replace(SPEC, **asked, **getattr(request, "param", {}))
     emptied(target).close()
     with RecordedPipeline(VERSION, spec) as pipeline:
         pipeline.source.play()
@@ -112,3 +112,41 @@ def test_what_an_older_target_cannot_hold(
         check_rows(
             client, "every_default", end(VERSION).rows["default", "every_default"]
         )
+
+
+@pytest.mark.parametrize("pipeline", [{"skip_unsupported_fields": True}], indirect=True)
+@pytest.mark.parametrize("target", ["milvus"], indirect=True)
+def test_what_an_older_target_can_hold_of_it(
+    pipeline: RecordedPipeline, target: EmbeddedMilvus
+) -> None:
+    """Every collection is there, each row once, without the fields that are shown."""
+    reasons = aside(pipeline)
+    assert reasons.keys() == {"bm25"}
+    assert "field sp" in reasons["bm25"]
+    assert "cannot be skipped: the collection has no other vector" in reasons["bm25"]
+    entries = pipeline.task.entries
+    skipped = {name: each.skipped for name, each in entries.items() if each.skipped}
+    assert skipped.keys() == {"every_nullable", "nullable_default"}
+    assert {each.kind for each in pipeline.task.task.refusals} == {"AlterDatabase"}
+    with closing(MilvusClient(target.uri, dedicated=True)) as client:
+        for name, fields in skipped.items():
+            described = client.describe_collection(name)["fields"]
+            assert not {each["name"] for each in described} & {*fields}
+            index(client, name)
+            wanted = {
+                key: (partition, {f: v for f, v in row.items() if f not in fields})
+                for key, (partition, row) in end(VERSION).rows["default", name].items()
+            }
+            check_rows(client, name, wanted)
+            [counted] = client.query(name, output_fields=["count(*)"])
+            assert counted["count(*)"] == len(wanted)
+
+
+def index(client: MilvusClient, name: str) -> None:
+    """Index the vectors of a collection, unless they are."""
+    indexes = client.prepare_index_params()
+    for field in client.describe_collection(name)["fields"]:
+        if "dim" in field["params"] and not client.list_indexes(name, field["name"]):
+            indexes.add_index(field["name"], index_type="FLAT", metric_type="L2")
+    if list(indexes):
+        client.create_index(name, indexes)

@@ -23,6 +23,7 @@ from cdc_actors.compare.schema import (
     compare_partitions,
     compare_schemas,
     table,
+    without_fields,
 )
 
 
@@ -246,3 +247,16 @@ def test_a_report_of_equal_collections_says_so() -> None:
         "default.t: equal, 9 rows",
         "Equal: 1 collection, 9 rows.",
     ]
+
+
+def test_a_field_that_is_skipped_is_not_compared() -> None:
+    """Neither in the schema, nor in rows, where it is no dynamic field either."""
+    skipped = frozenset({"f"})
+    there = without_fields(SCHEMA, skipped)
+    report = CollectionReport(database="default", name="t")
+    compare_schemas(without_fields(SCHEMA, skipped), there, report, lite=False)
+    assert report.findings == []
+    tables = table("t", without_fields(SCHEMA, skipped), skipped), table("t", there)
+    assert tables[0].types == tables[1].types
+    theirs = {name: value for name, value in ROW.items() if name != "f"}
+    assert list(differences(tables[0], ROW, theirs)) == []

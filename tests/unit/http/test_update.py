@@ -150,7 +150,10 @@ def test_whether_rows_wait_for_ticks():
         ),
         ({"milvus_connect_param": {"uri": "target"}}, "milvus_connect_param.uri"),
         ({"milvus_connect_param": {"username": "u"}}, "username and password"),
-        ({"extra_info": {"enable_user_role": True}}, "unknown field `extra_info`"),
+        (
+            {"extra_info": {"enable_user_role": True}},
+            "unknown field `enable_user_role`",
+        ),
         (
             {"name_mapping": [{"source_db": "x", "target_db": "y"}]},
             "is not in the collection info",

@@ -24,7 +24,16 @@ NULLABLE = schema(data_type=schema_pb2.Int64, nullable=True)
 SPARSE = schema(data_type=schema_pb2.SparseFloatVector)
 TEXT = schema(data_type=schema_pb2.Text)
 FUNCTIONS = schema(data_type=schema_pb2.VarChar)
-FUNCTIONS.functions.add(name="words", type=schema_pb2.BM25)
+FUNCTIONS.functions.add(
+    name="words", type=schema_pb2.BM25, output_field_names=["other"]
+)
+MEANING = schema(data_type=schema_pb2.FloatVector)
+MEANING.functions.add(
+    name="meaning", type=schema_pb2.TextEmbedding, output_field_names=["other"]
+)
+BINARY = schema(data_type=schema_pb2.BinaryVector)
+VECTORS = schema(data_type=schema_pb2.FloatVector)
+VECTORS.fields.add(name="third", data_type=schema_pb2.FloatVector)
 
 
 @pytest.mark.parametrize(
@@ -32,9 +41,13 @@ FUNCTIONS.functions.add(name="words", type=schema_pb2.BM25)
     [
         (GEOMETRY, "2.3.5", r"fields of type Geometry.*from 2\.5\.18 on"),
         (GEOMETRY, "v2.5.10-abc123", r"fields of type Geometry.*from 2\.5\.18 on"),
-        (NULLABLE, "2.4.23", r"nullable fields, and default\.books.*from 2\.5 on"),
+        (NULLABLE, "2.4.23", r"books has the field other.*nullable.*from 2\.5 on"),
         (SPARSE, "v2.3.5-lite", r"SparseFloatVector.*from 2\.4 on"),
-        (FUNCTIONS, "2.4.0", r"functions.*from 2\.5 on"),
+        (FUNCTIONS, "2.4.0", r"field other.*functions \(BM25\).*from 2\.5 on"),
+        (VECTORS, "2.3.5", r"field third.*several vectors.*from 2\.4 on"),
+        (MEANING, "2.5.27", r"field other.*TextEmbedding.*from 2\.6 on"),
+        (MEANING, "milvus_lite 3.2.2", "field other, which meaning makes"),
+        (BINARY, "milvus_lite 3.2.2", "of the type BinaryVector, which Milvus Lite"),
         (TEXT, "2.6.20", r"fields of type Text.*from 3 on"),
     ],
 )
@@ -61,9 +74,13 @@ def test_what_is_left_to_the_target(
 @pytest.mark.parametrize(
     ("version", "is_nullable", "says"),
     [
-        ("milvus_lite 3.2.2", False, "structs parts, which Milvus Lite does not know"),
+        (
+            "milvus_lite 3.2.2",
+            False,
+            "field parts, an array of structs, which Milvus Lite",
+        ),
         ("2.5.27", False, r"knows no arrays of structs.*from 2\.6 on"),
-        ("3.0.0", True, "structs parts, which may be null"),
+        ("3.0.0", True, "field parts, which may be null"),
     ],
 )
 def test_arrays_of_structs(version: str, says: str, *, is_nullable: bool) -> None:
@@ -108,9 +125,12 @@ def test_a_collection_with_namespaces() -> None:
         refuse_unknown("3.0.0", wanted, "default.books")
 
 
-def test_what_is_computed_outside_of_milvus() -> None:
-    """The log has what came of it, which the target would compute once more."""
-    wanted = schema(data_type=schema_pb2.FloatVector)
-    wanted.functions.add(name="meaning", type=schema_pb2.TextEmbedding)
-    with pytest.raises(CollectionError, match="the function meaning, whose output"):
-        refuse_unknown("2.6.20", wanted, "default.books")
+def test_what_a_function_makes_that_is_not_known() -> None:
+    """Whether the log has it nobody has seen; that of a text embedding it has."""
+    wanted = schema(data_type=schema_pb2.BinaryVector)
+    wanted.functions.add(
+        name="print", type=schema_pb2.MinHash, output_field_names=["other"]
+    )
+    with pytest.raises(CollectionError, match="print makes: MinHash is not replicated"):
+        refuse_unknown("3.0.0", wanted, "default.books")
+    refuse_unknown("2.6.20", MEANING, "default.books")

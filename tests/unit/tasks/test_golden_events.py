@@ -189,6 +189,23 @@ def test_a_refused_kind_is_stored_as_in_its_file(events):
     assert task.refused_kinds == {"Flush": refused}
 
 
+def test_skipped_fields_are_stored_as_in_their_file(events):
+    """A creation says which fields the target is without, the task that it may be."""
+    spec = replace(new_task().spec, skip_unsupported_fields=True)
+    says = {"who": SUPERVISOR, "why": "because"}
+    task = Task.create(spec, secret="c2VjcmV0", task_id=UUID(int=7), **says)
+    without = entry(9, skipped=("place",))
+    task.apply_operation(Operation.create_collection(without), **says)
+    made = None
+    for event, name in zip(task.collect_events(), ("asked", "done"), strict=True):
+        path = GOLDEN / f"skipped_fields_{name}.json"
+        state = event_mapper().to_stored_event(event).state
+        assert json.loads(state) == json.loads(path.read_bytes())
+        made = event_mapper().to_domain_event(stored(path, event)).mutate(made)
+    assert made.spec.skip_unsupported_fields
+    assert made.collections[9].skipped == ("place",)
+
+
 def test_imports_to_be_brought_are_stored_as_in_their_file(events):
     """The same event says of which collections only rows of bulk imports are missing."""
     task = new_task()

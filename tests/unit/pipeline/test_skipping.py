@@ -1,0 +1,133 @@
+"""Collections without the fields that the target cannot hold, on doubles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
+
+from cdc_actors.pipeline import exchanges
+from cdc_actors.pipeline.messages import RecordOperationApplied
+from cdc_actors.tasks import CollectionState
+from tests.fakes import fake_source
+from tests.fakes.distrusted import RIGHT, Distrusted
+from tests.fakes.fake_source import REQUESTS, A
+from tests.fakes.pipeline import Pipeline
+from tests.fakes.shadowed import Shadowed
+from tests.support.changes import key_schema
+from tests.support.tasks import SPEC, SUPERVISOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdc_actors.tasks import CollectionEntry
+
+SKIPPING = msgspec.structs.replace(SPEC, skip_unsupported_fields=True)
+
+
+@pytest.fixture(autouse=True)
+def wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every collection of the source a field that a 2.3.5 cannot hold."""
+    schema = schema_pb2.CollectionSchema.FromString(key_schema())
+    schema.name = "any"
+    schema.fields.add(name="place", fieldID=101, data_type=schema_pb2.Geometry)
+    monkeypatch.setattr(fake_source, "_schema", schema.SerializeToString)
+
+
+@pytest.fixture
+def skipping() -> Iterator[Pipeline]:
+    """Yield a task that asks for what the target can hold."""
+    with Pipeline(SKIPPING) as pipeline:
+        yield pipeline
+
+
+def begin(pipeline: Pipeline) -> None:
+    """Have a collection with a row, and see what becomes of it."""
+    meta = pipeline.source.create("books", A)
+    pipeline.source.insert(meta, [1])
+    pipeline.source.tick()
+    pipeline.start()
+    pipeline.settle()
+
+
+def entry_of(pipeline: Pipeline, name: str = "books") -> CollectionEntry:
+    """Return what the task has written down of the collection."""
+    return pipeline.task.entries[name]
+
+
+def fields_of(pipeline: Pipeline, name: str = "books") -> list[str]:
+    """Return the fields that the target has."""
+    stored = pipeline.target.collections["default", name]
+    return [field.name for field in stored.schema.fields]
+
+
+def test_rows_come_without_it_over_a_kill(skipping: Pipeline) -> None:
+    """What is left out stays so; an index of it is done without, not refused."""
+    begin(skipping)
+    assert entry_of(skipping).skipped == ("place",)
+    assert fields_of(skipping) == ["id"]
+    asked = milvus_pb2.CreateIndexRequest(collection_name="books", field_name="place")
+    skipping.source.write(REQUESTS, "CreateIndex", asked, skipping.source.next())
+    skipping.source.tick()
+    skipping.settle()
+    done = [
+        e.operation for e in skipping.task.asked if type(e) is RecordOperationApplied
+    ]
+    assert (done[-1].kind, done[-1].refused) == ("CreateIndex", None)
+    assert done[-1].reduced == "without the field place, which the target cannot hold"
+    skipping.kill()
+    skipping.start()
+    [meta] = skipping.source.catalog.snapshot().collections.values()
+    skipping.source.insert(meta, [2])
+    skipping.source.tick()
+    skipping.settle()
+    assert skipping.target.rows("books") == {1: 1, 2: 1}
+    assert entry_of(skipping).state is CollectionState.LIVE
+    assert skipping.task.task.refused == 0
+
+
+def test_a_task_that_asks_for_it_later() -> None:
+    """The reason names the field; after an update and a retry the collection comes."""
+    with Pipeline() as pipeline:
+        begin(pipeline)
+        entry = entry_of(pipeline)
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "books has the field place, and the target" in str(entry.reason)
+        pipeline.stop()
+        said = {"secret": None, "who": SUPERVISOR, "why": "test"}
+        checkpoints = list(pipeline.task.checkpoints.values())
+        pipeline.task.task.update(SKIPPING, checkpoints, **said)
+        pipeline.retry_ended("books")
+        pipeline.start()
+        pipeline.wait_until(lambda: pipeline.target.rows("books") == {1: 1})
+        assert entry_of(pipeline).skipped == ("place",)
+
+
+@pytest.mark.parametrize("drop_target", [False, True])
+def test_what_is_brought_anew_from_files(
+    skipping: Pipeline, monkeypatch: pytest.MonkeyPatch, *, drop_target: bool
+) -> None:
+    """It is without the field again, and has each row of the files once."""
+    distrusted = Distrusted.running(skipping, monkeypatch)
+    skipping.resync("c", drop_target=drop_target)
+    distrusted.complete()
+    assert distrusted.there == RIGHT
+    assert entry_of(skipping, "c").skipped == ("place",)
+    assert fields_of(skipping, "c") == ["id"]
+
+
+def test_what_is_brought_anew_into_a_shadow(
+    skipping: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes the place is without the field, too."""
+    shadowed = Shadowed.running(skipping, monkeypatch)
+    monkeypatch.setattr(exchanges, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(exchanges, "READ_SECONDS", 0.0)
+    shadowed.watch()
+    shadowed.begin()
+    shadowed.finish()
+    assert shadowed.there == RIGHT
+    assert entry_of(skipping, "c").skipped == ("place",)
+    assert fields_of(skipping, "c") == ["id"]
