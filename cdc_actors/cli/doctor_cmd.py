@@ -32,9 +32,13 @@ if TYPE_CHECKING:
     from cdc_actors.config import Config, Resolved
     from cdc_actors.store.database import Database
     from cdc_actors.store.event_log import TaskLog
+    from cdc_actors.store.secrets import SecretBox
 
 LAST_EVENTS = 50
 """How many events of each task are taken."""
+
+TARGET_SECONDS = 3
+"""How long connecting to each target may take."""
 
 _TESTS = 'extra == "test"'
 _NAME = re.compile(r"[\w.-]+")
@@ -54,6 +58,7 @@ Content, a JSON object:
   checks         what `config check` says
   service        what the running service says of itself and of its tasks
   store          the tasks, their last events, checkpoints and send horizons
+  targets        of each task: the target's version, and which requests it refuses
 
 Exit status: 0 the file was written, 1 it was not, 2 wrong usage.
 """
@@ -128,6 +133,7 @@ def _report(path: Path | None, api: Api) -> dict[str, Any]:
         "configuration": _configuration(resolved),
         "checks": _tried(lambda: _checks(resolved.config)),
         "store": _tried(lambda: _store(resolved.config)),
+        "targets": _tried(lambda: _targets(resolved.config)),
     }
 
 
@@ -260,6 +266,31 @@ def _store(config: Config) -> dict[str, Any]:
                 each: _tried(partial(_task, log, each)) for each in log.alive_ids()
             },
         }
+
+
+def _targets(config: Config) -> dict[str, Any]:
+    from cdc_actors.service.stores import key_path, open_log  # noqa: PLC0415
+    from cdc_actors.store.secrets import KEY_VARIABLE, SecretBox  # noqa: PLC0415
+
+    path = key_path(config)
+    if not _has_store(config) or not (os.environ.get(KEY_VARIABLE) or path.exists()):
+        raise OperatorError("there is no store, or no key to its secrets")
+    secrets = SecretBox.open(path, os.environ)
+    with closing(open_log(config)) as log:
+        return {
+            each: _tried(partial(_target, log, secrets, each))
+            for each in log.alive_ids()
+        }
+
+
+def _target(log: TaskLog, secrets: SecretBox, task_id: str) -> dict[str, str]:
+    from cdc_actors.target.connection import connect  # noqa: PLC0415
+    from cdc_actors.target.inspection import inspect  # noqa: PLC0415
+
+    task = log.load(task_id)
+    param = msgspec.structs.replace(task.spec.target, connect_timeout=TARGET_SECONDS)
+    with closing(connect(param, secrets.decrypt(task.secret))) as target:
+        return inspect(target)
 
 
 def _head(database: Database) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import stat
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from cdc_actors.cli.main import main
-from cdc_actors.errors import FailureClass
+from cdc_actors.errors import FailureClass, KindRefusedError
 from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.secrets import SecretBox
 from cdc_actors.store.send_horizons import SendHorizons
+from cdc_actors.target.inspection import inspect
 from cdc_http import Server, create_app
 from tests.support.http_service import FakeService
 from tests.support.tasks import SUPERVISOR, checkpoint, new_task
@@ -110,6 +112,26 @@ def test_all_is_there_while_the_service_is_down(task_id: str) -> None:
     assert task["events"][-1]["content"]["failure_class"] == "transient"
     assert task["send_horizons"] == {"dml_0": 7}
     assert len(task["checkpoints"]) == 1
+
+
+def test_what_a_target_is_and_refuses() -> None:
+    """Its version, and which requests were done, or why not; not what it answered."""
+
+    def call(method: str, _request: Any, _database: str, _timeout: float) -> str:
+        if method == "ListDatabases":
+            raise KindRefusedError("it has none")
+        return SECRET
+
+    target: Any = SimpleNamespace(version="2.6.20", call=call)
+    found = inspect(target)
+    assert found.pop("version") == "2.6.20"
+    assert found.pop("ListDatabases") == "KindRefusedError: it has none"
+    assert set(found.values()) == {"done"}
+
+
+def test_a_target_that_does_not_answer(task_id: str) -> None:
+    """Its task says so, and the rest of the report is there."""
+    assert "target:19530" in report()["targets"][task_id]["error"]
 
 
 @pytest.mark.parametrize(
