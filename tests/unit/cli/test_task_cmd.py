@@ -220,6 +220,16 @@ class TestTask:
         run("task", "update", task, "--consistency", "tick")
         assert service.tasks[task].spec.consistency == "tick"
 
+    def test_fields_that_the_target_cannot_hold(self, run, task, service):
+        """A task is created to do without them, and an update has it otherwise."""
+        target = ("--target", "http://h:1", "--collection", "a")
+        run("task", "create", *target, "--skip-unsupported-fields")
+        assert created(service).skip_unsupported_fields
+        run("task", "update", task, "--skip-unsupported-fields")
+        assert service.tasks[task].spec.skip_unsupported_fields
+        run("task", "update", task, "--keep-unsupported-fields")
+        assert not service.tasks[task].spec.skip_unsupported_fields
+
     def test_update_of_the_selection(self, run, task, service):
         """All of it is named, or what is added and what is removed."""
         run("task", "update", task, "--collection", "a", "--collection", "d.b")

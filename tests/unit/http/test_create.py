@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 
+from cdc_actors.service.views import CollectionView
 from cdc_actors.tasks.spec import ConnectParam
 from tests.support.http_service import TARGET, Api, FakeService, error_of, task_view
 
@@ -440,6 +443,24 @@ def test_users_and_roles_are_asked_for():
     assert api.service.asked[0][2].enable_user_role
 
 
+def test_fields_that_the_target_cannot_hold_are_asked_for():
+    """``extra_info.skip_unsupported_fields`` is shown, and what came of it."""
+    api = Api()
+    asked = {"skip_unsupported_fields": True}
+    task_id = api.create(extra_info=asked).json["data"]["task_id"]
+    spec = api.service.asked[0][2]
+    assert spec.skip_unsupported_fields
+    names = {"database": "db", "name": "c", "target": ("db", "c")}
+    each = CollectionView(
+        **names, collection_id=7, state="live", skipped_fields=("place",)
+    )
+    view = dataclasses.replace(task_view(task_id, spec), collections=(each,))
+    api.service.tasks[task_id] = view
+    shown = api.ask("get", {"task_id": task_id}).json["data"]["task"]
+    assert shown["extra_info"] == asked
+    assert shown["collections"][0]["skipped_fields"] == ["place"]
+
+
 def test_a_start_that_is_not_to_be_by_itself_is_asked_for():
     """``disable_auto_start`` is part of the task; what it means is said."""
     api = Api()
@@ -514,6 +535,7 @@ FIELDS = [
     "kafka_connect_param.address",
     "rpc_channel_info",
     "extra_info.enable_user_role",
+    "extra_info.skip_unsupported_fields",
     "buffer_config.period",
     "name_mapping",
     "disable_auto_start",
