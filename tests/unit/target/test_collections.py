@@ -22,6 +22,7 @@ from cdc_actors.errors import (
 from cdc_actors.target import auto_ids
 from cdc_actors.target.aliases import set_alias
 from cdc_actors.target.collections import (
+    computed_fields,
     create_collection,
     create_partition,
     describe,
@@ -221,6 +222,30 @@ def test_a_target_that_takes_fewer_shards(
     assert [(each["event"], each["source"], each["target"]) for each in logs] == [
         ("shards_limited", 64, asked[-1])
     ]
+
+
+def test_what_a_model_has_made_is_sent() -> None:
+    """The target is to take it as it is, and goes on to make what BM25 does."""
+    wanted = schema("books", "text", "meaning", "words")
+    for kind, made in (
+        (schema_pb2.TextEmbedding, "meaning"),
+        (schema_pb2.BM25, "words"),
+    ):
+        wanted.functions.add(name=f"f_{made}", type=kind, output_field_names=[made])
+    assert computed_fields(wanted) == {"words"}
+    given: list[dict[str, str]] = []
+
+    def call(method: str, request: Any, _database: str) -> None:
+        if method == "DescribeCollection":
+            raise OperationRefusedError("collection not found", 100)
+        given.append({each.key: each.value for each in request.properties})
+
+    target: Any = SimpleNamespace(call=call, is_lite=False, version="2.6.20")
+    for each in (wanted, schema("books")):
+        asked = replace(definition(), schema=each.SerializeToString())
+        create_collection(target, asked, lambda: None)
+    takes = {"collection.function.allowInsertNonBM25FunctionOutputs": "true"}
+    assert given == [takes, {}]
 
 
 def test_a_target_that_takes_fewer_buckets() -> None:
