@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Insert
     from cdc_actors.source.storage.listing import Segment
+    from cdc_actors.tasks import TaskSpec
     from tests.support.recorded_life import Step
 
 VERSION = "2.6.20"
@@ -64,9 +65,15 @@ ASIDE = {
 class Older(StreamedPipeline):
     """A task of collections that are older than the log. The test's thread uses it."""
 
-    def __init__(self, version: str, root: Path, queue: str, snapshot: str) -> None:
-        target = NEWEST if version == NEWEST else VERSION
-        super().__init__(version, replace(ALL, snapshot=snapshot), target, queue)
+    def __init__(
+        self,
+        version: str,
+        root: Path,
+        queue: str,
+        spec: TaskSpec = ALL,
+        target: str = VERSION,
+    ) -> None:
+        super().__init__(version, spec, target, queue)
         self.files = StreamedFiles(self.source, root)
         self.storage = Storage(type="local", path=str(root))
 
@@ -136,7 +143,9 @@ def older(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Older]:
     """Yield a task of everything that the source has."""
     version, snapshot = getattr(request, "param", (VERSION, "auto"))
     queue = "woodpecker" if version == WOODPECKER else "rocksmq"
-    with Older(version, tmp_path / "files", queue, snapshot) as older:
+    spec = replace(ALL, snapshot=snapshot)
+    target = NEWEST if version == NEWEST else VERSION
+    with Older(version, tmp_path / "files", queue, spec, target) as older:
         yield older
 
 
@@ -155,6 +164,39 @@ def test_all_from_files(older: Older) -> None:
     older.settle()
     assert older.reasons().keys() == ASIDE[older.source.version]
     older.check_end()
+
+
+DEFAULTED = {"arrays", "every_default", "every_nullable", "nullable_default"}
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "aside"),
+    [("2.5.27", {"null_vectors"}, set()), ("2.4.0", set(), {"bm25", "null_vectors"})],
+)
+def test_files_for_a_target_that_cannot_hold_all(
+    tmp_path: Path, target: str, more: set[str], aside: set[str]
+) -> None:
+    """Rows of files come without some fields, and what the log brings later, too."""
+    spec = replace(ALL, skip_unsupported_fields=True)
+    with Older(VERSION, tmp_path / "files", "rocksmq", spec, target) as older:
+        older.source.play(until(INSERT, "966v"))
+        older.forget()
+        older.start()
+        older.complete()
+        older.source.play()
+        older.settle()
+        skipped = {n: e.skipped for n, e in older.task.entries.items() if e.skipped}
+        assert skipped.keys() == DEFAULTED | more | {"structs"}
+        older.wait_until(lambda: older.reasons().keys() == aside | {*CHANGED})
+        assert older.task.task.refused == 0
+        for (database, name), rows in end(VERSION).rows.items():
+            if name not in older.reasons():
+                left_out = skipped.get(name, ())
+                wanted = {
+                    key: (where, {f: v for f, v in row.items() if f not in left_out})
+                    for key, (where, row) in rows.items()
+                }
+                older.check_rows((database, name), wanted)
 
 
 def test_it_is_killed_while_files_are_read(
