@@ -130,7 +130,8 @@ def _needed(schema: Any) -> Iterator[tuple[str, str, Version | None]]:
     for struct in schema.struct_array_fields:
         yield struct.name, "arrays of structs", _STRUCTS_SINCE
         if struct.nullable or any(field.nullable for field in struct.fields):
-            yield struct.name, "which may be null: that is not replicated", None
+            why = "an array of structs which may be null: that is not replicated"
+            yield struct.name, why, None
     for function in schema.functions:
         yield from _needed_for(function)
 

@@ -246,7 +246,7 @@ def test_a_target_without_functions(
     definition = defined("texts", serialized.SerializeToString())
     with (
         closing(Connection(target_milvus.uri, "")) as target,
-        pytest.raises(OperatorError, match=r"knows no functions.*from 2\.5 on"),
+        pytest.raises(OperatorError, match=r"knows no functions.*from 2\.6 on"),
     ):
         create_collection(target, definition, lambda: None)
     assert milvus.list_collections() == []

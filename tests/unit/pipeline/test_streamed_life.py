@@ -46,7 +46,11 @@ STEPS = 60
 
 ASIDE = {
     "auto_dyn": ("truncated at the source", "rows have $meta", "dropped $meta"),
-    "every_nullable": ("added or dropped", "rows have", "the array of structs adds"),
+    "every_nullable": (
+        "added or dropped",
+        "rows have",
+        "field adds, an array of structs",
+    ),
     "ns": ("has namespaces",),
     "ns_part": ("has namespaces",),
 }

@@ -80,7 +80,7 @@ def test_what_is_left_to_the_target(
             "field parts, an array of structs, which Milvus Lite",
         ),
         ("2.5.27", False, r"knows no arrays of structs.*from 2\.6 on"),
-        ("3.0.0", True, "field parts, which may be null"),
+        ("3.0.0", True, "field parts, an array of structs which may be null"),
     ],
 )
 def test_arrays_of_structs(version: str, says: str, *, is_nullable: bool) -> None:
