@@ -40,7 +40,7 @@ from cdc_actors.config import Etcd, Storage
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.pipeline.source_files import SourceFiles
 from cdc_actors.source.catalog.client import EtcdCatalog
-from tests.support.cdc import PROGRAM, Cdc, wait_until
+from tests.support.cdc import PROGRAM, Cdc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,9 @@ ROWS_A_SEGMENT = 4
 ITERATED = 50_000
 ITERATOR_ROWS = 5_000
 WAIT = 3600
+ASK_SECONDS = 0.25
+"""How often it is asked whether all is there: each answer takes of the processor, too."""
+
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -164,7 +167,10 @@ def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float]:
         events = cdc.ask("history", task_id=task, limit=1000)["events"]
         return [e["content"] for e in events if e["event"] == "snapshot_completed"]
 
-    wait_until(lambda: bool(told()), f"{name} is brought", WAIT)
+    deadline = time.monotonic() + WAIT
+    while not told():
+        assert time.monotonic() < deadline, f"{name} is not brought"
+        time.sleep(ASK_SECONDS)
     used = processor_of(cdc.process.pid) - before
     [content] = told()
     cdc.ask("delete", task_id=task)
