@@ -246,6 +246,10 @@ class PublicApiServer(milvus_pb2_grpc.MilvusServiceServicer):
 
     # The catalog.
 
+    def Connect(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        """Take a client."""
+        return milvus_pb2.ConnectResponse(identifier=1)
+
     def GetVersion(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         """Tell the version."""
         return milvus_pb2.GetVersionResponse(version=self.version)

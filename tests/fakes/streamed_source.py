@@ -129,7 +129,7 @@ class StreamedSource(RecordedSource):
         ]
 
 
-class _WatchedReader(NodeReader):
+class WatchedNodeReader(NodeReader):
     """Tells the log in memory, by which a test waits, of each look."""
 
     def __init__(self, source: StreamedSource) -> None:
@@ -161,7 +161,7 @@ class StreamedPipeline(RecordedPipeline):
         source = StreamedSource(version, queue)
         super().__init__(version, spec, target, source)
         self.servers = replace(
-            self.servers, log=lambda _spec, _run: _WatchedReader(source)
+            self.servers, log=lambda _spec, _run: WatchedNodeReader(source)
         )
 
     def __enter__(self) -> Self:

@@ -63,6 +63,19 @@ def test_everything_works(
     assert "in use; the log holds every collection's beginning" in result.output
 
 
+def test_an_address_alone_of_an_older_source(
+    source: EmbeddedMilvus, file: Path
+) -> None:
+    """Its API does not tell its log: what else is needed is said, by every part."""
+    result = check(file, {"uri": source.uri})
+    assert result.exit_code == 4
+    for part in ("source version", "catalog", "message queue", "channels"):
+        line = next(each for each in result.output.splitlines() if f" {part}" in each)
+        assert line.startswith("FAILED"), line
+        assert "the source is Milvus 2.3.5, whose API does not tell all of its" in line
+        assert "name its etcd in sourceConfig.etcd.address" in line
+
+
 def test_nothing_is_there(file: Path) -> None:
     """What cannot be reached is said part by part with the reason; status 4.
 

@@ -5,7 +5,8 @@ From streaming nodes with the etcd, or from the public API alone.
 
 from __future__ import annotations
 
-from itertools import cycle
+import dataclasses
+from itertools import chain, cycle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +16,11 @@ from cdc_actors.pipeline import creations, import_watch
 from cdc_actors.pipeline.messages import RunProgressed, SnapshotTaken
 from cdc_actors.source import api_watch
 from cdc_actors.source.wal.streaming import dump, stream
+from cdc_actors.source.wal.streaming.positions import place_of
 from cdc_actors.tasks import CollectionState, snapshots
 from tests.fakes.public_source import PublicPipeline
 from tests.fakes.recorded_source import moments
-from tests.fakes.streamed_source import StreamedPipeline
+from tests.fakes.streamed_source import StreamedPipeline, WatchedNodeReader
 from tests.support.recorded_life import REQUESTS, CatalogWrite, end, left_by_writers
 from tests.support.tasks import SPEC
 
@@ -268,6 +270,38 @@ def test_a_task_that_follows(
             pipeline.start()
     pipeline.settle()
     check_end(pipeline)
+
+
+def is_inside_of_the_log(pipeline: PublicPipeline) -> bool:
+    """Tell whether every channel stands at a message, and not before the first one."""
+    stands = pipeline.run.checkpoints().values()
+    return bool(stands) and all(place_of(each.position).id for each in stands)
+
+
+@pytest.mark.parametrize("writers", [(API_WRITERS, "tick")], ids=str, indirect=True)
+def test_a_task_that_changes_from_one_way_to_the_other(writers: PublicPipeline) -> None:
+    """Positions of one are positions of the other, in and out of transactions."""
+    source, by_api = writers.source, writers.servers
+    by_nodes = dataclasses.replace(
+        by_api,
+        log=lambda _spec, _run: WatchedNodeReader(source),
+        catalog=lambda _spec: source.etcd.catalog(),
+    )
+    ways, changes = cycle([by_nodes, by_api]), 0
+    source.play(until_it_runs)
+    writers.start()
+    while source.play(some_steps()):
+        writers.wait_for_steps()
+        said = chain.from_iterable(source.delivered.values())
+        if any(each.properties["_t"] == "5" for each in said):
+            writers.wait_until(lambda: is_inside_of_the_log(writers))
+            writers.stop()
+            writers.servers = next(ways)
+            changes += 1
+            writers.start()
+    writers.settle()
+    check_writers(writers, is_killed=True)
+    assert changes > 2
 
 
 @pytest.mark.parametrize(

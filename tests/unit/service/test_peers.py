@@ -198,6 +198,15 @@ def test_servers_of_a_task(queue: dict[str, Any], expected: set[Peer]) -> None:
     assert peers_of(source, "http://target") == {TARGET, ETCD, *expected}
 
 
+def test_a_source_that_is_read_by_its_api_alone() -> None:
+    """It has no etcd to wait for, but the API."""
+    source = SourceConfig(uri="http://source:1", etcd=None)
+    assert peers_of(source, "http://target") == {
+        TARGET,
+        Peer("source", 1, peers._MILVUS),
+    }
+
+
 def test_servers_behind_tls() -> None:
     """They are connected to, and asked nothing: keys and certificates are the task's."""
     etcd = Etcd(address=("https://e1:1", "e2:2"), enable_tls=True)

@@ -51,6 +51,10 @@ QUIET_SECONDS = 0.05
 """How long a tick may wait that an idle channel's node makes up: no row waits for it."""
 
 _STOP_SECONDS = 0.8
+_NOT_BY_NODES = (
+    "the source was read by its API alone so far, and had written nothing there since: "
+    "leave out sourceConfig.etcd once more until it has"
+)
 _CLOSED = "the reader of the source's log is closed"
 
 
@@ -192,6 +196,8 @@ class NodeReader(StreamReader):
         self._connections.close()
 
     def _stream(self, channel: str, start: Place | None, *, inclusive: bool) -> Stream:
+        if start is not None and not start.queue:
+            raise OperatorError(f"{channel}: {_NOT_BY_NODES}")
         if start is not None and find_node(channel, self._catalog) is None:
             raise PositionLostError(f"{channel}: the source has no such channel")
         arrival = Arrival(channel, start, inclusive=inclusive)

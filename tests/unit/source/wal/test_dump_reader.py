@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.changes import Insert, Tick
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
@@ -297,6 +298,36 @@ def test_an_api_that_says_nothing_more(
     reader.subscribe(CHANNEL, reader.newest(CHANNEL))
     with pytest.raises(TransientError, match="neither delivered anything nor ended"):
         take(reader, server.now)
+
+
+class _Answering:
+    """An API of which every call of DumpMessages has one answer."""
+
+    def __init__(self, answer: milvus_pb2.DumpMessagesResponse) -> None:
+        self._answer = answer
+
+    def stream(self, _method: str, _request: Any, read: Any) -> Any:
+        """Answer, as gRPC would have it."""
+        return iter([read(self._answer.SerializeToString())])
+
+    def time(self) -> int:
+        """Tell the time."""
+        return 7
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(1401, OperatorError), (2, TransientError)]
+)
+def test_a_status_in_place_of_a_message(code: int, error: type[Exception]) -> None:
+    """It is no message, and what it means counts."""
+    answer = milvus_pb2.DumpMessagesResponse()
+    answer.status.code, answer.status.reason = code, "not you"
+    request = milvus_pb2.DumpMessagesRequest(end_timetick=5)
+    with pytest.raises(error, match="not you"):
+        list(dump.Dump(_Answering(answer), request).messages())  # type: ignore[arg-type]
+    answer.status.code = 0
+    [tick] = dump.Dump(_Answering(answer), request).messages()  # type: ignore[arg-type]
+    assert tick.message == dump.tick_at(5)
 
 
 def test_it_is_not_subscribed_twice(reader: DumpReader) -> None:

@@ -247,6 +247,12 @@ def test_a_message_that_the_log_has_lost(
         take(reader, 1)
 
 
+def test_a_position_of_an_api_that_is_no_message(reader: NodeReader) -> None:
+    """Where nothing had come by the API alone, no node can tell what comes next."""
+    with pytest.raises(OperatorError, match="read by its API alone so far"):
+        reader.subscribe(CHANNEL, position_of(CHANNEL, Place(0, "", "", 0, 7)))
+
+
 def test_a_message_of_another_log(reader: NodeReader, log: list[NodeMessage]) -> None:
     """An id that nothing has yet, and one of another queue, are lost."""
     assert "_np" in log[-1].properties
