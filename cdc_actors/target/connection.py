@@ -68,6 +68,9 @@ _GRANTS = frozenset({"OperatePrivilege", "OperatePrivilegeV2"})
 _GRANTOR = ("authorization", base64.b64encode(b"root:").decode())
 """Who grants where nobody logs in: Milvus wants a name then, too, and asks no password."""
 
+_TARGET = "the target"
+"""What errors call a target."""
+
 _LOOK_TIMEOUT = 2.0
 """Seconds in which a Milvus says its version, if it is one and is there."""
 
@@ -92,7 +95,7 @@ class Connection:
         tls: Mapping[str, str] | None = None,
         *,
         timeout: float = 10,
-        name: str = "the target",
+        name: str = _TARGET,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Connect within ``timeout`` seconds. ``name`` is what errors call the server.
@@ -203,6 +206,9 @@ class Connection:
         return answer
 
     def _time(self, answer: grpc.Future, method: str) -> None:
+        """Note how long a target takes; the source is asked by such connections, too."""
+        if self._name != _TARGET:
+            return
         timers = [TARGET_REQUEST_SECONDS.labels(method)]
         if method in ROWS:
             timers.append(TARGET_ROWS_SECONDS.labels(address(self.uri)))

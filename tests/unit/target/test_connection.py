@@ -26,6 +26,7 @@ from cdc_actors.errors import (
     TransientError,
     UnclearAnswerError,
 )
+from cdc_actors.instruments import INSTRUMENTS
 from cdc_actors.target import connection as connection_module
 from cdc_actors.target.answers import RateLimitError, TooLargeError, check, rpc_error
 from cdc_actors.target.connection import Connection
@@ -428,3 +429,23 @@ def test_nothing_is_sent_for_a_run_that_was_left_behind() -> None:
         with pytest.raises(TransientError, match="was cancelled"):
             send()
     assert sent == []
+
+
+@pytest.mark.parametrize("name", ["the target", "the source"])
+def test_only_what_a_target_takes_is_timed(name: str) -> None:
+    """Rows by its address, too; what the source takes to answer is no matter of it."""
+    port = {"the target": 1, "the source": 2}[name]
+    connection = Connection.__new__(Connection)
+    connection.uri, connection._name = f"http://timed:{port}", name
+    answer = SimpleNamespace(add_done_callback=lambda answered: answered(None))
+
+    def counted() -> list[float]:
+        values = INSTRUMENTS.get_sample_value
+        of_all = values("cdc_target_request_seconds_count", {"method": "Delete"})
+        of_one = values("cdc_target_rows_seconds_count", {"target": f"timed:{port}"})
+        return [of_all or 0, of_one or 0]
+
+    before = counted()
+    connection._time(answer, "Delete")
+    more = 1 if name == "the target" else 0
+    assert counted() == [each + more for each in before]
