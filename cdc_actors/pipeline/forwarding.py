@@ -44,9 +44,19 @@ class Forwarding:
         self._flush_refused = False
 
     def attempt(self, operation: Operation, act: Callable[[], str]) -> bool:
-        """Write down what came of an operation; tell whether it was done."""
+        """Write down what came of an operation; tell whether it was done.
+
+        Of a kind that the target does not do at all, only the first of the task.
+        """
+        kinds = self._context.refused_kinds
+        if operation.kind in kinds:
+            return False
         try:
             tried = operation.as_reduced(act())
+        except KindRefusedError as refusal:
+            if not kinds.note(operation.kind, refusal):
+                return False
+            tried = operation.as_refused(refusal)
         except OperationRefusedError as refusal:
             tried = operation.as_refused(refusal)
         self._record(tried)

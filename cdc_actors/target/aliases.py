@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.errors import OperationRefusedError
+from cdc_actors.errors import KindRefusedError, OperationRefusedError
 
 if TYPE_CHECKING:
     from cdc_actors.target.connection import Connection
@@ -29,6 +29,8 @@ def set_alias(target: Connection, database: str, name: str, alias: str) -> None:
         for _ in range(_ATTEMPTS):
             try:
                 target.call("CreateAlias", create, database)
+            except KindRefusedError:
+                raise
             except OperationRefusedError as refusal:
                 create_refusal = refusal
             else:

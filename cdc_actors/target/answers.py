@@ -46,9 +46,7 @@ _TOO_LARGE = re.compile(
     r"|message size (too large|exceeds)|MessageTooBig|maximum payload exceeded",
     re.IGNORECASE,
 )
-_OF_A_KIND = frozenset(
-    {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
-)
+_PERMISSION = grpc.StatusCode.PERMISSION_DENIED
 _SIZE_STATUSES = frozenset(
     {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -87,6 +85,10 @@ _NOT_NEEDED = frozenset(
 )
 """What rows do not need: a target may do none of a kind (Zilliz Cloud has databases, users
 and roles in dedicated clusters alone)."""
+
+_ALIASES = frozenset({"AlterAlias", "CreateAlias", "DropAlias"})
+"""Rows do not need them either, but who reads may: whom a privilege is missing for is told
+that. Zilliz Cloud has them in dedicated clusters alone."""
 
 _RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 ROWS = frozenset({"Insert", "Delete"})
@@ -173,7 +175,10 @@ def rpc_error(error: grpc.RpcError, method: str) -> CdcError:
 def _refusal(code: grpc.StatusCode, details: str, method: str) -> CdcError | None:
     """Return what was refused, if the target has said no."""
     is_denied = DENIED.search(details) is not None
-    if method in _NOT_NEEDED and (is_denied or code in _OF_A_KIND):
+    is_unknown = is_denied or code is grpc.StatusCode.UNIMPLEMENTED
+    if method in _NOT_NEEDED and (is_unknown or code is _PERMISSION):
+        return _kind_refused(method, details)
+    if method in _ALIASES and is_unknown:
         return _kind_refused(method, details)
     if is_denied:
         return OperationRefusedError(f"the target refuses {method}: {details}")

@@ -5,8 +5,8 @@ succeeds: the same one, a newer one, or the one that undoes it. The thing is an 
 field, what is loaded, the properties, an alias, a database, a rule of users and roles.
 
 Where the target does no operation of a kind, the first stands for all, until one of the
-kind succeeds. It matters only if it is about users and roles, which a task has to ask for:
-nobody misses the others while rows arrive.
+kind succeeds. It matters only if it is about users and roles, which a task has to ask for,
+or about aliases, which readers use: nobody misses the others while rows arrive.
 
 Some never matter: a flush changes nothing that can be read, the password of a user cannot
 be had, a database that is to be dropped is no part of the source any more, and another
@@ -119,7 +119,7 @@ def is_same(one: Operation, other: Operation) -> bool:
 
 def _matters(operation: Operation) -> bool:
     if operation.is_kind_refused:
-        return "access" in operation.detail
+        return bool({"access", "alias"} & operation.detail.keys())
     return operation.kind not in _NEVER
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from cdc_actors.compare.schema import (
     table,
     without_fields,
 )
+from cdc_actors.compare.settings import compare_settings
 
 
 def field(name: str, kind: DataType, **traits: Any) -> dict[str, Any]:
@@ -260,3 +262,26 @@ def test_a_field_that_is_skipped_is_not_compared() -> None:
     assert tables[0].types == tables[1].types
     theirs = {name: value for name, value in ROW.items() if name != "f"}
     assert list(differences(tables[0], ROW, theirs)) == []
+
+
+def test_what_is_said_of_a_field_that_is_skipped() -> None:
+    """It is noted, and neither it nor its index is a difference."""
+    index = {"field_name": "f", "index_type": "STL_SORT"}
+    sides = []
+    for fields, indexes in ((SCHEMA["fields"], {"f": index}), (None, {})):
+        kept = fields or without_fields(SCHEMA, frozenset({"f"}))["fields"]
+        shown = {"fields": kept}
+        server: Any = SimpleNamespace(
+            is_lite=False,
+            describe=lambda _name, shown=shown: shown,
+            partitions=lambda _name: ["_default"],
+            aliases=lambda _name: [],
+            indexes=lambda _name, found=indexes: found,
+            loaded=lambda _name: True,
+        )
+        sides.append((server, "t"))
+    report = CollectionReport(database="default", name="t")
+    assert compare_settings(sides[0], sides[1], report, frozenset({"f"}))
+    assert (report.findings, len(report.notes)) == ([], 1)
+    assert report.notes == ["'f' is left out: the target cannot hold it"]
+    assert compare_settings(sides[0], sides[1], report) is None

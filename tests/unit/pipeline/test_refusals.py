@@ -93,3 +93,26 @@ def test_a_target_that_flushes_nothing(pipeline: Pipeline) -> None:
     pipeline.wait_until(lambda: "flush papers" in target.asked)
     pipeline.wait_until(lambda: not task.refused_kinds)
     assert task.refused == 1
+
+
+def test_a_target_without_aliases(pipeline: Pipeline) -> None:
+    """It is said once, and matters; rows go on, and an alias that succeeds settles it."""
+    source, target, task = pipeline.source, pipeline.target, pipeline.task.task
+    books, papers = (source.create(name, A) for name in ("books", "papers"))
+    target.refuse("CreateAlias", refusal=KindRefusedError("no aliases here"))
+    for alias, meta in (("volumes", books), ("sheets", papers)):
+        source.point(alias, meta)
+        source.insert(meta, [1])
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+    pipeline.wait_until(lambda: task.refused)
+    pipeline.wait_until(lambda: target.rows("papers") == {1: 1})
+    assert list(task.unresolved) == [("kind", "CreateAlias")]
+    assert target.aliases == {}
+    pipeline.stop()
+    target.speak()
+    pipeline.start()
+    pipeline.wait_until(lambda: len(target.aliases) == 2)
+    pipeline.wait_until(lambda: not task.unresolved)
+    assert task.refused == 1

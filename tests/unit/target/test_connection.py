@@ -157,6 +157,21 @@ def test_a_kind_that_rows_do_not_need_in_an_answer(code: int, reason: str) -> No
         check(answer(code, reason), "DropRole")
 
 
+@pytest.mark.parametrize(
+    ("code", "details", "meaning"),
+    [
+        (grpc.StatusCode.UNKNOWN, DENY, KindRefusedError),
+        (grpc.StatusCode.UNIMPLEMENTED, "unknown method", KindRefusedError),
+        (grpc.StatusCode.PERMISSION_DENIED, "permission deny", AccessRefusedError),
+    ],
+)
+def test_aliases_that_nobody_may_have(
+    code: grpc.StatusCode, details: str, meaning: type[Exception]
+) -> None:
+    """A target may have none; a missing privilege is for the operator to give."""
+    assert type(rpc_error(Refusal(code, details), "CreateAlias")) is meaning
+
+
 def test_a_login_is_refused_to_every_kind() -> None:
     """The task's, whatever was asked."""
     error = rpc_error(Refusal(grpc.StatusCode.UNAUTHENTICATED, "no"), "Flush")
