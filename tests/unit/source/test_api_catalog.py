@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.base import CatalogChanges, Watch
     from cdc_actors.source.catalog.client import CollectionMeta
     from tests.support.recorded_life import Step
+
+
+PATIENCE, LOOK_SECONDS = 60.0, 0.01
 
 
 @pytest.fixture
@@ -273,8 +277,10 @@ def _loaded_by(state: Callable[[Any, Any], Any]) -> Any:
 
 def wait(watch: Watch, wanted: Callable[[CatalogChanges], object]) -> CatalogChanges:
     """Wait until a change is told of."""
+    end = time.monotonic() + PATIENCE
     while not wanted(found := watch.changed()):
-        pass
+        assert time.monotonic() < end
+        time.sleep(LOOK_SECONDS)
     return found
 
 
