@@ -119,34 +119,28 @@ class Adoption:
         ``why`` as in ``Subscriptions.add``.
         """
         new: dict[int, CollectionMeta] = {}
-        later: list[Callable[[], None]] = []
         for meta in filter(self._is_selected, found):
             if self._passed_over(meta):
-                later.append(partial(self._exclude_passed_over, meta))
+                self._exclude_passed_over(meta, why)
             elif self._has_missed(meta):
                 name = f"{meta.database}.{meta.name}"
                 error = RowsLostError(
                     f"rows of {name} under names that are not selected are not "
                     "replicated"
                 )
-                later.append(partial(self._take_from_files, meta, error, why))
+                self._take_from_files(meta, error, why)
             elif self._collections.status(meta.id) is not None:
                 continue
             elif refusal := written_elsewhere(meta):
                 self._collections.exclude(excluded_entry_of(meta), refusal)
             elif self._spec.positions_of(meta.shards):
-                plan = partial(self.snapshots.plan_seeded, meta)
-                later.append(partial(self._take, meta, plan, why))
+                self._take(meta, partial(self.snapshots.plan_seeded, meta), why)
             elif self.snapshots.preferred and (entry := self._planned(meta)):
-                plan = partial(lambda planned: planned, entry)
-                later.append(partial(self._take, meta, plan, why))
+                self._bring(entry, again=False, why=why)
             else:
                 new[meta.id] = meta
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             self._take_from_files(new[collection_id], lost, why)
-        # Those that the log brings may begin earlier on the same channels.
-        for take in later:
-            take()
 
     def create(self, collection_id: int, told: int) -> Creation | None:
         """Decide about a collection that the log tells of, at a time, and is not known.
@@ -183,7 +177,7 @@ class Adoption:
         If it does not, that is dealt with. ``why`` as in ``Subscriptions.add``.
         """
         if self._passed_over(meta):
-            self._exclude_passed_over(meta)
+            self._exclude_passed_over(meta, why)
         elif refusal := written_elsewhere(meta):
             self._collections.exclude(excluded_entry_of(meta), refusal)
         elif lost := self._subscriptions.add([meta], why):
@@ -381,8 +375,11 @@ class Adoption:
             for past in self._past_selections
         )
 
-    def _exclude_passed_over(self, meta: CollectionMeta) -> None:
-        """Exclude a collection that can still be read from its beginning."""
+    def _exclude_passed_over(self, meta: CollectionMeta, why: str) -> None:
+        """Exclude a collection that can still be read from its beginning.
+
+        ``why`` as in ``adopt``.
+        """
         error = PassedOverError(
             f"rows of {meta.database}.{meta.name} were read before an update selected it: "
             "`retry` has it read from its beginning"
@@ -391,7 +388,7 @@ class Adoption:
         if self.snapshots.available and not_held(self._wal, stood.values()):
             name = f"{meta.database}.{meta.name}"
             lost = RowsLostError(f"the log no longer holds the beginning of {name}")
-            self._take_from_files(meta, lost, "an update selected it")
+            self._take_from_files(meta, lost, why)
             return
         self._collections.exclude(excluded_entry_of(meta), error, stood)
 

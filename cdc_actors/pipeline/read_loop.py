@@ -28,6 +28,7 @@ from cdc_actors.pipeline.snapshots import Snapshots
 from cdc_actors.pipeline.subscriptions import Subscriptions
 from cdc_actors.pipeline.target_names import TargetNames
 from cdc_actors.source.streamed import decode_record
+from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -140,9 +141,17 @@ class ReadLoop:
         self._snapshots.join(seconds)
 
     def _complete_channels(self) -> None:
-        """Read what an earlier version of the service left unread of a collection."""
+        """Read what an earlier version of the service left unread of a collection.
+
+        Not of one that comes from files: its log goes on where they end.
+        """
         found = self._sources.snapshot.collections.values()
-        known = [meta for meta in found if self.router.collections.get(meta.id)]
+        follows = {
+            each.entry.collection_id
+            for each in self.router.collections
+            if each.entry.state is not CollectionState.SNAPSHOT
+        }
+        known = [meta for meta in found if meta.id in follows]
         for collection_id, error in self._subscriptions.add(known).items():
             if self.router.collections.status(collection_id) is Status.LIVE:
                 raise error

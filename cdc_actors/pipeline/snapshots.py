@@ -201,11 +201,12 @@ class Snapshots:
     ) -> None:
         """Have a collection brought; ``again`` if an earlier run may have begun it.
 
-        Not yet while there is something that it ``waits_for``: its name at the target.
+        Not yet while there is something that it ``waits_for``, its name at the target, nor
+        before the run has written down where it begins: see ``bring_waiting``.
         """
-        if waits_for:
-            self._waiting[entry.collection_id] = entry, again, waits_for
-            return
+        self._waiting[entry.collection_id] = entry, again, waits_for
+
+    def _begin(self, entry: CollectionEntry, *, again: bool) -> None:
         if not again:
             self._done[entry.collection_id] = set()
         done = self._done.setdefault(entry.collection_id, set())
@@ -225,7 +226,7 @@ class Snapshots:
         for number, (entry, again, waits_for) in tuple(self._waiting.items()):
             if not waits_for:
                 del self._waiting[number]
-                self.bring(entry, again=again)
+                self._begin(entry, again=again)
 
     def go_on(self, entry: CollectionEntry) -> None:
         """Bring the rest of a collection, by the name that it has now at the target."""

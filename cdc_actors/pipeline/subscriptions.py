@@ -33,6 +33,7 @@ class Subscriptions:
         self._wal = sources.wal
         self._channels = sources.channels
         self._task = task
+        self._later: list[Mapping[str, Checkpoint]] = []
 
     def resume(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Read on where earlier runs came to.
@@ -71,15 +72,22 @@ class Subscriptions:
     def begin(self, starts: Mapping[str, Checkpoint], why: str) -> None:
         """Read those channels that are not read yet, each from its checkpoint on.
 
-        ``why`` as in ``add``.
+        ``why`` as in ``add``; without it that is done by ``record_all``, for collections
+        that are found later may begin earlier on the same channels.
         """
+        if not why:
+            self._later.append(starts)
+            return
         begun = {c: at for c, at in starts.items() if c not in self._channels}
         self.resume(begun)
-        if begun and why:
+        if begun:
             self._record(begun, why)
 
     def record_all(self) -> None:
-        """Write down where the run begins."""
+        """Read what was put off, and write down where the run begins."""
+        for starts in self._later:
+            self.resume(starts)
+        self._later.clear()
         self._record(self._context.checkpoints(), "the run opens")
 
     def _subscribe(self, starts: Iterable[Position]) -> dict[str, Checkpoint]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from cdc_actors.errors import TransientError
 from cdc_actors.pipeline import sources
+from cdc_actors.pipeline.messages import RecordStarts
 from tests.fakes.fake_source import A
 from tests.fakes.pipeline import Pipeline
 from tests.fakes.shared_files import SharedChannel
@@ -79,3 +81,37 @@ def test_one_without_files_yet_begins_before_anothers_end(
     shared.complete_all()
     assert shared.pipeline.target.rows(young.meta.name) == once(11, 12)
     assert shared.pipeline.target.rows(old.meta.name) == once(21, 22)
+
+
+@pytest.mark.parametrize("shared", ["auto", "always"], indirect=True)
+def test_run_ends_before_it_has_written_down_where_it_begins(
+    shared: SharedChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one knows of the files of one, and yet begins where another does."""
+    old = shared.create("old")
+    old.insert(1)
+    shared.source.tick()
+    shared.forget()
+    young = shared.create("young")
+    young.insert(11)
+    shared.source.tick()
+    old.insert(2)
+    old.flush_until(shared.source.log_end(A).id, shared.source.tick())
+    young.insert(12)
+    old.insert(3)
+    task = shared.pipeline.task
+    record = task._record
+
+    def die(message: object) -> None:
+        if isinstance(message, RecordStarts):
+            raise TransientError("killed")
+        record(message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(task, "_record", die)
+        shared.pipeline.begin()
+        shared.pipeline.wait_for_crash()
+    assert shared.comes_from_files
+    shared.complete_all()
+    assert shared.pipeline.target.rows("old") == once(1, 2, 3)
+    assert shared.pipeline.target.rows("young") == once(11, 12)
