@@ -28,6 +28,8 @@ from cdc_actors.pipeline.definitions import (
     definition_of,
     entry_of,
     excluded_entry_of,
+    missed,
+    renamed_away,
     written_elsewhere,
 )
 from cdc_actors.pipeline.name_refusals import NameRefusals
@@ -123,12 +125,7 @@ class Adoption:
             if self._passed_over(meta):
                 self._exclude_passed_over(meta, why)
             elif self._has_missed(meta):
-                name = f"{meta.database}.{meta.name}"
-                error = RowsLostError(
-                    f"rows of {name} under names that are not selected are not "
-                    "replicated"
-                )
-                self._take_from_files(meta, error, why)
+                self._take_from_files(meta, missed(meta), why)
             elif self._collections.status(meta.id) is not None:
                 continue
             elif refusal := written_elsewhere(meta):
@@ -160,7 +157,11 @@ class Adoption:
         if not meta.available:
             raise TransientError(f"the source is still creating {meta.name}")
         if not self._spec.selects(meta.database, meta.name):
-            self._collections.skip(collection_id)
+            if stood := self._stood.get(meta.id):
+                left = renamed_away(meta)
+                self._collections.exclude(excluded_entry_of(meta), left, stood)
+            else:
+                self._collections.skip(collection_id)
             return None
         if not self._begins(meta, f"collection {meta.name} is new"):
             return None

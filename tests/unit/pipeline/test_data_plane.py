@@ -562,6 +562,30 @@ def test_rows_that_were_read_before_an_update_selected_them(
         assert pipeline.target.rows("other") == {2: 1}
 
 
+def test_what_is_to_be_read_again_was_renamed_out_of_the_selection() -> None:
+    """It is set aside again and says why, and comes once its name is selected."""
+    with Pipeline(replace(SPEC, collection_infos=("other",))) as pipeline:
+        source = pipeline.start().source
+        source.create("other", A)
+        late = source.create("late", A)
+        source.insert(late, [1], A)
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+        update(pipeline, "other", "late")
+        source.rename(late, "elsewhere")
+        pipeline.retry("late")
+        source.tick()
+        pipeline.settle()
+        entry = pipeline.task.task.collections[late.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "default.elsewhere by now, which is not selected" in entry.reason
+        update(pipeline, "other", "late", "elsewhere")
+        pipeline.retry()
+        source.tick()
+        pipeline.wait_until(lambda: pipeline.target.rows("elsewhere") == {1: 1})
+
+
 @pytest.mark.parametrize("restart", [None, Pipeline.stop, Pipeline.kill])
 def test_rows_that_were_read_before_are_read_again_for_what_an_update_selected(
     restart,
