@@ -6,7 +6,6 @@ from functools import wraps
 from typing import IO, TYPE_CHECKING, Any
 
 import click
-import yaml
 from click.shell_completion import CompletionItem
 
 from cdc_actors.cli.api import api_of, api_options, service_options
@@ -19,13 +18,14 @@ from cdc_actors.cli.output import (
     table,
     text_of,
 )
+from cdc_actors.cli.request_file import read_request
 from cdc_actors.cli.selection import (
     changed_selection,
     collections_option,
     mapping_within,
     selection,
 )
-from cdc_actors.errors import CdcError, OperatorError
+from cdc_actors.errors import CdcError
 from cdc_actors.tasks.names import listed
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
         skip_unsupported_fields: bool | None,
         **given: Any,
     ) -> None:
-        request = _read(file) if file else {}
+        request = read_request(file) if file else {}
         connect = {
             "uri": target,
             "token": token_file.read().strip() if token_file else None,
@@ -244,17 +244,6 @@ def update(
 def _warn(answer: dict[str, Any]) -> None:
     for warning in answer.get("warnings", ()):
         click.echo(f"Warning: {warning}.", err=True)
-
-
-def _read(file: IO[str]) -> dict[str, Any]:
-    try:
-        request = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        words = " ".join(str(error).split())
-        raise OperatorError(f"{file.name} is neither YAML nor JSON: {words}") from error
-    if not isinstance(request, dict):
-        raise OperatorError(f"{file.name} must hold the fields of a request")
-    return request
 
 
 @task.command("list")

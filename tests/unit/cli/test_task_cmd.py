@@ -146,10 +146,17 @@ class TestTask:
         assert (spec.target.uri, spec.token) == ("http://h:2", "root:pl4nted")
         assert spec.db_collections == {"*": ("*",)}
 
-    @pytest.mark.parametrize("text", ["{", "- a", "nothing", "\x00"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("{", "- a", "nothing", "\x00", "collection_infos: [2026-01-31]"),
+            *("extra_info: 5", "milvus_connect_param: a"),
+        ],
+    )
     def test_create_by_a_wrong_file(self, run, text):
-        """What holds no request is refused in a line."""
-        told = run("task", "create", "-f", "-", stdin=text, status=1)
+        """What holds no request, or not what options add to, is refused in a line."""
+        options = "--target", "http://h:2", "--skip-unsupported-fields"
+        told = run("task", "create", "-f", "-", *options, stdin=text, status=1)
         assert told.startswith("Error: <stdin>")
         assert told.count("\n") == 1
 
