@@ -70,7 +70,7 @@ class Api:
         self._headers = _JSON | _authorization(token)
         self._unmatched: str | None = None
 
-    def ask(self, request_type: str, **data: Any) -> Any:
+    def ask(self, request_type: str, /, **data: Any) -> Any:
         """Send a request to ``/cdc``; return the ``data`` of the answer."""
         body = json.dumps({"request_type": request_type, "request_data": data})
         with self._answer("POST", "/cdc", body) as response:

@@ -24,7 +24,7 @@ def read_request(file: IO[str]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         words = " ".join(str(error).split())
         raise OperatorError(f"{file.name} is neither YAML nor JSON: {words}") from error
-    if not isinstance(request, dict):
+    if not isinstance(request, dict) or {*map(type, request)} - {str}:
         raise OperatorError(f"{file.name} must hold the fields of a request")
     for name in _OBJECTS:
         if not isinstance(request.get(name) or {}, dict):

@@ -150,7 +150,7 @@ class TestTask:
         "text",
         [
             *("{", "- a", "nothing", "\x00", "collection_infos: [2026-01-31]"),
-            *("extra_info: 5", "milvus_connect_param: a"),
+            *("extra_info: 5", "milvus_connect_param: a", "1: 2"),
         ],
     )
     def test_create_by_a_wrong_file(self, run, text):
@@ -159,6 +159,13 @@ class TestTask:
         told = run("task", "create", "-f", "-", *options, stdin=text, status=1)
         assert told.startswith("Error: <stdin>")
         assert told.count("\n") == 1
+
+    def test_create_by_a_whole_request(self, run):
+        """What belongs into the request is told by what is around it."""
+        text = '{"request_type": "create", "request_data": {}}'
+        told = run("task", "create", "-f", "-", stdin=text, status=1)
+        assert told.startswith("Error: ")
+        assert "request_type" in told
 
     def test_life(self, run, task, service):
         """A task is listed, paused, resumed, shown and deleted; a pipe hears little."""
