@@ -54,6 +54,9 @@ ROWS_A_SEGMENT = 4
 ITERATED = 50_000
 ITERATOR_ROWS = 5_000
 WAIT = 3600
+CAUGHT_UP = 2.0
+"""The lag below which a task follows the log: some ticks."""
+
 ASK_SECONDS = 0.25
 """How often it is asked whether all is there: each answer takes of the processor, too."""
 
@@ -156,8 +159,11 @@ def processor_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
-def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float]:
-    """Have a task bring a collection; return what it tells, and processor seconds."""
+def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float, str]:
+    """Have a task bring a collection; return what it tells, and processor seconds.
+
+    And what the lag of the log was afterwards.
+    """
     assert cdc.process is not None
     before = processor_of(cdc.process.pid)
     wanted = {"snapshot": "always", "collection_infos": [{"name": name}]}
@@ -173,8 +179,20 @@ def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float]:
         time.sleep(ASK_SECONDS)
     used = processor_of(cdc.process.pid) - before
     [content] = told()
+    lag = lag_of(cdc, task)
     cdc.ask("delete", task_id=task)
-    return content, used
+    return content, used, lag
+
+
+def lag_of(cdc: Cdc, task: str) -> str:
+    """Wait until a task has caught up with the log; return what its lag was before."""
+    begun, lags = time.monotonic(), [float("inf")]
+    while lags[-1] > CAUGHT_UP:
+        assert time.monotonic() < begun + WAIT, "the log is not caught up with"
+        lags += filter(None, [cdc.get(task)["lag_seconds"]])
+        time.sleep(ASK_SECONDS)
+    took = time.monotonic() - begun
+    return f"{max(lags[1:]):.1f} s at most, caught up {took:.1f} s after the last row"
 
 
 def iterate(client: MilvusClient, name: str, rows: int) -> float:
@@ -208,13 +226,14 @@ def speed(
         f"{rows:,} rows of dim {DIM} in {there} segments, files of {FILE_BYTES >> 20} MB"
     )
     bares = [bare(clients[1], rows)]
-    content, used = bring(cdc, target, "large")
+    content, used, lag = bring(cdc, target, "large")
     bares.append(bare(clients[1], rows))
     assert content["rows"] == rows, content
     ours = content["seconds"]
     shares = " ".join(f"{each / ours:.2f}" for each in bares)
     print(f"snapshot        {rate(rows, ours)}, {per_million(used, rows)}")
     print(f"share of a bare client, before and after: {shares}")
+    print(f"lag of the log behind it: {lag}")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         given = source.etcd_address, source.storage, "large"
         read_rows, seconds, used = pool.apply(read, given)
@@ -242,7 +261,7 @@ def small(
     for name, wanted in (("one", SHARDS), ("small", segments)):
         rows = fill_segments(client, name, wanted)
         there = forget(source, client, name)
-        content, processor_seconds = bring(cdc, target, name)
+        content, processor_seconds, _ = bring(cdc, target, name)
         assert content["rows"] == rows, content
         used.append(processor_seconds)
     each = (used[1] - used[0]) / (there - SHARDS) * 1000
