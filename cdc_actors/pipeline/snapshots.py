@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint, physical_seconds
-from cdc_actors.errors import RowsLostError
+from cdc_actors.errors import CollectionError, RowsLostError
 from cdc_actors.pipeline import resyncs, seeds
 from cdc_actors.pipeline.definitions import entry_of
 from cdc_actors.pipeline.messages import (
@@ -84,9 +84,23 @@ class Snapshots:
         """
         if not self.available:
             raise RowsLostError(f"{lost}; {self._why_without()}")
+        self._refuse_former(meta)
         stored, stood = self._find(meta, lost)
         until = min(each.tick for each in stood.values())
         return self._start(entry_of(stored.meta), stood, until, stored.listing.segments)
+
+    def _refuse_former(self, meta: CollectionMeta) -> None:
+        """Raise CollectionError if an update took the collection out before.
+
+        The target still has what the source has deleted since.
+        """
+        name = self._spec.task.target_name(meta.database, meta.name)
+        former = self._spec.former.get(name)
+        if former is not None and former.collection_id == meta.id:
+            raise CollectionError(
+                f"{meta.database}.{meta.name} was taken out of the selection before, and "
+                "the log no longer holds what came since: `resync` brings it anew"
+            )
 
     def _why_without(self) -> str:
         """Say why nothing is read from files.

@@ -57,6 +57,10 @@ class History(FakeFiles):
             rows = insert(until, sorted(keys), collection=self.meta.id)
             yield replace(rows, shard=segment.shard)
 
+    def keys(self, segment: Segment, until: int) -> Iterator[list[int]]:
+        """Give out the keys of a moment."""
+        yield sorted(self.keys_until(until))
+
 
 class SharedFiles(FakeFiles):
     """Files of several collections of one channel. Stands for ``SourceFiles``."""

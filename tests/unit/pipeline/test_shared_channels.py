@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from cdc_actors.errors import TransientError
 from cdc_actors.pipeline import sources
 from cdc_actors.pipeline.messages import RecordStarts
+from cdc_actors.tasks import CollectionState
 from tests.fakes.fake_source import A
 from tests.fakes.pipeline import Pipeline
 from tests.fakes.shared_files import SharedChannel
-from tests.support.tasks import SPEC
+from tests.support.tasks import CLIENT, SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,3 +116,42 @@ def test_run_ends_before_it_has_written_down_where_it_begins(
     shared.complete_all()
     assert shared.pipeline.target.rows("old") == once(1, 2, 3)
     assert shared.pipeline.target.rows("young") == once(11, 12)
+
+
+def test_one_that_was_taken_out_of_the_selection_and_is_selected_again(
+    shared: SharedChannel,
+) -> None:
+    """Files alone would leave rows that are deleted since; a resync takes them away."""
+    pipeline, source = shared.pipeline, shared.source
+    made, other = shared.create("c"), shared.create("other")
+    pipeline.start()
+    made.insert(1)
+    made.insert(2)
+    source.tick()
+    pipeline.settle()
+    select(pipeline, "other")
+    made.delete(1)
+    source.tick()
+    pipeline.settle()
+    shared.forget()
+    for each in (made, other):
+        each.flush_until(source.log_end(A).id, source.tick())
+    select(pipeline, "c", "other")
+    entry = pipeline.task.entries["c"]
+    assert entry.state is CollectionState.SET_ASIDE
+    assert "`resync` brings it anew" in entry.reason
+    pipeline.target.is_loaded = True
+    pipeline.resync("c")
+    pipeline.wait_until(lambda: shared.comes_from_files)
+    shared.complete()
+    shared.complete_all()
+    assert pipeline.target.rows("c") == once(2)
+
+
+def select(pipeline: Pipeline, *names: str) -> None:
+    """Have an update select collections."""
+    pipeline.stop()
+    spec = replace(SPEC, collection_infos=names)
+    at = pipeline.task.checkpoints.values()
+    pipeline.task.task.update(spec, at, secret=None, who=CLIENT, why="test")
+    pipeline.start()
