@@ -43,25 +43,6 @@ class Forwarding:
         self._reader = reader
         self._flush_refused = False
 
-    def attempt(self, operation: Operation, act: Callable[[], str]) -> bool:
-        """Write down what came of an operation; tell whether it was done.
-
-        Of a kind that the target does not do at all, only the first of the task.
-        """
-        kinds = self._context.refused_kinds
-        if operation.kind in kinds:
-            return False
-        try:
-            tried = operation.as_reduced(act())
-        except KindRefusedError as refusal:
-            if not kinds.note(operation.kind, refusal):
-                return False
-            tried = operation.as_refused(refusal)
-        except OperationRefusedError as refusal:
-            tried = operation.as_refused(refusal)
-        self._record(tried)
-        return tried.refused is None
-
     def forward(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
         """Ask the target what a client asked, of the collection that it calls ``name``."""
         if request.kind == requests.FLUSH:
@@ -71,7 +52,7 @@ class Forwarding:
         operation = entry.operation(request.kind, request.timestamp, parts)
         field = str(parts.get("field_name", ""))
         act = partial(requests.forward, self._target, request, name)
-        self.attempt(operation, unless_skipped(entry, field, act))
+        attempt(self._context, operation, unless_skipped(entry, field, act))
 
     def _flush(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
         """Clients flush whenever they like: only the first refusal of a run is recorded.
@@ -100,6 +81,29 @@ class Forwarding:
 
     def _record(self, operation: Operation) -> None:
         self._context.record(RecordOperationApplied(operation))
+
+
+def attempt(
+    context: RunContext, operation: Operation, act: Callable[[], str | None]
+) -> bool:
+    """Write down what came of an operation; tell whether it was done.
+
+    Of a kind that the target does not do at all, only the first of the task. ``act`` says
+    what it was done without, if without anything. The thread of whoever asks for it.
+    """
+    kinds = context.refused_kinds
+    if operation.kind in kinds:
+        return False
+    try:
+        tried = operation.as_reduced(act() or "")
+    except KindRefusedError as refusal:
+        if not kinds.note(operation.kind, refusal):
+            return False
+        tried = operation.as_refused(refusal)
+    except OperationRefusedError as refusal:
+        tried = operation.as_refused(refusal)
+    context.record(RecordOperationApplied(tried))
+    return tried.refused is None
 
 
 def unless_skipped(

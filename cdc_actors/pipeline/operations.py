@@ -17,7 +17,7 @@ from cdc_actors.errors import OperationRefusedError
 from cdc_actors.pipeline import catalog_operations, losses
 from cdc_actors.pipeline.claims import Claim, is_marked
 from cdc_actors.pipeline.definitions import marked_definition
-from cdc_actors.pipeline.forwarding import Forwarding, unless_skipped
+from cdc_actors.pipeline.forwarding import Forwarding, attempt, unless_skipped
 from cdc_actors.pipeline.messages import (
     AliasMoved,
     CollectionDropped,
@@ -373,7 +373,7 @@ class CollectionOperations:
         there = self._target, name, kind, detail
         act = partial(catalog_operations.apply_at_target, *there)
         to_do = unless_skipped(self.entry, catalog_operations.field_of(detail), act)
-        is_done = self._forwarding.attempt(operation, to_do)
+        is_done = attempt(self._context, operation, to_do)
         if is_done and isinstance(detail, FieldDetail):
             self.entry = replace(self.entry, schema=detail.schema)
         self._report_alias(detail, exists=is_done and kind != DROP_ALIAS)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import DEFAULT_DATABASE, replicated_properties
-from cdc_actors.errors import KindRefusedError, OperationRefusedError
-from cdc_actors.pipeline.messages import RecordOperationApplied, RecordOperationStarted
+from cdc_actors.errors import OperationRefusedError
+from cdc_actors.pipeline.forwarding import attempt
+from cdc_actors.pipeline.messages import RecordOperationStarted
 from cdc_actors.target.databases import drop_database, ensure_database
 from cdc_actors.target.properties import alter_database
 from cdc_actors.tasks import (
@@ -100,7 +101,8 @@ class Databases:
         begun = self._operation(ALTER_DATABASE, name)
         detail = begun.detail | {"properties": altered, "dropped": dropped}
         target_name = self._spec.target_database(name)
-        self._finish(
+        attempt(
+            self._context,
             replace(begun, detail=detail),
             lambda: alter_database(self._target, target_name, altered, dropped),
         )
@@ -143,17 +145,4 @@ class Databases:
         """
         if operation.kind not in self._context.refused_kinds:
             self._context.record(RecordOperationStarted(operation))
-        self._finish(operation, act)
-
-    def _finish(self, operation: Operation, act: Callable[[], None]) -> None:
-        if operation.kind in self._context.refused_kinds:
-            return
-        try:
-            act()
-        except KindRefusedError as refusal:
-            if not self._context.refused_kinds.note(operation.kind, refusal):
-                return
-            operation = operation.as_refused(refusal)
-        except OperationRefusedError as refusal:
-            operation = operation.as_refused(refusal)
-        self._context.record(RecordOperationApplied(operation))
+        attempt(self._context, operation, act)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.errors import KindRefusedError, OperationRefusedError
+from cdc_actors.errors import OperationRefusedError
+from cdc_actors.pipeline.forwarding import attempt
 from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.rbac_rules import Grant, Role, User, rank, rule_to_json
 from cdc_actors.target import rbac
@@ -74,23 +76,15 @@ class RbacSync:
         detail: dict[str, Any] = {"access": json, "removed": remove}
         kind = rbac.request_name(rule, remove=remove)
         operation = self._operation(kind, " ".join(json[1:]), detail)
-        act, refused_kinds = (
-            rbac.remove if remove else rbac.add,
-            self._context.refused_kinds,
-        )
-        if kind in refused_kinds:
-            return
-        try:
-            if not remove:
-                self._refuse_wider(rule)
-            act(self._target, self._at_target(rule))
-        except KindRefusedError as refusal:
-            if refused_kinds.note(kind, refusal):
-                self._record(operation.as_refused(refusal))
-        except OperationRefusedError as refusal:
-            self._record(operation.as_refused(refusal))
-        else:
-            self._record(operation)
+        act = partial(self._remove if remove else self._add, rule)
+        attempt(self._context, operation, act)
+
+    def _add(self, rule: RbacRule) -> None:
+        self._refuse_wider(rule)
+        rbac.add(self._target, self._at_target(rule))
+
+    def _remove(self, rule: RbacRule) -> None:
+        rbac.remove(self._target, self._at_target(rule))
 
     def _report_lite(self) -> None:
         """Say once a run that there is nothing to bring users to."""
