@@ -10,7 +10,7 @@ import grpc
 import pytest
 from msgspec import structs
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, to_hybrid_ts
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.streaming import dump, stream, streaming_pb2
 from cdc_actors.source.wal.streaming.positions import Place, position_of
@@ -316,7 +316,7 @@ def test_a_position_that_the_log_of_an_api_has_lost(pipeline: PublicPipeline) ->
     say(pipeline, INSERT, 1)
     pipeline.source.api.lose(ROWS.channel)
     say(pipeline, INSERT, 2)
-    pipeline.source.api.ahead = dump.hybrid(2 * dump.RECENT_SECONDS)
+    pipeline.source.api.ahead = to_hybrid_ts(2 * dump.RECENT_SECONDS)
     pipeline.begin()
     error = pipeline.wait_for_failure()
     assert isinstance(error, PositionLostError)

@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.changes import LOGICAL_BITS
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import CdcError, PositionLostError, TransientError
 from cdc_actors.source.public_api import refuse, rpc_error
 from cdc_actors.source.wal.streaming import streaming_pb2
@@ -58,11 +58,6 @@ at (0, 0), and where to begin at it would leave out what is flushed."""
 _BAD_ID = "invalid start_message_id"
 _KIND, _HEADER, _TRANSACTION = "_t", "_h", "_tx"
 _TICK, _CREATE, _COMMIT = "1", "5", "901"
-
-
-def hybrid(seconds: float) -> int:
-    """Return a length of time as hybrid timestamps differ by it."""
-    return int(seconds * 1000) << LOGICAL_BITS
 
 
 def tick_at(time: int) -> streaming_pb2.ImmutableMessage:
@@ -149,12 +144,12 @@ class Dumps:
     def begin(self, channel: str, place: Place, now: int) -> Dump:
         """Deliver what is behind a place, until some seconds from ``now``."""
         after = place.seen + 1 if place.seen else place.time
-        until = max(after, now + hybrid(AHEAD_SECONDS))
+        until = max(after, now + to_hybrid_ts(AHEAD_SECONDS))
         return self._dump(channel, place, after, until)
 
     def is_recent(self, place: Place, now: int) -> bool:
         """Tell whether nothing that is behind a place can be lost."""
-        return now - place.seen <= hybrid(RECENT_SECONDS)
+        return now - place.seen <= to_hybrid_ts(RECENT_SECONDS)
 
     def holds(self, channel: str, place: Place, now: int) -> bool:
         """Tell whether the log has everything that is behind a place."""
@@ -164,7 +159,7 @@ class Dumps:
             return self._holds_creation(channel, place)
         oldest = self.oldest(channel)
         if oldest is None:
-            return now - place.seen <= hybrid(KEPT_SECONDS)
+            return now - place.seen <= to_hybrid_ts(KEPT_SECONDS)
         if not (seen := place.seen or place.time):
             return oldest.queue == place.queue and oldest.rank <= place.rank
         return oldest.time <= seen
@@ -193,7 +188,7 @@ class Dumps:
 
     def _holds_creation(self, channel: str, place: Place) -> bool:
         """Tell whether a collection's creation is there, or what is older."""
-        until = place.seen + 2 * hybrid(MARGIN_SECONDS)
+        until = place.seen + 2 * to_hybrid_ts(MARGIN_SECONDS)
         for message, _ in self._all(channel, until):
             if place_in(message).time <= place.seen or _creates(message, place.creates):
                 return True

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.errors import PositionLostError, TransientError
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.dump import (
     MARGIN_SECONDS,
     Dump,
     Dumps,
-    hybrid,
     is_promise,
     seen_at,
     tick_at,
@@ -136,7 +136,7 @@ class DumpReader(StreamReader):
         """Return the position that the catalog, or a ``MsgPosition``, means by an id."""
         if creation := creation_in(message_id):
             collection_id, created = creation
-            seen = created - hybrid(MARGIN_SECONDS)
+            seen = created - to_hybrid_ts(MARGIN_SECONDS)
             return position_of(
                 channel, _OLDEST._replace(seen=seen, creates=collection_id)
             )

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
-from cdc_actors.changes import Insert, Tick
+from cdc_actors.changes import Insert, Tick, to_hybrid_ts
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.public_api import PublicApi
 from cdc_actors.source.streamed import decode_record, decode_streamed
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LIFE = "2.6.20-writers"
 PATIENCE = 60.0
 NOT_DUMPED = {"1", "10"}
-LONG = dump.hybrid(2 * dump.RECENT_SECONDS)
+LONG = to_hybrid_ts(2 * dump.RECENT_SECONDS)
 CHANNEL = next(m.channel for m in messages(LIFE) if m.properties["_t"] == "2")
 
 
@@ -264,7 +264,7 @@ def test_a_log_that_is_empty(
     newest = reader.newest(CHANNEL)
     assert newest is not None
     server.lose(CHANNEL)
-    server.ahead = dump.hybrid(seconds)
+    server.ahead = to_hybrid_ts(seconds)
     assert reader.holds(newest) is held
 
 
