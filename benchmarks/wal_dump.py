@@ -8,9 +8,7 @@ own, sends what was made ready before.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
@@ -18,9 +16,18 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
-from benchmarks.wal_streaming import DISTINCT, IDLE_CHANNELS, MEASURE, OPTIONS, SETTLE
+from benchmarks.wal_streaming import (
+    DISTINCT,
+    IDLE_CHANNELS,
+    MEASURE,
+    OPTIONS,
+    SETTLE,
+    serve_calls,
+    spawned,
+)
 from benchmarks.wal_streaming import read as read_for
 from benchmarks.wal_streaming import rows as consumed
+from cdc_actors.changes import to_hybrid_ts
 from cdc_actors.source.public_api import PublicApi
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.dump_reader import DumpReader
@@ -63,18 +70,12 @@ class ApiQueue:
 @contextmanager
 def dump() -> Iterator[ApiQueue]:
     """Start an API."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    api = spawn.Process(target=serve, args=(theirs,), daemon=True)
-    api.start()
-    yield ApiQueue(ours.recv())
-    ours.send("stop")
-    api.join()
+    with spawned(serve) as address:
+        yield ApiQueue(address)
 
 
 def serve(told: Connection) -> None:
     """Be an API until something is told."""
-    server = grpc.server(ThreadPoolExecutor(IDLE_CHANNELS * 2), options=OPTIONS)
     handlers = {
         "DumpMessages": grpc.unary_stream_rpc_method_handler(
             dump_messages, milvus_pb2.DumpMessagesRequest.FromString
@@ -86,14 +87,7 @@ def serve(told: Connection) -> None:
             response_serializer=lambda answer: answer.SerializeToString(),
         ),
     }
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(_SERVICE, handlers),)
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    told.send(f"127.0.0.1:{port}")
-    told.recv()
-    server.stop(None).wait()
+    serve_calls(told, _SERVICE, handlers)
 
 
 def dump_messages(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -116,7 +110,7 @@ def row(number: int, size: int) -> bytes:
 
 def now() -> int:
     """Return the time, a hybrid timestamp."""
-    return int(time.time() * 1000) << 18
+    return to_hybrid_ts(time.time())
 
 
 def main() -> None:

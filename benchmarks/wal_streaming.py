@@ -25,7 +25,7 @@ from cdc_actors.source.wal.streaming.reader import NodeReader, StreamReader
 from tests.fakes.fake_etcd import FakeEtcd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
 ROCKSMQ, ASSIGNED = 1, 3
@@ -96,22 +96,36 @@ class NodeQueue:
 @contextmanager
 def streaming() -> Iterator[NodeQueue]:
     """Start a node."""
+    with spawned(serve) as address:
+        yield NodeQueue(address)
+
+
+@contextmanager
+def spawned(served: Callable[[Connection], None]) -> Iterator[str]:
+    """Run a server in a process of its own; yield its address."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    node = spawn.Process(target=serve, args=(theirs,), daemon=True)
-    node.start()
-    yield NodeQueue(ours.recv())
+    process = spawn.Process(target=served, args=(theirs,), daemon=True)
+    process.start()
+    yield ours.recv()
     ours.send("stop")
-    node.join()
+    process.join()
 
 
 def serve(told: Connection) -> None:
     """Be a node until something is told."""
-    server = grpc.server(ThreadPoolExecutor(IDLE_CHANNELS * 2), options=OPTIONS)
     service, method = METHOD.strip("/").split("/")
     handler = grpc.stream_stream_rpc_method_handler(consume)
+    serve_calls(told, service, {method: handler})
+
+
+def serve_calls(
+    told: Connection, service: str, handlers: Mapping[str, grpc.RpcMethodHandler]
+) -> None:
+    """Tell an address and answer there, until something is told."""
+    server = grpc.server(ThreadPoolExecutor(IDLE_CHANNELS * 2), options=OPTIONS)
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        (grpc.method_handlers_generic_handler(service, handlers),)
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

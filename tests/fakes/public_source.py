@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING
 from cdc_actors.source.api_catalog import ApiCatalog
 from cdc_actors.source.public_api import PublicApi
 from cdc_actors.source.wal.streaming.dump_reader import DumpReader
-from tests.fakes.pipeline import POLL_SECONDS
 from tests.fakes.public_api import PublicApiServer
 from tests.fakes.recorded_source import RecordedPipeline
-from tests.fakes.streamed_source import StreamedSource
+from tests.fakes.streamed_source import StreamedSource, WatchedReader
 from tests.support.recorded_life import NodeMessage
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from cdc_actors.changes import Record
     from cdc_actors.tasks import TaskSpec
-    from tests.fakes.memory_log import MemoryLog
     from tests.support.recorded_life import Step
 
 
@@ -66,21 +63,12 @@ class PublicSource(StreamedSource):
         self.api.append(message)
 
 
-class _WatchedReader(DumpReader):
-    """Tells the log in memory, by which a test waits, of each look."""
+class _WatchedDumpReader(WatchedReader, DumpReader):
+    """A reader by the API alone whose looks are told."""
 
     def __init__(self, source: PublicSource) -> None:
         super().__init__(PublicApi(source.api.uri, ""))
-        self._log: MemoryLog = source.log
-
-    def poll(
-        self, timeout: float, channels: Collection[str] | None = None
-    ) -> list[Record]:
-        """Look."""
-        with self._log.changed:
-            self._log.polls += 1
-            self._log.changed.notify_all()
-        return super().poll(min(timeout, POLL_SECONDS), channels)
+        self._log = source.log
 
 
 class PublicPipeline(RecordedPipeline):
@@ -99,7 +87,7 @@ class PublicPipeline(RecordedPipeline):
         super().__init__(version, spec, target, source)
         self.servers = replace(
             self.servers,
-            log=lambda _spec, _run: _WatchedReader(source),
+            log=lambda _spec, _run: _WatchedDumpReader(source),
             catalog=lambda _spec: ApiCatalog(PublicApi(source.api.uri, "")),
             source_time=lambda _spec: source.api.now,
         )

@@ -13,7 +13,7 @@ from cdc_actors.source.streamed import decode_streamed
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.node import PLACES
 from cdc_actors.source.wal.streaming.positions import QUEUES, place_of_id
-from cdc_actors.source.wal.streaming.reader import NodeReader
+from cdc_actors.source.wal.streaming.reader import NodeReader, StreamReader
 from tests.fakes.pipeline import POLL_SECONDS
 from tests.fakes.recorded_source import RecordedPipeline, RecordedSource
 from tests.fakes.streaming_node import StreamingNodes
@@ -129,12 +129,10 @@ class StreamedSource(RecordedSource):
         ]
 
 
-class WatchedNodeReader(NodeReader):
+class WatchedReader(StreamReader):
     """Tells the log in memory, by which a test waits, of each look."""
 
-    def __init__(self, source: StreamedSource) -> None:
-        super().__init__(source.etcd.catalog)
-        self._log: MemoryLog = source.log
+    _log: MemoryLog
 
     def poll(
         self, timeout: float, channels: Collection[str] | None = None
@@ -144,6 +142,14 @@ class WatchedNodeReader(NodeReader):
             self._log.polls += 1
             self._log.changed.notify_all()
         return super().poll(min(timeout, POLL_SECONDS), channels)
+
+
+class WatchedNodeReader(WatchedReader, NodeReader):
+    """A reader of streaming nodes whose looks are told."""
+
+    def __init__(self, source: StreamedSource) -> None:
+        super().__init__(source.etcd.catalog)
+        self._log = source.log
 
 
 class StreamedPipeline(RecordedPipeline):
