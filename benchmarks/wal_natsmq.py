@@ -61,11 +61,8 @@ def natsmq() -> Iterator[NatsQueue]:
 @asynccontextmanager
 async def connection(address: str) -> AsyncIterator[Client]:
     """Connect, and close in the end."""
-    client = await nats.connect(address)
-    try:
+    async with await nats.connect(address) as client:
         yield client
-    finally:
-        await client.close()
 
 
 async def fill(address: str, size: int, count: int) -> None:

@@ -158,9 +158,8 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
     """The limits wanted of natsmq are those of the channels that it makes."""
 
     async def limits(address: str) -> tuple[int | None, int | None]:
-        client = await nats.connect(address)
-        info = await client.jetstream().stream_info("by-dev-rootcoord-dml_0")
-        await client.close()
+        async with await nats.connect(address) as client:
+            info = await client.jetstream().stream_info("by-dev-rootcoord-dml_0")
         return info.config.max_msgs, info.config.max_bytes
 
     retention = {"maxMsgs": 40, "maxBytes": 1 << 20}

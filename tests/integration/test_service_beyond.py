@@ -51,17 +51,15 @@ def test_bulk_import(scenario: Scenario) -> None:
 
 async def write(scenario: Scenario, *payloads: bytes) -> None:
     """Write messages into the replicate channel, as a newer Milvus would."""
-    client = await nats.connect(scenario.source.nats_address)
-    for payload in payloads:
-        await client.jetstream().publish(REPLICATE, payload)
-    await client.close()
+    async with await nats.connect(scenario.source.nats_address) as client:
+        for payload in payloads:
+            await client.jetstream().publish(REPLICATE, payload)
 
 
 async def forget(scenario: Scenario) -> None:
     """Empty the replicate channel: other tests have the same source."""
-    client = await nats.connect(scenario.source.nats_address)
-    await client.jetstream().purge_stream(REPLICATE)
-    await client.close()
+    async with await nats.connect(scenario.source.nats_address) as client:
+        await client.jetstream().purge_stream(REPLICATE)
 
 
 @pytest.fixture

@@ -47,9 +47,8 @@ def purge(source: EmbeddedMilvus, channel: str) -> None:
     """Remove all that the log holds of a channel, as retention does after a while."""
 
     async def run() -> None:
-        client = await nats.connect(source.nats_address)
-        await client.jetstream().purge_stream(channel)
-        await client.close()
+        async with await nats.connect(source.nats_address) as client:
+            await client.jetstream().purge_stream(channel)
 
     asyncio.run(run())
 

@@ -112,13 +112,12 @@ def purge(source: EmbeddedMilvus, which: str) -> None:
     """Remove what the log holds of the rows, or of the clients' requests."""
 
     async def run() -> None:
-        client = await nats.connect(source.nats_address)
-        jetstream = client.jetstream()
-        for info in await jetstream.streams_info():
-            name = info.config.name or ""
-            if ("replicate" in name) == (which == "requests"):
-                await jetstream.purge_stream(name)
-        await client.close()
+        async with await nats.connect(source.nats_address) as client:
+            jetstream = client.jetstream()
+            for info in await jetstream.streams_info():
+                name = info.config.name or ""
+                if ("replicate" in name) == (which == "requests"):
+                    await jetstream.purge_stream(name)
 
     asyncio.run(run())
 

@@ -80,10 +80,9 @@ def forget(
     catalog.close()
 
     async def purge() -> None:
-        connection = await nats.connect(source.nats_address)
-        for channel, end in ends.items():
-            await connection.jetstream().purge_stream(channel, seq=end)
-        await connection.close()
+        async with await nats.connect(source.nats_address) as connection:
+            for channel, end in ends.items():
+                await connection.jetstream().purge_stream(channel, seq=end)
 
     asyncio.run(purge())
 

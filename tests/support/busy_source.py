@@ -191,10 +191,9 @@ class ShortLog:
         asyncio.run(self._purge({c: end for c, end in ends.items() if end > 1}))
 
     async def _purge(self, ends: Mapping[str, int]) -> None:
-        connection = await nats.connect(self._address)
-        for channel, end in ends.items():
-            await connection.jetstream().purge_stream(channel, seq=end)
-        await connection.close()
+        async with await nats.connect(self._address) as connection:
+            for channel, end in ends.items():
+                await connection.jetstream().purge_stream(channel, seq=end)
 
 
 def busy_client(uri: str) -> MilvusClient:

@@ -78,7 +78,6 @@ def _log(server: EmbeddedMilvus) -> Iterator[Insert | Delete | DropPartition]:
 
 
 async def _channels(address: str) -> list[str]:
-    client = await nats.connect(address)
-    streams = await client.jetstream().streams_info()
-    await client.close()
+    async with await nats.connect(address) as client:
+        streams = await client.jetstream().streams_info()
     return [name for s in streams if "rootcoord-dml" in (name := s.config.name or "")]

@@ -116,6 +116,7 @@ class _Front:
         host, _, port = address.rpartition("://")[2].partition(":")
         self._behind = (host, int(port))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self, context: ssl.SSLContext) -> int:
         self._server = await asyncio.start_server(
@@ -128,6 +129,10 @@ class _Front:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What is closed waits for the other side, and the loop does not wait for it.
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -135,7 +140,9 @@ class _Front:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
+        self._writers.append(writer)
         there, back = await asyncio.open_connection(*self._behind)
+        self._writers.append(back)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, back))

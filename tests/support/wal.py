@@ -173,11 +173,8 @@ class NatsWal:
 
     @asynccontextmanager
     async def _jetstream(self) -> AsyncIterator[JetStreamContext]:
-        client = await nats.connect(self.milvus.nats_address)
-        try:
+        async with await nats.connect(self.milvus.nats_address) as client:
             yield client.jetstream()
-        finally:
-            await client.close()
 
     async def _make(self, channel: str, messages: int | None = None) -> None:
         self._made.add(channel)

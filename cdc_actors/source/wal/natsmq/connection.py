@@ -182,6 +182,11 @@ class JetStream:
         with suppress(Error, OSError, AssertionError):
             async with asyncio.timeout(_PARTING_TIMEOUT):
                 await self._client.close()
+        # What is cut off while the server takes nothing leaves its socket open.
+        writer = getattr(self._client._transport, "_io_writer", None)  # noqa: SLF001
+        if writer is not None:
+            writer.transport.abort()
+            await asyncio.sleep(0)
 
     async def _on_error(self, error: Exception) -> None:
         self._trouble = self._trouble or error
