@@ -28,10 +28,10 @@ from cdc_actors.pipeline.definitions import (
     definition_of,
     entry_of,
     excluded_entry_of,
-    missed,
     renamed_away,
     written_elsewhere,
 )
+from cdc_actors.pipeline.missed_rows import MissedRows
 from cdc_actors.pipeline.name_refusals import NameRefusals
 from cdc_actors.pipeline.replay import beginning
 from cdc_actors.pipeline.snapshot_starts import refuse_lost
@@ -82,7 +82,6 @@ class Adoption:
         self._past_selections = spec.past_selections
         self._former_of = spec.former_of
         self._catalog = sources.catalog
-        self._channels = sources.channels
         self._wal = sources.wal
         self._requests = spec.source.replicate_chan
         self._stood = {e.collection_id: e.stood for e in spec.entries}
@@ -90,6 +89,7 @@ class Adoption:
         self._target_names = target_names
         self._names = NameRefusals(target_names, spec.reservations, sources.catalog)
         self._subscriptions = subscriptions
+        self._missed = MissedRows(self._spec, collections, subscriptions)
         self.snapshots = snapshots
 
     def restore(self, entry: CollectionEntry) -> Creation | None:
@@ -124,8 +124,8 @@ class Adoption:
         for meta in filter(self._is_selected, found):
             if self._passed_over(meta):
                 self._exclude_passed_over(meta, why)
-            elif self._has_missed(meta):
-                self._take_from_files(meta, missed(meta), why)
+            elif missed := self._missed(meta):
+                self._take_from_files(meta, missed, why)
             elif self._collections.status(meta.id) is not None:
                 continue
             elif refusal := written_elsewhere(meta):
@@ -179,6 +179,8 @@ class Adoption:
         """
         if self._passed_over(meta):
             self._exclude_passed_over(meta, why)
+        elif missed := self._missed(meta):
+            self._take_from_files(meta, missed, why)
         elif refusal := written_elsewhere(meta):
             self._collections.exclude(excluded_entry_of(meta), refusal)
         elif lost := self._subscriptions.add([meta], why):
@@ -248,7 +250,7 @@ class Adoption:
 
         ``again`` as in ``Snapshots.bring``, ``why`` as in ``Subscriptions.add``.
         """
-        self._subscriptions.begin(entry.stood, why)
+        self._subscriptions.begin(entry.collection_id, entry.stood, why)
         waits_for = self._add(entry, exists=True, status=Status.SUSPENDED).waits_for
         # A rename that an earlier run has begun is finished first.
         if entry.renaming is None:
@@ -343,25 +345,6 @@ class Adoption:
 
     def _is_selected(self, meta: CollectionMeta) -> bool:
         return meta.available and self._spec.selects(meta.database, meta.name)
-
-    def _has_missed(self, meta: CollectionMeta) -> bool:
-        """Tell whether rows of a collection, under an earlier name, were skipped.
-
-        A channel may also be beyond the creation: another held it back: see ``create``.
-        """
-        status = self._collections.status(meta.id)
-        if status is not None:
-            return status is Status.SKIPPED
-        read = [channel for channel in meta.channels if channel in self._channels]
-        applied = [self._collections.floors.applied(meta.id, each) for each in read]
-        passed = [until for until in applied if until > meta.created]
-        everywhere = len(passed) == len(read)
-        return bool(passed) and (everywhere or self._was_hidden(meta, max(passed)))
-
-    def _was_hidden(self, meta: CollectionMeta, until: int) -> bool:
-        """Tell whether a collection had a name that is not selected."""
-        names = [each for each in meta.names if each.since <= until]
-        return not all(self._spec.selects(each.database, each.name) for each in names)
 
     def _passed_over(self, meta: CollectionMeta) -> bool:
         """Tell whether a collection is new to the selection, and older than what was read.

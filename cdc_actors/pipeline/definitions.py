@@ -11,7 +11,7 @@ from cdc_actors.changes import (
     channel_of,
     replicated_properties,
 )
-from cdc_actors.errors import CollectionError, RowsLostError
+from cdc_actors.errors import CollectionError
 from cdc_actors.pipeline.expiry import TTL
 from cdc_actors.target.skipping import held_schema
 from cdc_actors.tasks import CollectionEntry
@@ -99,14 +99,6 @@ def written_elsewhere(meta: CollectionMeta) -> CollectionError | None:
     return CollectionError(
         f"{meta.database}.{meta.name} is written by a replication itself "
         f"({REPLICATE_ID} is {origin}): replicate it from where that one reads"
-    )
-
-
-def missed(meta: CollectionMeta) -> RowsLostError:
-    """Return why the log does not bring a collection that had another name."""
-    return RowsLostError(
-        f"rows of {meta.database}.{meta.name} under names that are not selected are not "
-        "replicated"
     )
 
 

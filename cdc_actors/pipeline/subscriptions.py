@@ -6,8 +6,9 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Checkpoint
-from cdc_actors.errors import RowsLostError
+from cdc_actors.errors import OperatorError, RowsLostError
 from cdc_actors.pipeline.messages import RecordStarts
+from cdc_actors.pipeline.replay import earliest
 from cdc_actors.source.wal.beginnings import lost_starts, places
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Position
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.sources import Sources
-    from cdc_actors.source.catalog.client import CollectionMeta
+    from cdc_actors.source.catalog.client import CatalogSnapshot, CollectionMeta
     from cdc_actors.tasks import TaskSpec
 
 
@@ -34,6 +35,7 @@ class Subscriptions:
         self._channels = sources.channels
         self._task = task
         self._later: list[Mapping[str, Checkpoint]] = []
+        self._too_late: set[int] = set()
 
     def resume(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Read on where earlier runs came to.
@@ -55,7 +57,10 @@ class Subscriptions:
         """
         beginnings = [(meta, self._beginnings(meta)) for meta in found]
         wanted = list(chain.from_iterable(starts for _, starts in beginnings))
-        others = self._others({start.channel for start in wanted}, is_begun=bool(why))
+        if not wanted:
+            return {}
+        catalog = self._catalog(is_begun=bool(why))
+        others = self._others(catalog, {start.channel for start in wanted})
         gone = lost_starts(self._wal, [*wanted, *others])
         lost = {
             meta.id: _rows_lost(meta, missing)
@@ -65,60 +70,101 @@ class Subscriptions:
         held = [s for meta, starts in beginnings if meta.id not in lost for s in starts]
         channels = {start.channel for start in held}
         held += [each for each in others - gone if each.channel in channels]
-        if (begun := self._subscribe(held)) and why:
+        if (begun := self._begin({}, held, catalog)) and why:
             self._record(begun, why)
         return lost
 
-    def begin(self, starts: Mapping[str, Checkpoint], why: str) -> None:
+    def begin(
+        self, collection_id: int, starts: Mapping[str, Checkpoint], why: str
+    ) -> None:
         """Read those channels that are not read yet, each from its checkpoint on.
 
-        ``why`` as in ``add``; without it that is done by ``record_all``, for collections
-        that are found later may begin earlier on the same channels.
+        Or from where another collection begins, that may be told of later. ``why`` as in
+        ``add``; without it that is done by ``record_all``, for collections that are found
+        later may begin earlier on the same channels.
         """
         if not why:
             self._later.append(starts)
-            return
-        begun = {c: at for c, at in starts.items() if c not in self._channels}
-        self.resume(begun)
-        if begun:
-            self._record(begun, why)
+        elif begun := self._unread(starts):
+            catalog = self._catalog(is_begun=True)
+            others = self._others(catalog, set(begun), but=collection_id)
+            held = others - lost_starts(self._wal, others)
+            self._record(self._begin(begun, held, catalog), why)
 
     def record_all(self) -> None:
         """Read what was put off, and write down where the run begins."""
         for starts in self._later:
-            self.resume(starts)
+            self._begin(self._unread(starts), (), self._sources.snapshot)
         self._later.clear()
         self._record(self._context.checkpoints(), "the run opens")
 
-    def _subscribe(self, starts: Iterable[Position]) -> dict[str, Checkpoint]:
-        earliest: dict[str, Position] = {}
-        for start in starts:
-            known = earliest.setdefault(start.channel, start)
-            if self._wal.reached(known, start):
-                earliest[start.channel] = start
-        begun = {c: Checkpoint(start, True, 0) for c, start in earliest.items()}
-        for channel, checkpoint in begun.items():
-            self._channels.subscribe(channel, checkpoint)
+    def read(self, channels: Iterable[str]) -> list[str]:
+        """Return those of some channels that are read already."""
+        return [channel for channel in channels if channel in self._channels]
+
+    def begin_too_late(self, collection_id: int) -> bool:
+        """Tell whether a channel of a collection was begun after its beginning.
+
+        That is so of one that was not to be had at the time: only of what had been in the
+        catalog by then there can be rows before that.
+        """
+        return collection_id in self._too_late
+
+    def _unread(self, starts: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+        return {c: at for c, at in starts.items() if c not in self._channels}
+
+    def _begin(
+        self,
+        starts: Mapping[str, Checkpoint],
+        others: Iterable[Position],
+        catalog: CatalogSnapshot,
+    ) -> dict[str, Checkpoint]:
+        """Read channels from the earliest places; return these."""
+        begun = dict(starts)
+        for start in others:
+            first = begun.get(start.channel)
+            begun[start.channel] = earliest(
+                self._wal, first, Checkpoint(start, True, 0)
+            )
+        self.resume(begun)
+        self._too_late |= {
+            meta.id
+            for meta in catalog.collections.values()
+            if any(self._is_before(meta, at) for at in begun.values())
+        }
         return begun
+
+    def _is_before(self, meta: CollectionMeta, begun: Checkpoint) -> bool:
+        """Tell whether a collection, selected or not, begins before a place."""
+        channel = begun.position.channel
+        if channel not in meta.start_positions:
+            return False
+        try:
+            start = self._wal.position(channel, meta.start_positions[channel])
+        except OperatorError:
+            # It was made when the source had another kind of message queue.
+            return True
+        return not self._wal.reached(start, begun.position)
+
+    def _catalog(self, *, is_begun: bool) -> CatalogSnapshot:
+        return self._sources.catalog.snapshot() if is_begun else self._sources.snapshot
 
     def _record(self, starts: Mapping[str, Checkpoint], why: str) -> None:
         self._context.record(RecordStarts(self._context.run_number, starts, why))
 
-    def _others(self, channels: set[str], *, is_begun: bool) -> set[Position]:
-        """Return where selected collections begin on some channels.
+    def _others(
+        self, catalog: CatalogSnapshot, channels: set[str], but: int | None = None
+    ) -> set[Position]:
+        """Return where selected collections, ``but`` one, begin on some channels.
 
         One of them may be older than that for which a channel is begun, and told of later:
         by the watch, which may lag behind the log, or by the log itself.
         """
-        if not channels:
-            return set()
-        catalog = (
-            self._sources.catalog.snapshot() if is_begun else self._sources.snapshot
-        )
         return {
             start
             for meta in catalog.collections.values()
             if not meta.dropping and self._task.selects(meta.database, meta.name)
+            if meta.id != but
             for start in self._beginnings(meta)
             if start.channel in channels
         }

@@ -78,14 +78,22 @@ class Shadowed(Distrusted):
         while not self._is_over():
             self.pipeline.wait_until_failed_or(self._goes_on)
             if self.pipeline.task.failures:
-                assert "killed" in str(self.pipeline.task.failures[0])
-                self.pipeline.kill()
-                self.pipeline.begin()
+                self._begin_anew()
             elif self.taken():
                 self.complete_taken()
                 self.pipeline.begin()
         self.tick()
-        self.pipeline.settle()
+        try:
+            self.pipeline.settle()
+        except TransientError:
+            # What the run has written down can be seen before its end.
+            self._begin_anew()
+            self.pipeline.settle()
+
+    def _begin_anew(self) -> None:
+        assert "killed" in str(self.pipeline.task.failures[0])
+        self.pipeline.kill()
+        self.pipeline.begin()
 
     def fill_up_to(self, last: int) -> None:
         """Have it brought, and be killed as the rows of a segment are read."""

@@ -89,9 +89,9 @@ class SharedChannel:
         self.source = pipeline.source
         self.files = SharedFiles(pipeline)
 
-    def create(self, name: str) -> History:
+    def create(self, name: str, *channels: str) -> History:
         """Create a collection at the source; return its files, which have nothing yet."""
-        made = History(self.pipeline, self.source.create(name, A))
+        made = History(self.pipeline, self.source.create(name, *channels or (A,)))
         self.files.of[made.meta.id] = made
         return made
 

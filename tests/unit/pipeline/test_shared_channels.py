@@ -11,7 +11,7 @@ from cdc_actors.errors import TransientError
 from cdc_actors.pipeline import sources
 from cdc_actors.pipeline.messages import RecordStarts
 from cdc_actors.tasks import CollectionState
-from tests.fakes.fake_source import A
+from tests.fakes.fake_source import A, B
 from tests.fakes.pipeline import Pipeline
 from tests.fakes.shared_files import SharedChannel
 from tests.support.tasks import CLIENT, SPEC
@@ -155,3 +155,70 @@ def select(pipeline: Pipeline, *names: str) -> None:
     at = pipeline.task.checkpoints.values()
     pipeline.task.task.update(spec, at, secret=None, who=CLIENT, why="test")
     pipeline.start()
+
+
+@pytest.mark.parametrize("shared", ["always"], indirect=True)
+def test_one_begins_before_the_files_of_another_end_that_is_told_of_first(
+    shared: SharedChannel,
+) -> None:
+    """While the run goes on, a channel begins where the log has to bring the one from."""
+    pipeline, source = shared.pipeline, shared.source
+    pipeline.start()
+    shared.create("other", B)
+    source.catalog.tell()
+    source.tick()
+    pipeline.settle()
+    from_files, from_log = shared.create("from_files"), shared.create("from_log", A, B)
+    from_files.insert(1)
+    from_log.insert(11)
+    from_files.flush_until(source.log_end(A).id, source.tick(A))
+    from_files.insert(2)
+    from_log.insert(12)
+    source.catalog.tell()
+    pipeline.wait_until(lambda: shared.comes_from_files)
+    source.tick()
+    shared.complete()
+    shared.complete_all()
+    assert pipeline.target.rows("from_files") == once(1, 2)
+    assert pipeline.target.rows("from_log") == once(11, 12)
+
+
+def test_one_that_was_hidden_where_a_channel_was_begun_for_another() -> None:
+    """What is renamed into the selection, and is older than that, is set aside."""
+    with Pipeline(replace(SPEC, collection_infos=("books", "other"))) as pipeline:
+        source = pipeline.start().source
+        hidden = source.create("hidden", A)
+        source.insert(hidden, [1], A)
+        source.tick()
+        source.create("other", A)
+        source.catalog.tell()
+        source.tick()
+        pipeline.settle()
+        source.rename(hidden, "books")
+        source.catalog.tell()
+        source.insert(hidden, [2], A)
+        source.tick()
+        pipeline.settle()
+        entry = pipeline.task.task.collections[hidden.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "not selected" in entry.reason
+
+
+def test_one_that_was_hidden_and_the_log_tells_of_first() -> None:
+    """What earlier runs read of it is missed as visibly where the watch lags behind."""
+    with Pipeline(replace(SPEC, collection_infos=("books", "other"))) as pipeline:
+        source = pipeline.start().source
+        hidden, _ = source.create("hidden", A), source.create("other", A)
+        source.catalog.tell()
+        source.insert(hidden, [1], A)
+        source.tick()
+        pipeline.settle()
+        pipeline.stop()
+        pipeline.start()
+        source.rename(hidden, "books")
+        source.insert(hidden, [2], A)
+        source.tick()
+        pipeline.settle()
+        entry = pipeline.task.task.collections[hidden.id]
+        assert entry.state is CollectionState.SET_ASIDE
+        assert "not selected" in entry.reason
