@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cdc_actors.store.history import Page
 
 COMMITTED = Path(__file__).parents[2] / "http" / "openapi.json"
-ANSWER_SECONDS = 20
+ANSWER_SECONDS = 60
 CHECKS = [
     not_a_server_error,
     allow_header_conformance,

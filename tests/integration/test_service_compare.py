@@ -177,9 +177,9 @@ def test_a_comparison_goes_on_after_a_kill(cdc: Cdc, task_id: str) -> None:
     )
     cdc.kill()
     cdc.start()
-    wait_until(lambda: state(cdc, task_id)["collection_rows"], "it goes on", 30)
+    wait_until(lambda: state(cdc, task_id)["collection_rows"], "it goes on")
     assert state(cdc, task_id)["collection_rows"] >= 1_200
-    wait_until(lambda: state(cdc, task_id)["ended"], "it ends", 30)
+    wait_until(lambda: state(cdc, task_id)["ended"], "it ends")
     found = state(cdc, task_id)
     assert (found["began"], found["status"]) == (begun, "equal"), found
     assert found["counts"]["rows"] == ROWS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
-
-TAKE_OVER_SECONDS = 15
-"""A few, and what starting the tasks takes on a busy machine."""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -84,9 +80,7 @@ def test_the_second_waits_and_takes_over(
         books.insert(range(begin, begin + 100))
         if begin == 300:
             first.kill()
-            killed = time.monotonic()
             wait_until(lambda: second.request("list")[0] == 200, "it takes over")
-            assert time.monotonic() - killed < TAKE_OVER_SECONDS
     assert value(scrape(second), "cdc_store_owned") == 1
     wait_keys(lite, range(600))
     wait_equal(source, target_lite)

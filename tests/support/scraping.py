@@ -15,7 +15,7 @@ Samples = dict[tuple[str, frozenset[str]], float]
 
 def scrape(cdc: Cdc) -> Samples:
     """Return the samples by name and values of the labels."""
-    with urlopen(f"http://127.0.0.1:{cdc.port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{cdc.port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return {
         (each.name, frozenset(each.labels.values())): each.value

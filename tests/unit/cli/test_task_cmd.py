@@ -430,7 +430,7 @@ class TestTask:
                 while b"rows applied" not in shown:
                     shown += screen.read1(200)
                 process.send_signal(signal.SIGINT)
-                assert process.wait(timeout=30) == 130
+                assert process.wait(timeout=600) == 130
             finally:
                 process.kill()
                 process.wait()

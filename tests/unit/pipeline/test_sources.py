@@ -103,7 +103,7 @@ def test_nobody_waits_behind_a_target_that_does_not_answer() -> None:
     many = [threading.Thread(target=_open, args=(Opened(wait),)) for _ in range(20)]
     for each in many:
         each.start()
-    assert all(connecting.acquire(timeout=10) for _ in many)
+    assert all(connecting.acquire(timeout=60) for _ in many)
     healthy = Opened()
     try:
         with open_sources(SPEC, context(), healthy.servers):

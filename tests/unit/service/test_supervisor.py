@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import Task, TaskSpec
 
 CONFIG = Config(source_config=SourceConfig(natsmq=Natsmq(address="nats://127.0.0.1:1")))
-ANSWER = 10.0
+ANSWER = 60.0
 LATER = "f" * 32
 
 
@@ -102,7 +102,7 @@ def rebuilt(stores: Stores) -> pykka.ActorRef[Supervisor]:
     """Return a supervisor that has read the log."""
     ref = Supervisor.start(CONFIG, stores, SourceClock())
     ref.ask(Rebuild())
-    wait_until(lambda: answers(ref), "the log is read", ANSWER)
+    wait_until(lambda: answers(ref), "the log is read")
     return ref
 
 
@@ -273,7 +273,7 @@ def test_a_create_that_failed_leaves_nothing(
         create(ref, LATER)
     with pytest.raises(UnknownTaskError):
         ref.ask(GetTask(LATER), timeout=ANSWER)
-    wait_until(lambda: free(ref), "the names are free again", ANSWER)
+    wait_until(lambda: free(ref), "the names are free again")
 
 
 def test_a_create_whose_answer_was_lost_is_done(
@@ -294,7 +294,7 @@ def test_a_create_is_found_when_the_log_is_back(
     lose_an_answer(monkeypatch, saved=True, readable=False)
     with pytest.raises(UnavailableError):
         create(ref, LATER)
-    wait_until(lambda: LATER in views(ref), "the task is there", ANSWER)
+    wait_until(lambda: LATER in views(ref), "the task is there")
 
 
 def free(ref: pykka.ActorRef[Supervisor]) -> bool:

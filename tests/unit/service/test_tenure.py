@@ -93,8 +93,8 @@ def test_who_does_not_get_the_lease_waits_and_takes_over(harness: Harness) -> No
     assert harness.ownership.alive
     assert harness.tenures == []
     harness.lease.error = None
-    wait_until(lambda: len(harness.tenures) == 1, "it takes over", 10)
-    wait_until(lambda: harness.refusal() == "", "requests are answered", 10)
+    wait_until(lambda: len(harness.tenures) == 1, "it takes over")
+    wait_until(lambda: harness.refusal() == "", "requests are answered")
 
 
 def test_who_loses_the_lease_writes_nothing_and_begins_anew(harness: Harness) -> None:
@@ -102,13 +102,13 @@ def test_who_loses_the_lease_writes_nothing_and_begins_anew(harness: Harness) ->
     harness.ownership.start()
     (first,) = harness.tenures
     harness.lease.error = UnavailableError("the server is away")
-    wait_until(lambda: first.done != [], "it is noticed", 10)
+    wait_until(lambda: first.done != [], "it is noticed")
     assert first.done == ["suspended: the server is away"]
     assert harness.ownership.tenure is first
     harness.lease.error = None
-    wait_until(lambda: len(harness.tenures) == 2, "it begins anew", 10)
+    wait_until(lambda: len(harness.tenures) == 2, "it begins anew")
     assert first.done[1:] == ["ended"]
-    wait_until(lambda: harness.refusal() == "", "requests are answered", 10)
+    wait_until(lambda: harness.refusal() == "", "requests are answered")
     assert harness.tenures[1].done == []
 
 
@@ -119,10 +119,10 @@ def test_what_was_known_is_forgotten_once_another_is_the_owner(
     harness.ownership.start()
     (first,) = harness.tenures
     harness.lease.error = UnavailableError("the server is away")
-    wait_until(lambda: first.done != [], "it is noticed", 10)
+    wait_until(lambda: first.done != [], "it is noticed")
     harness.lease.error = StoreOwnedError(OTHER)
-    wait_until(lambda: "process 4711" in harness.refusal(), "it is told", 10)
-    wait_until(lambda: first.done[1:] == ["ended"], "its work is ended", 10)
+    wait_until(lambda: "process 4711" in harness.refusal(), "it is told")
+    wait_until(lambda: first.done[1:] == ["ended"], "its work is ended")
 
 
 def test_a_store_that_cannot_be_opened_is_tried_again(harness: Harness) -> None:
@@ -130,9 +130,9 @@ def test_a_store_that_cannot_be_opened_is_tried_again(harness: Harness) -> None:
     harness.lease.error = StoreOwnedError(OTHER)
     harness.ownership.start()
     harness.lease.error = UnavailableError("the disk is full")
-    wait_until(lambda: harness.refusal() == "the disk is full", "it is told", 10)
+    wait_until(lambda: harness.refusal() == "the disk is full", "it is told")
     harness.lease.error = None
-    wait_until(lambda: harness.refusal() == "", "it takes over", 10)
+    wait_until(lambda: harness.refusal() == "", "it takes over")
 
 
 def test_a_store_that_is_away_at_the_start_is_an_error() -> None:

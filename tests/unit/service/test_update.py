@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import TaskSpec
 
 CONFIG = Config(source_config=SourceConfig(natsmq=Natsmq(address="nats://127.0.0.1:1")))
-ANSWER = 10.0
+ANSWER = 60.0
 AB = replace(SPEC, collection_infos=("a", "b"), token="")
 OTHER = ConnectParam(uri="http://other:19530")
 
@@ -104,7 +104,7 @@ class World:
         self.begun = RecordingRun.begun
         self.ref = Supervisor.start(CONFIG, stores, SourceClock())
         self.ref.ask(Rebuild())
-        wait_until(self._answers, "the log is read", ANSWER)
+        wait_until(self._answers, "the log is read")
 
     def _answers(self) -> bool:
         try:
@@ -214,7 +214,7 @@ def test_a_task_that_waits_for_its_next_try_begins_at_once(
     task_id = world.create()
     (actor,) = pykka.ActorRegistry.get_by_class(task_actor.TaskActor)
     actor.tell(RunFailed(1, AccessRefusedError("the target refuses the login")))
-    wait_until(lambda: later, "it waits", ANSWER)
+    wait_until(lambda: later, "it waits")
     world.update(task_id, token="root:new")
     assert [spec.token for spec in world.begun] == ["root:old", "root:new"]
     for ref, what in later:
@@ -240,7 +240,7 @@ def test_what_was_passed_over_is_read_from_its_beginning_by_itself(
     actor.ask(other, timeout=ANSWER)
     assert len(world.begun) == 2
     actor.ask(RecordStarts(2, {}, "the run opens"), timeout=ANSWER)
-    wait_until(lambda: len(world.begun) == 3, "it begins again", ANSWER)
+    wait_until(lambda: len(world.begun) == 3, "it begins again")
     events = list(world.stores.log.history(task_id))
     (retried,) = [each for each in events if isinstance(each, CollectionsRetried)]
     assert [each["name"] for each in retried.collections] == ["c", "d"]

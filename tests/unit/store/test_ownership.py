@@ -107,7 +107,7 @@ def _acquire_soon(lease: Lease) -> None:
             return False
         return True
 
-    wait_until(acquired, "the lease is free", 10)
+    wait_until(acquired, "the lease is free")
 
 
 def test_a_session_that_ended_is_a_lost_lease(

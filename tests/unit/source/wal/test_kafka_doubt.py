@@ -64,6 +64,6 @@ def test_records_that_come_with_a_doubt_are_not_taken(
     monkeypatch.setattr(reader, "KafkaClient", DoubtfulClient)
     with reader.KafkaReader(Kafka(address="127.0.0.1:9092")) as reading:
         reading.subscribe(CHANNEL, None)
-        assert [each.position.text for each in reading.poll(1.0)] == ["0@id"]
+        assert [each.position.text for each in reading.poll(60)] == ["0@id"]
         with pytest.raises(TransientError, match="for a moment"):
-            reading.poll(1.0)
+            reading.poll(60)
