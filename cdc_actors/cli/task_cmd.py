@@ -175,8 +175,8 @@ def _request_options(command: Callable[..., None]) -> Callable[..., None]:
     "--snapshot",
     type=click.Choice(["auto", "always", "never"]),
     help="Which collections come from the source's files, where the service may read "
-    "them: those whose beginning the log no longer holds (auto), all that are there "
-    "already, or none.",
+    "them: those whose beginning the log no longer holds, or that are much cheaper to "
+    "read there (auto), all that are there already, or none.",
 )
 @_consistency_option
 def create(*, api: Api, request: dict[str, Any], **given: str | None) -> None:

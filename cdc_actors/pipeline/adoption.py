@@ -31,6 +31,7 @@ from cdc_actors.pipeline.definitions import (
     renamed_away,
     written_elsewhere,
 )
+from cdc_actors.pipeline.file_choice import FileChoice
 from cdc_actors.pipeline.missed_rows import MissedRows
 from cdc_actors.pipeline.name_refusals import NameRefusals
 from cdc_actors.pipeline.replay import beginning
@@ -91,6 +92,7 @@ class Adoption:
         self._subscriptions = subscriptions
         self._missed = MissedRows(self._spec, collections, subscriptions)
         self.snapshots = snapshots
+        self._file_choice = FileChoice(sources, snapshots, subscriptions.beginnings)
 
     def restore(self, entry: CollectionEntry) -> Creation | None:
         """Know a collection from an earlier run; its channels are subscribed already.
@@ -132,10 +134,12 @@ class Adoption:
                 self._collections.exclude(excluded_entry_of(meta), refusal)
             elif self._spec.positions_of(meta.shards):
                 self._take(meta, partial(self.snapshots.plan_seeded, meta), why)
-            elif self.snapshots.preferred and (entry := self._planned(meta)):
-                self._bring(entry, again=False, why=why)
             else:
                 new[meta.id] = meta
+        for meta, cheaper in self._file_choice.from_files(new.values()):
+            if entry := self._planned(meta, cheaper):
+                del new[meta.id]
+                self._bring(entry, again=False, why=why)
         for collection_id, lost in self._subscriptions.add(new.values(), why).items():
             self._take_from_files(new[collection_id], lost, why)
 
@@ -165,8 +169,7 @@ class Adoption:
             return None
         if not self._begins(meta, f"collection {meta.name} is new"):
             return None
-        stood = self._stood.get(meta.id, {})
-        entry = replace(entry_of(meta), stood=stood)
+        entry = replace(entry_of(meta), stood=self._stood.get(meta.id, {}))
         if refusal := self._names.refusal(entry):
             self._collections.exclude(entry, refusal)
             return None
@@ -235,13 +238,13 @@ class Adoption:
         else:
             self._bring(entry, again=False, why=why)
 
-    def _planned(self, meta: CollectionMeta) -> CollectionEntry | None:
+    def _planned(self, meta: CollectionMeta, cheaper: str) -> CollectionEntry | None:
         """Return what files are to bring although the log could; None if they cannot."""
         if self._names.refusal(entry_of(meta)):
             return None
         self._context.note_source_mark(meta)
         try:
-            return self.snapshots.plan(meta, RowsLostError())
+            return self.snapshots.plan(meta, RowsLostError(), cheaper)
         except CollectionError:
             return None
 
@@ -322,9 +325,8 @@ class Adoption:
 
     def _create(self, entry: CollectionEntry, meta: CollectionMeta) -> Creation:
         self._context.note_source_mark(meta)
-        name = self._spec.written_name(entry)
-        former = self._former_of(entry)
-        work = CreateCollectionWork(definition_of(meta, name), former=former)
+        wanted = definition_of(meta, self._spec.written_name(entry))
+        work = CreateCollectionWork(wanted, former=self._former_of(entry))
         return self._add(entry, exists=False), work
 
     def _add(
@@ -364,13 +366,13 @@ class Adoption:
 
         ``why`` as in ``adopt``.
         """
+        name = f"{meta.database}.{meta.name}"
         error = PassedOverError(
-            f"rows of {meta.database}.{meta.name} were read before an update selected it: "
-            "`retry` has it read from its beginning"
+            f"rows of {name} were read before an update selected it: `retry` has it read "
+            "from its beginning"
         )
         stood = beginning(meta, self._wal, self._requests)
         if self.snapshots.available and not_held(self._wal, stood.values()):
-            name = f"{meta.database}.{meta.name}"
             lost = RowsLostError(f"the log no longer holds the beginning of {name}")
             self._take_from_files(meta, lost, why)
             return

@@ -127,13 +127,15 @@ class RecordCollectionSetAside:
 class RecordSnapshotStarted:
     """To a task: write down that a collection comes from files; answered when durable.
 
-    They hold so many rows, and have so many bytes.
+    They hold so many rows, and have so many bytes. ``cheaper`` says why they are read
+    although the log could bring it, if that is so.
     """
 
     run_number: int
     entry: CollectionEntry
     rows: int
     size: int
+    cheaper: str = ""
 
 
 @dataclass(frozen=True, slots=True)

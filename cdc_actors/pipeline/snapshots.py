@@ -1,4 +1,4 @@
-"""Collections whose beginning the log no longer holds: brought from the source's files.
+"""Collections that the log does not bring, or at a higher price: from the source's files.
 
 Milvus writes down for each shard up to when its messages are in files, and where the log
 goes on from there. Up to that moment the rows come from the files; then the log is read on
@@ -73,10 +73,13 @@ class Snapshots:
         """Whether files are read even where the log could bring everything."""
         return self.available and self._spec.task.snapshot == "always"
 
-    def plan(self, meta: CollectionMeta, lost: RowsLostError) -> CollectionEntry:
+    def plan(
+        self, meta: CollectionMeta, lost: RowsLostError, cheaper: str = ""
+    ) -> CollectionEntry:
         """Return the entry of a collection that is to be brought from files.
 
-        ``lost`` is why the log cannot bring it, which stays so without files.
+        ``lost`` is why the log cannot bring it, which stays so without files; ``cheaper``
+        why it comes from there although it could.
 
         Raises:
             CollectionError: They cannot bring it either.
@@ -87,7 +90,8 @@ class Snapshots:
         self._refuse_former(meta)
         stored, stood = self._find(meta, lost)
         until = min(each.tick for each in stood.values())
-        return self._start(entry_of(stored.meta), stood, until, stored.listing.segments)
+        segments = stored.listing.segments
+        return self._start(entry_of(stored.meta), stood, until, segments, cheaper)
 
     def _refuse_former(self, meta: CollectionMeta) -> None:
         """Raise CollectionError if an update took the collection out before.
@@ -187,6 +191,7 @@ class Snapshots:
         stood: dict[str, Checkpoint],
         until: int,
         segments: Sequence[Segment],
+        cheaper: str = "",
     ) -> CollectionEntry:
         """Write down that a collection is brought; return its entry."""
         channel = self._spec.source.replicate_chan
@@ -203,7 +208,8 @@ class Snapshots:
         )
         rows, size = sum(s.rows for s in segments), sum(s.size for s in segments)
         run_number = self._context.run_number
-        self._context.record(RecordSnapshotStarted(run_number, entry, rows, size))
+        begun = RecordSnapshotStarted(run_number, entry, rows, size, cheaper)
+        self._context.record(begun)
         return entry
 
     def bring(

@@ -88,6 +88,17 @@ class SourceFiles:
         """Whether there is anything to read from."""
         return self.storage.type != "none"
 
+    def check(self) -> None:
+        """See that there is something that answers.
+
+        Raises:
+            OperatorError: What it takes to read it is not installed.
+            StorageError: Nothing does.
+        """
+        from cdc_actors.source.storage.files import Files  # noqa: PLC0415 - as ``find``
+
+        Files(self.storage).check()
+
     def without(self, catalog: Catalog, collection_id: int) -> Stored | None:
         """Return a collection as though it had no files; None and errors as of ``find``."""
         meta = catalog.collection(collection_id)

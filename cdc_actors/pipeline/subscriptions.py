@@ -55,7 +55,7 @@ class Subscriptions:
         ``why`` is what is written down of it; without it ``record_all`` must follow.
         Returns by id which cannot be had, as the log no longer holds their beginnings.
         """
-        beginnings = [(meta, self._beginnings(meta)) for meta in found]
+        beginnings = [(meta, self.beginnings(meta)) for meta in found]
         wanted = list(chain.from_iterable(starts for _, starts in beginnings))
         if not wanted:
             return {}
@@ -165,11 +165,11 @@ class Subscriptions:
             for meta in catalog.collections.values()
             if not meta.dropping and self._task.selects(meta.database, meta.name)
             if meta.id != but
-            for start in self._beginnings(meta)
+            for start in self.beginnings(meta)
             if start.channel in channels
         }
 
-    def _beginnings(self, meta: CollectionMeta) -> list[Position]:
+    def beginnings(self, meta: CollectionMeta) -> list[Position]:
         """Return where the collection begins on its channels that are not read yet."""
         return [
             self._wal.position(channel, start)

@@ -85,8 +85,8 @@ def _write_down_of_run(message: Any, record: TaskRecord) -> None:
     match message:
         case RecordCollectionSetAside():
             _set_aside(message, record)
-        case RecordSnapshotStarted(_, entry, rows, size):
-            record.execute(lambda task: snapshots.start(task, entry, rows, size))
+        case RecordSnapshotStarted(_, entry, rows, size, why):
+            record.execute(lambda task: snapshots.start(task, entry, rows, size, why))
         case RecordSegmentsDone():
             record.save_segments_done(message.collection_id, message.segments)
         case RecordSegmentsForgotten():

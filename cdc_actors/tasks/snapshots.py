@@ -24,13 +24,16 @@ SEEDED = "the target has its rows up to the positions that were given"
 IMPORTED = "a bulk import came past the log"
 
 
-def start(task: Task, collection: CollectionEntry, rows: int, size: int) -> None:
+def start(
+    task: Task, collection: CollectionEntry, rows: int, size: int, cheaper: str = ""
+) -> None:
     """Record that a collection is brought from the source's files.
 
     ``snapshot`` and ``stood`` of the entry say up to when, and from where on the log is
-    read afterwards; ``rows`` and ``size`` (bytes) are what the files hold.
+    read afterwards; ``rows`` and ``size`` (bytes) are what the files hold; ``cheaper`` says
+    why they are read if the log could bring it, too.
     """
-    why = ALWAYS if task.spec.snapshot == "always" else LOST
+    why = cheaper or (ALWAYS if task.spec.snapshot == "always" else LOST)
     if task.spec.positions_of(collection.shards):
         why = SEEDED
     if collection.resync:

@@ -296,11 +296,13 @@ class CreateRequest(RequestObject, frozen=True):
     """The data of ``create``: what to replicate, and to which target.
 
     ``snapshot`` says which collections come from the source's files, if the service may
-    read them: with ``auto`` those whose beginning the log no longer holds, with
-    ``always`` all that are there by now, with ``never`` none. ``consistency`` says whether
-    rows wait for the time tick of the source that covers them (``tick``), or are sent as
-    soon as they are read (``early``: some 200 ms sooner, and until that tick newer rows may
-    be there without older ones, and two of a key where one is to replace the other).
+    read them: with ``auto`` those whose beginning the log no longer holds, or holds with so
+    many overwrites that files are much cheaper to read (the task's history says which of
+    the two), with ``always`` all that are there by now, with ``never`` none.
+    ``consistency`` says whether rows wait for the time tick of the source that covers them
+    (``tick``), or are sent as soon as they are read (``early``: some 200 ms sooner, and
+    until that tick newer rows may be there without older ones, and two of a key where one
+    is to replace the other).
     """
 
     task_id: str = ""

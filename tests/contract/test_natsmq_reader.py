@@ -299,6 +299,20 @@ def test_a_server_that_is_not_there_is_named() -> None:
         NatsReader(f"nats://127.0.0.1:{port}")
 
 
+def test_bytes_are_a_share_of_the_streams(natsmq: NatsWal, channel: str) -> None:
+    """They are told for the records from one on, up to another, that are still there."""
+    positions = natsmq.append(channel, [bytes(10_000)] * 20)
+    with natsmq.reader() as reader:
+        whole = reader.bytes_between(positions[0])
+        assert 200_000 < whole < 210_000
+        assert reader.bytes_between(positions[5], positions[10]) == whole // 4
+        assert reader.bytes_between(positions[10], positions[5]) == 0
+        natsmq.truncate(channel, positions[10])
+        assert reader.bytes_between(positions[0]) == pytest.approx(whole / 2, rel=0.01)
+        natsmq.truncate(channel, None)
+        assert reader.bytes_between(positions[0]) == 0
+
+
 def test_records_are_kept_for_the_age_of_the_stream(
     natsmq: NatsWal, channel: str
 ) -> None:

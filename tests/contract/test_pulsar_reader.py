@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -257,6 +258,20 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_bytes_are_a_share_of_the_ledgers(pulsar: PulsarWal, channel: str) -> None:
+    """They are told for the messages from one on, up to another, if anybody tells."""
+    # Producers compress, Milvus's too.
+    positions = pulsar.append(channel, [random.randbytes(10_000) for _ in range(20)])
+    with pulsar.reader() as reader:
+        whole = reader.bytes_between(positions[0])
+        assert 200_000 < whole < 210_000
+        assert reader.bytes_between(positions[5], positions[10]) == whole // 4
+        assert reader.bytes_between(positions[10], positions[5]) == 0
+    silent = msgspec.structs.replace(pulsar.config, web_address="")
+    with PulsarReader(silent) as reader:
+        assert reader.bytes_between(positions[0]) is None
 
 
 @pytest.mark.parametrize(

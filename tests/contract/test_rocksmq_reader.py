@@ -125,6 +125,21 @@ def test_records_are_kept_as_the_settings_say(
         assert reader.kept_seconds(channel) == seconds
 
 
+def test_bytes_are_those_of_pages(own: RocksWal, channel: str) -> None:
+    """Full pages that end in the stretch count, of this channel; none are told without."""
+    first, middle, last = own.append(channel, [b"1", b"2", b"3"])
+    with own.reader() as reader:
+        assert reader.bytes_between(first) is None
+        pages = RocksWal(own.path.with_name(f"{own.path.name}_meta_kv"))
+        for place, size in ((middle, b"70"), (last, b"90")):
+            pages.append_at(f"page_message_size/{channel}", [(int(place.text), size)])
+            pages.append_at(f"page_message_size/{channel}0", [(int(place.text), b"5")])
+        assert reader.bytes_between(first) == 160
+        assert reader.bytes_between(first, last) == 70
+        assert reader.bytes_between(last, first) == 0
+        pages.stop()
+
+
 def append_old(rocksmq: RocksWal, channel: str) -> None:
     """Write three records of two minutes ago, which retention may remove."""
     first = to_hybrid_ts(time.time() - 120)
@@ -376,6 +391,7 @@ def test_what_milvus_itself_removed_is_a_lost_position(tmp_path: Path) -> None:
         Books(client).create(index=False)
         (channel,) = (each for each in CHANNELS if reader.newest(each))
         first = reader.oldest(channel)
+        eventually(lambda: reader.bytes_between(first), "a page is full, and told of")
         eventually(lambda: reader.oldest(channel) != first, "a page is removed")
         assert not reader.holds(first)
         with pytest.raises(PositionLostError, match=channel):

@@ -72,6 +72,9 @@ class FakeFiles:
         """Return the catalog."""
         return self.source.catalog
 
+    def check(self) -> None:
+        """Answer always."""
+
     def without(self, catalog: FakeCatalog, collection_id: int) -> Stored | None:
         """Return the collection as though it had no files."""
         meta = catalog.collection(collection_id)
@@ -96,7 +99,7 @@ class FakeFiles:
                 id=number,
                 partition=partition,
                 shard=meta.shards[0],
-                sets=(FileSet({1: StoredFile("", len(keys), number)}),),
+                sets=(FileSet({1: StoredFile(str(number), len(keys), number)}),),
                 deletes=(),
             )
             for number, keys in self.segments.items()

@@ -98,8 +98,8 @@ class FakeTask:
                 self.task.set_aside(
                     message.entry, str(error), error.failure_class, stood, **_SAYS
                 )
-            case RecordSnapshotStarted(_, entry, rows, size):
-                snapshots.start(self.task, entry, rows, size)
+            case RecordSnapshotStarted(_, entry, rows, size, cheaper):
+                snapshots.start(self.task, entry, rows, size, cheaper)
             case RecordSegmentsDone(_, collection_id, segments):
                 done = self.segments_done.get(collection_id, frozenset())
                 self.segments_done[collection_id] = done.union(segments)

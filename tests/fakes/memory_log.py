@@ -51,6 +51,7 @@ class MemoryLog:
         self.stops = 0
         self.away = False
         self.kept_seconds: float | None = None
+        self.record_bytes: int | None = None
         self._topics: dict[str, _Topic] = {}
 
     @property
@@ -183,6 +184,16 @@ class MemoryReader(WalReader):
         bounds = self._log.bounds(start.channel)
         number = next_sequence(start, inclusive=inclusive)
         return bounds is not None and bounds[0] <= number <= bounds[1]
+
+    def bytes_between(self, start: Position, end: Position | None = None) -> int | None:
+        """Return how many bytes there are, as a test has it of each record."""
+        self._check()
+        each = self._log.record_bytes
+        if each is None:
+            return None
+        first, behind = self._bounds(start.channel)
+        stop = behind if end is None else min(behind, sequence_of(end))
+        return each * max(0, stop - max(first, sequence_of(start)))
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""

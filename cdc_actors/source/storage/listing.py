@@ -15,7 +15,7 @@ from cdc_actors.source.catalog.parsing import parse
 from cdc_actors.source.storage import segments_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cdc_actors.source.catalog.model import CollectionMeta, Pairs
 
@@ -118,6 +118,16 @@ class Listing:
     checkpoints: Mapping[str, ShardCheckpoint]
     is_importing: bool = False
 
+    @property
+    def size(self) -> int | None:
+        """How many bytes all its files have, those of deletes too; None if unknown."""
+        files = {
+            file.path: file.size
+            for each in self.segments
+            for file in (*_of_rows(each), *each.deletes)
+        }
+        return sum(files.values()) if all(files.values()) else None
+
 
 def listing(meta: CollectionMeta, pairs: Pairs) -> Listing:
     """Return a collection's live segments, from the pairs below the four prefixes.
@@ -164,6 +174,11 @@ def prefixes(meta: CollectionMeta) -> list[str]:
     """Return the prefixes below which a collection's segments and checkpoints are."""
     kinds = (SEGMENTS, INSERT_FILES, DELETE_FILES)
     return [*(f"{kind}{meta.id}/" for kind in kinds), *written_at(meta)]
+
+
+def _of_rows(segment: Segment) -> Iterator[StoredFile]:
+    for each in segment.sets:
+        yield from each.files.values()
 
 
 def _is_live(segment: segments_pb2.Segment) -> bool:

@@ -62,6 +62,18 @@ class WalReader(Protocol):
     def holds(self, start: Position, *, inclusive: bool = True) -> bool:
         """Tell whether reading can begin at ``start`` without missing a record."""
 
+    def bytes_between(
+        self,
+        start: Position,  # noqa: ARG002 - of the queues that can tell
+        end: Position | None = None,  # noqa: ARG002
+    ) -> int | None:
+        """Return how many bytes there are from a record on, up to another or the newest.
+
+        Roughly, and only of what is still there. None where the queue cannot tell without
+        being read. Both are positions of one channel.
+        """
+        return None
+
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position that Milvus's ``MsgPosition`` or catalog means by an id."""
 

@@ -118,6 +118,20 @@ class NatsReader(WalReader):
         info = self._call(self._control.stream(start.channel))
         return lost_record(start.channel, first, stream_of(start), info) is None
 
+    def bytes_between(self, start: Position, end: Position | None = None) -> int | None:
+        """Return how many bytes there are; see ``WalReader``.
+
+        The server tells those of the whole stream: they are taken to be spread evenly.
+        """
+        info = self._call(self._with_records(start.channel))
+        if info is None:
+            return 0
+        state = info.state
+        first, behind = state.first_seq, state.last_seq + 1
+        begin = max(first, sequence_of(start))
+        stop = behind if end is None else min(behind, sequence_of(end))
+        return state.bytes * max(0, stop - begin) // (behind - first)
+
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
         named = Position(channel, message_id, message_id.hex())

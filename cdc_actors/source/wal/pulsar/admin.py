@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 
@@ -33,6 +33,14 @@ _BROKERS_RETENTION = ("defaultRetentionTimeInMinutes", "defaultRetentionSizeInMB
 T = TypeVar("T")
 _SHOWN = 200
 """Characters of an answer that an error shows."""
+
+
+class Ledger(NamedTuple):
+    """Some entries of a topic, and how many bytes they have."""
+
+    id: int
+    entries: int
+    size: int
 
 
 class PulsarAdmin:
@@ -80,6 +88,18 @@ class PulsarAdmin:
         if minutes == 0 or size == 0:
             return 0.0
         return None if minutes < 0 or size > 0 else minutes * 60.0
+
+    def ledgers(self, topic: str) -> list[Ledger] | None:
+        """Return what a topic's messages are kept in, oldest first; None if refused.
+
+        Raises:
+            TransientError: As of ``has``.
+        """
+        path = f"{topic.replace('://', '/', 1)}/internalStats"
+        try:
+            return self._ask(path, _ledgers)
+        except OperatorError:
+            return None
 
     def _ask(self, path: str, parse: Callable[[bytes], T]) -> T:
         url = f"{self._url}/{path}"
@@ -138,6 +158,23 @@ def _object(answer: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"is no object: {found!r}")  # noqa: TRY004 - of the answer
     return found
+
+
+def _ledgers(answer: bytes) -> list[Ledger]:
+    """Return the ledgers in an answer; ValueError for one that Pulsar does not give."""
+    found = _object(answer)
+    try:
+        ledgers = [
+            Ledger(each["ledgerId"], each["entries"], each["size"])
+            for each in found["ledgers"]
+        ]
+        # Of the one that is written to, the list has no figures yet.
+        if ledgers and not ledgers[-1].entries:
+            current = found["currentLedgerEntries"], found["currentLedgerSize"]
+            ledgers[-1] = Ledger(ledgers[-1].id, *current)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"says nothing of ledgers: {found!r}"[:_SHOWN]) from error
+    return ledgers
 
 
 def token_of(config: Pulsar) -> str | None:

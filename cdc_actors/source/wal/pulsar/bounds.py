@@ -8,6 +8,7 @@ comes with.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,22 @@ class PulsarBounds:
                 return False
             newest = self._link.read(reader)
         return bool(newest.publish_timestamp() >= int(seconds * 1000))
+
+    def bytes_between(self, start: Position, end: Position | None) -> int | None:
+        """Return how many bytes the ledgers have there, None if nobody tells."""
+        ledgers = self._link.ledgers(start.channel)
+        if ledgers is None:
+            return None
+        first, first_entry, _ = place_of(id_of(start))
+        last, last_entry, _ = place_of(id_of(end)) if end else (sys.maxsize, 0, 0)
+        found = 0
+        for each in ledgers:
+            if first <= each.id <= last and each.entries:
+                begin = max(0, first_entry) if each.id == first else 0
+                stop = max(0, last_entry) if each.id == last else each.entries
+                share = max(0, min(stop, each.entries) - begin)
+                found += each.size * share // each.entries
+        return found
 
     def lost(self, start: Position) -> PositionLostError | None:
         """Return the error if reading cannot begin at ``start``, None if it can.

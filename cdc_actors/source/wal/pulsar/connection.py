@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pulsar import MessageId
 
     from cdc_actors.config import Pulsar
+    from cdc_actors.source.wal.pulsar.admin import Ledger
 
 _OPERATION_TIMEOUT = 4
 _CONNECT_TIMEOUT_MS = 3500
@@ -129,6 +130,10 @@ class PulsarLink:
     def kept_seconds(self) -> float | None:
         """Return for how long acknowledged messages are kept; None for unknown."""
         return self._admin.kept_seconds() if self._admin else None
+
+    def ledgers(self, channel: str) -> list[Ledger] | None:
+        """Return what a channel's messages are kept in, oldest first; None for unknown."""
+        return self._admin.ledgers(self._topic(channel)) if self._admin else None
 
     def open(self, channel: str, start: MessageId, queue: int) -> pulsar.Reader | None:
         """Return a reader from ``start`` on, itself included; None if no such topic.

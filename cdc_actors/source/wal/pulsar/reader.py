@@ -103,6 +103,14 @@ class PulsarReader(WalReader):
         self._check()
         return self._bounds.lost(start) is None
 
+    def bytes_between(self, start: Position, end: Position | None = None) -> int | None:
+        """Return how many bytes there are; see ``WalReader``; None without ``webAddress``.
+
+        The broker tells those of each ledger: they are taken to be spread evenly there.
+        """
+        self._check()
+        return self._bounds.bytes_between(start, end)
+
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""
         named = id_of(Position(channel, message_id, message_id.hex()))

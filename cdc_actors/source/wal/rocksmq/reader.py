@@ -16,6 +16,7 @@ from cdc_actors.errors import CdcError, TransientError
 from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.rocksmq.cursor import RocksCursor, record_gone
 from cdc_actors.source.wal.rocksmq.database import RocksView
+from cdc_actors.source.wal.rocksmq.pages import bytes_in_pages
 from cdc_actors.source.wal.rocksmq.positions import Keys, number_of, position_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class RocksReader(WalReader):
 
     def __init__(self, path: str, retention_minutes: int = 0) -> None:
         self._kept_seconds = retention_minutes * 60.0 or None
-        self._view = RocksView(Path(path).absolute())
+        self._path = Path(path).absolute()
+        self._view = RocksView(self._path)
         self._using = threading.Lock()
         self._closed = threading.Event()
         self._released = False
@@ -112,6 +114,11 @@ class RocksReader(WalReader):
         number = number_of(start)
         key = Keys(start.channel).key(number)
         return number < 1 or self._ask(lambda: self._view.holds(key))
+
+    def bytes_between(self, start: Position, end: Position | None = None) -> int | None:
+        """Return how many bytes there are, in whole pages of 64 MB; see ``WalReader``."""
+        first, stop = number_of(start), number_of(end) if end else None
+        return self._use(lambda: bytes_in_pages(self._path, start.channel, first, stop))
 
     def position(self, channel: str, message_id: bytes) -> Position:
         """Return the position of an id as Milvus keeps it; see ``WalReader``."""

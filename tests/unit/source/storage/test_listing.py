@@ -186,3 +186,17 @@ def test_a_path_that_is_written_down(path: str) -> None:
     pairs = [segment(), files("binlog", "7/5/1", 11, path=path)]
     [one] = listing(meta(), pairs).segments
     assert one.sets[0].files[1].path == "insert_log/1/7/5/1/11"
+
+
+def test_bytes_of_all_files() -> None:
+    """Files of rows and of deletes count once; of one without a size none is known."""
+    shared = segment(6, level=1), files("deltalog", "7/6/0", 30)
+    pairs = [
+        *(each for n in (5, 8) for each in (segment(n), files("binlog", f"7/{n}/1", n)))
+    ]
+    assert listing(meta(), pairs).size == 20
+    assert listing(meta(), [*pairs, *shared]).size == 30
+    unknown = segments_pb2.FieldFiles()
+    unknown.files.add(id=9, rows=3)
+    more = "datacoord-meta/binlog/1/7/9/1", unknown.SerializeToString()
+    assert listing(meta(), [*pairs, segment(9), more]).size is None

@@ -81,3 +81,16 @@ def test_a_namespace_that_is_not_there(
     """Pulsar itself says so: other settings are wrong."""
     with pytest.raises(OperatorError, match="tenant and namespace to Milvus's"):
         answering(404, '{"reason":"Namespace does not exist"}').has(TOPIC)
+
+
+LEDGERS = """{"ledgers": [{"ledgerId": 3, "entries": 9, "size": 90},
+{"ledgerId": 5, "entries": 0, "size": 0}], "currentLedgerEntries": 2,
+"currentLedgerSize": 30}"""
+
+
+def test_ledgers(answering: Callable[[int, str], PulsarAdmin]) -> None:
+    """The one that is written to has its figures elsewhere; a refusal is none at all."""
+    assert answering(200, LEDGERS).ledgers(TOPIC) == [(3, 9, 90), (5, 2, 30)]
+    assert answering(403, "not you").ledgers(TOPIC) is None
+    with pytest.raises(TransientError, match="says nothing of ledgers"):
+        answering(200, '{"ledgers": [{}]}').ledgers(TOPIC)
