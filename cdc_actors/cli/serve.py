@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from contextlib import ExitStack, contextmanager, suppress
@@ -83,6 +84,8 @@ def serve(path: Path | None, address: str | None, log_level: str | None) -> None
 
 
 def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
+    # What is loaded stays: nobody is to wait while the collector looks through it all.
+    gc.disable()
     # Here, not above: together they take a second, which --help must not.
     import structlog  # noqa: PLC0415
 
@@ -92,6 +95,8 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     from cdc_http.server import Server  # noqa: PLC0415
     from cdc_http.tls import server_context  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     config = resolved.config
     logs.configure(config.log_level)
     log = structlog.get_logger()

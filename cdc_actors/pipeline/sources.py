@@ -1,14 +1,16 @@
-"""The servers of one run, opened in turn and closed together."""
+"""The servers of one run, opened side by side and closed together."""
 
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from cdc_actors.beside import beside
 from cdc_actors.pipeline.channels import Channels
 from cdc_actors.pipeline.messages import RecordSource
 from cdc_actors.pipeline.queue_identity import refuse_another_queue
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from cdc_actors.source.catalog.base import Watch
     from cdc_actors.source.catalog.client import Catalog, CatalogSnapshot
     from cdc_actors.source.wal.base import WalReader
+    from cdc_actors.tasks import SourceIdentity
 
 _OPENINGS = threading.BoundedSemaphore(16)
 """How many runs open their source at a time: after a start all tasks want to, and each
@@ -77,13 +80,15 @@ class Servers:
     log: Callable[[RunSpec, RunContext], WalReader]
     catalog: Callable[[RunSpec], Catalog]
     refuse_queue: Callable[[RunSpec, Catalog], object]
-    refuse_target: Callable[[Connection, RunSpec, Collection[int]], None]
+    refuse_target: Callable[[Connection, RunSpec, Callable[[], Collection[int]]], None]
     api: Callable[[RunSpec, RunContext], Connection]
     source_time: Callable[[RunSpec], int]
 
 
-def _refuse_target(target: Connection, spec: RunSpec, known: Collection[int]) -> None:
-    """Refuse what must not be written: ``known`` are ids of the source's collections."""
+def _refuse_target(
+    target: Connection, spec: RunSpec, known: Callable[[], Collection[int]]
+) -> None:
+    """Refuse what must not be written; ``known`` returns ids of source's collections."""
     refuse_source(target, spec.source, known)
     refuse_standby(target)
 
@@ -117,48 +122,98 @@ def open_sources(
 ) -> Iterator[Sources]:
     """Open target, log and catalog; nothing more is opened once the run is to stop.
 
-    The clients' requests are read from the oldest on, for what they asked of a collection
-    came after its beginning; the catalog is listed when it is known how many of them there
-    are, and watched from the revision that was listed. Before that the source must turn
-    out to be the task's, which is written down by the first run, and the message queue to
-    be the source's.
+    The target is connected to, and then looked at, beside the rest. Where several fail,
+    that one is told which would have been met first by opening one after the other:
+    target, log, catalog, and last what is wrong with the target itself.
 
     Raises:
         CdcError: One of them cannot be opened, or the run is to stop.
     """
+    run.check_running()
     with ExitStack() as stack:
+        yield _Opening(spec, run, servers, stack).open()
 
-        def opened(resource: _Opened) -> _Opened:
-            stack.enter_context(closing(resource))
-            run.check_running()
-            return resource
 
-        run.check_running()
-        target = opened(servers.target(spec, run))
-        with _permit(run):
-            wal = opened(servers.log(spec, run))
-            catalog = opened(servers.catalog(spec))
-            identity = identify_source(spec, catalog)
-            servers.refuse_queue(spec, catalog)
+class _Opening:
+    """The servers of a run while they are opened; ``stack`` closes them."""
+
+    def __init__(
+        self, spec: RunSpec, run: RunContext, servers: Servers, stack: ExitStack
+    ) -> None:
+        self._spec = spec
+        self._run = run
+        self._servers = servers
+        self._stack = stack
+
+    def open(self) -> Sources:
+        """Open them all. Nothing is written before each was found to be the right one."""
+        spec, run, servers = self._spec, self._run, self._servers
+        connecting = beside(
+            lambda: self._opened(servers.target(spec, run)), "target-opening"
+        )
+        with _failing_first(connecting):
+            wal, catalog, identity = self._source()
+        target = connecting.result()
+        listed: Future[Collection[int]] = Future()
+        self._stack.callback(listed.cancel)
+        looking = beside(
+            lambda: servers.refuse_target(target, spec, listed.result), "target-look"
+        )
         spec = without_lost_channels(_as_logged(spec, wal), wal)
         replay = plan_replay(spec, run.run_number, wal, catalog, target)
         channels = Channels(wal, run)
-        requests = spec.source.replicate_chan
-        start = replay.spec.checkpoints.get(requests)
-        with _permit(run):
-            if requests:
-                channels.subscribe(requests, start, has_ticks=False)
-            snapshot = catalog.snapshot()
-            watch = opened(catalog.watch(snapshot.revision + 1))
-        servers.refuse_target(target, spec, snapshot.collections)
+        snapshot, watch = self._listed(channels, catalog, replay.spec)
+        listed.set_result(snapshot.collections)
+        looking.result()
         replay = take_over_renames(replay, snapshot.collections, target)
-        api = opened(SourceApi(lambda: servers.api(spec, run)))
+        api = self._opened(SourceApi(lambda: servers.api(spec, run)))
         if spec.source_identity is None:
             run.record(RecordSource(run.run_number, identity))
         files = _files(spec, run, servers)
-        yield Sources(
+        return Sources(
             target, wal, channels, catalog, snapshot, watch, api, replay, files
         )
+
+    def _source(self) -> tuple[WalReader, Catalog, SourceIdentity]:
+        """Open log and catalog: the task's source, and that source's message queue."""
+        spec, servers = self._spec, self._servers
+        with _permit(self._run):
+            wal = self._opened(servers.log(spec, self._run))
+            catalog = self._opened(servers.catalog(spec))
+            identity = identify_source(spec, catalog)
+            servers.refuse_queue(spec, catalog)
+        return wal, catalog, identity
+
+    def _listed(
+        self, channels: Channels, catalog: Catalog, spec: RunSpec
+    ) -> tuple[CatalogSnapshot, Watch]:
+        """List the catalog, and watch it from that revision on.
+
+        The clients' requests are read from the oldest on, for what they asked of a
+        collection came after its beginning; the catalog is listed when it is known how
+        many of them there are.
+        """
+        requests = spec.source.replicate_chan
+        with _permit(self._run):
+            if requests:
+                start = spec.checkpoints.get(requests)
+                channels.subscribe(requests, start, has_ticks=False)
+            snapshot = catalog.snapshot()
+            return snapshot, self._opened(catalog.watch(snapshot.revision + 1))
+
+    def _opened(self, resource: _Opened) -> _Opened:
+        self._stack.enter_context(closing(resource))
+        self._run.check_running()
+        return resource
+
+
+@contextmanager
+def _failing_first(other: Future[Connection]) -> Iterator[None]:
+    """Wait, behind the block, for what is done beside it: its failure counts first."""
+    try:
+        yield
+    finally:
+        other.result()
 
 
 def _as_logged(spec: RunSpec, wal: WalReader) -> RunSpec:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
+from cdc_actors.beside import beside
 from cdc_actors.errors import (
     FailureClass,
     SourceChangedError,
@@ -70,16 +69,7 @@ def looked(look: Callable[[], _Seen]) -> _Seen:
         TimeoutError: It does not answer.
         Exception: Whatever ``look`` raises.
     """
-    answer: Future[_Seen] = Future()
-
-    def find_out() -> None:
-        try:
-            answer.set_result(look())
-        except Exception as error:  # noqa: BLE001 - who waits must hear of it
-            answer.set_exception(error)
-
-    threading.Thread(target=find_out, name="source-look", daemon=True).start()
-    return answer.result(LOOK_SECONDS)
+    return beside(look, "source-look").result(LOOK_SECONDS)
 
 
 def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:

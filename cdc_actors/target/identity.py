@@ -88,13 +88,15 @@ def refuse_other(
 
 
 def refuse_source(
-    target: Connection, source: SourceConfig, known: Collection[int] = ()
+    target: Connection,
+    source: SourceConfig,
+    known: Callable[[], Collection[int]] = tuple,
 ) -> None:
     """Raise SameMilvusError if the target is the source; nothing is written to either.
 
-    ``known`` are ids of the source's collections. Where one of the two does not say what
-    its components are, the target is taken for another Milvus as long as it has none of
-    these collections.
+    ``known`` returns ids of the source's collections. Where one of the two does not say
+    what its components are, the target is taken for another Milvus as long as it has none
+    of these collections.
 
     Raises:
         TransientError: It has some, and cannot be told from the source for now.
@@ -107,7 +109,7 @@ def refuse_source(
             f"the target {target.uri} is the source itself: a task would write the "
             "source's rows into the source again; name another Milvus as the target"
         )
-    if not (ours and theirs) and collection_ids(target).intersection(known):
+    if not (ours and theirs) and collection_ids(target).intersection(known()):
         raise TransientError(
             f"the target {target.uri} has collections with the ids of the source's, and "
             "the source's API does not answer to tell whether the two are one Milvus"

@@ -1,4 +1,4 @@
-"""What a run needs is opened in turn, and closed whatever happens."""
+"""What a run needs is opened side by side, and closed whatever happens."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Opened:
             log=lambda _spec, _run: self._enter("log", MemoryReader(self._log)),
             catalog=lambda _spec: self._enter("catalog", self._catalog),
             refuse_queue=lambda _spec, _found: None,
-            refuse_target=lambda _target, _spec, _known: None,
+            refuse_target=lambda _target, _spec, _known: then("look"),
             api=lambda _spec, _run: self._enter("api", SimpleNamespace()),
             source_time=lambda _spec: 0,
         )
@@ -56,9 +56,9 @@ class Opened:
 
     def _enter(self, name: str, resource: Any) -> Any:
         self.opened.append(name)
+        self._then(name)
         self.open.append(name)
         resource.close = lambda: self.open.remove(name)
-        self._then(name)
         return resource
 
 
@@ -71,7 +71,7 @@ def test_all_is_open_inside_and_closed_behind() -> None:
     """The value has every server; the clients' requests are read already."""
     servers = Opened()
     with open_sources(SPEC, context(), servers.servers) as opened:
-        assert servers.open == OPENINGS
+        assert sorted(servers.open) == sorted(OPENINGS)
         assert list(opened.channels) == [REQUESTS]
         assert opened.snapshot.databases == {1: "default"}
     assert servers.open == []
@@ -79,15 +79,71 @@ def test_all_is_open_inside_and_closed_behind() -> None:
 
 @pytest.mark.parametrize("last", OPENINGS)
 def test_nothing_is_opened_once_the_run_is_to_stop(last: str) -> None:
-    """A stop that comes while one server is connected to is heard before the next."""
-    run = context()
-    servers = Opened(lambda name: run.stop() if name == last else None)
+    """A stop that comes while servers are connected to is heard before the next."""
+    run, stopped = context(), threading.Event()
+
+    def stop(name: str) -> None:
+        if name == last:
+            run.stop()
+            stopped.set()
+        elif (name, last) == ("log", "target"):
+            assert stopped.wait(60)
+
+    servers = Opened(stop)
     with (
         pytest.raises(TransientError, match="is to stop"),
         open_sources(SPEC, run, servers.servers),
     ):
         pytest.fail("it is open")
-    assert servers.opened == OPENINGS[: OPENINGS.index(last) + 1]
+    begun = OPENINGS[: max(2, OPENINGS.index(last) + 1)]
+    assert sorted(servers.opened) == sorted(begun)
+    assert servers.open == []
+
+
+def test_the_source_is_opened_while_the_target_is_connected_to() -> None:
+    """A target that answers late costs no more than its own time."""
+    opened = threading.Semaphore(0)
+
+    def wait(name: str) -> None:
+        if name == "target":
+            assert all(opened.acquire(timeout=60) for _ in ("log", "catalog"))
+        else:
+            opened.release()
+
+    servers = Opened(wait)
+    with open_sources(SPEC, context(), servers.servers):
+        assert servers.opened[-2:] == ["catalog", "watch"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "told"),
+    [
+        (("target", "log"), "target"),
+        (("log",), "log"),
+        (("watch", "look"), "watch"),
+        (("look",), "look"),
+    ],
+)
+def test_of_several_failures_that_is_told_which_comes_first_by_order(
+    failing: tuple[str, ...], told: str
+) -> None:
+    """What is told does not depend on which of them happens first: here it is the last."""
+    others = threading.Semaphore(0)
+
+    def fail(name: str) -> None:
+        if name not in failing:
+            return
+        if name == told:
+            assert all(others.acquire(timeout=60) for _ in failing[1:])
+        others.release()
+        raise TransientError(f"no {name}")
+
+    servers = Opened(fail)
+    with (
+        pytest.raises(TransientError, match=f"no {told}"),
+        open_sources(SPEC, context(), servers.servers),
+    ):
+        pytest.fail("it is open")
     assert servers.open == []
 
 
@@ -107,7 +163,7 @@ def test_nobody_waits_behind_a_target_that_does_not_answer() -> None:
     healthy = Opened()
     try:
         with open_sources(SPEC, context(), healthy.servers):
-            assert healthy.open == OPENINGS
+            assert sorted(healthy.open) == sorted(OPENINGS)
     finally:
         answer.set()
         for each in many:
@@ -115,7 +171,7 @@ def test_nobody_waits_behind_a_target_that_does_not_answer() -> None:
 
 
 def test_a_run_that_waits_for_a_permit_hears_that_it_is_to_stop() -> None:
-    """Too many open their source just now; the target was connected to already."""
+    """Too many open their source just now; the target is connected to meanwhile."""
     run, servers = context(), Opened()
     permits = [sources._OPENINGS.acquire(timeout=0) for _ in range(16)]
     threading.Timer(0.01, run.stop).start()

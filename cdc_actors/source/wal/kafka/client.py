@@ -173,7 +173,7 @@ class KafkaClient:
         self._address = kafka.address
         self._last_failure = ""
         self._attached: set[str] = set()
-        self._leaders_known = True
+        self._waiting: list[TopicPartition] = []
         self._paused: set[str] = set()
         self.failed: CdcError | None = None
         self.topic_doubted = False
@@ -237,14 +237,13 @@ class KafkaClient:
         return {name: entry.value for name, entry in found.items()}
 
     def attach(self, topic: str, offset: int) -> None:
-        """Begin to fetch a topic."""
-        partition = TopicPartition(topic, _PARTITION, offset)
-        try:
-            self._consumer.incremental_assign([partition])
-        except KafkaException as error:
-            raise self.translate(error.args[0]) from error
+        """Have a topic fetched from the next ``deliver_only`` on, with all others.
+
+        Of one that came alone a broker would wait for news, and hear of no other until it
+        has some.
+        """
+        self._waiting.append(TopicPartition(topic, _PARTITION, offset))
         self._attached.add(topic)
-        self._leaders_known = False
 
     def deliver_only(self, topics: Collection[str] | None) -> None:
         """Let ``take`` return messages of some topics only, or (None) of all again.
@@ -252,6 +251,8 @@ class KafkaClient:
         librdkafka forgets what it has fetched of a topic that is paused, and fetches it
         again afterwards: nothing is lost.
         """
+        if self._waiting:
+            self._fetch_waiting()
         paused = set() if topics is None else self._attached.difference(topics)
         for change, names in (
             (self._consumer.pause, paused - self._paused),
@@ -263,8 +264,6 @@ class KafkaClient:
 
     def take(self, timeout: float) -> list[Message]:
         """Return what has arrived, errors of topics among it; wakes at the first."""
-        if not self._leaders_known:
-            self._find_leaders()
         first = self._consumer.poll(timeout)
         return [] if first is None else [first, *self._consumer.consume(BATCH, 0)]
 
@@ -294,9 +293,13 @@ class KafkaClient:
             )
         return TransientError(text)
 
-    def _find_leaders(self) -> None:
+    def _fetch_waiting(self) -> None:
         """Have librdkafka ask where to fetch: by itself it does so after a second."""
-        self._leaders_known = True
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._consumer.incremental_assign(waiting)
+        except KafkaException as error:
+            raise self.translate(error.args[0]) from error
         with suppress(KafkaException):  # Then it asks by itself.
             self._consumer.list_topics(timeout=_CALLBACK_TIMEOUT)
 
