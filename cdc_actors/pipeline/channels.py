@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cdc_actors.replication.order import ChannelOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cdc_actors.changes import Change, Checkpoint, Position, Tick
     from cdc_actors.memory_budget import MemoryHold
@@ -33,12 +33,17 @@ class Channels:
         self._wal = wal
         self._context = context
         self._channels: dict[str, _Channel] = {}
+        self._newest: dict[str, Position | None] = {}
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._channels
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._channels)
+
+    def note_newest(self, channels: Iterable[str]) -> None:
+        """Note where channels that will be subscribed end, asked all together."""
+        self._newest |= self._wal.newest_of(sorted(channels))
 
     def subscribe(
         self, channel: str, start: Checkpoint | None, *, has_ticks: bool = True
@@ -52,7 +57,9 @@ class Channels:
             PositionLostError: The log no longer holds the checkpoint.
         """
         self._context.add_channel(channel, start)
-        newest = self._wal.newest(channel)
+        if channel not in self._newest:
+            self.note_newest([channel])
+        newest = self._newest.pop(channel)
         behind = newest is not None and self._is_before(start, newest)
         applied = start.tick if start and has_ticks else 0
         self._channels[channel] = _Channel(

@@ -195,6 +195,7 @@ class _Opening:
         """
         requests = spec.source.replicate_chan
         with _permit(self._run):
+            channels.note_newest({*spec.checkpoints, requests} - {""})
             if requests:
                 start = spec.checkpoints.get(requests)
                 channels.subscribe(requests, start, has_ticks=False)
