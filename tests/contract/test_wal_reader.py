@@ -53,16 +53,6 @@ def test_an_empty_channel_gives_nothing(wal: Wal, channel: str) -> None:
         assert payloads(read(reader, 1), channel) == [b"new"]
 
 
-def test_several_channels_are_asked_for_their_newest_records_together(
-    wal: Wal, channel: str
-) -> None:
-    """Each has the one that it has when it is asked alone."""
-    *_, last = wal.append(channel, [b"first", b"last"])
-    missing = f"{channel}-missing"
-    with wal.reader() as reader:
-        assert reader.newest_of([channel, missing]) == {channel: last, missing: None}
-
-
 def test_a_channel_that_does_not_exist_has_no_positions(wal: Wal, channel: str) -> None:
     """Asking about an unknown channel is no error, and does not make it."""
     with wal.reader() as reader:
