@@ -72,6 +72,12 @@ class RecordBuffer:
                 self._count(batch.channel, -batch.size)
             self._changed.notify()
 
+    @property
+    def held(self) -> int:
+        """The bytes that all records take which are there."""
+        with self._changed:
+            return sum(self._sizes.values())
+
     def size(self, channel: str) -> int:
         """Return the bytes that the channel's records take."""
         with self._changed:

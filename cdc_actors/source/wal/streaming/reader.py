@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.source.wal.base import WalReader
-from cdc_actors.source.wal.buffer import RecordBuffer
+from cdc_actors.source.wal.buffer import TAKEN_BYTES, RecordBuffer
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.arrival import Arrival
 from cdc_actors.source.wal.streaming.node import (
@@ -46,6 +46,9 @@ ASK_SECONDS = 10.0
 
 GATHER_SECONDS = 0.002
 """How long it is waited for more once something has come: waking takes longer than that."""
+
+ENOUGH_BYTES = TAKEN_BYTES // 2
+"""Once so many bytes have come, they are taken at once: a large record, or two."""
 
 QUIET_SECONDS = 0.05
 """How long a tick may wait that an idle channel's node makes up: no row waits for it."""
@@ -108,7 +111,9 @@ class StreamReader(WalReader):
                 return records
             if self._shared.arrived.wait(min(left, QUIET_SECONDS)):
                 self._shared.arrived.clear()
-                time.sleep(GATHER_SECONDS)
+                # Much of it holds up what follows, for which there is no room.
+                if self._shared.buffer.held < ENOUGH_BYTES:
+                    time.sleep(GATHER_SECONDS)
 
     def written_since(self, channel: str, seconds: float) -> Position | None:  # noqa: ARG002
         """Return None: that cannot be asked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.streamed import decode_record, decode_streamed
 from cdc_actors.source.wal.buffer import TAKEN_BYTES
 from cdc_actors.source.wal.streaming import node, stream
+from cdc_actors.source.wal.streaming import reader as streaming_reader
 from cdc_actors.source.wal.streaming.arrival import Arrival
 from cdc_actors.source.wal.streaming.positions import (
     QUEUES,
@@ -104,6 +105,26 @@ def position(message: NodeMessage) -> Position:
     moment = int(message.properties["_tt"], 36)
     place = Place(QUEUES["rocksmq"], confirmed, message.id, moment)
     return position_of(message.channel, place)
+
+
+@pytest.mark.parametrize(("size", "waits"), [(100, True), (3_000_000, False)])
+def test_more_is_waited_for_behind_little_only(
+    nodes: StreamingNodes,
+    reader: NodeReader,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    size: int,
+    waits: bool,
+) -> None:
+    """A large record is handed on at once, for it leaves no room for the next ones."""
+    # That cannot be waited.
+    monkeypatch.setattr(streaming_reader, "GATHER_SECONDS", -1.0)
+    first = next(m for m in messages("2.6.20-writers") if m.channel == CHANNEL)
+    nodes.append(replace(first, payload=bytes(size)))
+    reader.subscribe(CHANNEL, None)
+    with pytest.raises(ValueError, match="negative") if waits else nullcontext():
+        [record] = take(reader, 1)
+        assert len(record.payload) == size
 
 
 @pytest.mark.parametrize("queue", ["rocksmq", "woodpecker"])
