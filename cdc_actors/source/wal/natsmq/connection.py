@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
-from nats.aio.client import Client
 from nats.errors import Error
 from nats.js.api import (
     AckPolicy,
@@ -21,12 +20,14 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
+from cdc_actors.source.wal.natsmq.arrivals import FollowingClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
+
+    from cdc_actors.source.wal.natsmq.arrivals import Arrival
 
 _CONNECT_TIMEOUT = 3.0
 _ANSWER_TIMEOUT = 2.0
@@ -52,7 +53,7 @@ class JetStream:
     def __init__(self, address: str, broken: Callable[[CdcError], None]) -> None:
         self._address = address
         self._broken = broken
-        self._client = Client()
+        self._client = FollowingClient()
         self._jetstream = self._client.jetstream(timeout=_ANSWER_TIMEOUT)
         self._trouble: Exception | None = None
         self._closing = False
@@ -157,18 +158,21 @@ class JetStream:
             async with asyncio.timeout(_PARTING_TIMEOUT):
                 await self._jetstream.delete_consumer(stream, name)
 
-    async def listen(self, on: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """Call ``on`` for every message to a subject that is made up for it.
+    async def listen(self, arrived: Callable[[list[Arrival]], None]) -> Subscription:
+        """Call ``arrived`` for messages to a subject that is made up for it.
 
-        Nothing is ever dropped: the sender must bound what waits.
+        One subject at a time: it must not raise.
         """
         with self._translated():
-            return await self._client.subscribe(
-                self._client.new_inbox(),
-                cb=on,
-                pending_msgs_limit=0,
-                pending_bytes_limit=0,
-            )
+            subscription = await self._client.subscribe(self._client.new_inbox())
+        self._client.follow(subscription, arrived)
+        return subscription
+
+    async def forget(self, subscription: Subscription) -> None:
+        """Call nobody any more with its messages."""
+        self._client.forget()
+        with suppress(Error):
+            await subscription.unsubscribe()
 
     async def publish(self, subject: str, payload: bytes, reply: str) -> None:
         """Send a message to the server."""
