@@ -95,12 +95,11 @@ class Tick:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(msgspec.Struct, frozen=True, gc=False):
     """Rows of one shard and partition, column by column.
 
     ``columns`` are serialized ``FieldData`` messages, untouched since the log, in the
-    writer's order; ``size`` is their bytes.
+    writer's order; ``size`` is their bytes. A struct, as ``Record`` is.
     """
 
     collection: int
@@ -108,19 +107,24 @@ class Insert:
     partition: str
     timestamp: int
     rows: int
-    columns: tuple[bytes, ...] = field(repr=False)
+    columns: tuple[bytes, ...]
     size: int
 
+    def __repr__(self) -> str:
+        return f"<{self.rows} rows of {self.shard} inserted at {self.timestamp}>"
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Keys deleted from one partition of a shard, or (``partition`` empty) from all."""
 
     collection: int
     shard: str
     partition: str
     timestamp: int
-    keys: tuple[Key, ...] = field(repr=False)
+    keys: tuple[Key, ...]
+
+    def __repr__(self) -> str:
+        return f"<{len(self.keys)} keys of {self.shard} deleted at {self.timestamp}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +241,7 @@ Change = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(msgspec.Struct, frozen=True, gc=False):
     """Rows of one insert: all of them, or (``keep``) those of these indexes.
 
     A ``range`` is a stretch of rows, which is cheap to take.

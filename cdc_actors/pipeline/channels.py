@@ -10,7 +10,7 @@ from cdc_actors.replication.order import ChannelOrder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cdc_actors.changes import Change, Checkpoint, Position, Tick
+    from cdc_actors.changes import Change, Checkpoint, Position, Record, Tick
     from cdc_actors.memory_budget import MemoryHold
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.replication.order import Window
@@ -78,13 +78,27 @@ class Channels:
             channel.behind = not self._wal.reached(position, channel.newest)
         return was_behind
 
-    def take(self, position: Position, change: Change | Tick) -> Window | None:
-        """Put one record in order; return the window that it releases, if any."""
-        self.advance_to(position)
-        channel = self._channels[position.channel]
-        window = channel.order.add(position, change)
-        channel.memory.resize(channel.order.memory_cost)
+    def take(self, record: Record, change: Change | Tick) -> Window | None:
+        """Put one record in order; return the window that it releases, if any.
+
+        How far the channel has come, and what is held, is noticed at a window, and for all
+        records of a poll by ``note_taken``.
+        """
+        channel = self._channels[record.channel]
+        window = channel.order.add(record, change)
+        if window is not None:
+            self._note(channel, record)
         return window
+
+    def note_taken(self, records: Iterable[Record]) -> None:
+        """Notice how far channels have come, once all of these are taken."""
+        for record in {each.channel: each for each in records}.values():
+            self._note(self._channels[record.channel], record)
+
+    def _note(self, channel: _Channel, record: Record) -> None:
+        channel.memory.resize(channel.order.memory_cost)
+        if channel.behind:
+            self.advance_to(record.position)
 
     def without_tick(self) -> set[str]:
         """Return the channels that hold changes which wait for a tick."""

@@ -31,7 +31,7 @@ from cdc_actors.source.streamed import decode_record
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import pykka
 
@@ -166,22 +166,24 @@ class ReadLoop:
             self._read(awaited or None)
 
     def _read(self, channels: Collection[str] | None) -> None:
-        for record in self._sources.wal.poll(POLL_SECONDS, channels):
-            self._take(record)
+        self._take_all(self._sources.wal.poll(POLL_SECONDS, channels))
         if self._early.has_arrived:
-            for record in self._sources.wal.poll(HALVES_SECONDS, channels):
-                self._take(record)
+            self._take_all(self._sources.wal.poll(HALVES_SECONDS, channels))
         self._early.send()
 
+    def _take_all(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._take(record)
+        self._channels.note_taken(records)
+
     def _take(self, record: Record) -> None:
-        position, change = record.position, decode_record(record)
-        if record.channel == self._spec.source.replicate_chan:
-            self._take_request(position, change)
+        channel, change = record.channel, decode_record(record)
+        if channel == self._spec.source.replicate_chan:
+            self._take_request(record.position, change)
             return
         if isinstance(change, Tick):
             self._note_tick(change)
-        window = self._channels.take(position, change)
-        channel = record.channel
+        window = self._channels.take(record, change)
         if window is None:
             if self._spec.task.consistency == "early":
                 self._early.take(channel, change)

@@ -90,5 +90,5 @@ def _refusal_of(writer: RowWriter, rows: Sequence[Rows]) -> Refusal | None:
 def _named(writer: RowWriter, rows: Sequence[Rows]) -> str:
     """Return the name of a single row."""
     [row] = kept(rows[0])
-    key = writer.keys_of(rows[0].insert)[row]
+    key = writer.keys_of([rows[0].insert])[0][row]
     return f"the row with the key {key!r:.{_SHOWN}}"

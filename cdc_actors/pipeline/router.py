@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -242,13 +241,12 @@ class Router:
         *,
         may_exist: bool,
     ) -> None:
-        changes = [c for c in group if isinstance(c, Insert | Delete)]
+        changes: list[Any] = list(group)
         self._create_unknown(collection_id, changes[0].timestamp, checkpoint)
         collection = self.collections.get(collection_id)
         if collection is None or collection.status is not Status.LIVE:
             return
-        is_relevant = partial(collection.barriers.is_relevant, channel)
-        rows = tuple(filter(is_relevant, changes))
+        rows = collection.barriers.relevant_rows(channel, changes)
         late = self.early.add_late(channel, collection_id, rows)
         self.deliver_rows(channel, collection, late, checkpoint, may_exist=may_exist)
 
@@ -345,4 +343,4 @@ class Router:
 
 def _group_key(change: Change) -> int | None:
     """Rows of one collection go together; everything else stands alone."""
-    return change.collection if isinstance(change, Insert | Delete) else None
+    return change.collection if isinstance(change, (Insert, Delete)) else None

@@ -24,7 +24,7 @@ from cdc_actors.changes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cdc_actors.changes import RowChange
     from cdc_actors.memory_budget import MemoryHold
@@ -82,6 +82,14 @@ class ShardBarriers:
         if (change.collection, None) in seen_drops:
             return False
         return not isinstance(change, Barrier) or _dropped(change) not in seen_drops
+
+    def relevant_rows(
+        self, channel: str, changes: Sequence[Insert | Delete]
+    ) -> tuple[Insert | Delete, ...]:
+        """Return those that ``is_relevant``, of one collection's in order of time."""
+        if self.is_relevant(channel, changes[0]):
+            return tuple(changes)
+        return tuple([each for each in changes if self.is_relevant(channel, each)])
 
     def add(
         self, channel: str, item: RowChunk | BarrierOperation

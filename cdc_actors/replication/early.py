@@ -27,8 +27,9 @@ dropped would be taken for those of its successor.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from cdc_actors.changes import Delete, Insert, Rows
 
@@ -136,7 +137,7 @@ class EarlyChanges:
             for key in delete.keys
             if self._deleted_at(key, delete.partition) < delete.timestamp
         )
-        return replace(delete, keys=keys) if keys else None
+        return structs.replace(delete, keys=keys) if keys else None
 
     def _survivors(self, insert: Insert) -> Rows | Insert | None:
         """Return the rows of an insert that no newer delete removes."""

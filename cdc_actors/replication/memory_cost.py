@@ -30,11 +30,12 @@ def memory_cost(change: Change | RowChange) -> int:
         case Rows(insert=insert):
             return OVERHEAD + COPIES * insert.size
         case Delete(keys=keys):
-            text = sum(len(key) for key in keys if isinstance(key, str))
+            is_text = len(keys) > 0 and isinstance(keys[0], str)
+            text = sum([len(str(key)) for key in keys]) if is_text else 0
             return OVERHEAD + COPIES * text + KEY_BYTES * len(keys)
     return OVERHEAD
 
 
 def total_cost(changes: Iterable[Change | RowChange]) -> int:
     """Return the bytes that changes take together."""
-    return sum(map(memory_cost, changes))
+    return sum([memory_cost(change) for change in changes])

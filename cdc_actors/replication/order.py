@@ -13,7 +13,8 @@ collection matters behind it, and ticks end with a channel's last collection.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import NamedTuple, Protocol
 
 from cdc_actors.changes import (
     Change,
@@ -23,10 +24,7 @@ from cdc_actors.changes import (
     Position,
     Tick,
 )
-from cdc_actors.replication.memory_cost import memory_cost, total_cost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from cdc_actors.replication.memory_cost import memory_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,28 @@ class Window:
     checkpoint: Checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    position: Position
+class _Held(NamedTuple):
+    """A change that waits; ``rank`` is its place in time, deletes before inserts.
+
+    Reading from ``position`` on comes to it, with nothing before that is missing.
+    """
+
+    rank: int
     change: Change
+    position: Position
+    memory_cost: int
+
+
+_SHARED_BYTES = 1 << 18
+"""The bytes of changes that share a position: to make one costs what ordering one does."""
+
+
+class Placed(Protocol):
+    """Something that knows where it stands in its channel, such as a ``Record``."""
 
     @property
-    def rank(self) -> tuple[int, bool]:
-        return (self.change.timestamp, not isinstance(self.change, Delete))
+    def position(self) -> Position:
+        """Where it stands."""
 
 
 class ChannelOrder:
@@ -59,6 +71,8 @@ class ChannelOrder:
         self._tick = applied
         self._held: list[_Held] = []
         self._memory_cost = 0
+        self._position: Position | None = None
+        self._sharing = 0
 
     @property
     def tick(self) -> int:
@@ -70,39 +84,48 @@ class ChannelOrder:
         """How many bytes the changes take that are held."""
         return self._memory_cost
 
-    def add(self, position: Position, change: Change | Tick) -> Window | None:
+    def add(self, record: Placed, change: Change | Tick) -> Window | None:
         """Take the next record of the channel; return what it releases, if anything."""
         if isinstance(change, Tick):
-            return self._cover(position, change.timestamp)
-        if change.timestamp <= self._applied:
+            return self._cover(record, change.timestamp)
+        timestamp = change.timestamp
+        if timestamp <= self._applied:
             return None
-        self._held.append(_Held(position, change))
-        self._memory_cost += memory_cost(change)
+        cost = memory_cost(change)
+        position, self._sharing = self._position, self._sharing + cost
+        if position is None or self._sharing > _SHARED_BYTES:
+            self._position = position = record.position
+            self._sharing = 0
+        rank = 2 * timestamp + (not isinstance(change, Delete))
+        self._held.append(_Held(rank, change, position, cost))
+        self._memory_cost += cost
         if isinstance(change, DropCollection):
-            return self._close(position, change.collection)
+            return self._close(record, change.collection)
         return None
 
-    def _cover(self, position: Position, tick: int) -> Window:
+    def _cover(self, record: Placed, tick: int) -> Window:
         self._tick = max(self._tick, tick)
-        ready = [held for held in self._held if held.change.timestamp <= tick]
-        self._held = [held for held in self._held if held.change.timestamp > tick]
-        return self._release(position, ready)
+        last = 2 * tick + 1
+        ready = [held for held in self._held if held.rank <= last]
+        left = len(ready) < len(self._held)
+        self._held = [held for held in self._held if held.rank > last] if left else []
+        return self._release(record, ready)
 
-    def _close(self, position: Position, collection: int) -> Window:
+    def _close(self, record: Placed, collection: int) -> Window:
         ready = [held for held in self._held if _concerns(held, collection)]
         self._held = [held for held in self._held if not _concerns(held, collection)]
-        return self._release(position, ready)
+        return self._release(record, ready)
 
-    def _release(self, position: Position, ready: Iterable[_Held]) -> Window:
+    def _release(self, record: Placed, ready: list[_Held]) -> Window:
         """Resume at the oldest message still held, or behind this one if there is none."""
-        changes = tuple(
-            held.change for held in sorted(ready, key=lambda held: held.rank)
-        )
-        self._memory_cost -= total_cost(changes)
+        ready.sort(key=itemgetter(0))
+        changes = tuple([held.change for held in ready])
+        self._memory_cost -= sum([held.memory_cost for held in ready])
+        self._position = None
         if self._held:
             checkpoint = Checkpoint(self._held[0].position, True, self._tick)
         else:
-            checkpoint = Checkpoint(position, False, self._tick)
+            checkpoint = Checkpoint(record.position, False, self._tick)
         return Window(changes, checkpoint)
 
 

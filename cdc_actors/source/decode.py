@@ -28,6 +28,7 @@ from cdc_actors.changes import (
     Unknown,
 )
 from cdc_actors.errors import OperatorError
+from cdc_actors.field_data import varint
 from cdc_actors.source import messages_pb2
 
 if TYPE_CHECKING:
@@ -52,13 +53,17 @@ def decode(payload: bytes) -> Change | Tick:
         OperatorError: The bytes are no message of Milvus's log.
     """
     try:
-        base = messages_pb2.Header.FromString(payload).base
-        return _DECODERS.get(base.msg_type, _unknown)(payload)
+        return (_DECODERS_BY_HEAD.get(payload[_HEAD]) or _decoder(payload))(payload)
     except DecodeError as error:
         raise OperatorError(
             f"a record of {len(payload)} bytes is no Milvus message ({error}): is the "
             "message queue the source's own?"
         ) from error
+
+
+def _decoder(payload: bytes) -> Callable[[bytes], Change | Tick]:
+    base = messages_pb2.Header.FromString(payload).base
+    return _DECODERS.get(base.msg_type, _unknown)
 
 
 def _tick(payload: bytes) -> Tick:
@@ -67,14 +72,15 @@ def _tick(payload: bytes) -> Tick:
 
 def _insert(payload: bytes) -> Insert:
     message = messages_pb2.Insert.FromString(payload)
+    times = message.timestamps
     return Insert(
-        collection=message.collection_id,
-        shard=message.shard_name,
-        partition=message.partition_name,
-        timestamp=message.timestamps[0],
-        rows=message.num_rows or len(message.timestamps),
-        columns=tuple(message.fields_data),
-        size=len(payload),
+        message.collection_id,
+        message.shard_name,
+        message.partition_name,
+        times[0],
+        message.num_rows or len(times),
+        tuple(message.fields_data),
+        len(payload),
     )
 
 
@@ -159,3 +165,9 @@ _DECODERS: dict[int, Callable[[bytes], Change | Tick]] = {
     common_pb2.MsgType.Value("DropPartition"): _drop_partition,
     **{common_pb2.MsgType.Value(kind): _request(kind) for kind in REQUEST_KINDS},
 }
+
+_DECODERS_BY_HEAD = {b"\x08" + varint(kind): each for kind, each in _DECODERS.items()}
+"""By how ``base`` begins, behind its own length, where that and the kind are of the usual
+one and two bytes: Milvus writes the fields of a message in their order."""
+
+_HEAD = slice(2, 5)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
+from msgspec import structs
 from pymilvus.grpc_gen import msg_pb2
 
 from cdc_actors.changes import (
@@ -168,8 +169,8 @@ def _body(time: int, properties: Mapping[str, str], payload: bytes) -> Change | 
         why = f"a message to it cannot be read from the log ({error.__cause__})"
         header = streaming_pb2.RowsHeader
         return Unreplicated(_collection(properties, header), time, why)
-    if isinstance(body, Insert | Delete):
-        return replace(body, timestamp=time, shard=properties.get(VCHANNEL, ""))
+    if isinstance(body, (Insert, Delete)):
+        return structs.replace(body, timestamp=time, shard=properties.get(VCHANNEL, ""))
     return replace(body, timestamp=time)
 
 

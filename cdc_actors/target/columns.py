@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
 from pymilvus.grpc_gen import schema_pb2
 
+from cdc_actors.changes import Rows
 from cdc_actors.errors import CollectionError
 from cdc_actors.field_data import BYTES_VECTORS, varint
 from cdc_actors.target import insert_pb2
@@ -26,9 +28,12 @@ from cdc_actors.target.geometry import to_wkt
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-    from cdc_actors.changes import Insert, Key, Rows
+    from cdc_actors.changes import Insert, Key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SMALL_BYTES = 1 << 14
+"""Up to where an insert costs more as one of many than by being copied once more."""
+
 _FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
 _LENGTH_AT = 3  # Of a FieldData's name, behind its type and the tags of both.
 _VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
@@ -36,11 +41,40 @@ _VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
 
 def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
     """Return the keys of an insert's rows, in order; ``field_id`` is the key's field."""
-    for column in insert.columns:
+    return _keys(insert.columns[_key_place(insert, field_id)])
+
+
+def keys_of_each(inserts: Sequence[Insert], field_id: int) -> list[Sequence[Key]]:
+    """Return what ``primary_keys`` does for each of several inserts, parsed at once."""
+    if len(inserts) == 1:
+        return [primary_keys(inserts[0], field_id)]
+    keys = _keys(b"".join(_key_columns(inserts, field_id)))
+    ends = list(accumulate([each.rows for each in inserts], initial=0))
+    if len(keys) != ends[-1]:
+        return [primary_keys(each, field_id) for each in inserts]
+    return [keys[first:end] for first, end in pairwise(ends)]
+
+
+def _key_columns(inserts: Sequence[Insert], field_id: int) -> Iterator[bytes]:
+    place, head = 0, b""
+    for each in inserts:
+        columns = each.columns
+        if not head or place >= len(columns) or not columns[place].startswith(head):
+            place = _key_place(each, field_id)
+            head = head_of(columns[place])
+        yield columns[place]
+
+
+def _key_place(insert: Insert, field_id: int) -> int:
+    for place, column in enumerate(insert.columns):
         if insert_pb2.ColumnHead.FromString(column).field_id == field_id:
-            scalars = schema_pb2.FieldData.FromString(column).scalars
-            return list(scalars.long_data.data or scalars.string_data.data)
+            return place
     raise LookupError(f"an insert of shard {insert.shard} has no field {field_id}")
+
+
+def _keys(column: bytes) -> list[Key]:
+    scalars = schema_pb2.FieldData.FromString(column).scalars
+    return list(scalars.long_data.data or scalars.string_data.data)
 
 
 def key_reader(schema: bytes) -> Callable[[Insert], Sequence[Key]]:
@@ -50,14 +84,54 @@ def key_reader(schema: bytes) -> Callable[[Insert], Sequence[Key]]:
     return partial(primary_keys, field_id=key_field.fieldID)
 
 
+def head_of(column: bytes) -> bytes:
+    """Return what a column begins with: Milvus writes its type and its name first."""
+    return column[: _LENGTH_AT + 2 + column[_LENGTH_AT]]
+
+
 def shape(insert: Insert) -> tuple[bytes, ...]:
     """Return what tells whether two inserts have the same columns: types and names.
 
-    Milvus writes both first, so that nothing has to be parsed.
+    Nothing has to be parsed for it.
     """
-    return tuple(
-        column[: _LENGTH_AT + 2 + column[_LENGTH_AT]] for column in insert.columns
-    )
+    return tuple([head_of(column) for column in insert.columns])
+
+
+def has_shape(insert: Insert, heads: tuple[bytes, ...]) -> bool:
+    """Tell whether an insert has the columns of a ``shape``."""
+    columns = insert.columns
+    return len(columns) == len(heads) and all(map(bytes.startswith, columns, heads))
+
+
+def merged(group: Sequence[Rows]) -> Iterator[Rows]:
+    """Yield rows of one partition and shape, small inserts that follow each other as one.
+
+    Where a row has a null, or what is null is said in another way, all stay as they are.
+    """
+    for is_small, stretch in groupby(group, key=_is_small):
+        rows = list(stretch)
+        whole = _merged(rows) if is_small and len(rows) > 1 else None
+        if whole is None:
+            yield from rows
+        else:
+            yield Rows(whole)
+
+
+def _is_small(rows: Rows) -> bool:
+    return rows.keep is None and rows.insert.size < _SMALL_BYTES
+
+
+def _merged(rows: Sequence[Rows]) -> Insert | None:
+    inserts = [each.insert for each in rows]
+    count = sum([each.rows for each in inserts])
+    by_place = zip(*[each.columns for each in inserts], strict=True)
+    made = tuple([b"".join(join(columns)) for columns in by_place])
+    for column in made:
+        valid = insert_pb2.ColumnHead.FromString(column).valid_data
+        if valid and (len(valid) != count or not all(valid)):
+            return None
+    size = sum([each.size for each in inserts])
+    return structs.replace(inserts[0], rows=count, columns=made, size=size)
 
 
 def named_columns(

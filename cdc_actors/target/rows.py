@@ -96,9 +96,9 @@ class RowWriter:
         self._limiter = RateLimiter()
         self._limit = 1 if target.is_lite else IN_FLIGHT
 
-    def keys_of(self, insert: Insert) -> Sequence[Key]:
-        """Return the primary keys of an insert's rows."""
-        return columns.primary_keys(insert, self._key_field.fieldID)
+    def keys_of(self, inserts: Sequence[Insert]) -> Sequence[Sequence[Key]]:
+        """Return the primary keys of each insert's rows."""
+        return columns.keys_of_each(inserts, self._key_field.fieldID)
 
     @property
     def is_busy(self) -> bool:
@@ -217,7 +217,7 @@ class RowWriter:
         parts = halves(rows)
         if not parts:
             [row] = kept(rows[0])
-            key = self.keys_of(rows[0].insert)[row]
+            key = self.keys_of([rows[0].insert])[0][row]
             raise _single(self._target.insert_size, "row", key, size, refusal)
         self._note_too_large(self._target.insert_size, size, refusal)
         if refusal.may_be_done:
@@ -258,7 +258,7 @@ class RowWriter:
     def _insert_request(self, rows: Sequence[Rows]) -> bytes:
         named = [
             columns.named_columns(each, self._left_out, self._defaulted)
-            for each in rows
+            for each in columns.merged(rows)
         ]
         self._refuse_unknown(named[0])
         count = sum(len(kept(each)) for each in rows)
@@ -286,7 +286,7 @@ class RowWriter:
             self._unflushed.flush(self._target, self._database, self._name)
 
     def _kept_keys(self, rows: Rows) -> Sequence[Key]:
-        keys = self.keys_of(rows.insert)
+        keys = self.keys_of([rows.insert])[0]
         return keys if rows.keep is None else [keys[row] for row in rows.keep]
 
     def _delete(self, partition: str, keys: Sequence[Key]) -> None:

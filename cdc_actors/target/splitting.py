@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import Rows
-from cdc_actors.target.columns import shape
+from cdc_actors.target.columns import has_shape, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cdc_actors.changes import Key
     from cdc_actors.target.request_size import RequestSize
@@ -66,39 +65,52 @@ def _key_size(key: Key) -> int:
     return len(key) + _QUOTES_BYTES if isinstance(key, str) else _NUMBER_BYTES
 
 
+_Alike = tuple[str, tuple[bytes, ...]]
+"""What rows of one request have in common: the partition, and the columns."""
+
+
 def row_groups(rows: Sequence[Rows], size: RequestSize) -> Iterator[list[Rows]]:
     """Divide rows among inserts, each of one partition, keeping the order of its rows.
 
     Those from before a field was added or dropped (Milvus 2.6) have other columns, and go
     apart.
     """
-    open_groups: dict[tuple[str, tuple[bytes, ...]], tuple[list[Rows], int]] = {}
-    for each in chain.from_iterable(_parts(rows_of_one, size) for rows_of_one in rows):
-        alike = each.insert.partition, shape(each.insert)
-        own = size_of([each])
-        group, total = open_groups.pop(alike, ([], 0))
-        if group and total + own > size.limit:
-            yield group
-            group, total = [], 0
-        open_groups[alike] = ([*group, each], total + own)
-    for group, _ in open_groups.values():
-        yield group
+    groups: dict[_Alike, list[Rows]] = {}
+    totals: dict[_Alike, int] = {}
+    alike: _Alike = "", ()
+    for each in _parts(rows, size):
+        insert = each.insert
+        if insert.partition != alike[0] or not has_shape(insert, alike[1]):
+            alike = insert.partition, shape(insert)
+        own = insert.size if each.keep is None else size_of([each])
+        total = totals.get(alike, 0)
+        if total and total + own > size.limit:
+            yield groups.pop(alike)
+            total = 0
+        groups.setdefault(alike, []).append(each)
+        totals[alike] = total + own
+    yield from groups.values()
 
 
-def _parts(rows: Rows, size: RequestSize) -> Iterator[Rows]:
+def _parts(rows: Iterable[Rows], size: RequestSize) -> Iterator[Rows]:
     """Split what is larger than one request, as far as there are rows to split."""
-    parts = -(-size_of([rows]) // size.limit)
-    keep = kept(rows)
-    if parts <= 1 or len(keep) <= 1:
-        yield rows
-        return
-    step = -(-len(keep) // parts)
-    for start in range(0, len(keep), step):
-        yield Rows(rows.insert, keep[start : start + step])
+    for each in rows:
+        if each.insert.size <= size.limit or (own := size_of([each])) <= size.limit:
+            yield each
+            continue
+        keep = kept(each)
+        step = -(-len(keep) // -(-own // size.limit))
+        for start in range(0, len(keep), step):
+            yield Rows(each.insert, keep[start : start + step])
 
 
 def size_of(rows: Sequence[Rows]) -> int:
     """Return about how many bytes rows are, those of one insert taken to be of one size."""
     return sum(
-        each.insert.size * len(kept(each)) // max(1, each.insert.rows) for each in rows
+        [
+            each.insert.size
+            if each.keep is None
+            else each.insert.size * len(each.keep) // max(1, each.insert.rows)
+            for each in rows
+        ]
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from cdc_actors.pipeline.source_files import Stored
 from cdc_actors.source.storage.listing import (
@@ -121,7 +122,7 @@ class FakeFiles:
         keys = self._living(segment, until)
         if keys and self.times.get(segment.id, until) >= since:
             rows = insert(until, keys, collection=self.meta.id)
-            yield replace(rows, shard=segment.shard)
+            yield structs.replace(rows, shard=segment.shard)
         self.read.append(segment.id)
 
     def keys(self, segment: Segment, until: int) -> Iterator[list[int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from cdc_actors.errors import RowsLostError
 from cdc_actors.pipeline.messages import SnapshotTaken
@@ -55,7 +56,7 @@ class History(FakeFiles):
         """Give out the rows of a moment."""
         if keys := self.keys_until(until):
             rows = insert(until, sorted(keys), collection=self.meta.id)
-            yield replace(rows, shard=segment.shard)
+            yield structs.replace(rows, shard=segment.shard)
 
     def keys(self, segment: Segment, until: int) -> Iterator[list[int]]:
         """Give out the keys of a moment."""

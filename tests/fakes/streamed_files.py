@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from msgspec import structs
 from pymilvus.grpc_gen import msg_pb2, schema_pb2
 
 from cdc_actors.changes import Delete, Insert, channel_of
@@ -91,7 +92,7 @@ class StreamedFiles:
         columns = list(like.columns)
         key = schema_pb2.FieldData.FromString(columns[0])
         key.scalars.long_data.data[:] = keys
-        imported = replace(
+        imported = structs.replace(
             like,
             timestamp=int(message.properties["_tt"], 36),
             columns=(key.SerializeToString(), *columns[1:]),

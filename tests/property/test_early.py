@@ -15,10 +15,10 @@ from cdc_actors.replication.early import EarlyChanges
 from cdc_actors.replication.fold import fold
 from cdc_actors.replication.order import ChannelOrder
 from cdc_actors.target.columns import primary_keys
-from tests.support.changes import KEY_FIELD, delete, insert
+from tests.support.changes import KEY_FIELD, At, delete, insert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cdc_actors.changes import Checkpoint, RowChange
     from cdc_actors.replication.order import Window
@@ -35,6 +35,10 @@ Row = tuple[str, int, int]
 
 def keys_of(change: Insert) -> list[int]:
     return list(primary_keys(change, KEY_FIELD))
+
+
+def keys_of_each(changes: Sequence[Insert]) -> list[list[int]]:
+    return list(map(keys_of, changes))
 
 
 def rank(change: Change) -> tuple[int, bool]:
@@ -66,7 +70,7 @@ class Target:
         self, changes: Iterable[RowChange], *, may_exist: bool, upto: int = END
     ) -> None:
         """Do what changes come to, or only so many requests of it."""
-        batch = fold(changes, keys_of, may_exist=may_exist)
+        batch = fold(changes, keys_of_each, may_exist=may_exist)
         requests = [
             *(lambda p=p, k=k: self.remove(p, k) for p, k in batch.deletes.items()),
             *(lambda rows=rows: self.write(rows) for rows in batch.inserts),
@@ -106,7 +110,7 @@ class Replica:
         message = self.log[self.next]
         position = Position(CHANNEL, b"", str(self.next))
         self.next += 1
-        window = self.order.add(position, message)
+        window = self.order.add(At(position), message)
         if window is not None:
             self.release(window)
         else:

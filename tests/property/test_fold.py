@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,14 @@ from cdc_actors.replication.fold import fold
 from cdc_actors.target.columns import named_columns, primary_keys
 from tests.support.changes import KEY_FIELD, delete, insert
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Rows = Counter[tuple[str, int, int]]
+
+
+def keys_of_each(changes: Sequence[Insert]) -> list[list[int]]:
+    return list(map(keys_of, changes))
 
 
 def keys_of(change: Insert) -> list[int]:
@@ -82,7 +90,7 @@ def test_a_batch_is_the_changes_one_by_one(changes: list, cut: int) -> None:
     one_by_one(expected, before)
     actual = expected.copy()
     one_by_one(expected, stretch)
-    as_batch(actual, fold(stretch, keys_of))
+    as_batch(actual, fold(stretch, keys_of_each))
     assert actual == expected
 
 
@@ -106,7 +114,7 @@ def test_applied_again_nothing_is_doubled(changes: list, done: int, saved: int) 
     one_by_one(expected, unique)
     actual: Rows = Counter()
     one_by_one(actual, unique[:done])
-    as_batch(actual, fold(unique[saved:], keys_of, may_exist=True))
+    as_batch(actual, fold(unique[saved:], keys_of_each, may_exist=True))
     assert {row[:2] for row in actual} == {row[:2] for row in expected}
     assert max(actual.values(), default=1) == 1
 

@@ -5,13 +5,14 @@ By the real reader and appliers, on doubles in memory; what files have follows t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest import mock
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec import structs
 
 from cdc_actors.changes import physical_seconds
 from cdc_actors.pipeline import import_watch, sources
@@ -74,7 +75,7 @@ class TimedFiles(FakeFiles):
         """Give out the rows of the only segment."""
         living = self.living(min(until, self._until), known_alone=True)
         if keys := [row.key for row in living if row.time >= since]:
-            yield replace(
+            yield structs.replace(
                 insert(until, keys, collection=self.meta.id), shard=segment.shard
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymilvus.grpc_gen import schema_pb2
 
@@ -11,9 +11,15 @@ from cdc_actors.changes import Delete, Insert
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdc_actors.changes import Key
+    from cdc_actors.changes import Key, Position
 
 KEY_FIELD = 100
+
+
+class At(NamedTuple):
+    """All that an order asks a record for."""
+
+    position: Position
 
 
 def key_column(keys: Sequence[Key]) -> bytes:

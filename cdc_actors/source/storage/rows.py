@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from msgspec import structs
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Insert
@@ -201,7 +202,7 @@ def _pieces(
             columns.field_data(field, values.slice(first, step))
             for field, values in taken
         )
-        yield replace(
+        yield structs.replace(
             whole,
             rows=min(step, whole.rows - first),
             columns=made,

@@ -19,7 +19,7 @@ from tests.fakes.pipeline import Pipeline
 from tests.support.changes import insert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cdc_actors.changes import Batch, Insert
 
@@ -41,9 +41,9 @@ class Writer:
         self.requests = 0
         self._refused = refused
 
-    def keys_of(self, each: Insert) -> list[int]:
-        """Return the keys of an insert, which its test has put there."""
-        return KEYS[each.timestamp]
+    def keys_of(self, inserts: Sequence[Insert]) -> list[list[int]]:
+        """Return the keys of inserts, which their test has put there."""
+        return [KEYS[each.timestamp] for each in inserts]
 
     def write(self, batch: Batch) -> None:
         """Delete, then insert all or nothing."""
@@ -56,7 +56,7 @@ class Writer:
         self.rows += keys
 
     def _kept(self, each: Rows) -> list[int]:
-        keys = self.keys_of(each.insert)
+        [keys] = self.keys_of([each.insert])
         return keys if each.keep is None else [keys[row] for row in each.keep]
 
     def drain(self) -> None:

@@ -26,6 +26,7 @@ from cdc_actors.source.streamed import decode_record, decode_streamed
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.dump_reader import DumpedRecord
 from cdc_actors.source.wal.streaming.positions import NodeRecord
+from tests.support.changes import At
 from tests.support.recorded_life import left_by_writers, messages
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def in_order(version: str) -> Iterator[Change]:
     orders: defaultdict[str, ChannelOrder] = defaultdict(lambda: ChannelOrder(0))
     for message in messages(version):
         change = decode_streamed(message.properties, message.payload)
-        position = Position(message.channel, b"", message.id)
-        if window := orders[message.channel].add(position, change):
+        at = At(Position(message.channel, b"", message.id))
+        if window := orders[message.channel].add(at, change):
             yield from window.changes
     assert all(order.memory_cost == 0 for order in orders.values())
 

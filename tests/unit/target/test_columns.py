@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
 from cdc_actors.errors import CollectionError
 from cdc_actors.target import columns, insert_pb2
 from tests.support.changes import KEY_FIELD, insert, key_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DIM = 16
 KINDS = [
@@ -133,10 +136,58 @@ def test_keys_are_read_whatever_they_are(keys: list) -> None:
     assert list(columns.primary_keys(change, KEY_FIELD)) == keys
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 1 << 60), min_size=1), min_size=1, max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_keys_of_many_inserts_are_those_of_each(
+    parts: list[list[int]], further: list[bool]
+) -> None:
+    """Read at once, they come insert by insert, wherever their column stands."""
+    other = column("bool_data", [1])
+    changes = [insert(1, keys) for keys in parts]
+    changes = [
+        replace(each, columns=(other, *each.columns)) if behind else each
+        for each, behind in zip(changes, further, strict=False)
+    ]
+    assert columns.keys_of_each(changes, KEY_FIELD) == parts
+
+
 def test_a_missing_key_column_is_said() -> None:
     """An insert without the key's column names the field that lacks."""
     with pytest.raises(LookupError, match="no field 7"):
         columns.primary_keys(insert(1), 7)
+
+
+def request_of(group: Iterable[Rows]) -> milvus_pb2.InsertRequest:
+    """Return the request of a group, made as the writer of rows makes it."""
+    named = [columns.named_columns(each) for each in group]
+    joined = [columns.join([each[name] for each in named]) for name in named[0]]
+    return milvus_pb2.InsertRequest.FromString(
+        columns.insert_request("db", "c", "p", 1, joined)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    st.lists(
+        st.tuples(numbers, st.sampled_from(["none", "all", "some"])),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_small_inserts_that_become_one_make_the_same_request(
+    kind: str, parts: list[tuple[list[int], str]]
+) -> None:
+    """Whatever their columns are, and whether they say which rows have a value."""
+    group = []
+    for rows, said in parts:
+        field = schema_pb2.FieldData.FromString(column(kind, rows))
+        if said != "none":
+            field.valid_data.extend(said == "all" or i % 2 == 0 for i in rows)
+        made = (key_column(rows), field.SerializeToString())
+        group.append(Rows(replace(insert(1, rows), columns=made)))
+    assert request_of(columns.merged(group)) == request_of(group)
 
 
 def test_columns_are_known_by_name() -> None:

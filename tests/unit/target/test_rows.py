@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Batch, Rows

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Rows
@@ -32,7 +31,7 @@ def test_a_delete_names_every_key_once_and_stays_small(keys: list) -> None:
 def test_requests_keep_a_partition_s_rows_in_order_and_bounded(parts: list) -> None:
     """Rows are grouped by partition up to the size limit; one insert may be larger."""
     inserts = [
-        Rows(dataclasses.replace(insert(i, partition=partition), size=size))
+        Rows(replace(insert(i, partition=partition), size=size))
         for i, (partition, size) in enumerate(parts)
     ]
     groups = list(splitting.row_groups(inserts, INSERT))
@@ -58,7 +57,7 @@ def test_an_insert_larger_than_a_request_is_split_by_rows(
     count: int, size: int, chosen: set[int] | None
 ) -> None:
     """Each row comes once, in order; no request holds more rows than fit, but one."""
-    whole = dataclasses.replace(insert(1, keys=range(count)), size=size)
+    whole = replace(insert(1, keys=range(count)), size=size)
     keep = None if chosen is None else tuple(sorted(i for i in chosen if i < count))
     if keep == ():
         return
@@ -114,7 +113,7 @@ def test_rows_with_other_columns_go_apart(dropped: tuple[str, ...], name: str) -
     """Those from before fields were added or dropped have no values of one, or others."""
     one, other = insert(1), insert(2)
     columns = *one.columns, *map(named, dropped)
-    before = Rows(dataclasses.replace(one, columns=columns))
-    after = Rows(dataclasses.replace(other, columns=(*other.columns, named(name))))
+    before = Rows(replace(one, columns=columns))
+    after = Rows(replace(other, columns=(*other.columns, named(name))))
     groups = list(splitting.row_groups([before, after, before, after], INSERT))
     assert groups == [[before, before], [after, after]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from msgspec import structs
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Insert
@@ -132,7 +133,7 @@ def test_rows_from_before_a_field_was_added(in_groups: bool) -> None:  # noqa: F
     of = recorded()[insert.collection]
     field = schema_pb2.FieldData.FromString(insert.columns[-1])
     field.field_id, field.field_name = 999, "dropped"
-    both = replace(insert, columns=(*insert.columns, field.SerializeToString()))
+    both = structs.replace(insert, columns=(*insert.columns, field.SerializeToString()))
     [one] = read(both, of, in_groups=in_groups)
     there = {
         each.field_name: each
@@ -168,7 +169,9 @@ def test_what_bm25_has_computed_is_left_out() -> None:
     of = recorded()[insert.collection]
     output = schema_pb2.FieldData(field_id=102, type=schema_pb2.SparseFloatVector)
     output.vectors.sparse_float_vector.contents.extend([b"12345678"] * insert.rows)
-    both = replace(insert, columns=(*insert.columns, output.SerializeToString()))
+    both = structs.replace(
+        insert, columns=(*insert.columns, output.SerializeToString())
+    )
     [one] = read(both, of, in_groups=True)
     assert applied(one.columns) == applied(insert.columns)
 
