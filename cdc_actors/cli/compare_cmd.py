@@ -17,8 +17,9 @@ from cdc_actors.errors import OperatorError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+FIRST_POLL_SECONDS = 0.02
 POLL_SECONDS = 0.3
-"""How often to ask how far it is."""
+"""How often to ask how far it is: at first soon, as a small comparison soon ends."""
 
 ABSENCE_SECONDS = 60.0
 """How long the service may be away meanwhile: it goes on when it is back."""
@@ -104,7 +105,7 @@ def compare(
 def _followed(api: Api, task_id: str) -> dict[str, Any]:
     """Return the comparison once it has ended; show how far it is on a terminal."""
     live = sys.stderr.isatty()
-    asked_at = time.monotonic()
+    asked_at, pause = time.monotonic(), FIRST_POLL_SECONDS
     while True:
         try:
             found = api.ask("comparison", task_id=task_id, details=False)
@@ -119,7 +120,8 @@ def _followed(api: Api, task_id: str) -> dict[str, Any]:
         if found.get("ended"):
             shown: dict[str, Any] = api.ask("comparison", task_id=task_id)
             return shown
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, POLL_SECONDS)
 
 
 def _line(found: dict[str, Any]) -> str:
@@ -155,7 +157,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     # Not before it is needed: what reads a Milvus takes long to load.
     import msgspec  # noqa: PLC0415
 
-    from cdc_actors.compare import CollectionReport, Report  # noqa: PLC0415
+    from cdc_actors.comparison_report import CollectionReport, Report  # noqa: PLC0415
 
     reports = msgspec.convert(found["reports"], list[CollectionReport])
     if found["status"] not in _WITHOUT_RESULT:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from cdc_actors.compare.collection import Cursor, Pair
-from cdc_actors.compare.report import (
+from cdc_actors.compare.run import Comparison, begin, compare
+from cdc_actors.compare.server import Endpoint
+from cdc_actors.compare.settle import Repair
+from cdc_actors.compare.sweep import MAX_PAGE_ROWS, Side
+from cdc_actors.comparison_report import (
     CollectionReport,
     Finding,
     Kind,
@@ -12,10 +16,6 @@ from cdc_actors.compare.report import (
     Tally,
     Verdict,
 )
-from cdc_actors.compare.run import Comparison, begin, compare
-from cdc_actors.compare.server import Endpoint
-from cdc_actors.compare.settle import Repair
-from cdc_actors.compare.sweep import MAX_PAGE_ROWS, Side
 
 __all__ = [
     "MAX_PAGE_ROWS",

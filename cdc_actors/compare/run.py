@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Self
 
 from cdc_actors.changes import DEFAULT_DATABASE
 from cdc_actors.compare.collection import CollectionComparison, Cursor, Pair
-from cdc_actors.compare.report import CollectionReport, Kind, Report
 from cdc_actors.compare.server import Endpoint, Server
 from cdc_actors.compare.sweep import MAX_PAGE_ROWS
+from cdc_actors.comparison_report import CollectionReport, Kind, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from cdc_actors.changes import FullName
@@ -185,6 +185,6 @@ class _End:
 
     def _listed(self) -> dict[str, list[str]]:
         if self._names is None:
-            databases: Iterable[str] = self._endpoint.databases()
+            databases = self.server(DEFAULT_DATABASE).databases()
             self._names = {each: self.server(each).collections() for each in databases}
         return self._names

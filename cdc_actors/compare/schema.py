@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 from pymilvus import DataType
 
 from cdc_actors.changes import replicated_properties
-from cdc_actors.compare.report import Kind
+from cdc_actors.comparison_report import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cdc_actors.compare.report import CollectionReport
+    from cdc_actors.comparison_report import CollectionReport
 
 _PAGE_ROWS = 10_000
 _PAGE_BYTES = 4 << 20
 _TEXT_BYTES = 256
 _LITE_SETTINGS = ("enable_dynamic_field",)
 _SETTINGS = (*_LITE_SETTINGS, "consistency_level_name", "description")
-_INDEX_STATE = frozenset({"total_rows", "indexed_rows", "pending_index_rows", "state"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,7 @@ def compare_indexes(
     for name in sorted(source.keys() & target.keys()):
         left, right = source[name], target[name]
         asked = left.keys() & right.keys() if lite else left.keys() | right.keys()
-        for param in sorted(asked - _INDEX_STATE):
+        for param in sorted(asked):
             if left.get(param) != right.get(param):
                 change = f"{left.get(param)!r} -> {right.get(param)!r}"
                 report.find(Kind.INDEX, f"{name!r}: {param} {change}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -40,6 +41,9 @@ MAX_ANSWER_BYTES = 64 << 20
 _EMPTY = 26
 """The code of some older Milvus for a collection without rows."""
 
+_WITHOUT_INDEX = {700, common_pb2.IndexNotExist}
+"""The codes, now and of an older Milvus, for a collection without any index."""
+
 _REFUSED = ACCESS_REFUSED.keys() | REFUSED.keys()
 
 
@@ -55,11 +59,6 @@ class Endpoint:
     uri: str
     token: str = field(repr=False)
     tls: Mapping[str, str] = field(default_factory=dict)
-
-    def databases(self) -> list[str]:
-        """Return the names of its databases; the default one alone if it has no others."""
-        with Server(self, DEFAULT_DATABASE) as server:
-            return server.databases()
 
 
 class Columns(NamedTuple):
@@ -85,6 +84,7 @@ class Server:
     def __init__(self, endpoint: Endpoint, database: str) -> None:
         self.side = endpoint.side
         self._database = database
+        self._metadata = (("dbname", database),)
         self._uri = endpoint.uri
         with self.errors():
             # Shared handlers know neither the database nor another side's settings.
@@ -126,7 +126,7 @@ class Server:
             raise self._translated(error) from error
 
     def databases(self) -> list[str]:
-        """Return the names of the server's databases, as ``Endpoint`` does."""
+        """Return the names of its databases; the default one alone if it has no others."""
         request = milvus_pb2.ListDatabasesRequest()
         with self.errors():
             try:
@@ -163,13 +163,22 @@ class Server:
         return list(found["aliases"])
 
     def indexes(self, name: str) -> dict[str, dict[str, Any]]:
-        """Return what the server says of each index, by the name of the index."""
+        """Return each index's field and parameters, by the name of the index.
+
+        One request: Milvus Lite (3.2) counts all rows to answer it.
+        """
+        request = milvus_pb2.DescribeIndexRequest(
+            db_name=self._database, collection_name=name
+        )
         with self.errors():
-            names = self.client.list_indexes(name, timeout=CALL_TIMEOUT)
-            return {
-                index: self.client.describe_index(name, index, timeout=CALL_TIMEOUT)
-                for index in names
-            }
+            answer = self._stub.DescribeIndex(
+                request, timeout=CALL_TIMEOUT, metadata=self._metadata
+            )
+            if not _WITHOUT_INDEX & {answer.status.code, answer.status.error_code}:
+                check_status(answer.status)
+        return {
+            each.index_name: _parameters(each) for each in answer.index_descriptions
+        }
 
     def loaded(self, name: str) -> bool:
         """Tell whether a collection can be read."""
@@ -178,23 +187,23 @@ class Server:
         return bool(state["state"] == LoadState.Loaded)
 
     @contextmanager
-    def readable(self, name: str, *, load: bool, keep: bool = False) -> Iterator[None]:
+    def readable(self, name: str, *, load: bool, keep: bool = False) -> Iterator[bool]:
         """Hold a collection loaded; unless it is to be kept so, release it afterwards.
 
-        What was loaded before stays loaded.
+        What was loaded before stays loaded: the value tells whether it was.
 
         Raises:
             OperatorError: It is not loaded, and shall or can not be.
         """
         if self.loaded(name):
-            yield
+            yield True
             return
         if not load:
             raise OperatorError(f"not loaded at the {self.side}, so it cannot be read")
         with self.errors():
             self.client.load_collection(name, timeout=LOAD_TIMEOUT)
         try:
-            yield
+            yield False
         finally:
             if not keep:
                 with self.errors():
@@ -292,7 +301,7 @@ class Server:
         for key, value in params.items():
             request.query_params.add(key=key, value=value)
         future = self._stub.Query.future(
-            request, timeout=CALL_TIMEOUT, metadata=(("dbname", self._database),)
+            request, timeout=CALL_TIMEOUT, metadata=self._metadata
         )
 
         def answer() -> Any:
@@ -320,3 +329,10 @@ class Server:
                 f"the {self.side} {self._uri} does not answer: {text}"
             )
         return OperatorError(f"the {self.side} {self._uri} refuses: {text}")
+
+
+def _parameters(index: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {pair.key: pair.value for pair in index.params}
+    if found.get("params"):
+        found["params"] = json.loads(found["params"])
+    return found | {"field_name": index.field_name, "index_name": index.index_name}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_actors.compare import schema
-from cdc_actors.compare.report import Kind
+from cdc_actors.comparison_report import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from cdc_actors.compare.report import CollectionReport
     from cdc_actors.compare.server import Server
+    from cdc_actors.comparison_report import CollectionReport
 
 
 def compare_settings(

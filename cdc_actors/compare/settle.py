@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from cdc_actors.changes import Key  # noqa: TC001 - a suspect is decoded
 from cdc_actors.compare.content import differences, digest
 from cdc_actors.compare.keys import groups
-from cdc_actors.compare.report import RowFinding
 from cdc_actors.compare.sweep import GROUP_ROWS
+from cdc_actors.comparison_report import RowFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cdc_actors.compare.report import CollectionReport
     from cdc_actors.compare.sweep import Side
+    from cdc_actors.comparison_report import CollectionReport
 
     Moment = Callable[[], bool]
     """Returns once the target has all that the source had at the call; False if that

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdc_actors.compare import compare
-from cdc_actors.compare.report import Kind
+from cdc_actors.comparison_report import Kind
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.errors import CdcError
 from tests.support.busy_source import (

@@ -11,12 +11,13 @@ import pytest
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.client.types import LoadState
 
-from cdc_actors.compare import CollectionReport, Endpoint, Kind, Report, compare
+from cdc_actors.compare import CollectionReport, Kind, Report, compare
 from cdc_actors.embedded.ports import PortBlock
 from cdc_actors.errors import TransientError
 from cdc_actors.grpc_common import NO_KEEPALIVE
 from cdc_actors.target.connection import tls_arguments
 from cdc_actors.tasks import ConnectParam
+from tests.support.databases import databases_of
 from tests.support.servers import drop
 from tests.support.tls import certificates, tls_front
 from tests.support.workload import Workload
@@ -308,12 +309,12 @@ def test_a_target_behind_tls_is_read(target_lite: EmbeddedLite, tmp_path: Path) 
     }
     with tls_front(target_lite.uri, files) as uri:
         tls = tls_arguments(ConnectParam(uri=uri, **paths))
-        assert "default" in Endpoint("target", uri, "", tls).databases()
+        assert "default" in databases_of(uri, tls)
         with pytest.raises(TransientError, match="the target"):
-            Endpoint("target", uri, "").databases()
+            databases_of(uri)
     with tls_front(target_lite.uri, files, mutual=False) as uri:
         one_way = tls_arguments(ConnectParam(uri=uri, ca_pem_path=str(files.authority)))
-        assert "default" in Endpoint("target", uri, "", one_way).databases()
+        assert "default" in databases_of(uri, one_way)
 
 
 @contextmanager

@@ -12,10 +12,10 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import common_pb2
 
-from cdc_actors.compare.server import Endpoint
 from tests.support.accounts import as_root, forget
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import wait_until
+from tests.support.databases import databases_of
 from tests.support.forwarder import Forwarder
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def test_what_a_managed_target_does_for_nobody(
         assert "map old to `default` with name_mapping" in shown["archive"]["reason"]
         assert "takes no partition more" in shown["pages"]["reason"]
         assert {each.partition(":")[0] for each in health["warnings"]} == ONCE
-        assert Endpoint("target", way.uri, "").databases() == ["default"]
+        assert databases_of(way.uri) == ["default"]
         managed.most_partitions = 99
         cdc.ask("retry", task_id=task, collection_infos=[{"name": "pages"}])
         wait_keys(milvus, range(20), "pages")

@@ -28,12 +28,12 @@ from hypothesis.stateful import (
 from pymilvus.exceptions import MilvusException
 
 from cdc_actors.compare import Kind, compare
-from cdc_actors.compare.server import Endpoint
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.errors import CdcError
 from tests.support.access_faults import Access
 from tests.support.accounts import ROOT, Accounts, access_of, as_root, forget
 from tests.support.cdc import Cdc, wait_until
+from tests.support.databases import databases_of
 from tests.support.proxy import TcpProxy
 from tests.support.walk import World
 
@@ -308,7 +308,7 @@ class Walking(RuleBasedStateMachine):
     def _differences(self, *, rows: bool) -> list[str]:
         """Compare both sides; for rows not yet, unless they can be read."""
         uris = self._stage.source.uri, self._stage.target.uri
-        left, right = (sorted(Endpoint("side", uri, "").databases()) for uri in uris)
+        left, right = (sorted(databases_of(uri)) for uri in uris)
         found = [] if left == right else [f"databases {left} -> {right}"]
         found += self._differences_of_access()
         report = compare(uris[0], "", uris[1], "")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymilvus import DataType
 
-from cdc_actors.compare.report import CollectionReport
 from cdc_actors.compare.schema import Table
 from cdc_actors.compare.settle import MOST_REPAIRS, Settler, Suspect
+from cdc_actors.comparison_report import CollectionReport
 from cdc_actors.errors import TransientError
 
 if TYPE_CHECKING:
