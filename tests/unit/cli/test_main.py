@@ -122,9 +122,9 @@ def test_help_has_examples(arguments):
 
 
 def test_help_does_not_load_the_service():
-    """Help and settings come fast: the heavy libraries are loaded by serve only."""
+    """Help and results come fast: the heavy libraries are loaded by serve only."""
     code = (
-        "import sys, cdc_actors.cli.main;"
+        "import sys, cdc_actors.cli.main, cdc_actors.comparison_report;"
         "print([m for m in ('pymilvus', 'grpc', 'falcon', 'pykka', 'structlog')"
         " if m in sys.modules])"
     )
