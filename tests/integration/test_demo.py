@@ -65,8 +65,15 @@ class Demo:
         return self.finish()
 
     def finish(self) -> int:
-        """Read the rest of its output; return the exit status."""
-        rest, _ = self.process.communicate(timeout=600)
+        """Read the rest of its output; return the exit status.
+
+        One that does not end says where it hangs.
+        """
+        try:
+            rest, _ = self.process.communicate(timeout=600)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            rest, _ = self.process.communicate()
         self.output += rest
         return self.process.returncode
 
@@ -75,7 +82,7 @@ class Demo:
 def demo(*arguments: str | Path, **environment: str) -> Iterator[Demo]:
     """Run the demo; both outputs are one."""
     with subprocess.Popen(
-        [sys.executable, "-m", "cdc_actors", "demo", *arguments],
+        [sys.executable, "-X", "faulthandler", "-m", "cdc_actors", "demo", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
