@@ -205,7 +205,9 @@ class Report:
             yield f"{counts[Verdict.DIFFERENT]} of {total} collections differ."
         if counts[Verdict.UNDECIDED]:
             yield f"{counts[Verdict.UNDECIDED]} of {total} collections are undecided."
-        if self.equal:
+        if not total:
+            yield "Nothing to compare: neither side has a collection that is selected."
+        elif self.equal:
             yield f"Equal: {counted(total, 'collection')}, {counted(rows, 'row')}."
 
     def __str__(self) -> str:

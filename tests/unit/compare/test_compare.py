@@ -251,6 +251,12 @@ def test_a_report_of_equal_collections_says_so() -> None:
     ]
 
 
+def test_a_report_of_nothing_does_not_say_equal() -> None:
+    """A selection by which there is nothing may be a misspelt one."""
+    (line,) = Report(collections=[]).lines()
+    assert line == "Nothing to compare: neither side has a collection that is selected."
+
+
 def test_a_field_that_is_skipped_is_not_compared() -> None:
     """Neither in the schema, nor in rows, where it is no dynamic field either."""
     skipped = frozenset({"f"})
