@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
 
 
@@ -29,3 +31,18 @@ def beside(work: Callable[[], _Done], name: str) -> Future[_Done]:
     context = copy_context()
     threading.Thread(target=context.run, args=[run], name=name, daemon=True).start()
     return outcome
+
+
+def uninterrupted(work: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
+    """Have a function do its work in a thread of its own, for which its caller waits.
+
+    An exception that a signal raises, such as KeyboardInterrupt, ends the waiting at once;
+    the work goes on. For calls by gRPC: where one is ended by such an exception as it
+    begins, to close its channel may take for ever (seen with grpcio 1.85).
+    """
+
+    @wraps(work)
+    def waiting(*args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+        return beside(partial(work, *args, **kwargs), work.__name__).result()
+
+    return waiting

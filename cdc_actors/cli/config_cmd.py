@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cdc_actors.beside import uninterrupted
 from cdc_actors.cli.output import dump, output_option, table
 from cdc_actors.config import load
 
 if TYPE_CHECKING:
-    from cdc_actors.config import Resolved
+    from cdc_actors.config import Config, Resolved
     from cdc_actors.service.config_check import Finding
 
 _NOT_READY = 4
@@ -67,19 +68,25 @@ def check(context: click.Context, path: Path | None, output: str) -> None:
     That is the store, the source's API, its etcd, its message queue, and the channels
     that its collections use. The store is created if it does not exist.
     """
+    context.exit(0 if _checked(_resolved(path).config, output) else _NOT_READY)
+
+
+@uninterrupted
+def _checked(config: Config, output: str) -> bool:
+    """Print what works and what does not; tell whether everything does."""
     # Here, not above: it loads what --help must not wait for.
     from cdc_actors.cli import logs  # noqa: PLC0415
     from cdc_actors.service.config_check import check as findings  # noqa: PLC0415
 
     logs.configure("error")
     found = []
-    for finding in findings(_resolved(path).config):
+    for finding in findings(config):
         found.append(finding)
         if output == "table":
             click.echo(_line(finding))
     if output != "table":
         click.echo(dump([asdict(finding) for finding in found], output))
-    context.exit(0 if all(finding.ok for finding in found) else _NOT_READY)
+    return all(finding.ok for finding in found)
 
 
 def _resolved(path: Path | None) -> Resolved:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import msgspec
 
+from cdc_actors.beside import uninterrupted
 from cdc_actors.cli.api import DEFAULT_URL, api_of, service_options
 from cdc_actors.cli.config_cmd import config_option
 from cdc_actors.config import load
@@ -80,7 +81,7 @@ def doctor(context: click.Context, path: Path | None, file: Path | None) -> None
     file = file or Path(f"cdc-actors-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
     api = api_of(context, default_url=_url(path))
     with _new(file) as write:
-        report = _report(path, api)
+        report = uninterrupted(_report)(path, api)
         write(_without(_secrets(path), _text(report)))
     failed = [each["error"] for each in report["service"].values() if "error" in each]
     if error := report["configuration"].get("error"):

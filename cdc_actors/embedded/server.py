@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import grpc
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
+from cdc_actors.beside import uninterrupted
 from cdc_actors.embedded.ports import HOST, PortBlock
 from cdc_actors.embedded.process import ServerProcess
 from cdc_actors.errors import OperatorError
@@ -111,6 +112,7 @@ class EmbeddedServer(ABC):
     def _environment(self) -> Mapping[str, str]:
         return {}
 
+    @uninterrupted
     def _is_ready(self) -> bool:
         """Tell whether a call goes through."""
         options = [("grpc.enable_http_proxy", 0)]

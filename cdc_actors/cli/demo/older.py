@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import nats
 
+from cdc_actors.beside import uninterrupted
 from cdc_actors.changes import DEFAULT_DATABASE, channel_of, to_hybrid_ts
 from cdc_actors.config import Etcd
 from cdc_actors.errors import TransientError
@@ -27,6 +28,7 @@ _WRITE_TIMEOUT = 120.0
 _POLL_INTERVAL = 0.1
 
 
+@uninterrupted
 def written_until(
     source: EmbeddedMilvus, name: str, flush: Callable[[], None]
 ) -> Mapping[str, ShardCheckpoint]:
@@ -49,6 +51,7 @@ def written_until(
     raise TransientError(f"The source has not written the rows of {name} into files.")
 
 
+@uninterrupted
 def cut(nats_address: str, ends: Mapping[str, ShardCheckpoint]) -> None:
     """Have a natsmq forget what stands before these checkpoints, as retention does."""
     asyncio.run(_purge(nats_address, ends))

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
+from cdc_actors.beside import uninterrupted
 from cdc_actors.cli import logs
 from cdc_actors.cli.demo.broker import own_broker
 from cdc_actors.cli.demo.older import cut, written_until
@@ -250,7 +251,7 @@ class DemoScenario:
             step.show("row by row")
             while True:
                 last = time.monotonic() > deadline
-                report = compare(
+                report = uninterrupted(compare)(
                     self._source.uri,
                     "",
                     self._target.uri,

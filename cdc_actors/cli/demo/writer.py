@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from cdc_actors.beside import uninterrupted
 from cdc_actors.errors import OperatorError
 from cdc_actors.grpc_common import NO_KEEPALIVE
 
@@ -90,10 +91,7 @@ class Writer:
 
     def __init__(self, uri: str) -> None:
         self._rng = Random()  # noqa: S311 - no secrets
-        with _errors("source"):
-            self._client = MilvusClient(
-                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=NO_KEEPALIVE
-            )
+        self._client = _connected(uri, "source")
         hnsw = {"index_type": "HNSW", "params": {"M": 8, "efConstruction": 64}}
         flat = {"index_type": "FLAT", "params": {}}
         customer = "customer-{:06}".format
@@ -118,17 +116,20 @@ class Writer:
         """How many rows the source has now."""
         return sum(len(collection.keys) for collection in self._collections)
 
+    @uninterrupted
     def write_archive(self, rows: int, progress: Callable[[str], None]) -> Tally:
         """Create the collection ``archive``, and write ``rows`` rows as ``write`` does."""
         with _errors("source"):
             self._create(self._archive)
         return self._write_all(rows, lambda count: [(self._archive, count)], progress)
 
+    @uninterrupted
     def flush_archive(self) -> None:
         """Have all rows of the archive written into files."""
         with _errors("source"):
             self._client.flush(self._archive.name, timeout=_TIMEOUT)
 
+    @uninterrupted
     def create(self) -> None:
         """Create the other collections; give each an index, and load it."""
         with _errors("source"), ThreadPoolExecutor() as pool:
@@ -136,6 +137,7 @@ class Writer:
             list(pool.map(self._create, self._new))
             list(pool.map(self._load, self._collections))
 
+    @uninterrupted
     def write(self, rows: int, progress: Callable[[str], None]) -> Tally:
         """Insert ``rows`` rows; update some and delete some in between."""
         return self._write_all(rows, self._shares, progress)
@@ -200,15 +202,13 @@ class Reader:
     """Counts rows at the Milvus at ``uri``. Used by one thread."""
 
     def __init__(self, uri: str) -> None:
-        with _errors("target"):
-            self._client = MilvusClient(
-                uri, timeout=_TIMEOUT, dedicated=True, grpc_options=NO_KEEPALIVE
-            )
+        self._client = _connected(uri, "target")
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
         self._client.close()
 
+    @uninterrupted
     def rows(self, names: list[str]) -> int:
         """Return how many rows it has in these collections, none where it cannot say."""
         return sum(map(self._count, names))
@@ -225,6 +225,14 @@ class Reader:
         except MilvusException:
             return 0
         return int(rows[0]["count(*)"])
+
+
+@uninterrupted
+def _connected(uri: str, side: str) -> MilvusClient:
+    with _errors(side):
+        return MilvusClient(
+            uri, timeout=_TIMEOUT, dedicated=True, grpc_options=NO_KEEPALIVE
+        )
 
 
 @contextmanager
