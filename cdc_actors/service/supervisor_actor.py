@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.service.stores import Stores
+    from cdc_actors.service.views import HealthStatus
     from cdc_actors.tasks import TaskSpec
 
 CHECK_SECONDS = 1.0
@@ -94,11 +95,13 @@ class _Known:
     nothing has been asked since: it needs no thread. So it is for an unreadable one.
     ``exists`` is False until a new task is in the event log. ``restart_at`` is when a
     dead task is to be started again, None for a living one. ``deaths`` are those in a
-    row, ``restarts`` all. ``asked_spec`` is what an update under way makes of it.
+    row, ``restarts`` all. ``asked_spec`` is what an update under way makes of it,
+    ``status`` what ``health_of`` says of the snapshot.
     """
 
     snapshot: TaskSnapshot
     monitor: ProgressMonitor
+    status: HealthStatus | None = None
     ref: pykka.ActorRef[TaskActor] | None = None
     exists: bool = True
     started_at: float = 0.0
@@ -309,12 +312,14 @@ class Supervisor(pykka.ThreadingActor):
     def _on_report(self, snapshot: TaskSnapshot) -> None:
         known = self._tasks.get(snapshot.task.task_id)
         if known is not None and not self._store_lost:
-            known.snapshot, known.exists = snapshot, True
-            health = health_of(snapshot)
-            mark = (snapshot.confirmed, snapshot.applied, health.status)
+            before, known.snapshot, known.exists = known.snapshot, snapshot, True
+            if not (known.status and snapshot.is_as_well_as(before)):
+                health = health_of(snapshot)
+                known.status = health.status
+                status = (health.status, health.problems.count > 0)
+                known.monitor.note_status(status, datetime.now(UTC))
+            mark = (snapshot.confirmed, snapshot.applied, known.status)
             known.monitor.update(mark, time.monotonic())
-            status = (health.status, health.problems.count > 0)
-            known.monitor.note_status(status, datetime.now(UTC))
             if snapshot.progress and snapshot.progress.tick_lead is not None:
                 self._clock.note_tick(snapshot.progress.tick_lead)
 

@@ -12,11 +12,13 @@ import grpc
 
 from cdc_actors.errors import CdcError, OperatorError, TransientError
 from cdc_actors.source.catalog import etcd_pb2
+from cdc_actors.source.catalog.shared_watch import Event, SharedWatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cdc_actors.config import Etcd
+    from cdc_actors.source.catalog.shared_watch import SharedWatch
 
 _TIMEOUT = 5.0
 _PAGE = 1_000
@@ -36,6 +38,8 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
+
+_WATCHES = SharedWatches()
 
 Metadata = tuple[tuple[str, str], ...]
 Pairs = list[tuple[bytes, bytes]]
@@ -138,11 +142,18 @@ class EtcdClient:
             found += [_pairs(each.response_range) for each in answer.responses]
         return found
 
-    def watch(self, prefixes: Sequence[bytes], revision: int) -> EtcdWatch:
-        """Follow what is written below ``prefixes``, from ``revision`` on."""
+    def watch(self, prefixes: Sequence[bytes], revision: int) -> SharedWatch:
+        """Follow what is written below ``prefixes``, from ``revision`` on.
+
+        Whoever follows the same of the same etcd does so by one stream.
+        """
         # A member that is cut off from the others must end the stream, not fall silent.
         metadata = (("hasleader", "true"), *_as_metadata(self._token))
-        return EtcdWatch(self._open(), metadata, prefixes, revision)
+        return _WATCHES.open(
+            (self._config, list(prefixes)),
+            revision,
+            lambda: EtcdWatch(self._open(), metadata, prefixes, revision),
+        )
 
     def close(self) -> None:
         """Close the connection. Watches go on. Idempotent."""
@@ -221,7 +232,7 @@ class EtcdWatch:
                 key=prefix, range_end=_end_of(prefix), start_revision=revision
             )
             self._requests.put(etcd_pb2.WatchRequest(create_request=create))
-        self._keys: list[bytes] = []
+        self._events: list[Event] = []
         self._lock = threading.Lock()
         self._error: CdcError | None = None
         self._stream = channel.stream_stream(
@@ -234,8 +245,13 @@ class EtcdWatch:
         )
         self._reader.start()
 
-    def take(self) -> list[bytes]:
-        """Return the keys put or removed since the last call, at once.
+    @property
+    def is_broken(self) -> bool:
+        """Whether it tells of no more."""
+        return self._error is not None
+
+    def take(self) -> list[Event]:
+        """Return what was put or removed since the last call, at once.
 
         Raises:
             CdcError: The stream ended; what was written since is lost to this watch.
@@ -244,8 +260,8 @@ class EtcdWatch:
         with self._lock:
             if self._error:
                 raise self._error
-            keys, self._keys = self._keys, []
-        return keys
+            events, self._events = self._events, []
+        return events
 
     def close(self) -> None:
         """End the stream and its thread. Idempotent."""
@@ -261,7 +277,10 @@ class EtcdWatch:
                     self._end(_cancelled(answer))
                     return
                 with self._lock:
-                    self._keys += [event.kv.key for event in answer.events]
+                    self._events += [
+                        Event(each.kv.mod_revision, each.kv.key)
+                        for each in answer.events
+                    ]
             self._end(TransientError("etcd ended the watch"))
         except grpc.RpcError as error:
             self._end(_translated(error))

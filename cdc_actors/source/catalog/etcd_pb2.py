@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$cdc_actors/source/catalog/etcd.proto\x12\x0f\x63\x64\x63_actors.etcd\"\"\n\x0eResponseHeader\x12\x10\n\x08revision\x18\x03 \x01(\x03\"&\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x05 \x01(\x0c\"i\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x18\n\x10min_mod_revision\x18\n \x01(\x03\"v\n\rRangeResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1f.cdc_actors.etcd.ResponseHeader\x12&\n\x03kvs\x18\x02 \x03(\x0b\x32\x19.cdc_actors.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\"A\n\tRequestOp\x12\x34\n\rrequest_range\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.etcd.RangeRequest\"D\n\nResponseOp\x12\x36\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1e.cdc_actors.etcd.RangeResponse\"9\n\nTxnRequest\x12+\n\x07success\x18\x02 \x03(\x0b\x32\x1a.cdc_actors.etcd.RequestOp\"n\n\x0bTxnResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1f.cdc_actors.etcd.ResponseHeader\x12.\n\tresponses\x18\x03 \x03(\x0b\x32\x1b.cdc_actors.etcd.ResponseOp\"L\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\"K\n\x0cWatchRequest\x12;\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32#.cdc_actors.etcd.WatchCreateRequest\".\n\x05\x45vent\x12%\n\x02kv\x18\x02 \x01(\x0b\x32\x19.cdc_actors.etcd.KeyValue\"z\n\rWatchResponse\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12&\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x16.cdc_actors.etcd.Event\"5\n\x13\x41uthenticateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"%\n\x14\x41uthenticateResponse\x12\r\n\x05token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$cdc_actors/source/catalog/etcd.proto\x12\x0f\x63\x64\x63_actors.etcd\"\"\n\x0eResponseHeader\x12\x10\n\x08revision\x18\x03 \x01(\x03\"<\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c\"i\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x18\n\x10min_mod_revision\x18\n \x01(\x03\"v\n\rRangeResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1f.cdc_actors.etcd.ResponseHeader\x12&\n\x03kvs\x18\x02 \x03(\x0b\x32\x19.cdc_actors.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\"A\n\tRequestOp\x12\x34\n\rrequest_range\x18\x01 \x01(\x0b\x32\x1d.cdc_actors.etcd.RangeRequest\"D\n\nResponseOp\x12\x36\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1e.cdc_actors.etcd.RangeResponse\"9\n\nTxnRequest\x12+\n\x07success\x18\x02 \x03(\x0b\x32\x1a.cdc_actors.etcd.RequestOp\"n\n\x0bTxnResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1f.cdc_actors.etcd.ResponseHeader\x12.\n\tresponses\x18\x03 \x03(\x0b\x32\x1b.cdc_actors.etcd.ResponseOp\"L\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\"K\n\x0cWatchRequest\x12;\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32#.cdc_actors.etcd.WatchCreateRequest\".\n\x05\x45vent\x12%\n\x02kv\x18\x02 \x01(\x0b\x32\x19.cdc_actors.etcd.KeyValue\"z\n\rWatchResponse\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12&\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x16.cdc_actors.etcd.Event\"5\n\x13\x41uthenticateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"%\n\x14\x41uthenticateResponse\x12\r\n\x05token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESPONSEHEADER']._serialized_start=57
   _globals['_RESPONSEHEADER']._serialized_end=91
   _globals['_KEYVALUE']._serialized_start=93
-  _globals['_KEYVALUE']._serialized_end=131
-  _globals['_RANGEREQUEST']._serialized_start=133
-  _globals['_RANGEREQUEST']._serialized_end=238
-  _globals['_RANGERESPONSE']._serialized_start=240
-  _globals['_RANGERESPONSE']._serialized_end=358
-  _globals['_REQUESTOP']._serialized_start=360
-  _globals['_REQUESTOP']._serialized_end=425
-  _globals['_RESPONSEOP']._serialized_start=427
-  _globals['_RESPONSEOP']._serialized_end=495
-  _globals['_TXNREQUEST']._serialized_start=497
-  _globals['_TXNREQUEST']._serialized_end=554
-  _globals['_TXNRESPONSE']._serialized_start=556
-  _globals['_TXNRESPONSE']._serialized_end=666
-  _globals['_WATCHCREATEREQUEST']._serialized_start=668
-  _globals['_WATCHCREATEREQUEST']._serialized_end=744
-  _globals['_WATCHREQUEST']._serialized_start=746
-  _globals['_WATCHREQUEST']._serialized_end=821
-  _globals['_EVENT']._serialized_start=823
-  _globals['_EVENT']._serialized_end=869
-  _globals['_WATCHRESPONSE']._serialized_start=871
-  _globals['_WATCHRESPONSE']._serialized_end=993
-  _globals['_AUTHENTICATEREQUEST']._serialized_start=995
-  _globals['_AUTHENTICATEREQUEST']._serialized_end=1048
-  _globals['_AUTHENTICATERESPONSE']._serialized_start=1050
-  _globals['_AUTHENTICATERESPONSE']._serialized_end=1087
+  _globals['_KEYVALUE']._serialized_end=153
+  _globals['_RANGEREQUEST']._serialized_start=155
+  _globals['_RANGEREQUEST']._serialized_end=260
+  _globals['_RANGERESPONSE']._serialized_start=262
+  _globals['_RANGERESPONSE']._serialized_end=380
+  _globals['_REQUESTOP']._serialized_start=382
+  _globals['_REQUESTOP']._serialized_end=447
+  _globals['_RESPONSEOP']._serialized_start=449
+  _globals['_RESPONSEOP']._serialized_end=517
+  _globals['_TXNREQUEST']._serialized_start=519
+  _globals['_TXNREQUEST']._serialized_end=576
+  _globals['_TXNRESPONSE']._serialized_start=578
+  _globals['_TXNRESPONSE']._serialized_end=688
+  _globals['_WATCHCREATEREQUEST']._serialized_start=690
+  _globals['_WATCHCREATEREQUEST']._serialized_end=766
+  _globals['_WATCHREQUEST']._serialized_start=768
+  _globals['_WATCHREQUEST']._serialized_end=843
+  _globals['_EVENT']._serialized_start=845
+  _globals['_EVENT']._serialized_end=891
+  _globals['_WATCHRESPONSE']._serialized_start=893
+  _globals['_WATCHRESPONSE']._serialized_end=1015
+  _globals['_AUTHENTICATEREQUEST']._serialized_start=1017
+  _globals['_AUTHENTICATEREQUEST']._serialized_end=1070
+  _globals['_AUTHENTICATERESPONSE']._serialized_start=1072
+  _globals['_AUTHENTICATERESPONSE']._serialized_end=1109
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from cdc_actors.source.catalog.base import CatalogChanges, Watch
 
 if TYPE_CHECKING:
     from cdc_actors.source.catalog.collections import KnownPlaces
-    from cdc_actors.source.catalog.etcd import EtcdWatch
+    from cdc_actors.source.catalog.shared_watch import SharedWatch
 
 _OF_COLLECTIONS = (
     meta.COLLECTIONS,
@@ -41,7 +41,7 @@ _COLLECTION_OF_KEY = re.compile(
 class CatalogWatch(Watch):
     """What happened to the source's collections, as etcd tells it."""
 
-    def __init__(self, stream: EtcdWatch, root: str, known: KnownPlaces) -> None:
+    def __init__(self, stream: SharedWatch, root: str, known: KnownPlaces) -> None:
         self._stream = stream
         self._root = root
         self._known = known

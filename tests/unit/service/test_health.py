@@ -16,7 +16,7 @@ from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.health import SEVERITY, STALL_SECONDS, health_at, view_at
 from cdc_actors.service.overview import summary_at
 from cdc_actors.service.problems import REASON_LENGTH, SHOWN_REASONS, resync_needed
-from cdc_actors.service.projection import past_view_of
+from cdc_actors.service.projection import health_of, past_view_of
 from cdc_actors.service.snapshot import Observation, ProgressMonitor, TaskSnapshot
 from cdc_actors.service.source_clock import Moment
 from cdc_actors.tasks import ComparisonResult, Operation, Task
@@ -353,3 +353,26 @@ def test_progress_is_what_changes() -> None:
     assert (monitor.last_report, monitor.last_progress) == (2, 1)
     monitor.update("b", 3)
     assert (monitor.last_report, monitor.last_progress) == (3, 3)
+
+
+def test_only_a_snapshot_whose_health_is_equal_is_as_well_as_another() -> None:
+    """How far a run has come is all that may differ; whatever else does is looked at."""
+    task = running(445)
+    progress = RunProgressed(1, {}, None, NO_ROWS, behind=False, waits={})
+    first = TaskSnapshot(task=task, progress=progress)
+    further = replace(first, progress=replace(progress, confirmed=1), confirmed=1)
+    assert further.is_as_well_as(first)
+    assert health_of(further) == health_of(first)
+    failed = running(445)
+    fail(failed)
+    others = [
+        replace(first, progress=None),
+        replace(first, progress=replace(progress, behind=True)),
+        replace(first, progress=replace(progress, retried={445: AGAIN})),
+        replace(first, progress=replace(progress, imports={445: "not yet"})),
+        replace(first, task=failed),
+        replace(first, unpersisted_failure=failed.failure),
+        replace(first, unreadable="no event"),
+    ]
+    assert not any(first.is_as_well_as(other) for other in others)
+    assert not any(other.is_as_well_as(first) for other in others)

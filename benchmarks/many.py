@@ -1,0 +1,103 @@
+"""What many tasks on one source cost that have nothing to do.
+
+    python -m benchmarks.many [--tasks 20 50 100] [--queue natsmq]
+
+Each task brings a collection of its own from a real source to one Milvus Lite. Tasks are
+added up to each number; once all are well, what the service's process takes is measured
+for a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+import uuid
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from pymilvus import DataType, MilvusClient
+
+from benchmarks.replication import QUEUES, open_source
+from cdc_actors.embedded.lite import EmbeddedLite
+from tests.support.cdc import PROGRAM, Cdc, wait_until
+
+SETTLE, MEASURE, WAIT = 5.0, 20.0, 300.0
+SETTINGS = "maxTaskNum: 1000\n"
+
+
+def add_task(cdc: Cdc, source: MilvusClient, target: str, number: int) -> None:
+    """Create a collection at the source, and a task that brings it."""
+    schema = source.create_schema(auto_id=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=8)
+    name = f"idle_{number}"
+    source.create_collection(name, schema=schema, num_shards=1)
+    body = {
+        "task_id": uuid.uuid4().hex,
+        "milvus_connect_param": {"uri": target},
+        "collection_infos": [{"name": name}],
+    }
+    wait_until(lambda: cdc.request("create", **body)[0] == 200, f"a task of {name}")
+
+
+def are_well(cdc: Cdc, count: int) -> bool:
+    """Tell whether so many tasks run, and lack nothing."""
+    tasks = cdc.ask("list")["tasks"]
+    return [each["health"]["status"] for each in tasks] == ["ok"] * count
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process has taken of the processors (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> int:
+    """Return the resident memory of a process in MiB (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) >> 10
+
+
+def measure(cdc: Cdc, count: int) -> None:
+    """Print what the service takes while nothing happens."""
+    assert cdc.process is not None
+    pid = cdc.process.pid
+    time.sleep(SETTLE)
+    taken, begun = processor_seconds(pid), time.monotonic()
+    time.sleep(MEASURE)
+    share = (processor_seconds(pid) - taken) / (time.monotonic() - begun)
+    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    print(
+        f"{count:>5} tasks: {share:6.1%} of a core, {cdc.threads} threads, "
+        f"{files} file descriptors, {resident(pid)} MiB",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Measure each number of tasks."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--tasks", type=int, nargs="+", default=[20, 50, 100])
+    parser.add_argument("--queue", choices=QUEUES, default="natsmq")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        source = open_source(stack, folder, arguments.queue)
+        client = MilvusClient(source.uri, timeout=120, dedicated=True)
+        target = stack.enter_context(EmbeddedLite(folder / "target"))
+        service = Cdc(folder / "cdc", source, settings=SETTINGS, program=PROGRAM)
+        cdc = stack.enter_context(service)
+        made = 0
+        for wanted in arguments.tasks:
+            for number in range(made, wanted):
+                add_task(cdc, client, target.uri, number)
+            made = wanted
+            wait_until(partial(are_well, cdc, made), "all are well", WAIT)
+            measure(cdc, made)
+
+
+if __name__ == "__main__":
+    main()
