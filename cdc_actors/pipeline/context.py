@@ -80,6 +80,7 @@ class RunContext:
         self.claimant = claimant
         self.source_time = source_time
         self.source_marks: dict[int, Mark] = {}
+        self.memory = memory
         self.budget = RunBudget(memory.quota(ROWS_SHARE))
         self.prefetch = memory.quota(PREFETCH_SHARE)
         self._task = task

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from cdc_actors.pipeline.source_api import CONNECT_SECONDS, SourceApi
 from cdc_actors.pipeline.source_files import SourceFiles
 from cdc_actors.pipeline.source_identity import identify_source
 from cdc_actors.source.catalog_choice import open_catalog
+from cdc_actors.source.wal.shared import SharedLogs
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection, connect
 from cdc_actors.target.identity import refuse_source
@@ -40,6 +42,8 @@ _OPENINGS = threading.BoundedSemaphore(16)
 """How many runs open their source at a time: after a start all tasks want to, and each
 lists the whole catalog. Nobody has a permit while a target is connected to, which may take
 as long as its timeout."""
+
+_LOGS = SharedLogs()
 
 PERMIT_SECONDS = 0.05
 """How long a permit is waited for before it is looked whether the run is to stop."""
@@ -101,7 +105,9 @@ def _source_time(spec: RunSpec) -> int:
 
 SERVERS = Servers(
     target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
-    log=lambda spec, run: open_wal(spec.source, run.prefetch),
+    log=lambda spec, run: _LOGS.open(
+        spec.source, partial(open_wal, spec.source), run.memory, run.prefetch
+    ),
     catalog=lambda spec: open_catalog(spec.source),
     refuse_queue=lambda spec, catalog: refuse_another_queue(spec.source, catalog),
     refuse_target=_refuse_target,

@@ -32,6 +32,7 @@ from cdc_actors.source.decode import decode
 from cdc_actors.source.wal.streaming import streaming_pb2
 from cdc_actors.source.wal.streaming.dump_reader import DumpedRecord
 from cdc_actors.source.wal.streaming.positions import NodeRecord
+from cdc_actors.source.wal.tail import SharedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +96,8 @@ def decode_record(record: Record) -> Change | Tick:
         OperatorError: It is none of a Milvus's, or cannot be replicated.
         PositionLostError: The log goes on in another message queue.
     """
+    if isinstance(record, SharedRecord):
+        return record.change
     if not isinstance(record, NodeRecord):
         return decode(record.payload)
     change = decode_streamed(record.properties, record.payload)

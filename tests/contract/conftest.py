@@ -11,7 +11,7 @@ from tests.support.kafka import KafkaBroker
 from tests.support.kafka_wal import KafkaWal
 from tests.support.pulsar_wal import PulsarWal
 from tests.support.rocks_wal import RocksWal
-from tests.support.wal import MemoryWal, NatsWal
+from tests.support.wal import MemoryWal, NatsWal, SharedWal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,11 +58,13 @@ def kafka(broker: KafkaBroker) -> Iterator[KafkaWal]:
     wal.close()
 
 
-@pytest.fixture(params=["memory", "natsmq", "kafka", "rocksmq", "pulsar"])
+@pytest.fixture(params=["memory", "shared", "natsmq", "kafka", "rocksmq", "pulsar"])
 def wal(request: pytest.FixtureRequest) -> Wal:
     """Each queue in turn."""
     if request.param == "memory":
         return MemoryWal()
+    if request.param == "shared":
+        return SharedWal()
     return request.getfixturevalue(request.param)
 
 

@@ -11,9 +11,11 @@ import nats
 
 from cdc_actors.config import Natsmq, SourceConfig
 from cdc_actors.errors import TransientError
+from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.source.wal import WalReader, open_reader
 from cdc_actors.source.wal.natsmq.positions import position_of, sequence_of
 from cdc_actors.source.wal.natsmq.puller import made_at
+from cdc_actors.source.wal.shared import SharedLogs
 from tests.fakes.memory_log import MemoryLog, MemoryReader
 
 if TYPE_CHECKING:
@@ -100,6 +102,22 @@ class MemoryWal:
     def reader(self) -> WalReader:
         """Open a reader."""
         return MemoryReader(self.log)
+
+
+class SharedWal(MemoryWal):
+    """The double, read as all tasks of a source read its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logs = SharedLogs()
+        self._memory = MemoryBudget(1 << 30)
+
+    def reader(self) -> WalReader:
+        """Open a reader."""
+        quota = self._memory.quota(1.0)
+        return self._logs.open(
+            self.log, lambda _quota: MemoryReader(self.log), self._memory, quota
+        )
 
 
 class NatsWal:
