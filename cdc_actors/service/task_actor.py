@@ -305,7 +305,7 @@ class TaskActor(pykka.ThreadingActor):
             )
         if run.age > HEALTHY_SECONDS:
             self._retries.reset()
-        self._record.save_throttled(message.checkpoints.values())
+        self._record.save_throttled(message.checkpoints.values(), message.applied)
         self._report()
         self._take_up()
 

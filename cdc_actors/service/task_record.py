@@ -14,6 +14,7 @@ from msgspec.structs import replace as replace_struct
 from cdc_actors.errors import CdcError, FailureClass, UnavailableError
 from cdc_actors.pipeline.claims import Claimant
 from cdc_actors.pipeline.run_spec import RunSpec
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service.mark_release import release_marks
 from cdc_actors.service.state_changes import log_changes
 from cdc_actors.store.comparisons import ComparisonRows
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cdc_actors.config import SourceConfig
     from cdc_actors.marks import Mark
     from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.pipeline.work import AppliedRows
     from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import CollectionEntry, Task, TaskSpec, Who
 
@@ -34,6 +36,9 @@ MAX_FAILURE_KINDS = 10
 
 SAVE_SECONDS = 1.0
 """How often checkpoints are saved, at most; a pause and a stop save them, too."""
+
+IDLE_SAVE_SECONDS = 5.0
+"""The same while no rows are applied."""
 
 _log = structlog.get_logger()
 
@@ -63,6 +68,7 @@ class TaskRecord:
         self._outage: set[str] = set()
         self._store_fails = False
         self._saved_at = 0.0
+        self._saved_rows = NO_ROWS
 
     def refresh(self) -> None:
         """Find out what became of a write that was not answered, if there was one.
@@ -238,13 +244,20 @@ class TaskRecord:
             self.checkpoints.update((c.position.channel, c) for c in moved)
         self._saved_at = time.monotonic()
 
-    def save_throttled(self, checkpoints: Iterable[Checkpoint]) -> None:
+    def save_throttled(
+        self, checkpoints: Iterable[Checkpoint], applied: AppliedRows
+    ) -> None:
         """Save the checkpoints unless that was tried a moment ago.
 
-        If the store does not take them, the run continues up to its send horizons.
+        Where no rows were ``applied`` since, which a restart would apply once more, seldom:
+        the ticks of a source move the checkpoints of every task that is idle. If the store
+        does not take them, the run continues up to its send horizons.
         """
-        if time.monotonic() - self._saved_at <= SAVE_SECONDS:
+        is_idle = applied == self._saved_rows and not self._store_fails
+        pause = IDLE_SAVE_SECONDS if is_idle else SAVE_SECONDS
+        if time.monotonic() - self._saved_at <= pause:
             return
+        self._saved_rows = applied
         try:
             self.save(checkpoints)
             if self._store_fails:
