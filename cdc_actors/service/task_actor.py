@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import pykka
 import structlog
 
 from cdc_actors.errors import (
@@ -20,6 +19,7 @@ from cdc_actors.errors import (
     UnknownTaskError,
 )
 from cdc_actors.pipeline.messages import FilesReported, RunFailed, RunProgressed
+from cdc_actors.pooled_actor import PooledActor
 from cdc_actors.service import backoff, commands
 from cdc_actors.service.current_run import CurrentRun
 from cdc_actors.service.messages import (
@@ -47,6 +47,8 @@ from cdc_actors.tasks import SUPERVISOR, TaskState, resyncs, updates
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import pykka
+
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
     from cdc_actors.memory_budget import MemoryBudget
@@ -72,10 +74,8 @@ _NOTIFICATIONS = (
 _log = structlog.get_logger()
 
 
-class TaskActor(pykka.ThreadingActor):
+class TaskActor(PooledActor):
     """One task. Owns the aggregate, its run, and the way back after a failure."""
-
-    use_daemon_thread = True
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class TaskActor(pykka.ThreadingActor):
         self._passed_over = PassedOver()
 
     def on_receive(self, message: Any) -> str | None:
-        """Do what a message says. Runs in the actor's own thread.
+        """Do what a message says. Runs in one thread at a time.
 
         What is asked answers with its error; what is told must not end the actor.
         """
@@ -126,7 +126,7 @@ class TaskActor(pykka.ThreadingActor):
         return None
 
     def on_start(self) -> None:
-        """Have every log line of this thread, and of its runs, say the task's id."""
+        """Have every log line of this actor, and of its runs, say the task's id."""
         structlog.contextvars.bind_contextvars(task_id=self._id)
 
     def on_failure(self, *_error: object) -> None:
