@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from functools import partial, wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
+
+_LOOK_SECONDS = 0.5
 
 
 def beside(work: Callable[[], _Done], name: str) -> Future[_Done]:
@@ -43,6 +45,10 @@ def uninterrupted(work: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
 
     @wraps(work)
     def waiting(*args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
-        return beside(partial(work, *args, **kwargs), work.__name__).result()
+        outcome = beside(partial(work, *args, **kwargs), work.__name__)
+        # A signal that comes in the moment before a wait begins does not interrupt it.
+        while not outcome.done():
+            wait([outcome], _LOOK_SECONDS)
+        return outcome.result()
 
     return waiting

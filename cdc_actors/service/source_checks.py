@@ -49,7 +49,7 @@ def reach_catalog(source: SourceConfig, clock: SourceClock) -> str:
             catalog.version()
         except UnsupportedVersionError as error:
             return str(error)
-        catalog.collection(0)
+        catalog.databases()
         if (reserved := reserved_time(catalog)) is not None:
             clock.note_reserved(reserved)
     return ""

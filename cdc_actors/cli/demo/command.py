@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-import threading
+import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -138,7 +138,7 @@ def _run(
                 status = 0 if scenario.run() else _DIFFERENT
                 if stay:
                     scenario.invite()
-                    threading.Event().wait()
+                    _stay()
             except Interrupted:
                 click.echo("\nEnding all that it started.")
                 raise
@@ -150,6 +150,12 @@ def _run(
     except Interrupted as interrupted:
         return interrupted.status if status is None else status
     return status
+
+
+def _stay() -> None:
+    """Wait for a signal, be it one that comes in the moment before a wait begins."""
+    while True:
+        time.sleep(1)
 
 
 def _stand_alone() -> None:
