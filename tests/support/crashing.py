@@ -28,7 +28,7 @@ def main() -> None:
     """Become the service, with its points wired."""
     # This folder's modules must not stand for the libraries that they are called after.
     sys.path = [each for each in sys.path if Path(each) != Path(__file__).parent]
-    from cdc_actors.__main__ import main as serve  # noqa: PLC0415
+    from cdc_actors.cli.main import main as serve  # noqa: PLC0415
     from cdc_actors.store.checkpoints import Checkpoints  # noqa: PLC0415
     from cdc_actors.store.event_log import TaskLog  # noqa: PLC0415
     from cdc_actors.store.send_horizons import SendHorizons  # noqa: PLC0415
