@@ -20,11 +20,19 @@ from tests.fakes import memory_log
 from tests.fakes.memory_log import MemoryLog, MemoryReader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cdc_actors.changes import Record
 
 CHANNELS = ("a", "b")
 AT_END = 0.03
 """For so long nothing comes once a reader is at the end."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _sooner_at_the_end() -> Iterator[None]:
+    with patch.object(shared, "END_SECONDS", 0.02):
+        yield
 
 
 class Source:

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 SHARE = 0.125
 """How much of the memory that is free the tails may hold, and what is fetched for them."""
 
-END_SECONDS = 0.02
-"""How long nothing comes at the end of the log: for less it may be on its way."""
+END_SECONDS = 0.15
+"""How long nothing comes at the end of the log, where ticks are 0.2 s apart. For less it
+may be on its way: amid a backlog Kafka lets one wait for some hundredths, and who
+goes over to the tail there reads on by a reader that first has to be opened."""
 
 SLICE_SECONDS = 0.01
 """How long a reader of one's own is waited for while tails are read, too."""
