@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 """How long a step waits for records, and for room in the memory, at most."""
 
-IDLE_SECONDS = 0.2
-"""How long while no applier has anything to do, which might let something else go on."""
-
 HALVES_SECONDS = 0.002
 """How long the second half of an upsert is waited for, which is written with the first."""
 
@@ -169,8 +166,7 @@ class ReadLoop:
             self._read(awaited or None)
 
     def _read(self, channels: Collection[str] | None) -> None:
-        wait = POLL_SECONDS if self._context.budget.at_work else IDLE_SECONDS
-        self._take_all(self._sources.wal.poll(wait, channels))
+        self._take_all(self._sources.wal.poll(POLL_SECONDS, channels))
         if self._early.has_arrived:
             self._take_all(self._sources.wal.poll(HALVES_SECONDS, channels))
         self._early.send()
