@@ -102,11 +102,13 @@ class FileChoice:
             return [], ""
         lost = lost_starts(self._wal, chain.from_iterable(begun.values()))
         held = [meta for meta in group if lost.isdisjoint(begun[meta.id])]
-        return held, self._why_cheaper(held) if held else ""
+        starts = chain.from_iterable(begun[meta.id] for meta in held)
+        return held, self._why_cheaper(held, starts) if held else ""
 
-    def _why_cheaper(self, group: list[CollectionMeta]) -> str:
+    def _why_cheaper(
+        self, group: list[CollectionMeta], begun: Iterable[Position]
+    ) -> str:
         """Say why files are to bring a group; nothing if the log is to."""
-        begun = chain.from_iterable(map(self._beginnings, group))
         said: dict[str, Any] = {
             "collections": [f"{meta.database}.{meta.name}" for meta in group[:_NAMED]]
         }

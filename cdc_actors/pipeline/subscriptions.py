@@ -94,7 +94,8 @@ class Subscriptions:
     def record_all(self) -> None:
         """Read what was put off, and write down where the run begins."""
         for starts in self._later:
-            self._begin(self._unread(starts), (), self._sources.snapshot)
+            if begun := self._unread(starts):
+                self._begin(begun, (), self._sources.snapshot)
         self._later.clear()
         self._record(self._context.checkpoints(), "the run opens")
 

@@ -19,6 +19,8 @@ from tests.support.tasks import CLIENT, SPEC
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdc_actors.source.catalog.client import CollectionMeta
+
 AHEAD = 100
 
 
@@ -183,6 +185,16 @@ def test_one_begins_before_the_files_of_another_end_that_is_told_of_first(
     assert pipeline.target.rows("from_log") == once(11, 12)
 
 
+def assert_missed_visibly(pipeline: Pipeline, hidden: CollectionMeta) -> None:
+    """See that one is set aside once more rows of it have come."""
+    pipeline.source.insert(hidden, [2], A)
+    pipeline.source.tick()
+    pipeline.settle()
+    entry = pipeline.task.task.collections[hidden.id]
+    assert entry.state is CollectionState.SET_ASIDE
+    assert "not selected" in entry.reason
+
+
 def test_one_that_was_hidden_where_a_channel_was_begun_for_another() -> None:
     """What is renamed into the selection, and is older than that, is set aside."""
     with Pipeline(replace(SPEC, collection_infos=("books", "other"))) as pipeline:
@@ -196,12 +208,7 @@ def test_one_that_was_hidden_where_a_channel_was_begun_for_another() -> None:
         pipeline.settle()
         source.rename(hidden, "books")
         source.catalog.tell()
-        source.insert(hidden, [2], A)
-        source.tick()
-        pipeline.settle()
-        entry = pipeline.task.task.collections[hidden.id]
-        assert entry.state is CollectionState.SET_ASIDE
-        assert "not selected" in entry.reason
+        assert_missed_visibly(pipeline, hidden)
 
 
 def test_one_that_was_hidden_and_the_log_tells_of_first() -> None:
@@ -216,9 +223,4 @@ def test_one_that_was_hidden_and_the_log_tells_of_first() -> None:
         pipeline.stop()
         pipeline.start()
         source.rename(hidden, "books")
-        source.insert(hidden, [2], A)
-        source.tick()
-        pipeline.settle()
-        entry = pipeline.task.task.collections[hidden.id]
-        assert entry.state is CollectionState.SET_ASIDE
-        assert "not selected" in entry.reason
+        assert_missed_visibly(pipeline, hidden)
