@@ -7,10 +7,11 @@ processor.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from pymilvus import MilvusClient
+from pymilvus import MilvusClient, MilvusException
 from pymilvus.settings import Config
 
 from cdc_actors.embedded.lite import EmbeddedLite
@@ -166,7 +167,11 @@ def _empty_database(server: EmbeddedMilvus | EmbeddedLite, database: str) -> Non
 
 
 def drop(client: MilvusClient, name: str) -> None:
-    """Drop a collection; again, if a Milvus Lite meets the files that it is writing."""
+    """Drop a collection; again, if a Milvus Lite meets the files that it is writing.
+
+    Which of them it had removed by then hangs on the file system: without its schema
+    nothing drops the collection any more, and Lite goes on to answer for it.
+    """
 
     def is_gone() -> bool:
         if client.has_collection(name):
@@ -174,3 +179,8 @@ def drop(client: MilvusClient, name: str) -> None:
         return True
 
     wait_until(is_gone, f"{name} is dropped")
+    with suppress(MilvusException):
+        client.describe_collection(name)
+        pytest.fail(
+            f"Lite has dropped {name} by half: drop it where nobody works on it"
+        )
