@@ -14,7 +14,7 @@ from cdc_actors.target.abilities import VECTORS, unsupported
 from cdc_actors.target.structs import columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 
 def skipped_fields(version: str, schema: bytes, name: str) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def skipped_fields(version: str, schema: bytes, name: str) -> tuple[str, ...]:
         CollectionError: One of them is the primary key, the partition key, or the last
             vector.
     """
-    parsed = schema_pb2.CollectionSchema.FromString(schema)
+    parsed = _with_outputs(schema_pb2.CollectionSchema.FromString(schema))
     reasons: dict[str, str] = {}
     left = parsed
     # Without one field another may do: the second vector of two.
@@ -56,6 +56,14 @@ def skipped_columns(schema: bytes, skipped: Collection[str]) -> set[str]:
     return {*skipped, *inside}
 
 
+def _with_outputs(schema: Any) -> Any:
+    """Return a schema with those functions alone that make fields.
+
+    Others have none to go with: they stay, and the target's refusal names them.
+    """
+    return _with_only(schema, [f for f in schema.functions if f.output_field_names])
+
+
 def _with_functions(schema: Any, field: str) -> set[str]:
     """Return a field and what is made of it or with it."""
     gone = {field}
@@ -73,18 +81,19 @@ def _without(schema: Any, skipped: Collection[str]) -> Any:
         kept = [each for each in fields if each.name not in skipped]
         del fields[:]
         fields.extend(kept)
-    functions = [f for f in left.functions if not _touches(f, skipped)]
-    del left.functions[:]
-    left.functions.extend(functions)
-    return left
+    kept = [each for each in left.functions if not _touches(each, skipped)]
+    return _with_only(left, kept)
+
+
+def _with_only(schema: Any, functions: Sequence[Any]) -> Any:
+    del schema.functions[:]
+    schema.functions.extend(functions)
+    return schema
 
 
 def _touches(function: Any, skipped: Collection[str]) -> bool:
-    names = (
-        function.name,
-        *function.input_field_names,
-        *function.output_field_names,
-    )
+    """A function may have the name of a field that it has nothing to do with."""
+    names = (*function.input_field_names, *function.output_field_names)
     return any(name in skipped for name in names)
 
 

@@ -89,6 +89,20 @@ def test_a_function_goes_with_what_it_is_made_from() -> None:
     assert left_of(made, "2.4.23") == ["v"]
 
 
+def test_a_function_stays_that_has_the_name_of_a_skipped_field() -> None:
+    """It goes only with a field that it makes, or that it is made from."""
+    made = everything()
+    made.functions[0].name = "when"
+    assert left_of(made, "2.5.27") == [*MOST, "when"]
+
+
+def test_a_function_that_makes_no_field_stays() -> None:
+    """No field is skipped for it, whatever its name: the target's refusal names it."""
+    made = schema(v={"data_type": VECTOR}, text={"data_type": TEXT})
+    made.functions.add(name="text", type=schema_pb2.Rerank, input_field_names=["v"])
+    assert left_of(made, "2.5.27") == ["v", "text", "text"]
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
