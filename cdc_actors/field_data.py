@@ -21,3 +21,8 @@ def varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+def whole_field(column: str) -> str:
+    """Return the field that has a column of the log: of ``st[n]`` the struct ``st``."""
+    return column.partition("[")[0]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cdc_actors.compare import schema
 from cdc_actors.comparison_report import Kind
+from cdc_actors.field_data import whole_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,11 @@ def _compare_parts(
         left.aliases(source_name), right.aliases(target_name), report
     )
     found = left.indexes(source_name).items()
-    indexes = {n: each for n, each in found if each.get("field_name") not in skipped}
+    indexes = {
+        name: each
+        for name, each in found
+        if whole_field(each.get("field_name", "")) not in skipped
+    }
     schema.compare_indexes(indexes, right.indexes(target_name), report, lite=lite)
     loaded = left.loaded(source_name), right.loaded(target_name)
     if loaded[0] != loaded[1]:

@@ -16,6 +16,8 @@ from cdc_actors.tasks.details import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cdc_actors.changes import FullName
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks.details import Detail
@@ -47,9 +49,15 @@ def field_of(detail: Detail) -> str:
 
 
 def apply_at_target(
-    target: Connection, name: FullName, kind: str, detail: Detail
+    target: Connection,
+    name: FullName,
+    kind: str,
+    detail: Detail,
+    skipped: Collection[str],
 ) -> str:
     """Do an operation of a ``kind``, but for a rename, to the collection called ``name``.
+
+    The target has none of its fields that are ``skipped``.
 
     Returns what it was done without, "" if nothing.
 
@@ -67,7 +75,7 @@ def apply_at_target(
         case FieldDetail(field, altered, dropped):
             fields.alter_field(target, name, field, altered, dropped)
         case IndexDetail(request=request) | LoadDetail(request=request):
-            return requests.issue(target, kind, name, request)
+            return requests.issue(target, kind, name, request, skipped)
         case _:
             raise TypeError(f"{kind} with {type(detail).__name__} is not known")
     return ""

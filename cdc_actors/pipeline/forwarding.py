@@ -15,6 +15,7 @@ from cdc_actors.errors import (
 from cdc_actors.pipeline.messages import FlushPostponed, RecordOperationApplied
 from cdc_actors.target import requests
 from cdc_actors.target.answers import RateLimitError
+from cdc_actors.target.skipping import is_skipped, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName, Request
     from cdc_actors.pipeline.context import RunContext
+    from cdc_actors.pipeline.work import ForwardRequest
     from cdc_actors.target.connection import Connection
     from cdc_actors.tasks import CollectionEntry, Operation
 
@@ -43,15 +45,19 @@ class Forwarding:
         self._reader = reader
         self._flush_refused = False
 
-    def forward(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
+    def forward(
+        self, work: ForwardRequest, entry: CollectionEntry, name: FullName
+    ) -> None:
         """Ask the target what a client asked, of the collection that it calls ``name``."""
+        request = work.request
         if request.kind == requests.FLUSH:
             self._flush(request, entry, name)
             return
-        parts = requests.parts_of(request)
+        parts = requests.parts_of(request, work.field)
         operation = entry.operation(request.kind, request.timestamp, parts)
         field = str(parts.get("field_name", ""))
-        act = partial(requests.forward, self._target, request, name)
+        asked = self._target, request, name, field, entry.skipped
+        act = partial(requests.forward, *asked)
         attempt(self._context, operation, unless_skipped(entry, field, act))
 
     def _flush(self, request: Request, entry: CollectionEntry, name: FullName) -> None:
@@ -110,6 +116,6 @@ def unless_skipped(
     entry: CollectionEntry, field: str, act: Callable[[], str]
 ) -> Callable[[], str]:
     """Return what does an operation: nothing, if it is about a field that is skipped."""
-    if field not in entry.skipped:
+    if not is_skipped(field, entry.skipped):
         return act
-    return lambda: f"without the field {field}, which the target cannot hold"
+    return lambda: without([field])

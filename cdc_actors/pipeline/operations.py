@@ -113,8 +113,8 @@ class CollectionOperations:
                 self._look()
             case TakePlace(ends):
                 self._end_exchange() if ends else self._take_place()
-            case ForwardRequest(request):
-                self._forwarding.forward(request, self.entry, self._target_name)
+            case ForwardRequest():
+                self._forwarding.forward(work, self.entry, self._target_name)
             case CreatePartitionWork() | BarrierOperation(operation=DropPartition()):
                 where = self._target_name, self.writer
                 self._partitions.apply(work, self.entry, *where)
@@ -370,7 +370,7 @@ class CollectionOperations:
             self._record_started(operation)
         is_alias = isinstance(detail, AliasDetail)
         name = self._served_name if is_alias else self._target_name
-        there = self._target, name, kind, detail
+        there = self._target, name, kind, detail, self.entry.skipped
         act = partial(catalog_operations.apply_at_target, *there)
         to_do = unless_skipped(self.entry, catalog_operations.field_of(detail), act)
         is_done = attempt(self._context, operation, to_do)

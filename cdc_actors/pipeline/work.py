@@ -92,10 +92,14 @@ class CreateCollectionWork:
 
 @dataclass(frozen=True, slots=True)
 class ForwardRequest:
-    """Ask the target what a client asked of the source."""
+    """Ask the target what a client asked of the source.
+
+    ``field`` is that of the index which the request names, if it does and it is known.
+    """
 
     request: Request
     checkpoints: tuple[PendingCheckpoint, ...]
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)

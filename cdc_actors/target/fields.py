@@ -44,7 +44,8 @@ def altered_schema(
 ) -> bytes:
     """Return a serialized schema after a field of it was altered."""
     parsed = schema_pb2.CollectionSchema.FromString(schema)
-    [field] = [each for each in parsed.fields if each.name == field_name]
+    fields = (*parsed.fields, *parsed.struct_array_fields)
+    [field] = [each for each in fields if each.name == field_name]
     params = {pair.key: pair.value for pair in field.type_params} | dict(altered)
     kept = {key: value for key, value in params.items() if key not in dropped}
     del field.type_params[:]

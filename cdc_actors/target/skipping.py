@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.errors import CollectionError
+from cdc_actors.field_data import whole_field
 from cdc_actors.target.abilities import VECTORS, unsupported
 from cdc_actors.target.structs import columns_of
 
@@ -54,6 +55,17 @@ def skipped_columns(schema: bytes, skipped: Collection[str]) -> set[str]:
     columns = columns_of(schema_pb2.CollectionSchema.FromString(schema))
     inside = {column for column, (struct, _) in columns.items() if struct in skipped}
     return {*skipped, *inside}
+
+
+def is_skipped(field: str, skipped: Collection[str]) -> bool:
+    """Tell whether a field, or one inside of a struct, is left out."""
+    return whole_field(field) in skipped
+
+
+def without(fields: Collection[str]) -> str:
+    """Return what is said of something that is done without some fields."""
+    word = "field" if len(fields) == 1 else "fields"
+    return f"without the {word} {', '.join(fields)}, which the target cannot hold"
 
 
 def _with_outputs(schema: Any) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cdc_actors.pipeline.work import ForwardRequest
-from cdc_actors.target.requests import FLUSH, with_field
+from cdc_actors.target.requests import FLUSH, index_of
 
 if TYPE_CHECKING:
     from cdc_actors.changes import Request
@@ -60,8 +59,17 @@ class ClientRequests:
         if self._indexes_and_loads.will_show(owner):
             self._context.release(checkpoints)
             return
-        complete = with_field(request, partial(self._catalog.field_of_index, owner))
-        self._indexes_and_loads.defer(ForwardRequest(complete, checkpoints), owner)
+        field = self._field_of(request, owner)
+        self._indexes_and_loads.defer(
+            ForwardRequest(request, checkpoints, field), owner
+        )
+
+    def _field_of(self, request: Request, owner: int) -> str:
+        """Return the field of the index that a request names, "" if unknown or none."""
+        index = index_of(request)
+        if not index:
+            return ""
+        return self._catalog.field_of_index(owner, index, request.timestamp)
 
     def _resolve(self, request: Request, name: str, *, behind: bool) -> int | None:
         """Return the id of the collection that had the name when this was asked.

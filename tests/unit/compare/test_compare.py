@@ -271,10 +271,10 @@ def test_a_field_that_is_skipped_is_not_compared() -> None:
 
 
 def test_what_is_said_of_a_field_that_is_skipped() -> None:
-    """It is noted, and neither it nor its index is a difference."""
-    index = {"field_name": "f", "index_type": "STL_SORT"}
+    """It is noted, and neither it nor its indexes, inside of it, too, are a difference."""
+    found = {each: {"field_name": each} for each in ("f", "f[n]")}
     sides = []
-    for fields, indexes in ((SCHEMA["fields"], {"f": index}), (None, {})):
+    for fields, indexes in ((SCHEMA["fields"], found), (None, {})):
         kept = fields or without_fields(SCHEMA, frozenset({"f"}))["fields"]
         shown = {"fields": kept}
         server: Any = SimpleNamespace(

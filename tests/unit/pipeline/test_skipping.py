@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -13,7 +13,9 @@ from cdc_actors.pipeline.messages import RecordOperationApplied
 from cdc_actors.tasks import CollectionState
 from tests.fakes import fake_source
 from tests.fakes.distrusted import RIGHT, Distrusted
+from tests.fakes.fake_catalog import FakeCatalog
 from tests.fakes.fake_source import REQUESTS, A
+from tests.fakes.fake_target import FakeTarget
 from tests.fakes.pipeline import Pipeline
 from tests.fakes.shadowed import Shadowed
 from tests.support.changes import key_schema
@@ -24,15 +26,19 @@ if TYPE_CHECKING:
 
     from cdc_actors.tasks import CollectionEntry
 
+SKIPPED = "place", "parts"
+WITHOUT = "without the field place, which the target cannot hold"
 SKIPPING = msgspec.structs.replace(SPEC, skip_unsupported_fields=True)
 
 
 @pytest.fixture(autouse=True)
 def wider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every collection of the source a field that a 2.3.5 cannot hold."""
+    """Have every collection of the source fields that a 2.3.5 cannot hold."""
     schema = schema_pb2.CollectionSchema.FromString(key_schema())
     schema.name = "any"
     schema.fields.add(name="place", fieldID=101, data_type=schema_pb2.Geometry)
+    parts = schema.struct_array_fields.add(name="parts", fieldID=102)
+    parts.fields.add(name="parts[n]", fieldID=103, data_type=schema_pb2.Array)
     monkeypatch.setattr(fake_source, "_schema", schema.SerializeToString)
 
 
@@ -57,6 +63,19 @@ def entry_of(pipeline: Pipeline, name: str = "books") -> CollectionEntry:
     return pipeline.task.entries[name]
 
 
+def last_of(pipeline: Pipeline, kind: str, **asked: Any) -> tuple[Any, ...]:
+    """Have a client ask something; return what was done last: kind, of, without."""
+    message = getattr(milvus_pb2, f"{kind}Request")(collection_name="books", **asked)
+    pipeline.source.write(REQUESTS, kind, message, pipeline.source.next())
+    pipeline.source.tick()
+    pipeline.settle()
+    done = [
+        e.operation for e in pipeline.task.asked if type(e) is RecordOperationApplied
+    ][-1]
+    assert done.refused is None
+    return done.kind, done.detail.get("field_name"), done.reduced
+
+
 def fields_of(pipeline: Pipeline, name: str = "books") -> list[str]:
     """Return the fields that the target has."""
     stored = pipeline.target.collections["default", name]
@@ -66,17 +85,10 @@ def fields_of(pipeline: Pipeline, name: str = "books") -> list[str]:
 def test_rows_come_without_it_over_a_kill(skipping: Pipeline) -> None:
     """What is left out stays so; an index of it is done without, not refused."""
     begin(skipping)
-    assert entry_of(skipping).skipped == ("place",)
+    assert entry_of(skipping).skipped == SKIPPED
     assert fields_of(skipping) == ["id"]
-    asked = milvus_pb2.CreateIndexRequest(collection_name="books", field_name="place")
-    skipping.source.write(REQUESTS, "CreateIndex", asked, skipping.source.next())
-    skipping.source.tick()
-    skipping.settle()
-    done = [
-        e.operation for e in skipping.task.asked if type(e) is RecordOperationApplied
-    ]
-    assert (done[-1].kind, done[-1].refused) == ("CreateIndex", None)
-    assert done[-1].reduced == "without the field place, which the target cannot hold"
+    done = last_of(skipping, "CreateIndex", field_name="place")
+    assert done == ("CreateIndex", "place", WITHOUT)
     skipping.kill()
     skipping.start()
     [meta] = skipping.source.catalog.snapshot().collections.values()
@@ -86,6 +98,43 @@ def test_rows_come_without_it_over_a_kill(skipping: Pipeline) -> None:
     assert skipping.target.rows("books") == {1: 1, 2: 1}
     assert entry_of(skipping).state is CollectionState.LIVE
     assert skipping.task.task.refused == 0
+
+
+@pytest.mark.parametrize("field", ["place", "parts[n]"])
+@pytest.mark.parametrize("kind", ["AlterIndex", "DropIndex"])
+def test_an_index_of_it_that_is_named_alone(
+    skipping: Pipeline, monkeypatch: pytest.MonkeyPatch, kind: str, field: str
+) -> None:
+    """The catalog knows of which field it is; the target is not asked, and would refuse."""
+    begin(skipping)
+    known = {("i", skipping.source.now + 1): field}
+    monkeypatch.setattr(
+        FakeCatalog, "field_of_index", lambda _self, _id, *index: known[index]
+    )
+    skipping.target.refuse(kind)
+    done = last_of(skipping, kind, index_name="i")
+    assert done == (kind, field, WITHOUT.replace("place", field))
+    assert skipping.task.task.refused == 0
+
+
+def test_a_load_of_some_fields_comes_without_it(
+    skipping: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the target has of them is loaded; if it is refused, fewer replicas are tried."""
+    begin(skipping)
+    loads: list[list[str]] = []
+    monkeypatch.setattr(
+        FakeTarget,
+        "_load_collection",
+        lambda _self, load: loads.append(load.load_fields),
+    )
+    done = last_of(skipping, "LoadCollection", load_fields=["id", "place"])
+    assert (done[2], loads) == (WITHOUT, [["id"]])
+    skipping.target.refuse("LoadCollection")
+    fewer = last_of(
+        skipping, "LoadCollection", load_fields=["place", "id"], replica_number=2
+    )
+    assert str(fewer[2]).startswith(f"{WITHOUT}; 1 replica in")
 
 
 def test_a_task_that_asks_for_it_later() -> None:
@@ -102,7 +151,7 @@ def test_a_task_that_asks_for_it_later() -> None:
         pipeline.retry_ended("books")
         pipeline.start()
         pipeline.wait_until(lambda: pipeline.target.rows("books") == {1: 1})
-        assert entry_of(pipeline).skipped == ("place",)
+        assert entry_of(pipeline).skipped == SKIPPED
 
 
 @pytest.mark.parametrize("drop_target", [False, True])
@@ -114,7 +163,7 @@ def test_what_is_brought_anew_from_files(
     skipping.resync("c", drop_target=drop_target)
     distrusted.complete()
     assert distrusted.there == RIGHT
-    assert entry_of(skipping, "c").skipped == ("place",)
+    assert entry_of(skipping, "c").skipped == SKIPPED
     assert fields_of(skipping, "c") == ["id"]
 
 
@@ -129,5 +178,5 @@ def test_what_is_brought_anew_into_a_shadow(
     shadowed.begin()
     shadowed.finish()
     assert shadowed.there == RIGHT
-    assert entry_of(skipping, "c").skipped == ("place",)
+    assert entry_of(skipping, "c").skipped == SKIPPED
     assert fields_of(skipping, "c") == ["id"]

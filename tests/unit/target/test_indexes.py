@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from cdc_actors.changes import Request
 from cdc_actors.errors import OperationRefusedError
-from cdc_actors.target.requests import issue, with_field
+from cdc_actors.target.requests import index_of, issue, message_for
 
 BOOKS = "default", "books"
 HNSW = {"index_type": "HNSW", "metric_type": "L2", "M": "8"}
@@ -98,9 +99,12 @@ def test_milvus_lite_is_not_asked_to_drop_an_index_of_no_field() -> None:
 
 
 def test_field_of_an_index_goes_with_its_drop() -> None:
-    """It is asked for by the index's name and the time of the request."""
+    """Clients name the index alone."""
     message = milvus_pb2.DropIndexRequest(index_name="vi")
     request = Request("DropIndex", 7, "default", ("a",), message.SerializeToString())
-    asked = {("vi", 7): "vector"}
-    found = with_field(request, lambda *index: asked[index])
-    assert milvus_pb2.DropIndexRequest.FromString(found.payload).field_name == "vector"
+    assert index_of(request) == "vi"
+    assert message_for(request, *BOOKS, "vector").field_name == "vector"
+    message.field_name = "text"
+    named = replace(request, payload=message.SerializeToString())
+    assert index_of(named) == ""
+    assert message_for(named, *BOOKS).field_name == "text"

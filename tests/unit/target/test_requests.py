@@ -75,6 +75,18 @@ def test_what_is_asked_stays():
     assert (list(message.partition_names), message.replica_number) == (["p"], 2)
 
 
+def test_a_load_that_the_catalog_shows_comes_without_skipped_fields():
+    """It may be of some fields, which the target need not have."""
+    asked = []
+    target = SimpleNamespace(
+        is_lite=False, call=lambda _kind, load, _db: asked.append(load.load_fields)
+    )
+    load = {"load_fields": ["id", "place", "parts[n]"], "replica_number": 1}
+    done = issue(target, "LoadCollection", ("db", "a"), load, ("place", "parts"))
+    assert asked == [["id"]]
+    assert done == "without the fields place, parts[n], which the target cannot hold"
+
+
 @pytest.mark.parametrize(("there", "is_done"), [("b", True), ("a", False)])
 def test_a_partition_that_is_gone_is_released(there, is_done):
     """Its drop came first; a refusal to release one that is there stays one."""

@@ -9,7 +9,7 @@ import pytest
 from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import to_hybrid_ts
-from cdc_actors.target.fields import params_of
+from cdc_actors.target.fields import altered_schema, params_of
 from cdc_actors.tasks import CollectionState
 from tests.fakes.newer_target import NewerTarget
 from tests.fakes.pipeline import Pipeline
@@ -182,3 +182,11 @@ def test_a_field_that_is_added_or_dropped(
     assert entry.state is CollectionState.SET_ASIDE
     assert "added or dropped text" in entry.reason
     assert "--drop-target" in entry.reason
+
+
+def test_an_array_of_structs_that_is_altered() -> None:
+    """It has parameters as fields have."""
+    made = schema_pb2.CollectionSchema(name="books")
+    made.struct_array_fields.add(name="parts")
+    after = altered_schema(made.SerializeToString(), "parts", {"mmap": "true"}, ())
+    assert params_of(after) == {"parts": {"mmap": "true"}}
