@@ -66,9 +66,11 @@ _WITHOUT_ROWS = {
 partitions, indexes, loads, users, imports, snapshots and external collections: the catalog
 tells of those."""
 
-_TRUNCATED = (
-    "it was truncated at the source, which is not replicated: `resync` brings it anew as "
-    "it has been since"
+_TRUNCATED = "it was truncated at the source, which is not replicated"
+_ANEW = "`resync` brings it anew as it has been since"
+_ANEW_BY_ETCD = (
+    f"give sourceConfig.etcd, then {_ANEW}; its API alone does not say up to when it was "
+    "truncated, and the log would lead here again"
 )
 _FILLED_IN = (
     "fields of its rows were filled in past the log at the source (BatchUpdateManifest), "
@@ -101,9 +103,14 @@ def decode_record(record: Record) -> Change | Tick:
     if not isinstance(record, NodeRecord):
         return decode(record.payload)
     change = decode_streamed(record.properties, record.payload)
-    if isinstance(change, BulkImport) and not isinstance(record, DumpedRecord):
-        # Etcd has it once it is complete.
-        return Tick(change.timestamp)
+    has_etcd = not isinstance(record, DumpedRecord)
+    match change:
+        case BulkImport(timestamp=timestamp) if has_etcd:
+            # It is there once it is complete.
+            return Tick(timestamp)
+        case Unreplicated(reason=reason) if reason == _TRUNCATED:
+            remedy = _ANEW if has_etcd else _ANEW_BY_ETCD
+            return replace(change, reason=f"{reason}: {remedy}")
     return change
 
 

@@ -88,6 +88,20 @@ def test_what_a_life_consists_of(version: str, inserts: int, deletes: int) -> No
     assert "truncated" in truncated.reason
 
 
+@pytest.mark.parametrize(
+    ("record", "remedy"),
+    [(NodeRecord, "`resync`"), (DumpedRecord, "give sourceConfig.etcd, then `resync`")],
+)
+def test_what_helps_against_a_truncation(record: type[NodeRecord], remedy: str) -> None:
+    """An API does not say up to when it was: the log would lead there again."""
+    properties = ENCRYPTED | {"_t": "38", "_h": "EAc="}
+    head = streaming_pb2.ImmutableMessage(properties=properties).SerializeToString()
+    change = decode_record(record("dml_0", b"", head, b""))
+    assert isinstance(change, Unreplicated)
+    said = "it was truncated at the source, which is not replicated: "
+    assert change.reason.startswith(f"{said}{remedy} brings it anew")
+
+
 @pytest.mark.parametrize("version", LIVES)
 def test_what_is_told_is_in_order(version: str) -> None:
     """Each channel's promise only grows, and nothing comes behind it that it covers."""

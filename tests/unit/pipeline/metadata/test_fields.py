@@ -182,6 +182,7 @@ def test_a_field_that_is_added_or_dropped(
     assert entry.state is CollectionState.SET_ASIDE
     assert "added or dropped text" in entry.reason
     assert "--drop-target" in entry.reason
+    assert "only with sourceConfig.storage" in entry.reason
 
 
 def test_an_array_of_structs_that_is_altered() -> None:
