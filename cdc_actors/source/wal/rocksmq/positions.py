@@ -28,6 +28,9 @@ def position_of(channel: str, number: int) -> Position:
 def number_of(position: Position) -> int:
     """Return the id of the record at ``position``; below 1 it is the beginning.
 
+    No record has such an id, nor will: ids come from the clock, of which 0 is 1970. Of a
+    channel without a record Milvus says -1 (2.3.5: ``DefaultMessageID``).
+
     Raises:
         OperatorError: The position comes from another kind of message queue.
     """
