@@ -272,8 +272,8 @@ class RowWriter:
         if added := set(names) - self._fields:
             raise CollectionError(
                 f"rows have {', '.join(sorted(added))}, which the source's schema had not "
-                "when the target was given it: `resync` with --drop-target brings all anew, "
-                "what the source has dropped since only with sourceConfig.storage"
+                "when the target was given it: `resync` with --drop-target brings all "
+                "anew, what the source has dropped since only with sourceConfig.storage"
             )
 
     def _keep_deletes(self, partition: str, group: Sequence[Rows]) -> None:

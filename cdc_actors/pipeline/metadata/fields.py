@@ -64,8 +64,8 @@ class Fields:
         if more_or_fewer := sorted(dict(others)):
             why = (
                 f"the source has added or dropped {', '.join(more_or_fewer)}, which is "
-                "not replicated: `resync` with --drop-target brings all anew, rows with what "
-                "was dropped only with sourceConfig.storage"
+                "not replicated: `resync` with --drop-target brings all anew, rows with "
+                "what was dropped only with sourceConfig.storage"
             )
             self._pending.defer(StopCollection(why), meta.altered, meta.id)
         for name, params in now.items():
