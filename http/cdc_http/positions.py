@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from msgspec import UNSET
 from pymilvus.grpc_gen import msg_pb2
 
-from cdc_actors.changes import channel_of
+from cdc_actors.changes import channel_of, collection_of
 from cdc_actors.errors import InvalidRequestError
 from cdc_actors.tasks.names import ANY
 from cdc_actors.tasks.spec import StartPosition
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cdc_http.requests import ChannelInfo, CollectionInfo, CreateRequest
 
-_SHARD = re.compile(r"(.+)_([0-9]+)v[0-9]+\Z")
+_SHARD = re.compile(r".+_[0-9]{1,19}v[0-9]{1,19}\Z")
 """A virtual channel: ``<physical channel>_<collection>v<number>``."""
 
 _LATEST = (1 << 63) - 1
@@ -77,14 +77,13 @@ def _of_collection(info: CollectionInfo) -> Sequence[tuple[str, StartPosition]]:
 
 def _check_shards(positions: Mapping[str, str]) -> None:
     # The words are milvus-cdc's: its clients may match on them.
-    collections: set[str] = set()
+    collections: set[int] = set()
     for shard in positions:
-        matched = _SHARD.match(shard)
-        if matched is None:
+        if not _SHARD.match(shard):
             raise InvalidRequestError(
                 f"the position channel name is not virtual channel, {shard}"
             )
-        collections.add(matched[2])
+        collections.add(collection_of(shard))
     if len(collections) > 1:
         raise InvalidRequestError(
             "the channel position info should be in the same collection"

@@ -81,6 +81,7 @@ def test_positions_of_a_database() -> None:
             "the db name is `*`",
         ),
         (of({"dml_0": position()}), "is not virtual channel, dml_0"),
+        (of({f"dml_0_{'4' * 5000}v0": position("")}), "is not virtual channel"),
         (
             of({SHARD: position(), "dml_0_446v0": position("")}),
             "should be in the same collection",
