@@ -108,6 +108,11 @@ class Storage(Section, frozen=True, kw_only=True):
     secret_access_key: Secret = ""
     max_snapshot_bytes_per_second: Rate = 0
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there are files that may be read."""
+        return self.type != "none"
+
 
 class SourceConfig(Section, frozen=True, kw_only=True):
     """The Milvus that is replicated: its API, its metadata, its write-ahead log.

@@ -86,7 +86,7 @@ class SourceFiles:
     @property
     def available(self) -> bool:
         """Whether there is anything to read from."""
-        return self.storage.type != "none"
+        return self.storage.is_given
 
     def check(self) -> None:
         """See that there is something that answers.

@@ -63,7 +63,7 @@ def check(config: Config, without: Collection[str] = ()) -> Iterator[Finding]:
         "message queue": partial(_queue, source),
         "channels": partial(_channels, source),
     }
-    if source.storage.type != "none":
+    if source.storage.is_given:
         parts["storage"] = partial(_storage, source)
     for name, part in parts.items():
         if name not in without:
@@ -127,7 +127,7 @@ def _channels(source: SourceConfig) -> str:
         starts = [(meta, _starts(reader, meta)) for meta in found]
         gone = lost_starts(reader, chain.from_iterable(own for _, own in starts))
     lost = [f"{c.database}.{c.name}" for c, own in starts if gone.intersection(own)]
-    if lost and source.storage.type != "none":
+    if lost and source.storage.is_given:
         return (
             f"{len(channels)} in use; the log no longer holds the beginning of "
             f"{_some(lost)}: a new task brings them from the source's files"
