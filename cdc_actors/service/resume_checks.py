@@ -49,14 +49,16 @@ def refuse_resume(
     if not (sought or task.source_identity):
         return
     known = task.source_identity
+    what = (
+        "the task has paused because the log did not hold what is next; whether it does"
+    )
     try:
-        reason = looked(lambda: _changed(known, source) or _gone(sought, source))
-    except Exception as error:  # the source's, whatever it is, or a time-out
+        reason = told(
+            lambda: _changed(known, source) or _gone(sought, source), f"{what} now"
+        )
+    except UnavailableError:
         if sought:
-            raise UnavailableError(
-                "the task has paused because the log did not hold what is next; whether "
-                f"it does now cannot be told: {str(error) or 'the source does not answer'}"
-            ) from error
+            raise
         return
     if reason:
         raise TaskConflictError(reason)
@@ -70,6 +72,19 @@ def looked(look: Callable[[], _Seen]) -> _Seen:
         Exception: Whatever ``look`` raises.
     """
     return beside(look, "source-look").result(LOOK_SECONDS)
+
+
+def told(look: Callable[[], _Seen], what: str) -> _Seen:
+    """Return what somebody sees at the source, who may take ``LOOK_SECONDS``.
+
+    Raises:
+        UnavailableError: It does not tell ``what`` it was asked, and why.
+    """
+    try:
+        return looked(look)
+    except Exception as error:  # the source's, whatever it is, or a time-out
+        why = str(error) or "the source does not answer"
+        raise UnavailableError(f"{what} cannot be told: {why}") from error
 
 
 def _changed(known: SourceIdentity | None, source: SourceConfig) -> str:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from cdc_actors.errors import (
-    CdcError,
-    RowsLostError,
-    TaskConflictError,
-    UnavailableError,
-)
+from cdc_actors.errors import CdcError, RowsLostError, TaskConflictError
 from cdc_actors.pipeline.definitions import channels_of
 from cdc_actors.pipeline.resyncs import from_beginning
-from cdc_actors.service.resume_checks import looked, refuse_resume
+from cdc_actors.service.resume_checks import looked, refuse_resume, told
 from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal.beginnings import not_held
 from cdc_actors.source.wal_choice import open_wal
@@ -47,7 +42,7 @@ def refuse_resync(
     """
     chosen = resyncs.chosen(task, collections)
     refuse_resume(task, (), source)
-    if task.spec.snapshot == "never" or source.storage.type == "none":
+    if task.spec.snapshot == "never" or not source.storage.is_given:
         _refuse_without_files(chosen, source)
     if resyncs.stands_lost(task):
         _refuse_unnamed(task, chosen, list(checkpoints), source)
@@ -85,13 +80,7 @@ def _refuse_unnamed(
         with open_wal(source) as log:
             return {each.position.channel for each in not_held(log, checkpoints)}
 
-    try:
-        lost = looked(look)
-    except Exception as error:  # the source's, whatever it is, or a time-out
-        raise UnavailableError(
-            "what the log has lost cannot be told: "
-            f"{str(error) or 'the source does not answer'}"
-        ) from error
+    lost = told(look, "what the log has lost")
     if source.replicate_chan in lost:
         lost |= {each.position.channel for each in checkpoints}
     named = {each.collection_id for each in chosen}
