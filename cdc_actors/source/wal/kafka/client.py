@@ -198,17 +198,10 @@ class KafkaClient:
 
     def bounds(self, topic: str) -> Bounds | None:
         """Return where a topic's records begin and end, None if there is no topic."""
-        partition = TopicPartition(topic, _PARTITION)
         try:
-            low, high = self._ask(
-                lambda timeout: self._control.get_watermark_offsets(
-                    partition, timeout=timeout
-                )
-            )
-            found = self._ask(lambda timeout: self._topic_id(topic, timeout))
+            return self._ask(lambda timeout: self._look(topic, timeout))
         except _UnknownTopicError:
             return None
-        return Bounds(low, high, "" if found == _NO_ID else found)
 
     def offset_since(self, topic: str, seconds: float) -> int | None:
         """Return that of the first record of a time or later, None without one."""
@@ -307,10 +300,13 @@ class KafkaClient:
         configuration = {**self._settings, "error_cb": self._on_error}
         return Consumer(configuration, logger=_Log(self))
 
-    def _topic_id(self, topic: str, timeout: float) -> str:
-        wanted = TopicCollection([topic])
-        answers = self._admin.describe_topics(wanted, request_timeout=timeout)
-        return str(answers[topic].result().topic_id)
+    def _look(self, topic: str, timeout: float) -> Bounds:
+        """Ask for both while neither is known: there are many topics, maybe far away."""
+        wanted, partition = TopicCollection([topic]), TopicPartition(topic, _PARTITION)
+        described = self._admin.describe_topics(wanted, request_timeout=timeout)[topic]
+        low, high = self._control.get_watermark_offsets(partition, timeout=timeout)
+        found = str(described.result().topic_id)
+        return Bounds(low, high, "" if found == _NO_ID else found)
 
     def _ask(self, question: Callable[[float], T]) -> T:
         """Ask a broker, again and again for a while."""
