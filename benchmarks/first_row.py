@@ -12,32 +12,27 @@ compared.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pymilvus import MilvusClient
-
 from benchmarks.replication import (
-    QUEUES,
     create_with_number,
     insert,
     is_loaded,
-    open_source,
+    options,
     since,
+    started,
 )
-from cdc_actors.embedded.lite import EmbeddedLite
-from cdc_actors.embedded.milvus import EmbeddedMilvus
-from cdc_actors.grpc_common import NO_KEEPALIVE
-from tests.support.cdc import PROGRAM, Cdc, wait_until
+from tests.support.cdc import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pymilvus import MilvusClient
+
+    from tests.support.cdc import Cdc
 
 REPLICATED, BARE = "replicated", "bare"
 
@@ -114,24 +109,11 @@ def measure(rounds: Rounds, task: str, number: int) -> None:
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--target", choices=["milvus", "lite"], default="milvus")
-    parser.add_argument("--mq", choices=QUEUES, default="natsmq")
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    kinds = {"milvus": EmbeddedMilvus, "lite": EmbeddedLite}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        source = open_source(stack, folder, args.mq)
-        target = stack.enter_context(kinds[args.target](folder / "target"))
-        cdc = stack.enter_context(Cdc(folder / "cdc", source, program=PROGRAM))
-        from_source, from_target = (
-            MilvusClient(
-                server.uri, timeout=120, dedicated=True, grpc_options=NO_KEEPALIVE
-            )
-            for server in (source, target)
-        )
-        task = cdc.create(target.uri)
+    with started(args) as (cdc, from_source, from_target, target_uri):
+        task = cdc.create(target_uri)
         create_with_number(from_source, REPLICATED)
         create_with_number(from_target, BARE)
         for name in (REPLICATED, BARE):

@@ -16,10 +16,10 @@ import tempfile
 import threading
 import time
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pymilvus import CollectionSchema, DataType, MilvusClient
@@ -328,14 +328,26 @@ def open_source(
     return stack.enter_context(source)
 
 
-def main() -> None:
-    """Run every part against one target."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+def options(description: str) -> argparse.ArgumentParser:
+    """Return a parser of what is started; ``description`` begins with one line."""
+    parser = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
     parser.add_argument("--target", choices=["milvus", "lite"], default="milvus")
     parser.add_argument("--mq", choices=QUEUES, default="natsmq")
-    parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    return parser
+
+
+class Started(NamedTuple):
+    """A service between two Milvus, and clients of these."""
+
+    cdc: Cdc
+    source: MilvusClient
+    target: MilvusClient
+    target_uri: str
+
+
+@contextmanager
+def started(args: Any) -> Iterator[Started]:
+    """Start both sides and a service, as ``options`` say; end them on exit."""
     kinds = {"milvus": EmbeddedMilvus, "lite": EmbeddedLite}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -348,13 +360,23 @@ def main() -> None:
             )
             for server in (source, target)
         ]
-        cdc.create(target.uri, collection_infos=[{"name": EARLY}], consistency="early")
-        task = cdc.create(target.uri)
+        yield Started(cdc, *clients, target.uri)
+
+
+def main() -> None:
+    """Run every part against one target."""
+    parser = options(__doc__)
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    with started(args) as (cdc, source, target, target_uri):
+        cdc.create(target_uri, collection_infos=[{"name": EARLY}], consistency="early")
+        task = cdc.create(target_uri)
         print(f"{args.mq} to {args.target}, {args.rows:,} rows of dim {DIM}")
-        latency(*clients)
-        throughput(cdc, task, *clients, args)
+        latency(source, target)
+        throughput(cdc, task, source, target, args)
         print(f"resident memory of the service at its peak: {peak_memory(cdc)}")
-        recovery(cdc, task, clients[0])
+        recovery(cdc, task, source)
 
 
 if __name__ == "__main__":
