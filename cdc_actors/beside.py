@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import Future, wait
 from contextvars import copy_context
 from functools import partial, wraps
@@ -15,6 +16,9 @@ _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
 
 _LOOK_SECONDS = 0.5
+
+LINGER_SECONDS = 2.0
+"""How long a thread waits for more to do."""
 
 
 def beside(work: Callable[[], _Done], name: str) -> Future[_Done]:
@@ -52,3 +56,36 @@ def uninterrupted(work: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
         return outcome.result()
 
     return waiting
+
+
+class Threads:
+    """As many threads as have work: none waits for another to end. For any thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._line: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._idle = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have something done soon, by a thread that is free, or by a new one."""
+        with self._changed:
+            self._line.append(work)
+            if self._idle >= len(self._line):
+                self._changed.notify()
+                return
+            self._idle += 1
+        threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+
+    def _serve(self) -> None:
+        while (work := self._next()) is not None:
+            work()
+            del work  # It may hold much, and the next be long in coming.
+            with self._changed:
+                self._idle += 1
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._line, LINGER_SECONDS)
+            self._idle -= 1
+            return self._line.popleft() if self._line else None

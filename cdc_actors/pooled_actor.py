@@ -5,51 +5,17 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
+from cdc_actors.beside import Threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LINGER_SECONDS = 2.0
-"""How long a thread waits for more to do."""
-
-
-class Threads:
-    """As many threads as have work: none waits for another to end. For any thread."""
-
-    def __init__(self) -> None:
-        self._line: deque[Callable[[], None]] = deque()
-        self._changed = threading.Condition()
-        self._idle = 0
-
-    def submit(self, work: Callable[[], None]) -> None:
-        """Have something done soon, by a thread that is free, or by a new one."""
-        with self._changed:
-            self._line.append(work)
-            if self._idle >= len(self._line):
-                self._changed.notify()
-                return
-            self._idle += 1
-        threading.Thread(target=self._serve, name="actors", daemon=True).start()
-
-    def _serve(self) -> None:
-        while (work := self._next()) is not None:
-            work()
-            with self._changed:
-                self._idle += 1
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._line, LINGER_SECONDS)
-            self._idle -= 1
-            return self._line.popleft() if self._line else None
-
-
-_THREADS = Threads()
+_THREADS = Threads("actors")
 
 
 class PooledActor(pykka.Actor):

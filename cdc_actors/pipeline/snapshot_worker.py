@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from cdc_actors.pipeline.context import RunContext
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.pipeline.snapshot_jobs import SnapshotJob
-    from cdc_actors.pipeline.source_files import Stored
+    from cdc_actors.pipeline.source_files import RowReader, Stored
     from cdc_actors.pipeline.sources import Sources
     from cdc_actors.source.storage.listing import Segment
 
@@ -195,10 +195,18 @@ class SnapshotWorker:
             partial(self._write, job, writer),
             partial(self._note_done, job),
         )
+        # Small ones are the next to be merged.
+        segments.sort(key=lambda each: each.size)
+        ahead = stored.reader.ahead(
+            segments,
+            self._context.budget,
+            partial(self._check, job),
+            whole=not self._since(job),
+        )
         try:
-            # Small ones are the next to be merged.
-            for segment in sorted(segments, key=lambda each: each.size):
-                self._bring_segment(job, stored, segment, sent)
+            with ahead as reader:
+                for segment in segments:
+                    self._bring_segment(job, reader, segment, sent)
         except FileGoneError:
             sent.finish()
             raise
@@ -225,14 +233,14 @@ class SnapshotWorker:
         return resyncs.rows_since(job.entry, job.done)
 
     def _bring_segment(
-        self, job: SnapshotJob, stored: Stored, segment: Segment, sent: SegmentsSent
+        self, job: SnapshotJob, reader: RowReader, segment: Segment, sent: SegmentsSent
     ) -> None:
         """Send the rows of a segment."""
         entry = job.entry
         [channel] = channels_of([segment.shard])
         left = segment.size
         until, since = entry.stood[channel].tick, self._since(job)
-        for insert in stored.reader.inserts(segment, until, since):
+        for insert in reader.inserts(segment, until, since):
             self._check(job)
             sent.add(insert)
             job.rows += insert.rows
@@ -259,7 +267,9 @@ class SnapshotWorker:
         """Delete what was there before and is not in the files."""
         if resyncs.has_rows_from_before(job.entry, job.done):
             name, check = self._name_of(job), partial(self._check, job)
-            Surplus(self._target, name, job.entry, writer, check).delete(stored)
+            memory = self._context.budget
+            surplus = Surplus(self._target, name, job.entry, writer, memory, check)
+            surplus.delete(stored)
 
     def _is_seeded(self, job: SnapshotJob) -> bool:
         return seeds.is_seeded(job.entry, self._spec.task)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cdc_actors.source.storage.listing import (
     Listing,
@@ -14,11 +15,13 @@ from cdc_actors.source.storage.listing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from cdc_actors.changes import Insert, Key
     from cdc_actors.config import Storage
     from cdc_actors.source.catalog.client import Catalog, CollectionMeta
+    from cdc_actors.source.storage.ahead import Memory
     from cdc_actors.source.storage.listing import Segment
     from cdc_actors.source.storage.rows import LoggedDeletes
     from cdc_actors.source.wal.base import WalReader
@@ -39,6 +42,17 @@ class RowReader(Protocol):
         """Return one that knows of more deletes."""
         ...
 
+    def ahead(
+        self,
+        segments: Iterable[Segment],
+        memory: Memory,
+        check: Callable[[], None],
+        *,
+        whole: bool,
+    ) -> AbstractContextManager[RowReader]:
+        """Lend one that is ahead of who asks."""
+        ...
+
 
 class _NoRows:
     """Stands for who reads files, where there are none."""
@@ -56,6 +70,10 @@ class _NoRows:
     def knowing(self, _logged: LoggedDeletes) -> RowReader:
         """Return the same."""
         return self
+
+    def ahead(self, *_: Any, **__: Any) -> AbstractContextManager[RowReader]:
+        """Lend the same."""
+        return nullcontext(self)
 
 
 @dataclass(frozen=True, slots=True)

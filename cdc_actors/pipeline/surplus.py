@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import FullName, Key
     from cdc_actors.pipeline.source_files import Stored
+    from cdc_actors.source.storage.ahead import Memory
     from cdc_actors.source.storage.listing import Segment
     from cdc_actors.target.connection import Connection
     from cdc_actors.target.rows import RowWriter
@@ -55,7 +56,8 @@ def refuse_unread(target: Connection, name: FullName) -> None:
 class Surplus:
     """The rows of one collection that are too much. The snapshots' thread.
 
-    ``check``, called now and then, raises an error if the work is to end.
+    Files that are read ahead are counted in ``memory``. ``check``, called now and then,
+    raises an error if the work is to end.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Surplus:
         name: FullName,
         entry: CollectionEntry,
         writer: RowWriter,
+        memory: Memory,
         check: Callable[[], None],
     ) -> None:
         self._target = target
         self._name = name
         self._entry = entry
         self._writer = writer
+        self._memory = memory
         self._check = check
         self._keys = KeyReader(target, name, entry.schema)
 
@@ -111,13 +115,15 @@ class Surplus:
     ) -> NDArray[np.int64]:
         """Return the numbers of the snapshot's keys, of one part, in order."""
         found = [np.empty(0, np.int64)]
-        for segment in segments:
-            [channel] = channels_of([segment.shard])
-            until = self._entry.stood[channel].tick
-            for keys in stored.reader.keys(segment, until):
-                self._check()
-                numbers = _numbers(keys)
-                found.append(numbers[numbers % parts == part])
+        ahead = stored.reader.ahead(segments, self._memory, self._check, whole=False)
+        with ahead as reader:
+            for segment in segments:
+                [channel] = channels_of([segment.shard])
+                until = self._entry.stood[channel].tick
+                for keys in reader.keys(segment, until):
+                    self._check()
+                    numbers = _numbers(keys)
+                    found.append(numbers[numbers % parts == part])
         return np.unique(np.concatenate(found))
 
     def _pages(self, partition: str) -> Iterator[list[Key]]:

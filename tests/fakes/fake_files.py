@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -19,6 +20,7 @@ from tests.support.changes import insert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from cdc_actors.changes import Insert
     from cdc_actors.errors import CollectionError
@@ -115,6 +117,10 @@ class FakeFiles:
         """Know of more deletes."""
         self._logged = logged
         return self
+
+    def ahead(self, *_: Any, **__: Any) -> AbstractContextManager[FakeFiles]:
+        """Read nothing ahead."""
+        return nullcontext(self)
 
     def inserts(self, segment: Segment, until: int, since: int = 0) -> Iterator[Insert]:
         """Give out the rows of a segment."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cdc_actors.errors import TransientError
 from cdc_actors.source.extras import check_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
@@ -24,8 +25,26 @@ class FileGoneError(StorageError):
     """A file that the catalog named is there no longer: Milvus has removed it since."""
 
 
+class FileReader(Protocol):
+    """Gives files by their paths; what its methods do is said in ``Files``."""
+
+    def read(self, path: str) -> pa.Buffer:
+        """Return all of a file."""
+        ...
+
+    def open(self, path: str) -> pa.NativeFile:
+        """Return a file to be read in parts."""
+        ...
+
+    def translated(self, path: str) -> AbstractContextManager[None]:
+        """Raise for what goes wrong while a file is read."""
+        ...
+
+
 class Files:
     """Reads the files of one source by their paths below its root. Any thread may use it.
+
+    ``is_far`` tells that each request takes a while, whatever it asks for.
 
     Methods raise ``StorageError`` where the store is away, or refuses.
     """
@@ -33,6 +52,7 @@ class Files:
     def __init__(self, storage: Storage) -> None:
         check_library("storage")
         self._store, self._root = _open(storage)
+        self.is_far = storage.type != "local"
 
     def read(self, path: str) -> pa.Buffer:
         """Return all of a file.
@@ -42,6 +62,15 @@ class Files:
         """
         with self.translated(path), self.open(path) as file:
             return file.read_buffer()
+
+    def read_small(self, path: str, most: int) -> pa.Buffer | None:
+        """Return all of a file, None if it has more than so many bytes.
+
+        Raises:
+            FileGoneError: There is none.
+        """
+        with self.translated(path), self.open(path) as file:
+            return file.read_buffer() if file.size() <= most else None
 
     def open(self, path: str) -> pa.NativeFile:
         """Return a file to be read in parts, each within ``translated``; close it.

@@ -23,7 +23,7 @@ from cdc_actors.source.storage.files import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from cdc_actors.source.storage.files import Files
+    from cdc_actors.source.storage.files import FileReader
     from cdc_actors.source.storage.listing import FileSet, StoredFile
 
 _Parsed = TypeVar("_Parsed")
@@ -57,7 +57,7 @@ class Part(Protocol):
         ...
 
 
-def parts(files: Files, found: FileSet) -> Iterator[Part]:
+def parts(files: FileReader, found: FileSet) -> Iterator[Part]:
     """Yield all rows of a set of files; each part is to be done with before the next."""
     with ExitStack() as opened:
         if found.groups is None:
@@ -75,7 +75,7 @@ def _parts(columns: _Columns, rows: int, found: FileSet) -> Iterator[Part]:
 
 
 def parsed(
-    files: Files, file: StoredFile, parse: Callable[[pa.Buffer], _Parsed]
+    files: FileReader, file: StoredFile, parse: Callable[[pa.Buffer], _Parsed]
 ) -> _Parsed:
     """Return what a whole file holds; raises as a ``Part`` does."""
     with _reading(files, file.path):
@@ -83,7 +83,7 @@ def parsed(
 
 
 @contextmanager
-def _reading(files: Files, path: str) -> Iterator[None]:
+def _reading(files: FileReader, path: str) -> Iterator[None]:
     """Raise as a ``Part`` does for what goes wrong while a file is read."""
     try:
         with files.translated(path):
@@ -121,7 +121,7 @@ class _Rows:
 class _OwnFiles:
     """The files of a set of which each field has one, read when it is asked for."""
 
-    def __init__(self, files: Files, found: FileSet, opened: ExitStack) -> None:
+    def __init__(self, files: FileReader, found: FileSet, opened: ExitStack) -> None:
         """``opened`` closes what is opened."""
         self._files = files
         self._found = found.files
@@ -155,7 +155,7 @@ class _OwnFile:
     The rows that were asked for last are kept.
     """
 
-    def __init__(self, files: Files, stored: StoredFile) -> None:
+    def __init__(self, files: FileReader, stored: StoredFile) -> None:
         self._files, self._path = files, stored.path
         with _reading(files, stored.path), ExitStack() as failed:
             self._source = failed.enter_context(files.open(stored.path))
@@ -199,7 +199,7 @@ class _OwnFile:
 class _Groups:
     """The files of one set, each opened when a field of its is asked for."""
 
-    def __init__(self, files: Files, found: FileSet, opened: ExitStack) -> None:
+    def __init__(self, files: FileReader, found: FileSet, opened: ExitStack) -> None:
         """``opened`` closes what is opened."""
         self._files = files
         self._found = found.files
@@ -231,7 +231,7 @@ class _GroupFile:
     group.
     """
 
-    def __init__(self, files: Files, stored: StoredFile) -> None:
+    def __init__(self, files: FileReader, stored: StoredFile) -> None:
         self._files, self._path = files, stored.path
         with _reading(files, stored.path), ExitStack() as failed:
             self._source = failed.enter_context(files.open(stored.path))

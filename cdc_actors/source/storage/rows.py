@@ -7,6 +7,7 @@ deletes and inserts with one timestamp. What was truncated (2.6) is gone.
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +18,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Insert
 from cdc_actors.source.storage import columns, envelope
+from cdc_actors.source.storage.ahead import FilesAhead
 from cdc_actors.source.storage.deletes import LastDeletes
 from cdc_actors.source.storage.parts import TIMESTAMP, parsed, parts
 from cdc_actors.source.storage.stored_fields import (
@@ -27,15 +29,17 @@ from cdc_actors.source.storage.stored_fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
     from cdc_actors.changes import Key
     from cdc_actors.source.catalog.model import CollectionMeta
+    from cdc_actors.source.storage.ahead import Memory
     from cdc_actors.source.storage.deletes import Said
     from cdc_actors.source.storage.files import Files
-    from cdc_actors.source.storage.listing import Segment
+    from cdc_actors.source.storage.listing import FileSet, Segment, StoredFile
     from cdc_actors.source.storage.parts import Part
 
 LATEST = (1 << 64) - 1
@@ -60,7 +64,7 @@ class SegmentReader:
     """
 
     meta: CollectionMeta
-    files: Files
+    files: Files | FilesAhead
     logged: Mapping[tuple[str, str], LastDeletes] = field(default_factory=dict)
 
     def knowing(self, logged: LoggedDeletes) -> SegmentReader:
@@ -101,6 +105,42 @@ class SegmentReader:
             for first in range(0, len(chosen), KEYS_A_PIECE):
                 rows = pa.array(chosen[first : first + KEYS_A_PIECE])
                 yield keys.take(rows).to_pylist()
+
+    @contextmanager
+    def ahead(
+        self,
+        segments: Iterable[Segment],
+        memory: Memory,
+        check: Callable[[], None],
+        *,
+        whole: bool,
+    ) -> Iterator[SegmentReader]:
+        """Lend one that fetches files before it needs them, where they are far away.
+
+        It is to read segments in this order; ``whole`` tells that other columns than keys
+        and times will be needed in all likelihood. See ``FilesAhead`` for ``memory`` and
+        ``check``.
+        """
+        if isinstance(self.files, FilesAhead) or not self.files.is_far:
+            yield self
+            return
+        wanted = self._wanted(segments, whole=whole)
+        files = FilesAhead(self.files, wanted, memory, check)
+        with closing(files):
+            yield replace(self, files=files)
+
+    def _wanted(
+        self, segments: Iterable[Segment], *, whole: bool
+    ) -> Iterator[Iterable[tuple[StoredFile, bool]]]:
+        """Yield the files of segments, and which of them will be asked for, in order."""
+        fields = {TIMESTAMP, self._key_field.fieldID}
+        if whole:
+            fields.update(each.fieldID for each in stored_fields(self.meta))
+        for segment in segments:
+            if segment.partition in self.meta.partitions:
+                yield ((each, True) for each in segment.deletes)
+                for found in segment.sets:
+                    yield _likely(found, fields)
 
     def _parts(self, segment: Segment) -> Iterator[Part]:
         for found in segment.sets:
@@ -191,6 +231,15 @@ def _living(
     for each in deleted:
         each.note(keys, latest)
     return np.flatnonzero((times <= until) & (times >= latest))
+
+
+def _likely(
+    found: FileSet, fields: AbstractSet[int]
+) -> Iterator[tuple[StoredFile, bool]]:
+    """Yield the files of a set, and whether each has any of some fields, or may have."""
+    for number, file in found.files.items():
+        known = [number] if found.groups is None else found.groups[number]
+        yield file, not known or not fields.isdisjoint(known)
 
 
 def _pieces(
