@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
@@ -81,6 +82,17 @@ def serve(path: Path | None, address: str | None, log_level: str | None) -> None
     resolved = load(path, os.environ, given)
     with stop_signals() as wait:
         _serve(resolved, wait)
+    end()
+
+
+def end() -> None:
+    """End the process now, if its end would have to wait for files of the source."""
+    from cdc_actors.source.storage.files import CALLS  # noqa: PLC0415 - as below
+
+    if CALLS.under_way:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cdc_actors.errors import TransientError
 from cdc_actors.source.extras import check_library
@@ -23,6 +24,28 @@ class StorageError(TransientError):
 
 class FileGoneError(StorageError):
     """A file that the catalog named is there no longer: Milvus has removed it since."""
+
+
+class Calls:
+    """How many calls of stores have not returned yet. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self.under_way += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.under_way -= 1
+
+
+CALLS = Calls()
+"""Those of this process. Arrow waits for them before the process ends, 90 seconds for a
+store that is away, and keeps all of Python waiting: no signal would end it either."""
 
 
 class FileReader(Protocol):
@@ -89,7 +112,8 @@ class Files:
             FileGoneError: It is there no longer.
         """
         try:
-            yield
+            with CALLS:
+                yield
         except OSError as error:
             if isinstance(error, FileNotFoundError) or self._is_gone(path):
                 self.check()
@@ -101,7 +125,8 @@ class Files:
 
         whole = f"{self._root}/{path}"
         try:
-            return bool(self._store.get_file_info(whole).type is FileType.NotFound)
+            with CALLS:
+                return bool(self._store.get_file_info(whole).type is FileType.NotFound)
         except OSError as error:
             raise _translated(error, whole) from error
 
@@ -115,7 +140,8 @@ class Files:
 
         folder = f"{self._root}/insert_log"
         try:
-            [found] = self._store.get_file_info([folder])
+            with CALLS:
+                [found] = self._store.get_file_info([folder])
         except OSError as error:
             raise _translated(error, folder) from error
         if found.type is not FileType.Directory:

@@ -170,6 +170,25 @@ def test_near_files_are_not_fetched_before(far: FarFiles) -> None:
         assert same is reader
 
 
+def test_what_is_not_asked_for_makes_room() -> None:
+    """Files that turned out not to be needed do not keep others from being fetched."""
+    fetched: set[str] = set()
+
+    class Counted(MemoryFiles):
+        def read_small(self, path: str, _most: int) -> Any:
+            fetched.add(path)
+            return self.read(path)
+
+    files: Any = Counted()
+    groups = [[f"{number}/{each}" for each in range(2)] for number in range(100)]
+    files.found = {path: b"" for group in groups for path in group}
+    wanted = [[(StoredFile(path, 0, 1), True) for path in group] for group in groups]
+    with closing(FilesAhead(files, wanted, memory_of()[1], lambda: None)) as early:
+        for asked, _ in groups:
+            early.read(asked)
+    assert fetched >= {asked for asked, _ in groups}
+
+
 SIZES = st.sampled_from([0, 1, READ_BYTES - 1, READ_BYTES, READ_BYTES + 1])
 FILES = st.tuples(SIZES, st.booleans(), st.booleans())
 """What the catalog says of its size; whether it is likely asked for; whether it is."""

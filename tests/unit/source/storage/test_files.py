@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from cdc_actors.config import Storage
 from cdc_actors.source.storage.files import FileGoneError, Files, StorageError
+from tests.fakes.pipeline import WAIT_SECONDS
+from tests.support.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,3 +60,36 @@ def test_a_storage_that_has_trouble(files: Files, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no folder") as told:
         files.read("insert_log/1")
     assert not isinstance(told.value, FileGoneError)
+
+
+READS_AND_ENDS = """
+import sys, threading
+import msgspec
+from cdc_actors.cli.serve import end
+from cdc_actors.config import Storage
+from cdc_actors.source.storage.files import Files
+
+files = Files(Storage(**msgspec.json.decode(sys.argv[1])))
+threading.Thread(target=files.read, args=["insert_log/1"], daemon=True).start()
+sys.stdin.readline()
+end()
+"""
+
+
+def test_the_service_ends_while_an_object_store_does_not_answer() -> None:
+    """Arrow by itself would wait for 90 seconds."""
+    is_asked, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_asked.set()
+        go_on.wait(2 * WAIT_SECONDS)
+
+    with ObjectStore() as store:
+        store.before = wait
+        given = msgspec.json.encode(store.settings).decode()
+        command = [sys.executable, "-c", READS_AND_ENDS, given]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            assert is_asked.wait(WAIT_SECONDS)
+            process.communicate(b"\n", timeout=WAIT_SECONDS)
+        go_on.set()
+    assert process.returncode == 0
