@@ -8,6 +8,7 @@ from functools import reduce
 from ipaddress import ip_address
 from operator import getitem
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -170,6 +171,7 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.kafka needs both of saslUsername and saslPassword, or neither"
     if kafka is not None and kafka.sasl_username and not _has_mechanism(kafka):
         yield "sourceConfig.kafka.saslMechanisms is missing: saslUsername needs it"
+    yield from _uri_conflicts(config.source_config.uri, origins)
     yield from _storage_conflicts(config.source_config.storage)
     etcd = config.source_config.etcd
     if etcd is None:
@@ -178,6 +180,18 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.etcd.username is missing: enableAuth needs it"
     if etcd.enable_tls and bool(etcd.tls_cert_path) != bool(etcd.tls_key_path):
         yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
+
+
+def _uri_conflicts(uri: str, origins: Mapping[str, str]) -> Iterator[str]:
+    # A password may have what splits an address.
+    place = uri.partition("://")[2].rpartition("@")[2]
+    try:
+        _ = urlsplit(f"//{place}").port
+    except ValueError:
+        yield (
+            f"{URI} ({origins[URI]}) has a host or a port that is none: it must be "
+            f"{KEYS[URI].expected}"
+        )
 
 
 def _storage_conflicts(storage: Storage) -> Iterator[str]:

@@ -45,7 +45,7 @@ def read(path: Path) -> YamlFile:
     except OSError as error:
         message = f"The configuration {path} cannot be read: {error.strerror}."
         raise OperatorError(message) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         message = f"The configuration {path} is not valid YAML: {_reason(error)}."
         raise OperatorError(message) from error
     if content is None:
@@ -60,6 +60,10 @@ def read(path: Path) -> YamlFile:
 
 def _reason(error: Exception) -> str:
     """Say what is wrong and where, without words of the file: they may be a secret."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeDecodeError):
+        return "a number or a date that cannot be one; put quotes around it"
     if not isinstance(error, yaml.MarkedYAMLError):
         return "a character that is not allowed, or not UTF-8"
     mark = error.problem_mark

@@ -43,6 +43,11 @@ def refusal(tmp_path):
         ("metaStoreConfig: {storeType: redis}", "must be sqlite or postgres"),
         ("metaStoreConfig: {sqlite: {path: ''}}", "must be text that is not empty"),
         ("sourceConfig: {uri: 'localhost:19530'}", "such as http://127.0.0.1:19530"),
+        (
+            "sourceConfig: {uri: 'http://[::1'}",
+            "sourceConfig.uri (file FILE:1) has a host",
+        ),
+        ("sourceConfig: {uri: 'http://a:65536'}", "a port that is none: it must be an"),
         ("sourceConfig: {natsmq: {address: 'a:1'}}", "such as nats://127.0.0.1:4222"),
         ("sourceConfig: {rocksmq: {path: ''}}", "must be text that is not empty"),
         ("sourceConfig: {kafka: {address: 'k://a'}}", "such as 127.0.0.1:9092"),
@@ -191,6 +196,12 @@ def test_everything_wrong_is_said_at_once(refusal):
     ("text", "words"),
     [
         ("a: b: c", "is not valid YAML: mapping values are not allowed here in line 1"),
+        ("a: " + "[" * 5000, "is not valid YAML: it is nested too deeply."),
+        (
+            "a: " + "9" * 5000,
+            "is not valid YAML: a number or a date that cannot be one",
+        ),
+        ("a: 2026-13-01", "is not valid YAML: a number or a date that cannot be one"),
         ("- a", "must hold keys and values"),
         ("address: a:1\naddress: b:1", "has address twice, in the lines 1 and 2"),
         (
