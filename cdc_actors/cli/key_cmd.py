@@ -47,6 +47,10 @@ def rotate(path: Path | None) -> None:
         )
     config = load(path, os.environ, {}).config
     file = key_path(config)
+    if not file.exists():
+        raise OperatorError(
+            f"there is no key {file} yet: the service makes it at its first start"
+        )
     with held(lease_of(config.meta_store_config)):
         add_key(file)
     click.echo(f"A new key is in {file}. Start the service to use it.")
