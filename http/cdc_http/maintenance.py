@@ -40,7 +40,9 @@ def maintain(
         InvalidRequestError: There is no such operation or level.
     """
     if operation != "set_log_level":
-        raise InvalidRequestError(f"unsupported operation: {operation}")
+        raise InvalidRequestError(
+            f"unsupported operation: {operation}, it is set_log_level"
+        )
     level = params.get("log_level")
     if not level:
         raise InvalidRequestError("log_level is required")

@@ -61,6 +61,8 @@ def _check_content_type(content_type: str | None) -> None:
 
 
 def _loads(body: bytes) -> Any:
+    if not body.strip():
+        raise InvalidRequestError(_UNMARSHAL.format("the body is empty"))
     try:
         # msgspec refuses NaN and lone surrogates, the standard library lets us see
         # members that come twice; neither does both.

@@ -178,6 +178,12 @@ def test_what_is_no_json_is_a_400(body):
     assert api.service.asked == []
 
 
+def test_a_body_without_anything_is_told_of():
+    """It is what comes of a shell's variable that is empty."""
+    said = error_of(Api().send(b" "), 400)
+    assert said == "fail to unmarshal the request, error: the body is empty"
+
+
 def test_a_field_given_twice_is_named():
     """Of two values neither is silently the one."""
     body = b'{"request_type":"get","request_data":{"task_id":"a","task_id":"b"}}'

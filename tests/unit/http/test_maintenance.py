@@ -49,8 +49,11 @@ def test_positions_of_all_tasks(api):
 @pytest.mark.parametrize(
     ("data", "state"),
     [
-        ({}, "unsupported operation: "),
-        ({"operation": "reset_log_msg"}, "unsupported operation: reset_log_msg"),
+        ({}, "unsupported operation: , it is set_log_level"),
+        (
+            {"operation": "reset_log_msg"},
+            "unsupported operation: reset_log_msg, it is set_log_level",
+        ),
         ({"operation": "set_log_level"}, "log_level is required"),
         (
             {"operation": "set_log_level", "params": {"log_level": ["x"]}},
