@@ -31,6 +31,17 @@ _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
 _DONE = frozenset({http.client.OK})
 _PROBED = _DONE | {http.client.INTERNAL_SERVER_ERROR, http.client.SERVICE_UNAVAILABLE}
 _JSON = {"Content-Type": "application/json"}
+_PROBES = {"/livez": "alive", "/readyz": "ready"}
+"""What is asked, and what the answer says."""
+
+_MEMBERS = {
+    "list": "tasks",
+    "get": "task",
+    "create": "task_id",
+    "history": "events",
+    "comparison": "status",
+}
+"""What the answer to a request has, if it is this service's."""
 
 
 class Api:
@@ -54,18 +65,10 @@ class Api:
             click.BadParameter: The URL cannot be read, the token is none, or ``ca``, the
                 file with the authority of the service's certificate, cannot be used.
         """
-        parts = urlsplit(url)
-        try:
-            self._place = (parts.hostname or "", parts.port)
-        except ValueError:
-            self._place = ("", None)
-        if parts.scheme not in {"http", "https"} or not self._place[0]:
-            raise click.BadParameter(
-                f"{url} is not a URL such as http://127.0.0.1:8444", param_hint="--url"
-            )
         self._url = url
-        self._scheme = parts.scheme
-        self._connect = _connection(parts.scheme, ca)
+        self._scheme, host, port = _parts_of(url)
+        self._place = host, port
+        self._connect = _connection(self._scheme, ca)
         self._timeout = timeout
         self._headers = _JSON | _authorization(token)
         self._unmatched: str | None = None
@@ -74,7 +77,9 @@ class Api:
         """Send a request to ``/cdc``; return the ``data`` of the answer."""
         body = json.dumps({"request_type": request_type, "request_data": data})
         with self._answer("POST", "/cdc", body) as response:
-            return json.load(response)["data"]
+            found = json.load(response)["data"]
+            _refuse_other(request_type, found)
+        return found
 
     def task(self, task_id: str, as_of: str | None = None) -> dict[str, Any]:
         """Return a task as it is, or as it was."""
@@ -86,6 +91,7 @@ class Api:
         """Return what ``/livez`` or ``/readyz`` says, be it good or not."""
         with self._answer("GET", path, accepted=_PROBED) as response:
             found: dict[str, Any] = json.load(response)
+            _ = found[_PROBES[path]]
         return found
 
     def task_id(self, given: str) -> str:
@@ -217,6 +223,32 @@ class Api:
 
     def _not_our_service(self) -> OperatorError:
         return OperatorError(f"what answers at {self._url} is not cdc-actors")
+
+
+def _refuse_other(request_type: str, found: dict[str, Any]) -> None:
+    """Raise LookupError or TypeError if an answer is another service's.
+
+    That is milvus-cdc at best, which has the same requests and port.
+    """
+    member = _MEMBERS.get(request_type)
+    if not {member} <= {None, *found}:
+        raise LookupError(member)
+    for task in found.get("tasks", ()):
+        _ = task["health"]
+
+
+def _parts_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of the service's URL."""
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, host, port = "", "", None
+    if scheme not in {"http", "https"} or not host:
+        raise click.BadParameter(
+            f"{url} is not a URL such as {DEFAULT_URL}", param_hint="--url"
+        )
+    return scheme, host, port
 
 
 def _connection(

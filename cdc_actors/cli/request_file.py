@@ -21,19 +21,22 @@ def read_request(file: IO[str]) -> dict[str, Any]:
     """
     try:
         request = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         words = " ".join(str(error).split())
         raise OperatorError(f"{file.name} is neither YAML nor JSON: {words}") from error
+    except RecursionError as error:
+        raise OperatorError(f"{file.name} is nested too deeply") from error
     if not isinstance(request, dict) or {*map(type, request)} - {str}:
         raise OperatorError(f"{file.name} must hold the fields of a request")
     for name in _OBJECTS:
         if not isinstance(request.get(name) or {}, dict):
             raise OperatorError(f"{file.name}: {name} must hold fields of its own")
     try:
-        json.dumps(request)
+        json.dumps(request, allow_nan=False)
     except (TypeError, ValueError) as error:
         text = (
-            f"{file.name} has a value that JSON has not: {error}. Put dates in quotes"
+            f"{file.name} has a value that JSON has not, such as a date without quotes: "
+            f"{error}"
         )
         raise OperatorError(text) from error
     return request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from datetime import timedelta
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 3.0
 """How long a task must have come to rest before ``watch --until`` gives up."""
 
+MOST_SECONDS = 3600.0
+"""How long ``watch`` may leave the service alone."""
+
 BAR_WIDTH = 20
 
 CAUGHT_UP_SECONDS = 10.0
@@ -38,7 +42,7 @@ CAUGHT_UP_SECONDS = 10.0
 @api_options
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1),
+    type=click.FloatRange(0.1, MOST_SECONDS),
     default=1.0,
     metavar="SECONDS",
     help="How often to ask the service.",
@@ -62,6 +66,8 @@ def watch(
     seen = None
     settled_at: float | None = None
     live = output == "table" and sys.stdout.isatty()
+    if math.isnan(interval):  # Which is in every range.
+        raise click.BadParameter("nan is no number", param_hint="--interval")
     while True:
         shown = api.task(task_id)
         state = (shown["state"], *_health_of(shown))

@@ -150,7 +150,8 @@ class TestTask:
         "text",
         [
             *("{", "- a", "nothing", "\x00", "collection_infos: [2026-01-31]"),
-            *("extra_info: 5", "milvus_connect_param: a", "1: 2"),
+            *("extra_info: 5", "milvus_connect_param: a", "1: 2", "a: .nan"),
+            *("a: " + "[" * 5000, "a: " + "9" * 5000, "a: 2026-13-01"),
         ],
     )
     def test_create_by_a_wrong_file(self, run, text):
@@ -334,6 +335,12 @@ class TestTask:
         *lines, last = run(*watch, "-o", "json", status=1).splitlines()
         assert [json.loads(line)["state"] for line in lines] == ["Running", "Paused"]
         assert "not found" in last
+
+    @pytest.mark.parametrize("seconds", ["nan", "inf", "3601", "0"])
+    def test_watch_at_no_interval(self, run, task, seconds):
+        """What cannot be waited for is wrong usage."""
+        told = run("task", "watch", task, "--interval", seconds, status=2)
+        assert "--interval" in told
 
     def test_tables_tell_of_problems(self, run, task, service):
         """How many of each kind stand in the list, the reasons with the task."""
@@ -606,7 +613,7 @@ class TestFailures:
         assert str(failure) in run("task", "list", status=status)
 
     @pytest.mark.parametrize(
-        "url", ["localhost:8444", "ftp://h", "http://", "http://h:x"]
+        "url", ["localhost:8444", "ftp://h", "http://", "http://h:x", "http://[::1"]
     )
     def test_malformed_url(self, url):
         """A URL that is none is wrong usage."""
@@ -614,10 +621,21 @@ class TestFailures:
         assert result.exit_code == 2
         assert "is not a URL such as" in result.stderr
 
-    @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"code":200}'])
+    @pytest.mark.parametrize("command", ["task list", "task watch a", "health"])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"<html>",
+            b"[]",
+            b"{}",
+            b'{"code":200}',
+            b'{"code":200,"data":5}',
+            b'{"code":200,"data":{"tasks":[{"task_id":"a","state":"Running"}]}}',
+        ],
+    )
     @pytest.mark.parametrize("status", [200, 404])
-    def test_somebody_else_is_there(self, body, status):
-        """Another server's answer is not taken for the service's."""
+    def test_somebody_else_is_there(self, body, status, command):
+        """Another server's answer is not taken for the service's: nor milvus-cdc's."""
 
         class Stranger(BaseHTTPRequestHandler):
             def do_POST(self):
@@ -626,13 +644,16 @@ class TestFailures:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def do_GET(self):
+                self.do_POST()
+
             def log_message(self, *_):
                 pass
 
         server = HTTPServer(("127.0.0.1", 0), Stranger)
         threading.Thread(target=server.handle_request, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        result = CliRunner().invoke(main, ["task", "list", "--url", url])
+        result = CliRunner().invoke(main, [*command.split(), "--url", url])
         server.server_close()
         assert result.exit_code == 1
         assert "is not cdc-actors" in result.stderr
