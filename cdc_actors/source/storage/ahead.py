@@ -35,6 +35,9 @@ MEMORY_SHARE = 0.125
 _KNOWN = 4 * AT_ONCE
 """How many files are looked at beforehand; those that are too large are let be."""
 
+FORM_BYTES = 64 << 10
+"""More than a file has beside its values."""
+
 _LOOK_SECONDS = 0.25
 
 _THREADS = Threads("files-ahead")
@@ -183,7 +186,17 @@ class FilesAhead:
 def _in_order(wanted: Iterable[Iterable[tuple[StoredFile, bool]]]) -> Iterator[_Known]:
     for number, group in enumerate(wanted):
         for file, is_likely in group:
-            yield _Known(number, file.path, file.size or READ_BYTES, is_likely)
+            yield _Known(number, file.path, _most(file.size), is_likely)
+
+
+def _most(told: int) -> int:
+    """Return how many bytes a file may have of which the catalog tells so many.
+
+    Before 2.4 that is what its values take in memory: a small file has more.
+    """
+    if not told:
+        return READ_BYTES
+    return told if told > READ_BYTES else min(2 * told + FORM_BYTES, READ_BYTES)
 
 
 def _settle(
