@@ -23,6 +23,7 @@ from cdc_actors.store.sqlite import open_sqlite
 if TYPE_CHECKING:
     from cdc_actors.store.audit.verify import VerificationResult
     from cdc_actors.store.database import Database
+    from cdc_actors.store.fence import Fence
 
 _DIFFERENT = 3
 _EXAMPLES = """\b
@@ -129,15 +130,17 @@ def import_file(path: Path | None, file: IO[bytes]) -> None:
     come to be at the target once.
     """
     lease = lease_of(load(path, os.environ, {}).config.meta_store_config)
-    with held(lease), closing(_open(path, new=True)) as database:
+    with held(lease), closing(_open(path, new=True, fence=lease.fence)) as database:
         imported = import_log(TaskLog(database), file)
     say(f"Imported {imported.events} events. Head {imported}")
 
 
-def _open(path: Path | None, *, new: bool = False) -> Database:
+def _open(
+    path: Path | None, *, new: bool = False, fence: Fence | None = None
+) -> Database:
     store = load(path, os.environ, {}).config.meta_store_config
     if store.store_type == "postgres":
-        return postgres_database(store.postgres.url)
+        return postgres_database(store.postgres.url, fence)
     if not new and not Path(store.sqlite.path).exists():
         raise OperatorError(f"There is no event log {store.sqlite.path}.")
     return open_sqlite(store.sqlite.path)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cdc_actors.owned_time import FOREVER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cdc_actors.changes import Checkpoint, FullName
     from cdc_actors.config import SourceConfig
+    from cdc_actors.owned_time import OwnedTime
     from cdc_actors.pipeline.claims import Claimant
     from cdc_actors.pipeline.owner_start import OwnerStart
     from cdc_actors.pipeline.reservations import TaskReservations
@@ -32,6 +35,7 @@ class RunSpec:
     operations that still matter. ``segments_done`` are those of files, by collection, that
     are at the target. What ``reached`` means is said in ``TaskAttributes``.
     ``owner_start`` is None for a task that this owner of the store has created.
+    ``owned`` tells for how long it surely is one.
     """
 
     source: SourceConfig
@@ -55,6 +59,7 @@ class RunSpec:
     send_horizons: Mapping[str, int]
     owner_start: OwnerStart | None
     segments_done: Mapping[int, frozenset[int]]
+    owned: OwnedTime = FOREVER
 
     def former_of(self, entry: CollectionEntry) -> CollectionEntry | None:
         """Return another collection, which had one's name at the target and left."""

@@ -104,7 +104,9 @@ def _source_time(spec: RunSpec) -> int:
 
 
 SERVERS = Servers(
-    target=lambda spec, run: connect(spec.task.target, spec.token, run.cancelled),
+    target=lambda spec, run: connect(
+        spec.task.target, spec.token, run.cancelled, spec.owned
+    ),
     log=lambda spec, run: _LOGS.open(
         spec.source, partial(open_wal, spec.source), run.memory, run.prefetch
     ),

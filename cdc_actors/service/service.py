@@ -92,7 +92,9 @@ class Service:
             UnavailableError: The log does not answer.
         """
         lease = lease_of(self._config.meta_store_config)
-        self._ownership = Ownership(lease, lambda: Tenure(self._config, self._clock))
+        self._ownership = Ownership(
+            lease, lambda: Tenure(self._config, self._clock, lease)
+        )
         self._ownership.start()
         SourceProbe.start(self._config.source_config, self._source, self._clock)
         self._lag_history.start()

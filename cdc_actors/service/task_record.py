@@ -205,6 +205,7 @@ class TaskRecord:
             send_horizons=self._stores.send_horizons.load(self._id),
             owner_start=self._owner_start,
             segments_done=self._stores.segments_done.load(self._id),
+            owned=self._stores.owned,
         )
 
     def release_marks(self, left: Iterable[CollectionEntry]) -> None:

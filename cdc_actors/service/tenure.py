@@ -51,14 +51,16 @@ _log = structlog.get_logger()
 class Tenure:
     """The open stores, and supervisor and comparisons of their tasks, for any thread."""
 
-    def __init__(self, config: Config, clock: SourceClock) -> None:
-        """Open the stores and begin to rebuild the tasks; does not wait for them.
+    def __init__(self, config: Config, clock: SourceClock, lease: Lease) -> None:
+        """Open the stores, of which ``lease`` was taken, and begin to rebuild the tasks.
+
+        Does not wait for them.
 
         Raises:
             OperatorError: The log or the key to its secrets cannot be used.
             UnavailableError: The log does not answer.
         """
-        self.stores = Stores.open(config)
+        self.stores = Stores.open(config, lease)
         self.history = History(self.stores.log)
         self.store_check = StoreCheck(self.stores.log)
         self.supervisor = Supervisor.start(config, self.stores, clock)
@@ -124,11 +126,9 @@ class Ownership:
             CdcError: The store cannot be used, for another reason than its owner.
         """
         try:
-            self._lease.acquire()
+            self._acquire()
         except StoreOwnedError as error:
             self._wait(error)
-        else:
-            self._take_over()
         self._thread.start()
 
     def stop(self, deadline: float) -> None:
@@ -183,11 +183,12 @@ class Ownership:
 
     def _try(self) -> None:
         try:
-            self._lease.acquire()
+            self._acquire()
         except StoreOwnedError as error:
             self._wait(error)
-            return
-        if not self._stop.wait(self._lease.grace):
+
+    def _acquire(self) -> None:
+        if not self._stop.wait(self._lease.acquire()):
             self._lease.check()
             self._take_over()
 

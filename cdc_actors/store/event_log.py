@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import StoredEvent
 
+    from cdc_actors.store.fence import Fence
+
 _PAGE = 500
 
 # Few of many events, found without a look at the others.
@@ -95,7 +97,7 @@ def event_mapper() -> Mapper[UUID]:
     return _Mapper(transcoder)
 
 
-def postgres_database(url: str) -> Database:
+def postgres_database(url: str, fence: Fence | None = None) -> Database:
     """Connect to PostgreSQL; see ``open_postgres``.
 
     Raises:
@@ -107,7 +109,7 @@ def postgres_database(url: str) -> Database:
         raise OperatorError(
             f"PostgreSQL needs psycopg ({error}): `pip install 'cdc-actors[postgres]'`"
         ) from error
-    return open_postgres(url)
+    return open_postgres(url, fence)
 
 
 class TaskLog:
@@ -132,13 +134,13 @@ class TaskLog:
         return cls(open_sqlite(path))
 
     @classmethod
-    def postgres(cls, url: str) -> Self:
-        """Open the log in PostgreSQL; see ``open_postgres`` for the URL.
+    def postgres(cls, url: str, fence: Fence | None = None) -> Self:
+        """Open the log in PostgreSQL; see ``open_postgres``.
 
         Raises:
             OperatorError: The URL cannot be read, or psycopg is not installed.
         """
-        return cls(postgres_database(url))
+        return cls(postgres_database(url, fence))
 
     def save(self, task: Task) -> None:
         """Make the events that ``task`` has pending true, all or none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,13 @@ class FileLease:
     owner lock a new one.
     """
 
-    grace = 0.0
-
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}.lock")
         self._file: int | None = None
 
-    def acquire(self) -> None:
+    fence = None
+
+    def acquire(self) -> float:
         """Lock the file; see ``Lease``."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +44,14 @@ class FileLease:
             os.close(file)
             raise
         self._file = file
+        return 0.0
+
+    def time_left(self) -> float:
+        """Return that it does not end by itself; see ``Lease``."""
+        return math.inf
+
+    def note_request(self, seconds: float) -> None:
+        """Pass over it; see ``Lease``."""
 
     def check(self) -> None:
         """Look whether the locked file is still the one at the path; see ``Lease``."""

@@ -41,6 +41,7 @@ def held(lease: Lease) -> Iterator[None]:
     try:
         lease.acquire()
     except StoreOwnedError as error:
+        lease.release()
         raise OperatorError(f"{error}: stop that service first") from error
     try:
         yield

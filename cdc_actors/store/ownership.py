@@ -1,8 +1,9 @@
 """Who owns a store: the one process that may write to it, and to its tasks' targets.
 
-A lease is taken before anything is read of a store, and held until the process ends,
-however it ends: what holds it is the operating system (SQLite) or the database server
-(PostgreSQL), never a time that somebody must renew. Whoever only reads needs none.
+A lease is taken before anything is read of a store. In SQLite what holds it is the
+operating system, until the process ends, however it ends. In PostgreSQL it ends by itself
+unless it is renewed, so that an owner which was stopped, or cut off from the server, is
+one no more. Whoever only reads needs none.
 """
 
 from __future__ import annotations
@@ -11,27 +12,74 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from cdc_actors.errors import UnavailableError
+from cdc_actors.owned_time import OwnedTime
+
+if TYPE_CHECKING:
+    from cdc_actors.store.fence import Fence
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that has a store; ``since`` is a time in ISO 8601."""
+    """A process that has a store; ``since`` is a time in ISO 8601.
+
+    ``place`` tells the process from all others that ever were on its machine; it is empty
+    where the system does not say.
+    """
 
     host: str
     pid: int
     since: str
+    place: str = ""
 
     @classmethod
     def this_process(cls) -> Owner:
         """Return us, from now on."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(socket.gethostname(), os.getpid(), now)
+        pid = os.getpid()
+        return cls(socket.gethostname(), pid, now, f"{_machine()} {_started(pid)}")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it surely lives no more: it was a process here, and there is none."""
+        machine, _, started = self.place.rpartition(" ")
+        if not (machine and started) or machine != _machine():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        return _started(self.pid) not in {started, ""}
 
     def __str__(self) -> str:
         return f"process {self.pid} on host {self.host} since {self.since}"
+
+
+def _machine() -> str:
+    """Return what tells this boot of this machine, and this container, from others."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Return when a process began, in ticks since the boot; "dead" for one to be reaped.
+
+    Empty where that cannot be seen. See proc(5), ``/proc/pid/stat``.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *others = stat.rpartition(")")[2].split()
+    return "dead" if state in "ZX" else others[18]
 
 
 class StoreOwnedError(UnavailableError):
@@ -41,14 +89,18 @@ class StoreOwnedError(UnavailableError):
         super().__init__(f"the store belongs to {owner or 'another process'}")
 
 
-class Lease(Protocol):
-    """The right to write to one store. One thread at a time uses it."""
+class Lease(OwnedTime, Protocol):
+    """The right to write to one store. One thread at a time uses what stands here."""
 
-    grace: float
-    """Seconds in which a former owner that lives may still find out that it is none."""
+    @property
+    def fence(self) -> Fence | None:
+        """What the owner writes to the store under, if the store looks at that."""
 
-    def acquire(self) -> None:
+    def acquire(self) -> float:
         """Take the lease, if it is free.
+
+        Returns how many seconds are to be waited before anything is sent to a target:
+        what a former owner sent, which may live, is to have come to its end.
 
         Raises:
             StoreOwnedError: Another process has it.
@@ -63,4 +115,4 @@ class Lease(Protocol):
         """
 
     def release(self) -> None:
-        """Give the lease back. Idempotent."""
+        """Give the lease back: nothing is under way any more. Idempotent."""

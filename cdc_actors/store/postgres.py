@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -14,11 +15,14 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store import hash_chain as chain
 from cdc_actors.store.database import EVENTS_TABLE, Database, reported
+from cdc_actors.store.fence import session_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from eventsourcing.persistence import StoredEvent
+
+    from cdc_actors.store.fence import Fence
 
 TIMEOUT_SECONDS = 5
 MAX_CONNECTIONS = 10
@@ -44,9 +48,21 @@ class _Recorder(PostgresApplicationRecorder):
     """
 
     names: dict[str, str]
+    fence: Fence | None = None
 
     insert_events = inspect.unwrap(PostgresApplicationRecorder.insert_events)
     select_events = inspect.unwrap(PostgresApplicationRecorder.select_events)
+
+    def _insert_events(
+        self,
+        curs: psycopg.Cursor[Any],
+        stored_events: Sequence[StoredEvent],
+        **more: Any,
+    ) -> None:
+        # Only here does an exception that is none of the server's undo the transaction.
+        if self.fence is not None:
+            self.fence.refuse_former(curs)
+        super()._insert_events(curs, stored_events, **more)
 
     def _fetch_ids_after_insert_events(
         self,
@@ -61,9 +77,15 @@ class _Recorder(PostgresApplicationRecorder):
 
 
 class _Datastore(PostgresDatastore):
-    """Connections that give up in time and are tried before they are lent."""
+    """Connections that give up in time and are tried before they are lent.
 
-    def __init__(self, settings: dict[str, Any], schema: str) -> None:
+    With a ``fence`` nothing is written once somebody else owns the store.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], schema: str, fence: Fence | None
+    ) -> None:
+        self.fence = fence
         super().__init__(
             dbname=settings.pop("dbname", ""),
             host=settings.pop("host", ""),
@@ -81,6 +103,15 @@ class _Datastore(PostgresDatastore):
         self.pool.reconnect_timeout = TIMEOUT_SECONDS
         self.settings = cast("dict[str, Any]", self.pool.kwargs)
         self.settings.update(KEEP_ALIVE | settings)
+        if fence is not None:
+            self.settings["application_name"] = session_name(fence.token)
+
+    @contextmanager
+    def transaction(self, *, commit: bool = False) -> Iterator[psycopg.Cursor[Any]]:
+        with super().transaction(commit=commit) as cursor:
+            if commit and self.fence is not None:
+                self.fence.refuse_former(cursor)
+            yield cursor
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         after_connect = super().after_connect_func()
@@ -92,8 +123,10 @@ class _Datastore(PostgresDatastore):
         return limit
 
 
-def open_postgres(url: str) -> Database:
+def open_postgres(url: str, fence: Fence | None = None) -> Database:
     """Connect to ``postgresql://user:password@host:port/database``.
+
+    An owner writes under its ``fence``; whoever only reads needs none.
 
     Every parameter that libpq knows may follow in the query, such as ``sslmode``, and
     ``schema``, an existing one to keep the tables in (``public`` if it is left out).
@@ -103,13 +136,13 @@ def open_postgres(url: str) -> Database:
         UnavailableError: The server cannot be reached or refuses; in its words.
     """
     settings, schema = parsed(url)
-    datastore = _Datastore(settings, schema)
+    datastore = _Datastore(settings, schema, fence)
     try:
         # The pool only says that it waited in vain, this says why.
         psycopg.connect(**datastore.settings).close()
         with reported():
             recorder = _Recorder(datastore, events_table_name=EVENTS_TABLE)
-            recorder.names = _names(schema)
+            recorder.names, recorder.fence = _names(schema), fence
             recorder.create_table()
         database = Database(
             recorder=recorder, datastore=datastore, names=recorder.names

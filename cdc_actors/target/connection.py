@@ -39,6 +39,7 @@ from cdc_actors.grpc_common import (
     login_in,
 )
 from cdc_actors.instruments import TARGET_REQUEST_SECONDS, TARGET_ROWS_SECONDS
+from cdc_actors.owned_time import FOREVER
 from cdc_actors.target.answers import (
     ROWS,
     RateLimitError,
@@ -52,6 +53,8 @@ from cdc_actors.target.splitting import MAX_DELETE_BYTES, MAX_INSERT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from cdc_actors.owned_time import OwnedTime
 
 CALL_TIMEOUT = 30.0
 """Seconds that one request may take; a large insert included."""
@@ -97,12 +100,15 @@ class Connection:
         timeout: float = 10,
         name: str = _TARGET,
         cancelled: Callable[[], bool] = lambda: False,
+        owned: OwnedTime = FOREVER,
     ) -> None:
         """Connect within ``timeout`` seconds. ``name`` is what errors call the server.
 
         Without a ``token`` the login counts that the address has, if there is one.
 
-        Calls that wait are cancelled, with TransientError, once ``cancelled()`` is true.
+        Calls that wait are cancelled, with TransientError, once ``cancelled()`` is true or
+        nothing is left of the ``owned`` time. Rows are given no more than that to be taken:
+        the target knows of it, so that it holds though we are stopped in the middle of one.
 
         Raises:
             TransientError: There is no answer.
@@ -119,20 +125,12 @@ class Connection:
         self.insert_size = RequestSize(MAX_INSERT_BYTES)
         self.delete_size = RequestSize(MAX_DELETE_BYTES)
         self._name = name
-        self._cancelled = cancelled
+        self._is_cancelled = cancelled
+        self._owned = owned
         self._answered: set[str] = set()
         login = token or login_in(uri)
         self._grantor = () if login else (_GRANTOR,)
-        try:
-            self._handler = GrpcHandler(
-                address=address(uri),
-                token=login,
-                secure=urlsplit(uri).scheme == "https",
-                grpc_options=NO_KEEPALIVE | RECONNECT_SOON,
-                **(tls or {}),
-            )
-        except (OSError, ValueError, MilvusException) as error:
-            raise OperatorError(f"cannot use {name} {uri}: {error}") from error
+        self._handler = self._opened(login, tls or {})
         try:
             self._handler._wait_for_channel_ready(timeout=timeout)  # noqa: SLF001
             self.version = self._server_version(timeout)
@@ -175,7 +173,8 @@ class Connection:
         metadata = (("dbname", database), *grantor)
         while True:
             self._refuse_if_cancelled()
-            answer = stub.future(request, timeout=timeout, metadata=metadata)
+            limit = self._limit(timeout) if method in ROWS else timeout
+            answer = stub.future(request, timeout=limit, metadata=metadata)
             self._time(answer, method)
             try:
                 return self.finish(answer, method)
@@ -200,10 +199,16 @@ class Connection:
             _INSERT, response_deserializer=milvus_pb2.MutationResult.FromString
         )
         answer = insert.future(
-            request, timeout=CALL_TIMEOUT, metadata=(("dbname", database),)
+            request,
+            timeout=self._limit(CALL_TIMEOUT),
+            metadata=(("dbname", database),),
         )
         self._time(answer, "Insert")
         return answer
+
+    def _limit(self, timeout: float) -> float:
+        """Return how long rows may take, which are not to come after the next owner's."""
+        return max(0.0, min(timeout, self._owned.time_left()))
 
     def _time(self, answer: grpc.Future, method: str) -> None:
         """Note how long a target takes; the source is asked by such connections, too."""
@@ -215,8 +220,11 @@ class Connection:
         begun = time.monotonic()
 
         def answered(_: grpc.Future) -> None:
+            took = time.monotonic() - begun
             for timer in timers:
-                timer.observe(time.monotonic() - begun)
+                timer.observe(took)
+            if method in ROWS:
+                self._owned.note_request(took)
 
         answer.add_done_callback(answered)
 
@@ -247,6 +255,23 @@ class Connection:
     def close(self) -> None:
         """Close the connection; requests under way fail. Idempotent."""
         self._handler.close()
+
+    def _opened(self, login: str, tls: Mapping[str, str]) -> GrpcHandler:
+        try:
+            return GrpcHandler(
+                address=address(self.uri),
+                token=login,
+                secure=urlsplit(self.uri).scheme == "https",
+                grpc_options=NO_KEEPALIVE | RECONNECT_SOON,
+                **tls,
+            )
+        except (OSError, ValueError, MilvusException) as error:
+            raise OperatorError(
+                f"cannot use {self._name} {self.uri}: {error}"
+            ) from error
+
+    def _cancelled(self) -> bool:
+        return self._is_cancelled() or self._owned.time_left() <= 0
 
     def _refuse_if_cancelled(self) -> None:
         """Send nothing for a run that was left behind: the next one may have begun."""
@@ -296,15 +321,22 @@ class Connection:
 
 
 def connect(
-    param: Any, token: str, cancelled: Callable[[], bool] = lambda: False
+    param: Any,
+    token: str,
+    cancelled: Callable[[], bool] = lambda: False,
+    owned: OwnedTime = FOREVER,
 ) -> Connection:
-    """Connect to a task's target, ``param`` being its connection parameters."""
+    """Connect to a task's target, ``param`` being its connection parameters.
+
+    See ``Connection`` for the rest.
+    """
     return Connection(
         param.uri,
         token,
         tls_arguments(param),
         timeout=param.connect_timeout,
         cancelled=cancelled,
+        owned=owned,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -98,6 +99,9 @@ def test_commands_that_write_refuse_while_a_service_works(
     """An audit that reads is done; an import and a new key wait for the service's end."""
     first, _ = services
     first.create(target_lite.uri)
+    for key in (first.folder.parent / "cdc.key", first.folder / "cdc-actors.key"):
+        key.write_text(os.environ["CDC_ACTORS_KEY"])
+        key.chmod(0o600)
     monkeypatch.delenv("CDC_ACTORS_KEY")
     copy = first.folder / "copy.jsonl"
     for arguments, status in (

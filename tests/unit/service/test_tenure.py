@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,30 @@ OTHER = Owner("other-host", 4711, "2026-01-02T03:04:05+00:00")
 class ScriptedLease:
     """A lease that is what a test says: ours, another's, or of a store that is away."""
 
-    grace = 0.0
+    fence = None
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.wait = 0.0
+        self.taken = 0
 
-    def acquire(self) -> None:
+    def acquire(self) -> float:
         """Take it, unless it is another's."""
+        self.check()
+        self.taken += 1
+        return self.wait
+
+    def check(self) -> None:
+        """See whether it is another's."""
         if self.error is not None:
             raise self.error
 
-    check = acquire
+    def time_left(self) -> float:
+        """It does not end by itself."""
+        return math.inf
+
+    def note_request(self, seconds: float) -> None:
+        """Nobody asks anything."""
 
     def release(self) -> None:
         """Nothing is held."""
@@ -95,6 +109,17 @@ def test_who_does_not_get_the_lease_waits_and_takes_over(harness: Harness) -> No
     harness.lease.error = None
     wait_until(lambda: len(harness.tenures) == 1, "it takes over")
     wait_until(lambda: harness.refusal() == "", "requests are answered")
+
+
+def test_a_former_owners_requests_are_waited_for(harness: Harness) -> None:
+    """Nothing is begun before, however soon the lease was there."""
+    harness.lease.error = StoreOwnedError(OTHER)
+    harness.ownership.start()
+    harness.lease.wait = 3600
+    harness.lease.error = None
+    wait_until(lambda: harness.lease.taken > 0, "the lease is taken")
+    assert harness.tenures == []
+    assert "process 4711" in harness.refusal()
 
 
 def test_who_loses_the_lease_writes_nothing_and_begins_anew(harness: Harness) -> None:

@@ -27,6 +27,7 @@ from cdc_actors.errors import (
     UnclearAnswerError,
 )
 from cdc_actors.instruments import INSTRUMENTS
+from cdc_actors.owned_time import FOREVER
 from cdc_actors.target import connection as connection_module
 from cdc_actors.target.answers import RateLimitError, TooLargeError, check, rpc_error
 from cdc_actors.target.connection import Connection
@@ -452,6 +453,7 @@ def test_only_what_a_target_takes_is_timed(name: str) -> None:
     port = {"the target": 1, "the source": 2}[name]
     connection = Connection.__new__(Connection)
     connection.uri, connection._name = f"http://timed:{port}", name
+    connection._owned = FOREVER
     answer = SimpleNamespace(add_done_callback=lambda answered: answered(None))
 
     def counted() -> list[float]:
