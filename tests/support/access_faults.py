@@ -131,9 +131,11 @@ class Access:
         self.told.append("password changed, task updated")
         self._renewals += 1
         user.change_password(f"{PASSWORD}{self._renewals}")
-        param = {"token": user.token}
-        return lambda cdc, task: cdc.ask(
-            "update", task_id=task, milvus_connect_param=param
+        asked = {"milvus_connect_param": {"token": user.token}}
+        # On a busy machine the target may not answer in time.
+        return lambda cdc, task: wait_until(
+            lambda: cdc.request("update", task_id=task, **asked)[0] == 200,
+            "the task has the new password",
         )
 
     def _withdraw(self, user: TaskUser) -> Remedy:

@@ -103,6 +103,7 @@ class FilesAhead:
         self._memory = memory
         self._check = check
         self._known: deque[_Known] = deque()
+        self._asked: _Known | None = None
         self._fetch()
 
     def close(self) -> None:
@@ -127,7 +128,7 @@ class FilesAhead:
 
     def _fetched(self, path: str) -> pa.Buffer | None:
         """Return a file that was fetched, once it has come; None if it was not."""
-        known = self._take(path)
+        known = self._asked = self._take(path)
         self._fetch()
         if known is None or known.outcome is None:
             return None
@@ -172,7 +173,8 @@ class FilesAhead:
                 self._begin(last)
 
     def _has_room(self) -> bool:
-        held = sum(each.memory.size for each in self._known if each.memory)
+        asked = [self._asked] if self._asked else []
+        held = sum(e.memory.size for e in (*self._known, *asked) if e.memory)
         most = self._memory.limit * MEMORY_SHARE
         return held + READ_BYTES <= most and self._memory.has_room(timeout=0)
 

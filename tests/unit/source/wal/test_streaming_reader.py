@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cdc_actors.changes import BulkImport, CreateCollection, Position, Tick
+from cdc_actors.changes import (
+    BulkImport,
+    CreateCollection,
+    Position,
+    Tick,
+    Unreplicated,
+)
 from cdc_actors.errors import OperatorError, PositionLostError, TransientError
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.source.catalog import model as meta
@@ -93,8 +99,11 @@ def wanted(log: list[NodeMessage]) -> list[tuple[str, str]]:
 
 
 def told(message: NodeMessage) -> Change | Tick:
-    """Return what a recorded message says; etcd tells of imports."""
+    """Return what a recorded message says; etcd tells of imports, and what helps."""
     change = decode_streamed(message.properties, message.payload)
+    if isinstance(change, Unreplicated):
+        helps = "`resync` brings it anew as it has been since"
+        return replace(change, reason=f"{change.reason}: {helps}")
     is_import = isinstance(change, BulkImport)
     return Tick(change.timestamp) if is_import else change
 
