@@ -7,6 +7,11 @@ is killed, too, under a random load at the source. The short form runs with the 
 
 is the long one. It prints, of each kind of fault, how often it was, and the seconds until
 another service worked, and until a row that the source was given then was at the target.
+With ``--kills 10 --seed 5`` rows were equal, and of each kind the slower of two was
+
+    cut off          works 7.0, row 10.6 s        killed           works 0.4, row 2.0 s
+    stopped          works 7.0, row  8.7 s        ended            works 1.1, row 2.8 s
+    database killed  works 0.2, row  0.9 s
 """
 
 from __future__ import annotations
