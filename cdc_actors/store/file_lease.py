@@ -70,7 +70,7 @@ class FileLease:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreOwnedError(_owner_in(file)) from None
+            raise StoreOwnedError(Owner.parsed(os.pread(file, 4096, 0))) from None
         if not _is_at(file, self._path):
             raise UnavailableError(f"the store's lock {self._path} was just replaced")
         os.ftruncate(file, 0)
@@ -83,10 +83,3 @@ def _is_at(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except OSError:
         return False
-
-
-def _owner_in(file: int) -> Owner | None:
-    try:
-        return msgspec.json.decode(os.pread(file, 4096, 0), type=Owner)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None

@@ -73,7 +73,7 @@ def read(session: psycopg.Connection[Any], schema: str) -> OwnerRow:
     with suppress(psycopg.errors.UndefinedTable):
         if row := session.execute(_text(_READ, schema)).fetchone():
             number, token, text, renewals, seconds, given_back = row
-            owner = _owner_in(text)
+            owner = Owner.parsed(text)
             is_gone = given_back or (owner is not None and owner.has_ended)
             return OwnerRow(number, token, owner, renewals, seconds, is_gone)
     for statement in (_CREATE, _INSERT):
@@ -123,10 +123,3 @@ def _changed(
 
 def _text(statement: str, schema: str) -> bytes:
     return statement.format(schema=schema).encode()
-
-
-def _owner_in(text: str) -> Owner | None:
-    try:
-        return msgspec.json.decode(text, type=Owner)
-    except msgspec.MsgspecError:
-        return None

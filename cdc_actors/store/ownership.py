@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from cdc_actors.errors import UnavailableError
 from cdc_actors.owned_time import OwnedTime
 
@@ -41,6 +43,14 @@ class Owner:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         pid = os.getpid()
         return cls(socket.gethostname(), pid, now, f"{_machine()} {_started(pid)}")
+
+    @classmethod
+    def parsed(cls, json: bytes | str) -> Owner | None:
+        """Return who was written down, None where that is nobody, or cannot be read."""
+        try:
+            return msgspec.json.decode(json, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     @property
     def has_ended(self) -> bool:

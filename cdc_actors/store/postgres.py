@@ -48,7 +48,7 @@ class _Recorder(PostgresApplicationRecorder):
     """
 
     names: dict[str, str]
-    fence: Fence | None = None
+    datastore: _Datastore
 
     insert_events = inspect.unwrap(PostgresApplicationRecorder.insert_events)
     select_events = inspect.unwrap(PostgresApplicationRecorder.select_events)
@@ -60,8 +60,7 @@ class _Recorder(PostgresApplicationRecorder):
         **more: Any,
     ) -> None:
         # Only here does an exception that is none of the server's undo the transaction.
-        if self.fence is not None:
-            self.fence.refuse_former(curs)
+        self.datastore.refuse_former(curs)
         super()._insert_events(curs, stored_events, **more)
 
     def _fetch_ids_after_insert_events(
@@ -85,7 +84,7 @@ class _Datastore(PostgresDatastore):
     def __init__(
         self, settings: dict[str, Any], schema: str, fence: Fence | None
     ) -> None:
-        self.fence = fence
+        self._fence = fence
         super().__init__(
             dbname=settings.pop("dbname", ""),
             host=settings.pop("host", ""),
@@ -109,9 +108,14 @@ class _Datastore(PostgresDatastore):
     @contextmanager
     def transaction(self, *, commit: bool = False) -> Iterator[psycopg.Cursor[Any]]:
         with super().transaction(commit=commit) as cursor:
-            if commit and self.fence is not None:
-                self.fence.refuse_former(cursor)
+            if commit:
+                self.refuse_former(cursor)
             yield cursor
+
+    def refuse_former(self, cursor: psycopg.Cursor[Any]) -> None:
+        """Keep the store for its owner until the transaction ends; see ``Fence``."""
+        if self._fence is not None:
+            self._fence.refuse_former(cursor)
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         after_connect = super().after_connect_func()
@@ -142,7 +146,7 @@ def open_postgres(url: str, fence: Fence | None = None) -> Database:
         psycopg.connect(**datastore.settings).close()
         with reported():
             recorder = _Recorder(datastore, events_table_name=EVENTS_TABLE)
-            recorder.names, recorder.fence = _names(schema), fence
+            recorder.names = _names(schema)
             recorder.create_table()
         database = Database(
             recorder=recorder, datastore=datastore, names=recorder.names
