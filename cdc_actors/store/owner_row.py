@@ -50,6 +50,13 @@ _GIVE_BACK = (
     "UPDATE {schema}.store_owner SET renewals = renewals + 1, given_back = TRUE "
     "WHERE fence = %s AND token = %s"
 )
+# What PostgreSQL says, for all its IF NOT EXISTS, where two make the same in one moment: by
+# when it notices.
+_MADE_BY_ANOTHER = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,7 @@ def read(session: psycopg.Connection[Any], schema: str) -> OwnerRow:
             is_gone = given_back or (owner is not None and owner.has_ended)
             return OwnerRow(number, token, owner, renewals, seconds, is_gone)
     for statement in (_CREATE, _INSERT):
-        # Who else begins in the same moment makes the same.
-        with suppress(psycopg.errors.UniqueViolation):
+        with suppress(*_MADE_BY_ANOTHER):
             session.execute(_text(statement, schema))
     return OwnerRow()
 

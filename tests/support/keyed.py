@@ -91,7 +91,7 @@ class Keyed:
             try:
                 self.write(batch)
             except TransientError:
-                self.writer.forget()
+                self.writer.abandon()
             else:
                 return
 
