@@ -24,7 +24,8 @@ _FOLDERS = ("chaos", "integration", "contract", "property")
 _BROKERS_IN = ("chaos", "contract")
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None)
 settings.load_profile("untimed")
 
 pytest_plugins = [
@@ -49,12 +50,18 @@ def _logging_as_before() -> Iterator[None]:
     structlog.configure(**before)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Try more examples of everything, if that is asked for."""
+    if config.getoption("--thorough"):
+        settings.load_profile("thorough")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that say how much is run."""
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="every combination of every scenario, and what is marked as thorough",
+        help="every combination of every scenario, and more examples",
     )
     parser.addoption(
         "--kills", type=int, default=3, help="kills, or faults, of a random test"
@@ -78,13 +85,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many tests run side by side.
 
-    Most wait for a server, few for a processor; but each worker has servers of its own.
+    Many wait for a server; but each worker has servers of its own, which are never idle.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     if all(arg.startswith(_WITHOUT_SERVERS) for arg in config.args):
         return cores or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(3 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))
+    return max(1, min(2 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))
 
 
 class _Scheduler(LoadScopeScheduling):

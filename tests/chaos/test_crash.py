@@ -54,7 +54,7 @@ PATIENCE = 240
         pytest.param("source", "milvus", marks=pytest.mark.thorough),
         ("source", "lite"),
         ("source_rocksmq", "milvus"),
-        ("source_kafka", "milvus"),
+        pytest.param("source_kafka", "milvus", marks=pytest.mark.thorough),
         pytest.param("source_pulsar", "milvus", marks=pytest.mark.thorough),
     ],
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
-DEFAULT_POINTS = 5
+DEFAULT_POINTS = 3
 """How many of the points a run takes that was not asked for all of them."""
 
 TARGET_SECONDS = 60

@@ -215,18 +215,23 @@ def wait_until(condition: Callable[[], bool], what: str, timeout: float = 90) ->
     On a machine that others use as well it is longer: as many times as they are. What is
     asked of a Milvus about something that has not come yet is an error there; it is one
     here if it lasts.
+
+    It looks ever more seldom, and rests as long as a look took: what is waited for needs
+    the processors, too.
     """
-    begin = time.monotonic()
+    begin, rest = time.monotonic(), 0.02
     while True:
-        refusal = ""
+        refusal, looked = "", time.monotonic()
         try:
             if condition():
                 return
         except MilvusException as error:
             refusal = f": {error}"
-        waited = time.monotonic() - begin
+        now = time.monotonic()
+        waited = now - begin
         assert waited < timeout * crowd(), f"not within {waited:.0f} s: {what}{refusal}"
-        time.sleep(0.02)
+        time.sleep(max(rest, min(now - looked, 0.5)))
+        rest = min(1.2 * rest, 0.1)
 
 
 def crowd() -> float:

@@ -74,7 +74,11 @@ def test_a_task_that_begins_when_all_is_over(pipeline: RecordedPipeline) -> None
     "simulated 2.6.20",
     by="recorded from a real server",
 )
-@pytest.mark.parametrize("ends", [(), ("kill",), ("stop", "kill")], ids="-".join)
+@pytest.mark.parametrize(
+    "ends",
+    [(), pytest.param(("kill",), marks=pytest.mark.thorough), ("stop", "kill")],
+    ids="-".join,
+)
 def test_a_task_that_follows(pipeline: RecordedPipeline, ends: tuple[str, ...]) -> None:
     """It sees everything happen, be its run ended again and again or not."""
     source, endings = pipeline.source, cycle(ends or [""])

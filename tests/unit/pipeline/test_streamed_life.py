@@ -242,17 +242,22 @@ def test_a_task_that_begins_when_all_is_over(
 @pytest.mark.parametrize(
     ("pipeline", "ends"),
     [
-        (VERSION, ()),
-        (VERSION, ("kill",)),
         (VERSION, ("stop", "kill")),
         (WOODPECKER, ("kill",)),
-        (NEWEST, ()),
         (NEWEST, ("stop", "kill")),
-        (API, ()),
         (API, ("stop", "kill")),
         (API_NEWEST, ()),
-        pytest.param(API_WOODPECKER, ("kill",), marks=pytest.mark.thorough),
-        pytest.param(API_NEWEST, ("kill",), marks=pytest.mark.thorough),
+        *(
+            pytest.param(*each, marks=pytest.mark.thorough)
+            for each in (
+                (VERSION, ()),
+                (VERSION, ("kill",)),
+                (NEWEST, ()),
+                (API, ()),
+                (API_WOODPECKER, ("kill",)),
+                (API_NEWEST, ("kill",)),
+            )
+        ),
     ],
     indirect=["pipeline"],
 )
