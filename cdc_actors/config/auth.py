@@ -45,7 +45,12 @@ class Auth(Section, frozen=True, kw_only=True):
 
 
 class Tls(Section, frozen=True, kw_only=True):
-    """The certificate chain of the API and its key: files in PEM."""
+    """The certificate chain of the API and its key: files in PEM.
+
+    The certificates of other services on the store are trusted by those in ``ca_path``,
+    or by the system's.
+    """
 
     cert_path: Text = ""
     key_path: Text = ""
+    ca_path: Text = ""

@@ -171,7 +171,8 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.kafka needs both of saslUsername and saslPassword, or neither"
     if kafka is not None and kafka.sasl_username and not _has_mechanism(kafka):
         yield "sourceConfig.kafka.saslMechanisms is missing: saslUsername needs it"
-    yield from _uri_conflicts(config.source_config.uri, origins)
+    yield from _url_conflicts(URI, config.source_config.uri, origins)
+    yield from _url_conflicts("nodeUrl", config.node_url, origins)
     yield from _storage_conflicts(config.source_config.storage)
     etcd = config.source_config.etcd
     if etcd is None:
@@ -182,15 +183,15 @@ def _conflicts(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield "sourceConfig.etcd needs both of tlsCertPath and tlsKeyPath, or neither"
 
 
-def _uri_conflicts(uri: str, origins: Mapping[str, str]) -> Iterator[str]:
+def _url_conflicts(dotted: str, url: str, origins: Mapping[str, str]) -> Iterator[str]:
     # A password may have what splits an address.
-    place = uri.partition("://")[2].rpartition("@")[2]
+    place = url.partition("://")[2].rpartition("@")[2]
     try:
         _ = urlsplit(f"//{place}").port
     except ValueError:
         yield (
-            f"{URI} ({origins[URI]}) has a host or a port that is none: it must be "
-            f"{KEYS[URI].expected}"
+            f"{dotted} ({origins[dotted]}) has a host or a port that is none: it must "
+            f"be {KEYS[dotted].expected}"
         )
 
 

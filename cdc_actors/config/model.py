@@ -21,6 +21,7 @@ from cdc_actors.config.setting_types import (
     Flag,
     HttpUrl,
     Name,
+    NodeUrl,
     PostgresUrl,
     Rate,
     Secret,
@@ -134,9 +135,14 @@ class SourceConfig(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """All settings of the service."""
+    """All settings of the service.
+
+    ``node_url`` is where other services on the same store reach the API of this one.
+    Without it they pass no requests on to it.
+    """
 
     address: ListenAddress = "127.0.0.1:8444"
+    node_url: NodeUrl = ""
     max_task_num: Count = 100
     max_name_length: Count = 256
     max_memory_bytes: Bytes = 256 << 20

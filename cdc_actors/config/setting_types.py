@@ -42,6 +42,15 @@ HttpUrl = Annotated[
         extra={"url": True},
     ),
 ]
+NodeUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?)?\Z",
+        # It has its place in what an owner writes down, which is not long.
+        max_length=300,
+        description="an address without a path, such as http://10.0.0.3:8444, or empty",
+    ),
+]
 PostgresUrl = Annotated[
     str,
     Meta(

@@ -40,6 +40,18 @@ def refusal(tmp_path):
         ("address: '::1:8444'", "must be host:port"),
         ("address: 'a:65536'", "must be host:port"),
         ("address: [a]", "address (file FILE:1) must be host:port"),
+        (
+            "nodeUrl: '10.0.0.3:8444'",
+            "nodeUrl (file FILE:1) must be an address without",
+        ),
+        ("nodeUrl: 'ftp://a'", "such as http://10.0.0.3:8444, or empty"),
+        ("nodeUrl: 'http://a/cdc'", "must be an address without a path"),
+        ("nodeUrl: 'http://u:p@a:1'", "must be an address without a path"),
+        (
+            "nodeUrl: 'http://a:65536'",
+            "nodeUrl (file FILE:1) has a host or a port that",
+        ),
+        ("nodeUrl: 'http://[::g]'", "must be an address without a path"),
         ("metaStoreConfig: {storeType: redis}", "must be sqlite or postgres"),
         ("metaStoreConfig: {sqlite: {path: ''}}", "must be text that is not empty"),
         ("sourceConfig: {uri: 'localhost:19530'}", "such as http://127.0.0.1:19530"),

@@ -23,6 +23,7 @@ HASH = f"scrypt:{'0' * 32}:{'1' * 64}"
 TOKEN = {"name": "ops", "role": "viewer", "hash": HASH}
 EVERYTHING = """
 address: 127.0.0.1:8444
+nodeUrl: http://10.0.0.3:8444
 maxTaskNum: 100
 maxNameLength: 256
 maxMemoryBytes: 268435456
@@ -46,7 +47,7 @@ logLevel: info
 auth:
   tokens: [{name: ops, role: operator, hash: HASH}]
   allowAnonymous: false
-tls: {certPath: cert.pem, keyPath: key.pem}
+tls: {certPath: cert.pem, keyPath: key.pem, caPath: ca.pem}
 """
 QUEUES = {
     "natsmq": "{address: nats://127.0.0.1:4222}",
@@ -83,6 +84,7 @@ def test_every_key_has_its_default_but_the_queue():
 
     assert msgspec.to_builtins(config) == {
         "address": "127.0.0.1:8444",
+        "nodeUrl": "",
         "maxTaskNum": 100,
         "maxNameLength": 256,
         "maxMemoryBytes": 256 << 20,
@@ -129,7 +131,7 @@ def test_every_key_has_its_default_but_the_queue():
         },
         "logLevel": "info",
         "auth": {"tokens": (), "allowAnonymous": False},
-        "tls": {"certPath": "", "keyPath": ""},
+        "tls": {"certPath": "", "keyPath": "", "caPath": ""},
     }
 
 
@@ -203,6 +205,7 @@ def example(key: Key) -> tuple[str, Any]:
     """Return a text that is no default, and the value it stands for."""
     special = {
         "address": "[::1]:9444",
+        "nodeUrl": "https://[::1]:9444/",
         "metaStoreConfig.storeType": "postgres",
         "metaStoreConfig.postgres.url": "postgresql://somewhere/cdc",
         "sourceConfig.storage.type": "s3",
@@ -490,6 +493,6 @@ def test_no_text_breaks_the_address(text):
 def test_sections_and_keys_are_those_of_the_model():
     """The table of keys is the model's, walked through."""
     assert {f"sourceConfig.{queue}" for queue in QUEUES} < SECTIONS
-    assert len(KEYS) == 55
+    assert len(KEYS) == 57
     assert dataclasses.is_dataclass(KEYS["address"])
     assert isinstance(load(None, NATS, {}).config, Config)
