@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
+    from cdc_actors.store.ownership import Owner
     from cdc_actors.tasks import ResyncMethod, TaskSpec, Who
 
 
@@ -91,7 +92,7 @@ class Service:
             OperatorError: The log or the key to its secrets cannot be used.
             UnavailableError: The log does not answer.
         """
-        lease = lease_of(self._config.meta_store_config)
+        lease = lease_of(self._config.meta_store_config, self._config.node_url)
         self._ownership = Ownership(
             lease, lambda: Tenure(self._config, self._clock, lease)
         )
@@ -182,18 +183,13 @@ class Service:
         As saved, once a second and at a pause; UnknownTaskError without that task.
         """
         checkpoints = self._tenure.stores.checkpoints
-        every = [] if task_id else self._ask(ListTasks())
-        wanted = (
-            [self.get(task_id).task_id]
-            if task_id
-            else [each.snapshot.task.task_id for each in every]
-        )
+        seen = [self._ask(GetTask(task_id))] if task_id else self._ask(ListTasks())
         requests = self._config.source_config.replicate_chan
         return tuple(
             PositionView(
                 task_id=each, checkpoint=checkpoint, of_requests=channel == requests
             )
-            for each in wanted
+            for each in (one.snapshot.task.task_id for one in seen)
             for channel, checkpoint in sorted(checkpoints.load(each).items())
         )
 
@@ -304,6 +300,10 @@ class Service:
         except UnknownTaskError:
             if not ignore_not_found:
                 raise
+
+    def other_owner(self) -> Owner | None:
+        """Return who owns the store, if that is another process that is known."""
+        return self._ownership.other_owner if self._ownership else None
 
     def readiness(self) -> Readiness:
         """Tell whether the service can do its work, and what is missing."""

@@ -116,6 +116,7 @@ class Ownership:
         self._held = False
         self._tenure: Tenure | None = None
         self._reason = STARTING
+        self._other: Owner | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -153,6 +154,11 @@ class Ownership:
         return tenure
 
     @property
+    def other_owner(self) -> Owner | None:
+        """Who owns the store, as far as that is known and is not this process."""
+        return self._other
+
+    @property
     def retention(self) -> Mapping[str, Retention]:
         """What is known of what the log keeps, by task id."""
         tenure = self._tenure
@@ -188,7 +194,9 @@ class Ownership:
             self._wait(error)
 
     def _acquire(self) -> None:
-        if not self._stop.wait(self._lease.acquire()):
+        left = self._lease.acquire()
+        self._other = None
+        if not self._stop.wait(left):
             self._lease.check()
             self._take_over()
 
@@ -208,11 +216,13 @@ class Ownership:
     def _wait(self, error: StoreOwnedError) -> None:
         """Somebody else is the owner: what this process knew is true no more."""
         former, self._tenure = self._tenure, None
+        self._other = error.owner
         self._say(f"{error}; this service waits until it is gone")
         if former is not None:
             former.end(time.monotonic() + END_SECONDS)
 
     def _lose(self, reason: str) -> None:
+        self._other = None
         if self._held:
             self._held = False
             if self._tenure is not None:

@@ -23,8 +23,9 @@ class FileLease:
     owner lock a new one.
     """
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, node_url: str = "") -> None:
         self._path = database.with_name(f"{database.name}.lock")
+        self._node_url = node_url
         self._file: int | None = None
 
     fence = None
@@ -74,7 +75,7 @@ class FileLease:
         if not _is_at(file, self._path):
             raise UnavailableError(f"the store's lock {self._path} was just replaced")
         os.ftruncate(file, 0)
-        os.pwrite(file, msgspec.json.encode(Owner.this_process()), 0)
+        os.pwrite(file, msgspec.json.encode(Owner.this_process(self._node_url)), 0)
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from cdc_actors.config.model import MetaStoreConfig
 
 
-def lease_of(store: MetaStoreConfig) -> Lease:
+def lease_of(store: MetaStoreConfig, node_url: str = "") -> Lease:
     """Return the lease of the configured store, not taken yet.
+
+    Once it is, others are told that the owner's API is reached at ``node_url``.
 
     Raises:
         OperatorError: The URL cannot be read, or psycopg is not installed.
@@ -27,8 +29,8 @@ def lease_of(store: MetaStoreConfig) -> Lease:
             from cdc_actors.store.postgres_lease import PostgresLease  # noqa: PLC0415
         except ImportError as error:
             raise OperatorError(f"PostgreSQL needs psycopg ({error})") from error
-        return PostgresLease(store.postgres.url)
-    return FileLease(Path(store.sqlite.path))
+        return PostgresLease(store.postgres.url, node_url)
+    return FileLease(Path(store.sqlite.path), node_url)
 
 
 @contextmanager

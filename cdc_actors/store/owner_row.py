@@ -93,6 +93,7 @@ def claim(
     session: psycopg.Connection[Any],
     schema: str,
     before: OwnerRow,
+    us: Owner,
     token: str,
     seconds: float,
 ) -> Fence | None:
@@ -103,8 +104,8 @@ def claim(
     """
     if not before.is_gone:
         session.execute(_END_SESSIONS, [session_name(before.token)])
-    us = msgspec.json.encode(Owner.this_process()).decode()
-    values = token, us, seconds, before.number, before.renewals
+    text = msgspec.json.encode(us).decode()
+    values = token, text, seconds, before.number, before.renewals
     if not _changed(session, _text(_CLAIM, schema), values):
         return None
     return Fence(schema, before.number + 1, token)

@@ -29,20 +29,23 @@ class Owner:
     """A process that has a store; ``since`` is a time in ISO 8601.
 
     ``place`` tells the process from all others that ever were on its machine; it is empty
-    where the system does not say.
+    where the system does not say. ``url`` is where others reach its API; it is empty where
+    nobody has set that, and of older versions.
     """
 
     host: str
     pid: int
     since: str
     place: str = ""
+    url: str = ""
 
     @classmethod
-    def this_process(cls) -> Owner:
-        """Return us, from now on."""
+    def this_process(cls, url: str = "") -> Owner:
+        """Return us, from now on; others reach our API at ``url``."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         pid = os.getpid()
-        return cls(socket.gethostname(), pid, now, f"{_machine()} {_started(pid)}")
+        place = f"{_machine()} {_started(pid)}"
+        return cls(socket.gethostname(), pid, now, place, url)
 
     @classmethod
     def parsed(cls, json: bytes | str) -> Owner | None:
@@ -96,6 +99,7 @@ class StoreOwnedError(UnavailableError):
     """Another process has the store. The text says which, as far as that is known."""
 
     def __init__(self, owner: Owner | None) -> None:
+        self.owner = owner
         super().__init__(f"the store belongs to {owner or 'another process'}")
 
 

@@ -74,13 +74,14 @@ _log = structlog.get_logger()
 class PostgresLease:
     """A lease that a thread of its own renews; see ``Lease``."""
 
-    def __init__(self, url: str) -> None:
-        """See ``open_postgres`` for the URL.
+    def __init__(self, url: str, node_url: str = "") -> None:
+        """See ``open_postgres`` for the URL, and ``lease_of`` for that of the node.
 
         Raises:
             OperatorError: It cannot be read.
         """
         settings, self._schema = parsed(url)
+        self._node_url = node_url
         self._token = uuid.uuid4().hex
         named = {"application_name": session_name(self._token)}
         self._settings: dict[str, Any] = KEEP_ALIVE | settings | named
@@ -145,7 +146,8 @@ class PostgresLease:
         seconds, asked = self._seconds(), _now()
         if not (before.is_gone or asked - self._seen_at >= before.seconds):
             raise StoreOwnedError(before.owner)
-        fence = owner_row.claim(session, self._schema, before, self._token, seconds)
+        us = Owner.this_process(self._node_url)
+        fence = owner_row.claim(session, self._schema, before, us, self._token, seconds)
         if fence is None:
             raise StoreOwnedError(before.owner)
         self._fence, self._lost = fence, None

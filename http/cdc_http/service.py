@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TaskView,
     )
     from cdc_actors.store.history import Moment, Page
+    from cdc_actors.store.ownership import Owner
     from cdc_actors.tasks.resyncs import ResyncMethod
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -150,6 +151,10 @@ class TaskService(Protocol):
     @property
     def comparisons(self) -> TaskComparisons:
         """The comparisons of tasks."""
+        ...
+
+    def other_owner(self) -> Owner | None:
+        """Return who owns the store, if that is another process that is known."""
         ...
 
     def readiness(self) -> Readiness:

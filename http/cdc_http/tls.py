@@ -45,6 +45,24 @@ def server_context(cert_path: str, key_path: str) -> ssl.SSLContext:
     return context
 
 
+def client_context(ca_path: str) -> ssl.SSLContext:
+    """Return TLS that trusts the authorities in a file of PEM, or the system's without.
+
+    Raises:
+        OperatorError: The file cannot be read or used.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_path or None)
+    except ssl.SSLError as error:
+        raise OperatorError(
+            f"tls.caPath {ca_path} cannot be used: it must be CA certificates in PEM"
+        ) from error
+    except OSError as error:
+        raise OperatorError(
+            f"tls.caPath {ca_path} cannot be read: {error.strerror}"
+        ) from error
+
+
 class TlsChannel(Channel):
     """One encrypted connection; the loop's thread and a worker's may send."""
 

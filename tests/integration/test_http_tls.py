@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from cdc_actors.cli.main import main
 from cdc_actors.errors import OperatorError
 from cdc_http import Server, create_app
-from cdc_http.tls import server_context
+from cdc_http.tls import client_context, server_context
 from tests.support.http_service import FakeService, entry
 from tests.support.tls import certificates
 
@@ -321,3 +321,14 @@ def test_files_that_cannot_be_used(files, tmp_path):
     ):
         with pytest.raises(OperatorError, match="a certificate and its own key"):
             server_context(cert, own)
+
+
+def test_authorities_that_cannot_be_used(files, tmp_path):
+    """A wrong file is named with what it should be, at the start and not at a request."""
+    with pytest.raises(OperatorError, match=r"tls\.caPath .* cannot be read: No such"):
+        client_context(str(tmp_path / "none"))
+    for no_authority in (tmp_path, files.key):
+        with pytest.raises(OperatorError, match=r"tls\.caPath .* cannot be"):
+            client_context(str(no_authority))
+    assert client_context(str(files.authority)).get_ca_certs()
+    assert client_context("").verify_mode is ssl.CERT_REQUIRED

@@ -21,6 +21,8 @@ from cdc_actors.store.postgres_lease import PostgresLease
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cdc_actors.store.ownership import Owner
+
     Steps = list[tuple[float, int, str]]
 
 NUMBERS = st.integers(0, 2)
@@ -43,7 +45,13 @@ class Server:
         return self._after_a_while(lambda: self.row)
 
     def claim(
-        self, _session: Any, schema: str, before: OwnerRow, token: str, seconds: float
+        self,
+        _session: Any,
+        schema: str,
+        before: OwnerRow,
+        _us: Owner,
+        token: str,
+        seconds: float,
     ) -> Fence | None:
         """As ``owner_row.claim``."""
 

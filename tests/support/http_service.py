@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.metric_family import Family
     from cdc_actors.service.views import ComparisonView
     from cdc_actors.store.history import Moment
+    from cdc_actors.store.ownership import Owner
     from cdc_actors.tasks.resyncs import ResyncMethod
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -52,7 +53,7 @@ class FakeService:
     """Keeps tasks as the real service promises to, and what it was asked.
 
     ``failure`` is raised by every method if set; requests wait for ``gate``. ``unfit`` is
-    what it says of the targets of all tasks.
+    what it says of the targets of all tasks, and ``owner`` who has the store instead of it.
     """
 
     tasks: dict[str, TaskView] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class FakeService:
     lags: dict[str, list[float | None]] = field(default_factory=dict)
     since: datetime = WHEN
     failure: Exception | None = None
+    owner: Owner | None = None
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
     gate: threading.Event = field(default_factory=threading.Event)
@@ -212,6 +214,10 @@ class FakeService:
         with self._lock:
             if not self.tasks.pop(task_id, None) and not ignore_not_found:
                 raise UnknownTaskError(f"not found the task, task_id: {task_id}")
+
+    def other_owner(self) -> Owner | None:
+        """Return whom the test set."""
+        return self.owner
 
     def readiness(self) -> Readiness:
         """Return what the test set."""

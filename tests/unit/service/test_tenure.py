@@ -105,9 +105,11 @@ def test_who_does_not_get_the_lease_waits_and_takes_over(harness: Harness) -> No
     harness.ownership.start()
     assert "process 4711 on host other-host since 2026-01-02" in harness.refusal()
     assert harness.ownership.alive
+    assert harness.ownership.other_owner is OTHER
     assert harness.tenures == []
     harness.lease.error = None
     wait_until(lambda: len(harness.tenures) == 1, "it takes over")
+    assert harness.ownership.other_owner is None
     wait_until(lambda: harness.refusal() == "", "requests are answered")
 
 
@@ -118,6 +120,7 @@ def test_a_former_owners_requests_are_waited_for(harness: Harness) -> None:
     harness.lease.wait = 3600
     harness.lease.error = None
     wait_until(lambda: harness.lease.taken > 0, "the lease is taken")
+    wait_until(lambda: harness.ownership.other_owner is None, "nobody owns it")
     assert harness.tenures == []
     assert "process 4711" in harness.refusal()
 
@@ -129,6 +132,7 @@ def test_who_loses_the_lease_writes_nothing_and_begins_anew(harness: Harness) ->
     harness.lease.error = UnavailableError("the server is away")
     wait_until(lambda: first.done != [], "it is noticed")
     assert first.done == ["suspended: the server is away"]
+    assert harness.ownership.other_owner is None
     assert harness.ownership.tenure is first
     harness.lease.error = None
     wait_until(lambda: len(harness.tenures) == 2, "it begins anew")
@@ -147,6 +151,7 @@ def test_what_was_known_is_forgotten_once_another_is_the_owner(
     wait_until(lambda: first.done != [], "it is noticed")
     harness.lease.error = StoreOwnedError(OTHER)
     wait_until(lambda: "process 4711" in harness.refusal(), "it is told")
+    assert harness.ownership.other_owner is OTHER
     wait_until(lambda: first.done[1:] == ["ended"], "its work is ended")
 
 
@@ -156,6 +161,7 @@ def test_a_store_that_cannot_be_opened_is_tried_again(harness: Harness) -> None:
     harness.ownership.start()
     harness.lease.error = UnavailableError("the disk is full")
     wait_until(lambda: harness.refusal() == "the disk is full", "it is told")
+    assert harness.ownership.other_owner is None
     harness.lease.error = None
     wait_until(lambda: harness.refusal() == "", "it takes over")
 

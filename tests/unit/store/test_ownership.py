@@ -14,7 +14,7 @@ import pytest
 from cdc_actors.config.model import MetaStoreConfig, Postgres, Sqlite
 from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store.leases import held, lease_of
-from cdc_actors.store.ownership import Lease, StoreOwnedError
+from cdc_actors.store.ownership import Lease, Owner, StoreOwnedError
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
@@ -64,6 +64,34 @@ def test_only_one_has_it(store: MetaStoreConfig, lease: Lease) -> None:
     other.acquire()
     other.check()
     other.release()
+
+
+def test_others_are_told_where_the_owner_is_reached(store: MetaStoreConfig) -> None:
+    """Whoever waits knows its URL, which it may pass requests on to."""
+    url = f"http://{'a' * 250}:8444"
+    lease, other = lease_of(store, url), lease_of(store)
+    lease.acquire()
+    with pytest.raises(StoreOwnedError) as refused:
+        other.acquire()
+    assert refused.value.owner is not None
+    assert refused.value.owner.url == url
+    lease.release()
+    other.acquire()
+    with pytest.raises(StoreOwnedError) as refused:
+        lease.acquire()
+    assert refused.value.owner is not None
+    assert refused.value.owner.url == ""
+    other.release()
+    lease.release()
+
+
+def test_owners_of_other_versions_are_read() -> None:
+    """An older one has written less than this one knows, a newer one may write more."""
+    older = {"host": "h", "pid": 1, "since": "s", "place": ""}
+    assert Owner.parsed(msgspec.json.encode(older)) == Owner("h", 1, "s")
+    newer = older | {"url": "http://h:1", "more": ["x"]}
+    known = Owner("h", 1, "s", url="http://h:1")
+    assert Owner.parsed(msgspec.json.encode(newer)) == known
 
 
 def test_a_command_that_writes_refuses(store: MetaStoreConfig, lease: Lease) -> None:
