@@ -105,7 +105,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
     from cdc_actors.service.service import Service  # noqa: PLC0415
     from cdc_http.app import create_app  # noqa: PLC0415
     from cdc_http.server import Server  # noqa: PLC0415
-    from cdc_http.tls import server_context  # noqa: PLC0415
+    from cdc_http.tls import client_context, server_context  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
@@ -120,6 +120,7 @@ def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:
         tokens=config.auth.tokens,
         max_name_length=config.max_name_length,
         requests_channel=config.source_config.replicate_chan,
+        trusted=client_context(config.tls.ca_path),
     )
     tls = config.tls.cert_path and server_context(
         config.tls.cert_path, config.tls.key_path

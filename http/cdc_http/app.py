@@ -14,6 +14,7 @@ from cdc_http.handlers import RequestHandlers
 from cdc_http.metrics import MetricsResource
 from cdc_http.openapi import OpenApiResource
 from cdc_http.page_files import PageResource
+from cdc_http.passing_on import PassingOn
 from cdc_http.resources import (
     CallerResource,
     CdcResource,
@@ -23,6 +24,7 @@ from cdc_http.resources import (
 from cdc_http.responses import write_error
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable
 
     from cdc_actors.config.auth import Token
@@ -42,14 +44,17 @@ def create_app(
     max_name_length: int = 256,
     requests_channel: str = "by-dev-replicate-msg",
     max_body_bytes: int = 1_048_576,
+    trusted: ssl.SSLContext | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the API over ``service``, to be served by any WSGI server.
 
     With ``tokens`` every request must have one of them. ``max_name_length`` bounds the
     names of databases and collections in characters, ``max_body_bytes`` the body of a
-    request. ``requests_channel`` is the one that a ``create`` may name.
+    request. ``requests_channel`` is the one that a ``create`` may name. ``trusted`` says
+    whose certificates are, of other services on the store; without, those of the system.
     """
     app = falcon.App(middleware=_MethodCheck())
+    app.add_middleware(PassingOn(service, max_body_bytes, trusted))
     app.add_middleware(AuthMiddleware(tokens))
     handlers = RequestHandlers(service, max_name_length, requests_channel).by_type
     app.add_route("/cdc", CdcResource(handlers, max_body_bytes))

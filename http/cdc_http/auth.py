@@ -11,6 +11,7 @@ import falcon
 import structlog
 
 from cdc_http.page_files import PageResource
+from cdc_http.passing_on import client_of
 from cdc_http.tokens import TokenRing
 
 if TYPE_CHECKING:
@@ -116,5 +117,5 @@ def _leads_nowhere_else(host: str) -> bool:
 
 
 def _unauthorized(req: falcon.Request, why: str) -> falcon.HTTPUnauthorized:
-    _log.warning("request_unauthorized", address=req.remote_addr)
+    _log.warning("request_unauthorized", address=client_of(req))
     return falcon.HTTPUnauthorized(description=why, challenges=["Bearer"])

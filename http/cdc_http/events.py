@@ -36,6 +36,7 @@ class EventsResource:
 
     methods: ClassVar = ("GET",)
     open: ClassVar = False
+    of_owner: ClassVar = True
 
     def __init__(self, service: TaskService) -> None:
         self._service = service

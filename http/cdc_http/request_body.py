@@ -29,12 +29,21 @@ def read_json(request: falcon.Request, max_bytes: int) -> Any:
         InvalidRequestError: The body is not JSON, or names a member twice.
     """
     _check_content_type(request.content_type)
-    body = request.bounded_stream.read(max_bytes + 1)
+    return _loads(read_body(request, max_bytes))
+
+
+def read_body(request: falcon.Request, max_bytes: int) -> bytes:
+    """Return the request's body as it came.
+
+    Raises:
+        falcon.HTTPContentTooLarge: It has more than ``max_bytes`` bytes.
+    """
+    body: bytes = request.bounded_stream.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise falcon.HTTPContentTooLarge(
             description=f"the request body is larger than {max_bytes} bytes"
         )
-    return _loads(body)
+    return body
 
 
 def convert(value: Any, kind: type[T], failure: str, *, text: bool = False) -> T:

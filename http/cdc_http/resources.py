@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from cdc_actors.errors import InvalidRequestError, RequestError
 from cdc_actors.tasks.state import Who
+from cdc_http.passing_on import client_of
 from cdc_http.request_body import convert, read_json
 from cdc_http.requests import Envelope
 from cdc_http.responses import (
@@ -33,6 +34,7 @@ class CdcResource:
 
     methods: ClassVar = ("POST",)
     open: ClassVar = False
+    of_owner: ClassVar = True
 
     def __init__(
         self, handlers: Mapping[str, RequestHandler], max_body_bytes: int
@@ -50,7 +52,7 @@ class CdcResource:
         caller.check(handler.role, f"the {kind} request")
         failure = f"fail to decode the {kind} request"
         request = convert(envelope.request_data, handler.request, failure)
-        who = Who(kind="client", address=req.remote_addr, token_name=caller.token_name)
+        who = Who(kind="client", address=client_of(req), token_name=caller.token_name)
         try:
             data = handler.handle(request, who)
         except RequestError as error:

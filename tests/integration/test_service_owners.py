@@ -93,6 +93,40 @@ def test_the_second_waits_and_takes_over(
     assert first.get(task)["state"] == "Running"
 
 
+def test_the_second_passes_on_what_it_is_asked(
+    store: str,
+    source: EmbeddedMilvus,
+    target_lite: EmbeddedLite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Either answers for both, until the one that works is killed, and after that."""
+    monkeypatch.setenv("CDC_ACTORS_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+    first, second = (
+        Cdc(tmp_path / name, source, store=store) for name in ("first", "second")
+    )
+    for each in (first, second):
+        with each.config.open("a") as config:
+            config.write(f"\nnodeUrl: http://127.0.0.1:{each.port}\n")
+    with first, second:
+        task = second.create(target_lite.uri)
+        assert [each["task_id"] for each in second.ask("list")["tasks"]] == [task]
+        second.ask("pause", task_id=task)
+        assert second.get(task)["state"] == first.get(task)["state"] == "Paused"
+        assert value(scrape(second), "cdc_store_owned") == 0
+        first.kill()
+        wait_until(lambda: second.request("list")[0] == 200, "it takes over")
+        first.start()
+        first.ask("resume", task_id=task)
+        asked = [
+            (each["event"], each["who"]["address"])
+            for each in second.ask("history", task_id=task)["events"]
+            if each["who"]["kind"] == "client"
+        ]
+        by_other = "127.0.0.1 (by 127.0.0.1)"
+        assert asked == [(each, by_other) for each in ("created", "paused", "resumed")]
+
+
 def test_commands_that_write_refuse_while_a_service_works(
     services: tuple[Cdc, Cdc], target_lite: EmbeddedLite, monkeypatch
 ) -> None:
