@@ -166,7 +166,7 @@ def _target(req: falcon.Request) -> str:
     path = quote(req.path)
     if not req.query_string:
         return path
-    return f"{path}?{quote(req.query_string, safe=_IN_QUERY, encoding='latin-1')}"
+    return f"{path}?{quote(req.query_string, safe=_IN_QUERY)}"
 
 
 def _headers(req: falcon.Request) -> dict[str, str]:
