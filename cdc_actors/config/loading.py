@@ -259,9 +259,17 @@ def _warnings(config: Config, ignored: list[str]) -> Iterator[str]:
             "sourceConfig.kafka.saslUsername has no effect without securityProtocol "
             "SASL_PLAINTEXT or SASL_SSL."
         )
+    if config.auth.tokens:
+        yield from _token_warnings(config)
+
+
+def _token_warnings(config: Config) -> Iterator[str]:
     host, _ = config.listen
-    if config.auth.tokens and not config.tls.cert_path and not _is_loopback(host):
+    node = urlsplit(config.node_url)
+    if not config.tls.cert_path and not _is_loopback(host):
         yield "Tokens come over the network in clear: set tls, or put a proxy before it."
+    elif node.scheme == "http" and not _is_loopback(node.hostname or ""):
+        yield "Tokens come to nodeUrl over the network in clear: let it begin with https."
 
 
 def _raise_if(problems: list[str]) -> None:

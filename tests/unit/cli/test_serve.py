@@ -217,3 +217,22 @@ def test_the_second_signal_leaves_at_once(program, first, second, status):
     process.send_signal(second)
 
     assert process.wait(60) == status
+
+
+def test_authorities_that_cannot_be_read_are_named_at_the_start(tmp_path):
+    """Before anything is written, and not when a request is to be passed on."""
+    environ = {
+        "CDC_ACTORS_SOURCE_CONFIG__URI": "http://127.0.0.1:1",
+        "CDC_ACTORS_TLS__CA_PATH": "none.pem",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "cdc_actors", "serve"],
+        env=os.environ | environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "tls.caPath none.pem cannot be read: No such file" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ HASH = f"scrypt:{'0' * 32}:{'1' * 64}"
 TOKEN = {"name": "ops", "role": "viewer", "hash": HASH}
 EVERYTHING = """
 address: 127.0.0.1:8444
-nodeUrl: http://10.0.0.3:8444
+nodeUrl: https://10.0.0.3:8444
 maxTaskNum: 100
 maxNameLength: 256
 maxMemoryBytes: 268435456
@@ -407,6 +407,15 @@ def test_tokens_in_clear_are_warned_of():
     assert "in clear: set tls" in warning
     assert load(None, environ, {}).warnings == ()
     assert load(None, environ, everywhere | tls).warnings == ()
+    node = everywhere | tls | {"nodeUrl": "http://10.0.0.3:1"}
+    (warning,) = load(None, environ, node).warnings
+    assert "to nodeUrl over the network in clear" in warning
+    (warning,) = load(
+        None, environ, node | {"tls.certPath": "", "tls.keyPath": ""}
+    ).warnings
+    assert "in clear: set tls" in warning
+    for url in ("https://10.0.0.3:1", "http://127.0.0.1:1", "http://[::1]:1"):
+        assert load(None, environ, node | {"nodeUrl": url}).warnings == ()
 
 
 @pytest.mark.parametrize(
