@@ -81,6 +81,12 @@ class Api:
             _refuse_other(request_type, found)
         return found
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return the services on the store of this one."""
+        with self._answer("GET", "/cdc/nodes") as response:
+            found: list[dict[str, Any]] = json.load(response)["data"]["nodes"]
+        return found
+
     def task(self, task_id: str, as_of: str | None = None) -> dict[str, Any]:
         """Return a task as it is, or as it was."""
         asked = {"task_id": task_id, "as_of": as_of}

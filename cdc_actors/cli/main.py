@@ -17,6 +17,7 @@ from cdc_actors.cli.doctor_cmd import doctor
 from cdc_actors.cli.health_cmd import health
 from cdc_actors.cli.history_cmd import history
 from cdc_actors.cli.key_cmd import key
+from cdc_actors.cli.nodes_cmd import nodes
 from cdc_actors.cli.output import NOT_READY
 from cdc_actors.cli.serve import serve
 from cdc_actors.cli.task_cmd import task
@@ -84,6 +85,7 @@ COMMANDS = (
     serve,
     demo,
     health,
+    nodes,
     task,
     history,
     compare,

@@ -17,7 +17,7 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.service.asking import ANSWER_SECONDS, ask
+from cdc_actors.service.asking import ask
 from cdc_actors.service.health import health_at, lag_at, view_at
 from cdc_actors.service.lag_history import LagHistory
 from cdc_actors.service.messages import (
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
-    from cdc_actors.store.ownership import Owner
+    from cdc_actors.store.ownership import Node, Owner
     from cdc_actors.tasks import ResyncMethod, TaskSpec, Who
 
 
@@ -305,6 +305,10 @@ class Service:
         """Return who owns the store, if that is another process that is known."""
         return self._ownership.other_owner if self._ownership else None
 
+    def nodes(self) -> Sequence[Node]:
+        """Return the services on the store, its owner first."""
+        return self._started.nodes()
+
     def readiness(self) -> Readiness:
         """Tell whether the service can do its work, and what is missing."""
         seen, missing = self._ask_readily(
@@ -321,27 +325,19 @@ class Service:
         statistics, missing = self._ask_readily(
             GetStatistics(), lambda tenure: tenure.store_check.refuse_failing()
         )
-
         ownership, moment = self._ownership, self._clock.moment()
         return scraped(statistics, missing, ownership, moment, lambda: self.comparisons)
 
     def alive(self) -> bool:
         """Tell whether the supervisor answers, or this service waits for the store."""
-        if self._ownership is None or not self._ownership.alive:
-            return False
-        try:
-            self._tenure.supervisor.ask(ListTasks(), timeout=ANSWER_SECONDS)
-        except pykka.Timeout:
-            return False
-        except (RequestError, pykka.ActorDeadError):
-            # It answers that it does not, or the next one is about to begin.
-            return self._ownership.alive
-        return True
+        return self._ownership is not None and self._ownership.answers()
 
     def _lags(self) -> dict[str, float | None]:
         seen: Sequence[Observation] = self._ask(ListTasks())
         moment = self._clock.moment()
-        return {client_id(o.snapshot.task): lag_at(o, moment) for o in seen}
+        lags = {client_id(o.snapshot.task): lag_at(o, moment) for o in seen}
+        self._started.note_lags(lags.values())
+        return lags
 
     def _is_repeated(self, task_id: str, spec: TaskSpec) -> bool:
         """Tell whether there is a task of that id; it must be the one that is asked for."""
@@ -364,9 +360,13 @@ class Service:
 
     @property
     def _tenure(self) -> Tenure:
+        return self._started.tenure
+
+    @property
+    def _started(self) -> Ownership:
         if self._ownership is None:
             raise UnavailableError(STARTING)
-        return self._ownership.tenure
+        return self._ownership
 
     def _ask_readily(
         self, message: object, check_store: Callable[[Tenure], None]

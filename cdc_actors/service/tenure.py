@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import structlog
 
-from cdc_actors.errors import CdcError, UnavailableError
+from cdc_actors.errors import CdcError, RequestError, UnavailableError
+from cdc_actors.service.asking import ANSWER_SECONDS
 from cdc_actors.service.comparisons import Comparisons
-from cdc_actors.service.messages import Rebuild, Shutdown, StoreLost
+from cdc_actors.service.messages import ListTasks, Rebuild, Shutdown, StoreLost
 from cdc_actors.service.retention import RetentionWatch
 from cdc_actors.service.store_check import StoreCheck
 from cdc_actors.service.stores import Stores
@@ -25,16 +26,16 @@ from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.store.audit.verify import verify
 from cdc_actors.store.history import History
-from cdc_actors.store.ownership import Owner, StoreOwnedError
+from cdc_actors.store.ownership import Node, Owner, StoreOwnedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from cdc_actors.config import Config
     from cdc_actors.service.retention import Retention
     from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.store.event_log import TaskLog
-    from cdc_actors.store.ownership import Lease
+    from cdc_actors.store.ownership import Lease, Node
 
 POLL_SECONDS = 0.5
 """How often an owner looks whether it still is one, and who waits whether it may be."""
@@ -157,6 +158,29 @@ class Ownership:
     def other_owner(self) -> Owner | None:
         """Who owns the store, as far as that is known and is not this process."""
         return self._other
+
+    def answers(self) -> bool:
+        """Whether the supervisor answers, or this service waits for the store."""
+        if not self.alive:
+            return False
+        try:
+            self.tenure.supervisor.ask(ListTasks(), timeout=ANSWER_SECONDS)
+        except pykka.Timeout:
+            return False
+        except (RequestError, pykka.ActorDeadError):
+            # It answers that it does not, or the next one is about to begin.
+            return self.alive
+        return True
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the services on the store; UnavailableError if it does not answer."""
+        return self._lease.nodes()
+
+    def note_lags(self, lags: Collection[float | None]) -> None:
+        """Know the lags of all tasks, None for one that is unknown."""
+        known = [each for each in lags if each is not None]
+        longest = max(known, default=None) if len(known) == len(lags) else None
+        self._lease.note_tasks(len(lags), longest)
 
     @property
     def retention(self) -> Mapping[str, Retention]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import math
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cdc_actors.errors import UnavailableError
-from cdc_actors.store.ownership import Owner, StoreOwnedError
+from cdc_actors.store.ownership import Node, Owner, StoreOwnedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -27,6 +29,7 @@ class FileLease:
         self._path = database.with_name(f"{database.name}.lock")
         self._node_url = node_url
         self._file: int | None = None
+        self._tasks: dict[str, Any] = {}
 
     fence = None
 
@@ -53,6 +56,21 @@ class FileLease:
 
     def note_request(self, seconds: float) -> None:
         """Pass over it; see ``Lease``."""
+
+    def note_tasks(self, tasks: int, lag_seconds: float | None) -> None:
+        """Know them for ``nodes``; see ``Lease``."""
+        self._tasks = {"tasks": tasks, "lag_seconds": lag_seconds}
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the owner alone: nobody is told of who waits; see ``Lease``."""
+        try:
+            owner = Owner.parsed(self._path.read_bytes())
+        except OSError:
+            return []
+        if owner is None:
+            return []
+        node = Node(process=owner, is_owner=True)
+        return [replace(node, **self._tasks) if self._file is not None else node]
 
     def check(self) -> None:
         """Look whether the locked file is still the one at the path; see ``Lease``."""

@@ -21,6 +21,8 @@ from cdc_actors.errors import UnavailableError
 from cdc_actors.owned_time import OwnedTime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cdc_actors.store.fence import Fence
 
 
@@ -95,6 +97,25 @@ def _started(pid: int) -> str:
     return "dead" if state in "ZX" else others[18]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One service on a store, as the others see it.
+
+    Attributes:
+        process: Which process it is, and where its API is reached.
+        is_owner: Whether it has the store, and with it all tasks.
+        silent_seconds: How long ago it was last heard of, by the store's clock.
+        tasks: How many it had then; None before it knew, and of others than the owner.
+        lag_seconds: The longest lag of these; None if it has none, or one is unknown.
+    """
+
+    process: Owner
+    is_owner: bool
+    silent_seconds: float = 0.0
+    tasks: int | None = None
+    lag_seconds: float | None = None
+
+
 class StoreOwnedError(UnavailableError):
     """Another process has the store. The text says which, as far as that is known."""
 
@@ -126,6 +147,16 @@ class Lease(OwnedTime, Protocol):
 
         Raises:
             UnavailableError: It is lost, or may be: write nothing any more.
+        """
+
+    def note_tasks(self, tasks: int, lag_seconds: float | None) -> None:
+        """Know how many tasks this process has, and the longest lag of them."""
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the services on the store, its owner first. Any thread may ask.
+
+        Raises:
+            UnavailableError: The store does not answer.
         """
 
     def release(self) -> None:

@@ -19,17 +19,22 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
 
 from cdc_actors.errors import UnavailableError
-from cdc_actors.store import owner_row
+from cdc_actors.store import heartbeats, owner_row
 from cdc_actors.store.fence import Fence, session_name
+from cdc_actors.store.heartbeats import Heartbeat
 from cdc_actors.store.owner_row import OwnerRow
-from cdc_actors.store.ownership import Owner, StoreOwnedError
+from cdc_actors.store.ownership import Node, Owner, StoreOwnedError
 from cdc_actors.store.postgres import KEEP_ALIVE, TIMEOUT_SECONDS, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 LEASE_SECONDS = 6.0
 """After how long an owner that does not renew its lease is none any more."""
@@ -83,6 +88,7 @@ class PostgresLease:
         settings, self._schema = parsed(url)
         self._node_url = node_url
         self._token = uuid.uuid4().hex
+        self._heartbeat = Heartbeat(self._schema, self._token, node_url)
         named = {"application_name": session_name(self._token)}
         self._settings: dict[str, Any] = KEEP_ALIVE | settings | named
         self._session: psycopg.Connection[Any] | None = None
@@ -109,6 +115,7 @@ class PostgresLease:
         try:
             session = self._connected()
             self._refuse_older_version(session)
+            self._heartbeat.beat(session)
             return self._claim(session)
         except psycopg.Error as error:
             self._disconnect()
@@ -132,13 +139,27 @@ class PostgresLease:
         """Know how long a target took for rows; see ``Lease``."""
         self._slowest = max(self._slowest, seconds)
 
+    def note_tasks(self, tasks: int, lag_seconds: float | None) -> None:
+        """Tell the others of the tasks; see ``Lease``."""
+        self._heartbeat.tell(tasks, lag_seconds)
+
+    def nodes(self) -> Sequence[Node]:
+        """Ask the server who is there, in a session of its own; see ``Lease``."""
+        try:
+            with psycopg.connect(**self._settings, autocommit=True) as session:
+                return heartbeats.nodes(session, self._schema)
+        except psycopg.Error as error:
+            raise _away(error) from error
+
     def release(self) -> None:
         """Let another one have it at once; see ``Lease``."""
         self._end_renewal()
         fence, self._fence, self._until = self._fence, None, 0.0
-        if fence is not None:
-            with suppress(psycopg.Error):
+        with suppress(psycopg.Error):
+            if fence is not None:
                 owner_row.give_back(self._connected(), fence)
+            if self._session is not None:
+                self._heartbeat.end(self._session)
         self._disconnect()
 
     def _claim(self, session: psycopg.Connection[Any]) -> float:
@@ -198,6 +219,7 @@ class PostgresLease:
         seconds, asked = self._seconds(), _now()
         if owner_row.renew(session, self._fence, seconds):
             self._renewed(asked, seconds)
+            self._heartbeat.beat(session)
             return
         owner = owner_row.read(session, self._schema).owner
         self._until, self._lost = 0.0, StoreOwnedError(owner)

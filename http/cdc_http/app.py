@@ -12,6 +12,7 @@ from cdc_http.auth import AuthMiddleware
 from cdc_http.events import EventsResource
 from cdc_http.handlers import RequestHandlers
 from cdc_http.metrics import MetricsResource
+from cdc_http.nodes import NodesResource
 from cdc_http.openapi import OpenApiResource
 from cdc_http.page_files import PageResource
 from cdc_http.passing_on import PassingOn
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from cdc_http.service import TaskService
 
 _PATHS = (
-    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /cdc/caller, GET /metrics, "
-    "GET /livez, GET /readyz, GET /openapi.json, or GET / for the page"
+    "POST /cdc, GET /cdc/tasks/<task_id>/events, GET /cdc/caller, GET /cdc/nodes, "
+    "GET /metrics, GET /livez, GET /readyz, GET /openapi.json, or GET / for the page"
 )
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ def create_app(
     app.add_route("/cdc", CdcResource(handlers, max_body_bytes))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
     app.add_route("/cdc/caller", CallerResource())
+    app.add_route("/cdc/nodes", NodesResource(service))
     page = PageResource()
     app.add_route("/", page)
     app.add_route("/page/{name}", page)

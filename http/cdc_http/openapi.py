@@ -16,6 +16,7 @@ from cdc_http.responses import (
     CallerView,
     Error,
     LivezResponse,
+    NodesView,
     ReadyzResponse,
     write_json,
 )
@@ -63,7 +64,16 @@ def document(handlers: Mapping[str, RequestHandler]) -> dict[str, Any]:
     }
     # A set has no order of its own, and the document is to be the same each time.
     ordered = sorted(messages, key=lambda each: each.__name__)
-    extra = (CallerView, LivezResponse, Entry, Error, EventsQuery, Page, ReadyzResponse)
+    extra = (
+        CallerView,
+        LivezResponse,
+        Entry,
+        Error,
+        EventsQuery,
+        NodesView,
+        Page,
+        ReadyzResponse,
+    )
     refs, components = msgspec.json.schema_components(
         [*ordered, *extra], ref_template=_REFERENCE
     )
@@ -96,6 +106,7 @@ def _paths(
         "/cdc": {"post": _cdc(handlers, ref)},
         "/cdc/tasks/{task_id}/events": {"get": _events(query, ref)},
         "/cdc/caller": {"get": _caller(ref)},
+        "/cdc/nodes": {"get": _nodes(ref)},
         "/metrics": {"get": _metrics("metrics", ref)},
         "/cdc/metrics": {"get": _metrics("cdc_metrics", ref)},
         "/livez": {
@@ -177,6 +188,17 @@ def _caller(ref: Mapping[Any, Any]) -> dict[str, Any]:
         "summary": "Tells the role of the caller, and the name of the token.",
         "responses": {
             "200": _answer("Who the caller is.", _success(ref[CallerView])),
+            **_errors(_ERRORS_OF_ALL, ref),
+        },
+    }
+
+
+def _nodes(ref: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        "operationId": "nodes",
+        "summary": "Lists the services on the store, the one that works first.",
+        "responses": {
+            "200": _answer("All of them.", _success(ref[NodesView])),
             **_errors(_ERRORS_OF_ALL, ref),
         },
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime  # noqa: TC003 - msgspec evaluates the annotations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cdc_actors.tasks.spec import TaskSpec
 
 _MAX_MESSAGE = 2000
+
+NodeState = Literal["works", "waits", "silent"]
 
 
 class ResponseObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,6 +239,31 @@ class CallerView(ResponseObject, frozen=True):
 
     role: Role
     token_name: str | None
+
+
+class NodeView(ResponseObject, frozen=True):
+    """One service on the store.
+
+    ``url`` is where the others reach its API, empty if it does not say. One that ``works``
+    has the store and with it all tasks; one that is ``silent`` has not been heard of for so
+    long that it may be gone. ``tasks`` and ``lag_seconds``, the longest of theirs, are as
+    the owner last told, every 15 seconds; null for others, and where they are unknown.
+    """
+
+    url: str
+    host: str
+    pid: int
+    since: str
+    state: NodeState
+    silent_seconds: float
+    tasks: int | None
+    lag_seconds: float | None
+
+
+class NodesView(ResponseObject, frozen=True):
+    """The services on one store, the one that works first."""
+
+    nodes: list[NodeView]
 
 
 class LivezResponse(ResponseObject, frozen=True):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         TaskView,
     )
     from cdc_actors.store.history import Moment, Page
-    from cdc_actors.store.ownership import Owner
+    from cdc_actors.store.ownership import Node, Owner
     from cdc_actors.tasks.resyncs import ResyncMethod
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -155,6 +155,10 @@ class TaskService(Protocol):
 
     def other_owner(self) -> Owner | None:
         """Return who owns the store, if that is another process that is known."""
+        ...
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the services on the store, its owner first."""
         ...
 
     def readiness(self) -> Readiness:

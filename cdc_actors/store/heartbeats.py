@@ -1,0 +1,119 @@
+"""What each service on a store in PostgreSQL says of itself, for people to look at.
+
+Nothing is decided by it: the row that the owner renews says who owns the store
+(``owner_row``). The times are the server's own, which may jump.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+
+from cdc_actors.store.owner_row import make
+from cdc_actors.store.ownership import Node, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEARTBEAT_SECONDS = 2.0
+"""How often a service says that it is there."""
+
+_CREATE = (
+    "CREATE TABLE IF NOT EXISTS {schema}.store_nodes (token TEXT PRIMARY KEY, "
+    "node TEXT NOT NULL, heard TIMESTAMPTZ NOT NULL)"
+)
+_SAY = (
+    "INSERT INTO {schema}.store_nodes VALUES (%s, %s, clock_timestamp()) "
+    "ON CONFLICT (token) DO UPDATE SET node = excluded.node, heard = excluded.heard"
+)
+_FORGET = "DELETE FROM {schema}.store_nodes WHERE token = %s"
+# Nobody waits for a row here, whoever has it.
+_FORGET_OLD = (
+    "DELETE FROM {schema}.store_nodes WHERE token IN (SELECT token FROM "
+    "{schema}.store_nodes WHERE heard < clock_timestamp() - INTERVAL '1 day' "
+    "FOR UPDATE SKIP LOCKED)"
+)
+_READ = (
+    "SELECT node, EXTRACT(EPOCH FROM clock_timestamp() - heard), "
+    "EXISTS (SELECT 1 FROM {schema}.store_owner AS owner "
+    "WHERE owner.token = nodes.token AND NOT given_back) AS is_owner "
+    "FROM {schema}.store_nodes AS nodes ORDER BY is_owner DESC, heard DESC"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    process: Owner
+    tasks: int | None = None
+    lag_seconds: float | None = None
+
+
+class Heartbeat:
+    """Says that this process is there. Used by one thread at a time, but for ``tell``."""
+
+    def __init__(self, schema: str, token: str, url: str) -> None:
+        self._schema = schema
+        self._token = token
+        self._said = _Said(Owner.this_process(url))
+        self._next = -math.inf
+
+    def tell(self, tasks: int, lag_seconds: float | None) -> None:
+        """Say this of the tasks from now on."""
+        self._said = replace(self._said, tasks=tasks, lag_seconds=lag_seconds)
+
+    def beat(self, session: psycopg.Connection[Any]) -> None:
+        """Say what there is to say, if it is time for that, and the server takes it."""
+        if (now := time.monotonic()) < self._next:
+            return
+        is_first, self._next = self._next < 0, now + HEARTBEAT_SECONDS
+        said = msgspec.json.encode(self._said).decode()
+        with suppress(psycopg.Error):
+            if is_first:
+                self._begin(session)
+            session.execute(_text(_SAY, self._schema), [self._token, said])
+
+    def end(self, session: psycopg.Connection[Any]) -> None:
+        """Be there no more."""
+        if self._next > 0:
+            self._next = -math.inf
+            session.execute(_text(_FORGET, self._schema), [self._token])
+
+    def _begin(self, session: psycopg.Connection[Any]) -> None:
+        make(session, _CREATE, self._schema)
+        session.execute(_text(_FORGET_OLD, self._schema))
+
+
+def nodes(session: psycopg.Connection[Any], schema: str) -> Sequence[Node]:
+    """Return the services on a store: the owner, and who was heard of last, first."""
+    try:
+        found = session.execute(_text(_READ, schema)).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return ()
+    return [
+        Node(
+            process=said.process,
+            is_owner=is_owner,
+            silent_seconds=max(0.0, float(seconds)),
+            tasks=said.tasks if is_owner else None,
+            lag_seconds=said.lag_seconds if is_owner else None,
+        )
+        for text, seconds, is_owner in found
+        if (said := _parsed(text)) is not None
+    ]
+
+
+def _parsed(text: str) -> _Said | None:
+    try:
+        return msgspec.json.decode(text, type=_Said)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _text(statement: str, schema: str) -> bytes:
+    return statement.format(schema=schema).encode()
