@@ -47,6 +47,10 @@ _READ = (
 )
 
 
+# The lease is renewed by the same thread, which must not be kept by a lock or a slow disk.
+_HURRY = "SET LOCAL statement_timeout = 300; SET LOCAL synchronous_commit = off"
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     process: Owner
@@ -73,7 +77,8 @@ class Heartbeat:
             return
         is_first, self._next = self._next < 0, now + HEARTBEAT_SECONDS
         said = msgspec.json.encode(self._said).decode()
-        with suppress(psycopg.Error):
+        with suppress(psycopg.Error), session.transaction():
+            session.execute(_HURRY)
             if is_first:
                 self._begin(session)
             session.execute(_text(_SAY, self._schema), [self._token, said])

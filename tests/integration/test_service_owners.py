@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -114,6 +114,10 @@ def test_the_second_passes_on_what_it_is_asked(
         second.ask("pause", task_id=task)
         assert second.get(task)["state"] == first.get(task)["state"] == "Paused"
         assert value(scrape(second), "cdc_store_owned") == 0
+        assert first.process is not None
+        (works, *others) = nodes(second)
+        assert (works["state"], works["pid"]) == ("works", first.process.pid)
+        assert [each["state"] for each in others] == ["waits"] * ("postgres" in store)
         first.kill()
         wait_until(lambda: second.request("list")[0] == 200, "it takes over")
         first.start()
@@ -125,6 +129,15 @@ def test_the_second_passes_on_what_it_is_asked(
         ]
         by_other = "127.0.0.1 (by 127.0.0.1)"
         assert asked == [(each, by_other) for each in ("created", "paused", "resumed")]
+
+
+def nodes(cdc: Cdc) -> list[dict[str, Any]]:
+    """Return the services on a store, as a command prints them."""
+    url = f"http://127.0.0.1:{cdc.port}"
+    done = run(cdc, "nodes", "--url", url, "-o", "json", config=False)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)["nodes"]
+    return found
 
 
 def test_commands_that_write_refuse_while_a_service_works(
@@ -151,10 +164,13 @@ def test_commands_that_write_refuse_while_a_service_works(
     assert run(first, "key", "rotate").returncode == 0
 
 
-def run(cdc: Cdc, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on a service's store."""
+def run(
+    cdc: Cdc, *arguments: str, config: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, on a service's store unless told otherwise."""
+    store = ["--config", str(cdc.config)] if config else []
     return subprocess.run(
-        [sys.executable, "-m", "cdc_actors", *arguments, "--config", str(cdc.config)],
+        [sys.executable, "-m", "cdc_actors", *arguments, *store],
         capture_output=True,
         text=True,
         cwd=cdc.folder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -101,7 +101,7 @@ class Process(PostgresLease):
             self._renew()
 
     def _connected(self) -> Any:
-        return SimpleNamespace(execute=lambda *_: None)
+        return SimpleNamespace(execute=lambda *_: None, transaction=nullcontext)
 
     def _begin_renewal(self) -> None:
         pass

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cdc_actors.service.metric_family import Family
     from cdc_actors.service.views import ComparisonView
     from cdc_actors.store.history import Moment
-    from cdc_actors.store.ownership import Owner
+    from cdc_actors.store.ownership import Node, Owner
     from cdc_actors.tasks.resyncs import ResyncMethod
     from cdc_actors.tasks.spec import TaskSpec
     from cdc_actors.tasks.state import Who
@@ -53,7 +53,8 @@ class FakeService:
     """Keeps tasks as the real service promises to, and what it was asked.
 
     ``failure`` is raised by every method if set; requests wait for ``gate``. ``unfit`` is
-    what it says of the targets of all tasks, and ``owner`` who has the store instead of it.
+    what it says of the targets of all tasks, ``owner`` who has the store instead of it, and
+    ``on_store`` which services it has.
     """
 
     tasks: dict[str, TaskView] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class FakeService:
     since: datetime = WHEN
     failure: Exception | None = None
     owner: Owner | None = None
+    on_store: Sequence[Node] = ()
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
     gate: threading.Event = field(default_factory=threading.Event)
@@ -218,6 +220,11 @@ class FakeService:
     def other_owner(self) -> Owner | None:
         """Return whom the test set."""
         return self.owner
+
+    def nodes(self) -> Sequence[Node]:
+        """Return what the test set."""
+        self._ask("nodes")
+        return self.on_store
 
     def readiness(self) -> Readiness:
         """Return what the test set."""
