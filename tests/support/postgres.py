@@ -31,7 +31,8 @@ START_SECONDS = 60
 class PostgresServer:
     """One server in a folder of its own; may be stopped and started again."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, primary: PostgresServer | None = None) -> None:
+        """With a ``primary`` it is a standby of that one, which runs."""
         self._root = root
         self._account = _account()
         self._binaries = _binaries(root)
@@ -40,7 +41,13 @@ class PostgresServer:
         self._schemas = itertools.count(1)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
-        self._initialise()
+        self._data.mkdir(mode=0o700)
+        if self._account:
+            shutil.chown(self._data, **self._account)
+        if primary is None:
+            self._initialise()
+        else:
+            self._copy(primary)
 
     def url(self, **query: str) -> str:
         """Return a URL of the database ``postgres``."""
@@ -126,10 +133,22 @@ class PostgresServer:
             return False
         return True
 
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def _copy(self, primary: PostgresServer) -> None:
+        program = self._binaries / "pg_basebackup"
+        subprocess.run(
+            [program, "-R", "-c", "fast", "-N", "-D", self._data, "-d", primary.url()],
+            check=True,
+            capture_output=True,
+            cwd=self._root,
+            **self._account,
+        )
+
     def _initialise(self) -> None:
-        self._data.mkdir()
-        if self._account:
-            shutil.chown(self._data, **self._account)
         password = self._root / "password"
         password.write_text(PASSWORD)
         options = ["--auth=scram-sha-256", f"--pwfile={password}", "--locale=C"]

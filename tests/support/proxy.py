@@ -65,6 +65,10 @@ class TcpProxy:
             self._listener = socket.create_server((HOST, self.port))
             self._spawn(self._accept, self._listener)
 
+    def lead_to(self, target: int) -> None:
+        """Pass connections on to another port, those there are excepted."""
+        self._target = target
+
     def cut(self) -> None:
         """Close every connection and refuse new ones."""
         if self._listener is not None:
