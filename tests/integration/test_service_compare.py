@@ -13,6 +13,9 @@ from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
 
 from cdc_actors.cli.main import main
 from cdc_actors.grpc_common import NO_KEEPALIVE
+from cdc_actors.service.comparison_state import ComparisonState
+from cdc_actors.store.comparisons import ComparisonRows
+from cdc_actors.store.event_log import TaskLog
 from cdc_actors.target.rows import key_expression
 from tests.support.cdc import Cdc, wait_until
 
@@ -176,15 +179,23 @@ def test_a_comparison_goes_on_after_a_kill(cdc: Cdc, task_id: str) -> None:
         lambda: state(cdc, task_id)["collection_rows"] >= 1_800, "it is half done"
     )
     cdc.kill()
+    kept = rows_kept(cdc, task_id)
     cdc.start()
     wait_until(lambda: state(cdc, task_id)["collection_rows"], "it goes on")
-    assert state(cdc, task_id)["collection_rows"] >= 1_200
+    assert state(cdc, task_id)["collection_rows"] >= kept > 0
     wait_until(lambda: state(cdc, task_id)["ended"], "it ends")
     found = state(cdc, task_id)
     assert (found["began"], found["status"]) == (begun, "equal"), found
     assert found["counts"]["rows"] == ROWS
     events = cdc.ask("history", task_id=task_id)["events"]
     assert [event["event"] for event in events].count("compared") == 1
+
+
+def rows_kept(cdc: Cdc, task_id: str) -> int:
+    """Return up to where the store knows of the comparison; on a busy machine not all."""
+    with closing(TaskLog.sqlite(cdc.folder / "cdc.db")) as log:
+        stored = ComparisonRows(log).load_all()[task_id.replace("-", "")]
+    return ComparisonState.decode(stored).view().collection_rows
 
 
 def state(cdc: Cdc, task_id: str) -> dict[str, Any]:
