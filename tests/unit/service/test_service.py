@@ -19,6 +19,7 @@ from cdc_actors.errors import (
 from cdc_actors.service.messages import UpdateTask
 from cdc_actors.service.service import Service
 from cdc_actors.service.snapshot import TaskSnapshot
+from cdc_actors.service.tenure import Ownership
 from cdc_actors.tasks import SUPERVISOR, ConnectParam, NameMapping, Task
 from tests.support.tasks import CLIENT, SPEC, new_task
 
@@ -55,6 +56,15 @@ class Answering:
         return []
 
 
+class Held(Ownership):
+    """A store that is ours, with a supervisor."""
+
+    alive = True  # type: ignore[assignment]
+
+    def __init__(self, supervisor: Any) -> None:
+        self._tenure = cast("Any", SimpleNamespace(supervisor=supervisor))
+
+
 @pytest.mark.parametrize(
     ("answer", "alive"),
     [
@@ -69,8 +79,7 @@ def test_a_supervisor_that_hangs_is_not_alive(
 ) -> None:
     """Whoever restarts a service that is not alive must hear of it."""
     service = Service(Config(source_config=SourceConfig()))
-    tenure = SimpleNamespace(supervisor=Answering(answer))
-    service._ownership = cast("Any", SimpleNamespace(alive=True, tenure=tenure))
+    service._ownership = Held(Answering(answer))
     assert service.alive() is alive
 
 

@@ -14,6 +14,7 @@ from cdc_actors.store.file_lease import FileLease
 from cdc_actors.store.ownership import StoreOwnedError
 from cdc_actors.store.postgres_lease import PostgresLease
 from tests.support.cdc import wait_until
+from tests.support.leases import wait_renewed
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
@@ -120,13 +121,11 @@ def test_a_table_that_cannot_be_used_keeps_nobody_from_the_lease(
         with session.transaction():
             session.execute(f"LOCK TABLE {table}".encode())
             for _ in range(3):
-                before = owner.time_left()
-                wait_until(lambda b=before: owner.time_left() > b, "it is renewed")
+                wait_renewed(owner)
             with pytest.raises(StoreOwnedError):
                 waiting.acquire()
         session.execute(f"DROP TABLE {table}".encode())
-    before = owner.time_left()
-    wait_until(lambda: owner.time_left() > before, "it is renewed")
+    wait_renewed(owner)
     owner.check()
     assert shown(owner) == []
 

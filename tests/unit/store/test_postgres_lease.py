@@ -19,6 +19,7 @@ from cdc_actors.store.event_log import TaskLog, postgres_database
 from cdc_actors.store.ownership import Owner, StoreOwnedError
 from cdc_actors.store.postgres_lease import REQUEST_SECONDS, PostgresLease
 from tests.support.cdc import wait_until
+from tests.support.leases import wait_renewed
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.tasks import new_task
 
@@ -115,8 +116,7 @@ def test_a_session_that_ended_is_no_lost_lease(
         )
     with pytest.raises(StoreOwnedError):
         other.acquire()
-    before = lease.time_left()
-    wait_until(lambda: lease.time_left() > before, "it is renewed")
+    wait_renewed(lease)
     lease.check()
 
 
@@ -186,8 +186,7 @@ def test_nobody_becomes_the_owner_between_a_write_and_its_commit(
 
     with closing(postgres_database(postgres_url, lease.fence)) as database:
         with database.datastore.transaction(commit=True):
-            before = lease.time_left()
-            wait_until(lambda: lease.time_left() > before, "it is renewed")
+            wait_renewed(lease)
             run(postgres_url, "UPDATE {schema}.store_owner SET given_back = TRUE")
             taking.start()
             wait_until(waits, "the other waits")
