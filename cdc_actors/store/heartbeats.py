@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 
-from cdc_actors.store.owner_row import make
+from cdc_actors.store.owner_row import make, statement_of
 from cdc_actors.store.ownership import Node, Owner
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ _READ = (
     "WHERE owner.token = nodes.token AND NOT given_back) AS is_owner "
     "FROM {schema}.store_nodes AS nodes ORDER BY is_owner DESC, heard DESC"
 )
-
-
 # The lease is renewed by the same thread, which must not be kept by a lock or a slow disk.
 _HURRY = "SET LOCAL statement_timeout = 300; SET LOCAL synchronous_commit = off"
 
@@ -66,6 +64,7 @@ class Heartbeat:
         self._token = token
         self._said = _Said(Owner.this_process(url))
         self._next = -math.inf
+        self._is_known = False
 
     def tell(self, tasks: int, lag_seconds: float | None) -> None:
         """Say this of the tasks from now on."""
@@ -75,29 +74,27 @@ class Heartbeat:
         """Say what there is to say, if it is time for that, and the server takes it."""
         if (now := time.monotonic()) < self._next:
             return
-        is_first, self._next = self._next < 0, now + HEARTBEAT_SECONDS
+        self._next = now + HEARTBEAT_SECONDS
         said = msgspec.json.encode(self._said).decode()
         with suppress(psycopg.Error), session.transaction():
             session.execute(_HURRY)
-            if is_first:
-                self._begin(session)
-            session.execute(_text(_SAY, self._schema), [self._token, said])
+            if not self._is_known:
+                make(session, _CREATE, self._schema)
+                session.execute(statement_of(_FORGET_OLD, self._schema))
+            session.execute(statement_of(_SAY, self._schema), [self._token, said])
+            self._is_known = True
 
     def end(self, session: psycopg.Connection[Any]) -> None:
         """Be there no more."""
-        if self._next > 0:
-            self._next = -math.inf
-            session.execute(_text(_FORGET, self._schema), [self._token])
-
-    def _begin(self, session: psycopg.Connection[Any]) -> None:
-        make(session, _CREATE, self._schema)
-        session.execute(_text(_FORGET_OLD, self._schema))
+        if self._is_known:
+            self._next, self._is_known = -math.inf, False
+            session.execute(statement_of(_FORGET, self._schema), [self._token])
 
 
 def nodes(session: psycopg.Connection[Any], schema: str) -> Sequence[Node]:
     """Return the services on a store: the owner, and who was heard of last, first."""
     try:
-        found = session.execute(_text(_READ, schema)).fetchall()
+        found = session.execute(statement_of(_READ, schema)).fetchall()
     except psycopg.errors.UndefinedTable:
         return ()
     return [
@@ -118,7 +115,3 @@ def _parsed(text: str) -> _Said | None:
         return msgspec.json.decode(text, type=_Said)
     except msgspec.MsgspecError:
         return None
-
-
-def _text(statement: str, schema: str) -> bytes:
-    return statement.format(schema=schema).encode()

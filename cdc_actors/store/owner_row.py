@@ -78,7 +78,7 @@ class OwnerRow:
 def read(session: psycopg.Connection[Any], schema: str) -> OwnerRow:
     """Return the row of a store, which is made if there is none."""
     with suppress(psycopg.errors.UndefinedTable):
-        if row := session.execute(_text(_READ, schema)).fetchone():
+        if row := session.execute(statement_of(_READ, schema)).fetchone():
             number, token, text, renewals, seconds, given_back = row
             owner = Owner.parsed(text)
             is_gone = given_back or (owner is not None and owner.has_ended)
@@ -91,7 +91,7 @@ def read(session: psycopg.Connection[Any], schema: str) -> OwnerRow:
 def make(session: psycopg.Connection[Any], statement: str, schema: str) -> None:
     """Run what makes something unless it is there, be it that another does so, too."""
     with suppress(*_MADE_BY_ANOTHER):
-        session.execute(_text(statement, schema))
+        session.execute(statement_of(statement, schema))
 
 
 def claim(
@@ -111,7 +111,7 @@ def claim(
         session.execute(_END_SESSIONS, [session_name(before.token)])
     text = msgspec.json.encode(us).decode()
     values = token, text, seconds, before.number, before.renewals
-    if not _changed(session, _text(_CLAIM, schema), values):
+    if not _changed(session, statement_of(_CLAIM, schema), values):
         return None
     return Fence(schema, before.number + 1, token)
 
@@ -119,12 +119,12 @@ def claim(
 def renew(session: psycopg.Connection[Any], fence: Fence, seconds: float) -> bool:
     """Own the store for ``seconds`` from now on, unless somebody else does."""
     values = seconds, fence.number, fence.token
-    return _changed(session, _text(_RENEW, fence.schema), values)
+    return _changed(session, statement_of(_RENEW, fence.schema), values)
 
 
 def give_back(session: psycopg.Connection[Any], fence: Fence) -> None:
     """End the lease, and say that nothing is under way any more."""
-    session.execute(_text(_GIVE_BACK, fence.schema), [fence.number, fence.token])
+    session.execute(statement_of(_GIVE_BACK, fence.schema), [fence.number, fence.token])
 
 
 def _changed(
@@ -133,5 +133,6 @@ def _changed(
     return session.execute(statement, values).rowcount > 0
 
 
-def _text(statement: str, schema: str) -> bytes:
+def statement_of(statement: str, schema: str) -> bytes:
+    """Return a statement's text with the name of the schema."""
     return statement.format(schema=schema).encode()
