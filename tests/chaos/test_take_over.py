@@ -7,11 +7,11 @@ is killed, too, under a random load at the source. The short form runs with the 
 
 is the long one. It prints, of each kind of fault, how often it was, and the seconds until
 another service worked, and until a row that the source was given then was at the target.
-With ``--kills 10 --seed 5`` rows were equal, and of each kind the slower of two was
+With ``--kills 25 --seed 10`` rows were equal, and the slowest of five of each kind was
 
-    cut off          works 7.0, row 10.6 s        killed           works 0.4, row 2.0 s
-    stopped          works 7.0, row  8.7 s        ended            works 1.1, row 2.8 s
-    database killed  works 0.2, row  0.9 s
+    cut off          works 7.5, row 10.7 s        killed           works 0.8, row 4.0 s
+    stopped          works 7.4, row  9.9 s        ended            works 3.1, row 5.8 s
+    database killed  works 0.4, row  2.1 s
 """
 
 from __future__ import annotations
