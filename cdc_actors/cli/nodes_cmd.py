@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdc_actors.cli.api import api_options
-from cdc_actors.cli.output import dump, output_option, table, text_of
+from cdc_actors.cli.output import dump, lag_of, output_option, table, text_of
 
 if TYPE_CHECKING:
     from cdc_actors.cli.api import Api
@@ -37,7 +37,6 @@ def nodes(*, api: Api, output: str) -> None:
 
 
 def _row(node: dict[str, Any]) -> list[str]:
-    lag = node["lag_seconds"]
     return [
         node["state"],
         node["url"] or "-",
@@ -46,5 +45,5 @@ def _row(node: dict[str, Any]) -> list[str]:
         node["since"],
         f"{node['silent_seconds']:.0f} s ago",
         text_of(node["tasks"]),
-        "-" if lag is None else f"{lag:.1f} s",
+        lag_of(node),
     ]

@@ -79,6 +79,12 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
+def lag_of(shown: dict[str, Any]) -> str:
+    """Return a lag for a table."""
+    lag = shown["lag_seconds"]
+    return "-" if lag is None else f"{lag:.1f} s"
+
+
 def problems(shown: dict[str, Any]) -> str:
     """Return how many problems of which kind a task has, ``-`` for none."""
     counts = shown["health"]["problems"]

@@ -12,6 +12,7 @@ from cdc_actors.cli.api import api_of, api_options, service_options
 from cdc_actors.cli.output import (
     dump,
     flat,
+    lag_of,
     output_option,
     problems,
     say,
@@ -261,12 +262,11 @@ def list_tasks(api: Api, output: str) -> None:
 
 def row_of(shown: dict[str, Any]) -> tuple[str, ...]:
     """Return the columns of ``list`` for a task as the API shows it."""
-    lag = shown["lag_seconds"]
     return (
         shown["task_id"],
         shown["state"],
         shown["health"]["status"],
-        "-" if lag is None else f"{lag:.1f} s",
+        lag_of(shown),
         shown["milvus_connect_param"]["uri"],
         problems(shown),
     )

@@ -333,6 +333,7 @@ class Service:
         return self._ownership is not None and self._ownership.answers()
 
     def _lags(self) -> dict[str, float | None]:
+        """Return the lag of each task, and let the other services know of them."""
         seen: Sequence[Observation] = self._ask(ListTasks())
         moment = self._clock.moment()
         lags = {client_id(o.snapshot.task): lag_at(o, moment) for o in seen}

@@ -26,7 +26,7 @@ from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.store.audit.verify import verify
 from cdc_actors.store.history import History
-from cdc_actors.store.ownership import Node, Owner, StoreOwnedError
+from cdc_actors.store.ownership import Owner, StoreOwnedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 
-from cdc_actors.store.owner_row import make, statement_of
+from cdc_actors.store.owner_row import statement_of
 from cdc_actors.store.ownership import Node, Owner
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Heartbeat:
         with suppress(psycopg.Error), session.transaction():
             session.execute(_HURRY)
             if not self._is_known:
-                make(session, _CREATE, self._schema)
+                session.execute(statement_of(_CREATE, self._schema))
                 session.execute(statement_of(_FORGET_OLD, self._schema))
             session.execute(statement_of(_SAY, self._schema), [self._token, said])
             self._is_known = True

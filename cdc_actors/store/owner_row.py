@@ -84,14 +84,9 @@ def read(session: psycopg.Connection[Any], schema: str) -> OwnerRow:
             is_gone = given_back or (owner is not None and owner.has_ended)
             return OwnerRow(number, token, owner, renewals, seconds, is_gone)
     for statement in (_CREATE, _INSERT):
-        make(session, statement, schema)
+        with suppress(*_MADE_BY_ANOTHER):
+            session.execute(statement_of(statement, schema))
     return OwnerRow()
-
-
-def make(session: psycopg.Connection[Any], statement: str, schema: str) -> None:
-    """Run what makes something unless it is there, be it that another does so, too."""
-    with suppress(*_MADE_BY_ANOTHER):
-        session.execute(statement_of(statement, schema))
 
 
 def claim(

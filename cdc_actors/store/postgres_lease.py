@@ -29,12 +29,13 @@ from cdc_actors.store import heartbeats, owner_row
 from cdc_actors.store.fence import Fence, session_name
 from cdc_actors.store.heartbeats import Heartbeat
 from cdc_actors.store.owner_row import OwnerRow
-from cdc_actors.store.ownership import Node, Owner, StoreOwnedError
+from cdc_actors.store.ownership import Owner, StoreOwnedError
 from cdc_actors.store.postgres import KEEP_ALIVE, TIMEOUT_SECONDS, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdc_actors.store.ownership import Node
 
 LEASE_SECONDS = 6.0
 """After how long an owner that does not renew its lease is none any more."""

@@ -20,8 +20,6 @@ import json
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -32,6 +30,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.chaos.test_crash import assert_nothing_left_out, compared
+from tests.support.audit import audit
 from tests.support.books import Books
 from tests.support.busy_source import Writer
 from tests.support.cdc import Cdc, wait_until
@@ -224,10 +223,6 @@ def test_rows_are_equal_whatever_happens_to_who_works(
         print(text)  # noqa: T201 - the figures
         assert report.equal, f"{text}\n{report}\nwritten: {workload.rows()}"
     assert_nothing_left_out(owner, task)
-    verify = [sys.executable, "-m", "cdc_actors", "audit", "verify"]
-    done = subprocess.run(
-        [*verify, "--config", owner.config], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    audit(owner.config, "verify")
     here.close()
     there.close()

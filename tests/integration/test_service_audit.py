@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cdc_actors.cli.audit_cmd import _open
 from cdc_actors.store.event_log import TaskLog
+from tests.support.audit import audit
 from tests.support.cdc import Cdc, wait_until
 
 if TYPE_CHECKING:
@@ -18,20 +17,6 @@ if TYPE_CHECKING:
     from cdc_actors.embedded.lite import EmbeddedLite
 
 SECRET = "pl4nted-s3cret"
-
-
-def audit(config: Path, *arguments: str, status: int = 0) -> str:
-    """Run ``cdc-actors audit``; return what it printed."""
-    command = [sys.executable, "-m", "cdc_actors", "audit", *arguments]
-    done = subprocess.run(
-        [*command, "--config", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
 
 
 def create(cdc: Cdc, target: EmbeddedLite) -> str:

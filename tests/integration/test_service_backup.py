@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.audit import audit
 from tests.support.books import Books, wait_equal, wait_keys
 
 if TYPE_CHECKING:
@@ -26,19 +24,9 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
 
 
-def audit(cdc: Cdc, *arguments: str, store: Path | None = None) -> str:
-    """Run ``cdc-actors audit`` on a service's store, or on another; return its output."""
-    command = [sys.executable, "-m", "cdc_actors", "audit", *arguments]
-    other = {"CDC_ACTORS_META_STORE_CONFIG__SQLITE__PATH": str(store)} if store else {}
-    done = subprocess.run(
-        [*command, "--config", str(cdc.config)],
-        check=True,
-        timeout=120,
-        env=os.environ | other,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return done.stdout
+def at(store: Path) -> dict[str, str]:
+    """Return the variable by which a command uses another store."""
+    return {"CDC_ACTORS_META_STORE_CONFIG__SQLITE__PATH": str(store)}
 
 
 @contextmanager
@@ -67,18 +55,18 @@ def test_backups_beside_a_service_that_writes(
     """Both ways give a whole store, which the log of the service goes on from."""
     exported, copied = tmp_path / "exported.db", tmp_path / "copied.db"
     with written(alone, alone.create(target_lite.uri)):
-        audit(alone, "export", str(tmp_path / "backup.jsonl"))
+        audit(alone.config, "export", str(tmp_path / "backup.jsonl"))
         with (
             closing(sqlite3.connect(alone.folder / "cdc.db")) as live,
             closing(sqlite3.connect(copied)) as copy,
         ):
             live.backup(copy)
-    audit(alone, "import", str(tmp_path / "backup.jsonl"), store=exported)
+    audit(alone.config, "import", str(tmp_path / "backup.jsonl"), **at(exported))
     for store in (exported, copied):
-        head = audit(alone, "head", store=store).strip()
+        head = audit(alone.config, "head", **at(store)).strip()
         assert int(head.partition(":")[0]) > 1
-        audit(alone, "verify", store=store)
-        audit(alone, "verify", "--head", head)
+        audit(alone.config, "verify", **at(store))
+        audit(alone.config, "verify", "--head", head)
 
 
 @pytest.mark.parametrize("alone", ["postgres"], indirect=True)
@@ -95,14 +83,14 @@ def test_a_dump_beside_a_service_that_writes(
     config = alone.config.read_text()
     alone.kill()
     alone.config.write_text(config.replace(postgres_url, restored))
-    head = audit(alone, "head").strip()
+    head = audit(alone.config, "head").strip()
     alone.start()
     state = alone.get(task)["state"]
     alone.ask("resume" if state == "Paused" else "pause", task_id=task)
-    audit(alone, "verify", "--head", head)
+    audit(alone.config, "verify", "--head", head)
     alone.kill()
     alone.config.write_text(config)
-    audit(alone, "verify", "--head", head)
+    audit(alone.config, "verify", "--head", head)
 
 
 def test_a_restored_store_doubles_nothing(
@@ -120,7 +108,7 @@ def test_a_restored_store_doubles_nothing(
     # What was sent is written down exactly, so that rows are beyond it at once.
     cdc.ask("pause", task_id=task)
     backup = cdc.folder / "backup.jsonl"
-    audit(cdc, "export", str(backup))
+    audit(cdc.config, "export", str(backup))
     cdc.ask("resume", task_id=task)
     books.insert(range(100, 200))
     books.delete(range(50))
@@ -132,7 +120,7 @@ def test_a_restored_store_doubles_nothing(
     cdc.kill()
     for file in cdc.folder.glob("cdc.db*"):
         file.unlink()
-    audit(cdc, "import", str(backup))
+    audit(cdc.config, "import", str(backup))
     cdc.start()
     assert cdc.get(task)["state"] == "Paused"
     cdc.ask("resume", task_id=task)

@@ -35,11 +35,16 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every service of a store its key."""
+    monkeypatch.setenv("CDC_ACTORS_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+
+
+@pytest.fixture
 def services(
-    store: str, source: EmbeddedMilvus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, source: EmbeddedMilvus, tmp_path: Path, key: None
 ) -> Iterator[tuple[Cdc, Cdc]]:
     """Yield a service that works and one that is not started yet, on one store."""
-    monkeypatch.setenv("CDC_ACTORS_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
     second = Cdc(tmp_path / "second", source, store=store)
     with Cdc(tmp_path / "first", source, store=store) as first:
         yield first, second
@@ -93,15 +98,11 @@ def test_the_second_waits_and_takes_over(
     assert first.get(task)["state"] == "Running"
 
 
+@pytest.mark.usefixtures("key")
 def test_the_second_passes_on_what_it_is_asked(
-    store: str,
-    source: EmbeddedMilvus,
-    target_lite: EmbeddedLite,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    store: str, source: EmbeddedMilvus, target_lite: EmbeddedLite, tmp_path: Path
 ) -> None:
     """Either answers for both, until the one that works is killed, and after that."""
-    monkeypatch.setenv("CDC_ACTORS_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
     first, second = (
         Cdc(tmp_path / name, source, store=store) for name in ("first", "second")
     )

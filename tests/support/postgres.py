@@ -17,11 +17,16 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 USER = "cdc"
 PASSWORD = "p@ss/w:rd %41"  # Every character that a URL needs written otherwise.
@@ -126,17 +131,17 @@ class PostgresServer:
         self._process.wait()
         self._process = None
 
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote()")
+
     def _answers(self) -> bool:
         try:
             self.connect().close()
         except psycopg.OperationalError:
             return False
         return True
-
-    def promote(self) -> None:
-        """Make a standby the primary."""
-        with self.connect() as connection:
-            connection.execute("SELECT pg_promote()")
 
     def _copy(self, primary: PostgresServer) -> None:
         program = self._binaries / "pg_basebackup"
@@ -164,13 +169,13 @@ class PostgresServer:
         )
 
 
-@pytest.fixture(scope="session")
-def postgres_server():
-    """A running server for the whole session."""
+@contextmanager
+def running(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """Run a server in a folder of its own, as a standby if there is a primary."""
     root = Path(tempfile.mkdtemp(prefix="cdc-postgres-"))
     root.chmod(0o755)
     try:
-        server = PostgresServer(root)
+        server = PostgresServer(root, primary)
         server.start()
         try:
             yield server
@@ -178,6 +183,13 @@ def postgres_server():
             server.stop()
     finally:
         shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running server for the whole session."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture
