@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import ApplicationRecorder
 
+    from cdc_actors.store.fence import Fence
+
 EVENTS_TABLE = "task_events"
 
 
@@ -45,12 +47,15 @@ class Database:
     ``write_checks`` and ``comparisons`` (the tables), ``order`` (the column that counts
     events), ``counter`` and ``binary`` (the types of such numbers and of bytes), ``lock``
     (a statement after which nobody else writes events until the end of the transaction)
-    and ``p`` (the mark of a parameter).
+    and ``p`` (the mark of a parameter). PostgreSQL has ``owners``, ``nodes``,
+    ``target_names`` and ``key_check`` besides, tables that the lease has made. What is
+    written under a ``fence`` is refused once others may write it.
     """
 
     recorder: ApplicationRecorder
     datastore: Datastore
     names: dict[str, str]
+    fence: Fence | None = None
 
     def read(self, statement: str, *values: Any) -> list[Any]:
         """Return the rows of a query, each to be read by column name."""
@@ -64,10 +69,23 @@ class Database:
             for statement in statements:
                 cursor.execute(statement.format(**self.names))
 
-    def write_rows(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of parameters, all in one transaction."""
+    def write_rows(
+        self, statement: str, rows: Iterable[Sequence[Any]], task_id: str = ""
+    ) -> None:
+        """Run one statement for each row of parameters, all in one transaction.
+
+        They are refused if they are of a task that is not ours any more.
+        """
         with reported(), self.datastore.transaction(commit=True) as cursor:
+            if task_id and self.fence is not None:
+                self.fence.refuse_others(cursor, task_id)
             cursor.executemany(statement.format(**self.names), list(rows))
+
+    def change(self, statement: str, *values: Any) -> list[Any]:
+        """Run a statement and commit; return the rows that it returns, if it does."""
+        with reported(), self.datastore.transaction(commit=True) as cursor:
+            cursor.execute(statement.format(**self.names), values)
+            return list(cursor.fetchall()) if cursor.description else []
 
     def close(self) -> None:
         """Close every connection. Later calls raise ``UnavailableError``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import (
@@ -20,6 +19,7 @@ from eventsourcing.sqlite import (
 
 from cdc_actors.store import hash_chain as chain
 from cdc_actors.store.database import EVENTS_TABLE, Database, reported
+from cdc_actors.store.fair_lock import FairLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,12 +75,12 @@ class _Pool(SQLiteConnectionPool):
 class _Datastore(SQLiteDatastore):
     """Lends connections, one writer at a time.
 
-    The library's own lock for writers stays locked if no connection can be had
-    afterwards, and a commit that fails leaves its transaction open in the pool.
+    The library's own lock for writers is not fair, and stays locked if no connection can
+    be had afterwards; and a commit that fails leaves its transaction open in the pool.
     """
 
     def __init__(self, path: str) -> None:
-        self._writing = Lock()
+        self._writing = FairLock()
         self._path = Path(path).absolute()
         super().__init__(self._path.as_uri())
         self.pool = _Pool(
