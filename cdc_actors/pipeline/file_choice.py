@@ -11,8 +11,12 @@ A channel is read from the earliest beginning of all that comes by it. So collec
 have channels in common, directly or by way of others, are decided on together: either all
 of them come from files, or none. Of a channel that is being read already nothing is saved.
 
-Sizes are bytes at rest: files are compressed, so that those of texts may count as cheaper
-without any overwriting. So they are, to read.
+Sizes of files are those that the catalog tells: bytes at rest from 2.4 on. Before, that is
+so of what a compaction has written; of other files it is what their values take in memory,
+about what they take in the log (of 4,000 rows of a 2.3.5: texts of 5,000 equal letters 20.3
+MB told, 0.2 MB in files; vectors of dim 128 2.2 and 2.1 MB). So mere compression does not
+count there. Where it does, files of texts may be cheaper without any overwriting: so they
+are, to read.
 """
 
 from __future__ import annotations

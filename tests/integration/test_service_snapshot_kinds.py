@@ -15,7 +15,9 @@ from pymilvus import DataType, MilvusClient
 from cdc_actors.changes import Position, channel_of
 from cdc_actors.cli.demo.older import written_until
 from cdc_actors.embedded.kafka import Silent
+from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.source.wal.pulsar.positions import id_of
+from cdc_actors.source.wal.rocksmq.reader import RocksReader
 from cdc_actors.target.rows import key_expression
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from cdc_actors.embedded.milvus import EmbeddedMilvus
     from cdc_actors.source.storage.listing import ShardCheckpoint
     from tests.support.pulsar import PulsarBroker
 
@@ -240,3 +241,35 @@ def test_pulsar_that_lost_the_beginning(
             cut_pulsar(broker_pulsar, channel_of(shard), end)
 
     follow_older(source_pulsar, tmp_path, target_milvus, milvus, cut)
+
+
+@pytest.mark.thorough
+def test_rocksmq_that_lost_the_beginning(
+    tmp_path: Path, target_milvus: EmbeddedMilvus, milvus: MilvusClient
+) -> None:
+    """So does one of which a RocksMQ has removed every page by its own retention."""
+    brief = {
+        "rocksmqPageSize": 200,
+        "retentionTimeInMinutes": 1,
+        "timtickerInterval": 1,
+    }
+
+    with EmbeddedMilvus(
+        tmp_path / "a", mq="rocksmq", wanted={"rocksmq": brief}
+    ) as source:
+
+        def cut(flush: Callable[[], None]) -> None:
+            ends = written_until(source, "books", flush)
+            with RocksReader(str(source.rocksmq_path)) as log:
+
+                def is_held(shard: str, end: ShardCheckpoint) -> bool:
+                    return log.holds(Position(channel_of(shard), end.message_id, ""))
+
+                wait_until(
+                    lambda: not any(is_held(*each) for each in ends.items()),
+                    "the pages are removed",
+                    180,
+                )
+            written_until(source, "books", flush)
+
+        follow_older(source, tmp_path / "b", target_milvus, milvus, cut)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import count as count_from
 from typing import TYPE_CHECKING
 
 import nats
 import pytest
-from moto.server import ThreadedMotoServer
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import msg_pb2
 
@@ -25,24 +24,18 @@ from cdc_actors.source.wal.natsmq.positions import sequence_of
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.imports import bulk_import
+from tests.support.proxy import TcpProxy
 from tests.support.readers import Readers
-
-NUMBERS = count_from(10_000)
-"""Keys of rows that are written while the service is away."""
-
-
-@contextmanager
-def closing_server(server: ThreadedMotoServer) -> Iterator[None]:
-    """End the object store afterwards."""
-    try:
-        yield
-    finally:
-        server.stop()
-
+from tests.support.s3_server import s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+NUMBERS = count_from(10_000)
+"""Keys of rows that are written while the service is away."""
+
+KEY = {"accessKeyID": "minioadmin", "secretAccessKey": "minioadmin"}
 
 
 @pytest.fixture
@@ -180,43 +173,54 @@ def test_rows_that_the_log_does_not_hold(
 def test_rows_and_deletes_that_the_log_has_as_well(
     source: EmbeddedMilvus, client: MilvusClient, cdc: Cdc, target_milvus, milvus
 ) -> None:
-    """What stands in files and in the log comes once; a delete counts wherever it is."""
+    """What stands in files and in the log comes once; a delete counts wherever it is.
+
+    A key that the source has twice is there twice.
+    """
     books = Books(client).create()
     books.insert(range(50))
     wait_until(lambda: len(keys(client)) == 50, "the rows are there")
     before = end_of(source, "books")
     books.insert(range(50, 100))
+    books.insert(range(90, 95))
     books.delete(range(10))
     forget(source, client, "books", before)
     books.upsert(range(20, 30))
     task = cdc.create(target_milvus.uri)
-    wait_keys(milvus, range(10, 100))
+    wait_until(lambda: milvus.has_collection("books"), "it is there")
+    wait_until(lambda: count(milvus) == 95, "every row is there")
     wait_equal(source, target_milvus)
-    assert count(milvus) == 90
     events = cdc.ask("history", task_id=task)["events"]
     assert [e["event"] for e in events].count("snapshot_completed") == 1
 
 
-def test_files_in_an_object_store(tmp_path: Path, target_lite, lite) -> None:
-    """Files are read from a bucket, too, and on request where the log has everything."""
-    bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    bucket.start()
-    host, port = bucket.get_host_and_port()
-    key = {"accessKeyID": "minioadmin", "secretAccessKey": "minioadmin"}
-    minio = {"address": host, "port": port, "bucketName": "rows", "rootPath": "files"}
+def minio_source(folder: Path, host: str, port: int) -> EmbeddedMilvus:
+    """Return a source that keeps its files in a bucket."""
+    minio = {"address": host, "port": port, "useSSL": False} | KEY
     wanted = {
         "common": {"storageType": "minio"},
-        "minio": minio | key | {"useSSL": False},
+        "minio": minio | {"bucketName": "rows", "rootPath": "files"},
     }
-    storage = json.dumps(
-        {"type": "s3", "address": f"{host}:{port}", "region": "us-east-1"}
-        | {"bucketName": "rows", "rootPath": "files"}
-        | key
-    )
+    return EmbeddedMilvus(folder, mq="rocksmq", wanted=wanted)
+
+
+def bucket(address: str) -> str:
+    """Return the settings of a service that may read that bucket."""
+    where = {"type": "s3", "address": address, "region": "us-east-1"} | KEY
+    storage = json.dumps(where | {"bucketName": "rows", "rootPath": "files"})
+    return f"  storage: {storage}\n"
+
+
+def test_files_in_an_object_store(tmp_path: Path, target_lite, lite) -> None:
+    """Files come from a bucket, on request where the log has all, once it can be reached.
+
+    While it is away that is said, and a log is followed; a slow one is waited for.
+    """
     with (
-        closing_server(bucket),
-        EmbeddedMilvus(tmp_path / "source", mq="rocksmq", wanted=wanted) as source,
-        Cdc(tmp_path, source, settings=f"  storage: {storage}\n") as cdc,
+        s3_server() as (host, port),
+        TcpProxy(port) as way,
+        minio_source(tmp_path / "source", host, port) as source,
+        Cdc(tmp_path, source, settings=bucket(f"{host}:{way.port}")) as cdc,
         closing(MilvusClient(source.uri, timeout=60, dedicated=True)) as client,
     ):
         books = Books(client).create()
@@ -224,16 +228,25 @@ def test_files_in_an_object_store(tmp_path: Path, target_lite, lite) -> None:
         books.delete(range(20))
         client.flush("books")
         books.insert(range(200, 210))
+        way.cut()
         task = cdc.create(
             target_lite.uri, snapshot="always", collection_infos=[{"name": "*"}]
         )
+        wait_until(lambda: states(cdc, task) == {"books": "set_aside"}, "it is said")
+        [reason] = [each["reason"] for each in cdc.get(task)["collections"]]
+        assert "the source's storage (sourceConfig.storage) does not give" in reason
+        Books(client, "newer").create().insert(range(5))
+        wait_keys(lite, range(5), "newer")
+        way.heal()
+        way.delay(0.05)
+        cdc.ask("retry", task_id=task)
         wait_keys(lite, range(20, 210))
         wait_equal(source, target_lite)
         assert cdc.get(task)["snapshot"] == "always"
         events = cdc.ask("history", task_id=task)["events"]
         assert "snapshot_completed" in [each["event"] for each in events]
-        [why] = [e["why"] for e in events if e["event"] == "snapshot_started"]
-        assert "always" in why
+        whys = {e["why"] for e in events if e["event"] == "snapshot_started"}
+        assert whys == {"the task was created with snapshot: always"}
 
 
 def test_killed_while_files_are_read(

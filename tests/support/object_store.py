@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.support.tls import Certificates
 
 BUCKET, ROOT = "rows", "files"
 
@@ -16,19 +19,28 @@ class ObjectStore:
     """Files by their paths below a root. Any thread may use it.
 
     ``before`` is called in each request's own thread before it is answered; ``requests``
-    are so many.
+    are so many, and ``login`` is that of the last one. A ``refusal`` is the status of every
+    answer. With certificates it is reached by TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Certificates | None = None) -> None:
         self.found: dict[str, bytes] = {}
         self.before: Callable[[], None] = lambda: None
         self.requests = 0
+        self.login = ""
+        self.refusal = 0
         self._lock = threading.Lock()
 
         class Handler(_Handler):
             store = self
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls.certificate, tls.key)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True
+            )
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -51,10 +63,11 @@ class ObjectStore:
             "secret_access_key": "minioadmin",
         }
 
-    def note(self) -> None:
+    def note(self, login: str) -> None:
         """Count a request, and do with it what is wanted."""
         with self._lock:
             self.requests += 1
+            self.login = login
         self.before()
 
 
@@ -73,7 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _answer(self) -> None:
-        self.store.note()
+        self.store.note(self.headers["Authorization"])
+        if self.store.refusal:
+            self._send(self.store.refusal, b"")
+            return
         path = self.path.partition("?")[0].removeprefix(f"/{BUCKET}/{ROOT}/")
         content = self.store.found.get(path)
         if content is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from cdc_actors.beside import Threads
+from cdc_actors.shared_threads import Threads
 from cdc_actors.source.storage.envelope import READ_BYTES
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _in_order(wanted: Iterable[Iterable[tuple[StoredFile, bool]]]) -> Iterator[_
 def _most(told: int) -> int:
     """Return how many bytes a file may have of which the catalog tells so many.
 
-    Before 2.4 that is what its values take in memory: a small file has more.
+    That may be what its values take in memory: a small file has more.
     """
     if not told:
         return READ_BYTES

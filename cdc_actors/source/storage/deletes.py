@@ -44,6 +44,11 @@ class LastDeletes:
         chosen = pa.array(np.flatnonzero(np.append(last, [True] * bool(len(keys)))))
         return cls(keys.take(chosen), _one(found["time"], pa.uint64()).take(chosen))
 
+    @property
+    def size(self) -> int:
+        """How many bytes they take."""
+        return int(self.keys.nbytes + self.times.nbytes)
+
     def note(self, keys: pa.Array, latest: NDArray[np.uint64]) -> None:
         """Raise ``latest`` to when each of some keys was deleted, where it was."""
         if not len(self.keys):

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from cdc_actors.beside import beside
 from cdc_actors.errors import TransientError
 from cdc_actors.source.extras import check_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
     from cdc_actors.config import Storage
+
+
+_Answer = TypeVar("_Answer")
+
+CHECK_SECONDS = 10.0
+"""How long a store may take to answer whether it is there."""
 
 
 class StorageError(TransientError):
@@ -131,24 +139,60 @@ class Files:
             raise _translated(error, whole) from error
 
     def check(self) -> None:
-        """See that the store answers, and has a folder of Milvus's rows.
+        """See that the store answers soon, and has a folder of Milvus's rows.
 
         Raises:
-            StorageError: There is none: it is another store, or nothing was written yet.
+            StorageError: It does not, or there is none: it is another store, or nothing
+                was written yet.
         """
-        from pyarrow.fs import FileType  # noqa: PLC0415 - an extra
+        self._soon(self._check)
 
+    def sample(self) -> str:
+        """Read the beginning of some file soon; return its path, empty if there is none.
+
+        Raises:
+            StorageError: The store does not list files, or does not give one.
+        """
+        return self._soon(self._sample)
+
+    def _soon(self, ask: Callable[[str], _Answer]) -> _Answer:
+        """Ask for the folder of rows; raise StorageError for what goes wrong."""
         folder = f"{self._root}/insert_log"
         try:
-            with CALLS:
-                [found] = self._store.get_file_info([folder])
+            # Arrow asks one that is silent for minutes, and cannot be stopped.
+            return beside(partial(ask, folder), "storage").result(CHECK_SECONDS)
+        except TimeoutError as error:
+            silent = TimeoutError(f"no answer for {CHECK_SECONDS:g} s")
+            raise _translated(silent, folder) from error
         except OSError as error:
             raise _translated(error, folder) from error
+
+    def _check(self, folder: str) -> None:
+        from pyarrow.fs import FileType  # noqa: PLC0415 - an extra
+
+        with CALLS:
+            [found] = self._store.get_file_info([folder])
         if found.type is not FileType.Directory:
             raise StorageError(
                 f"there is no folder {folder}: check path, bucket and rootPath in "
                 "sourceConfig.storage, or nothing was flushed at the source yet"
             )
+
+    def _sample(self, folder: str) -> str:
+        with CALLS:
+            if path := next(self._paths_below(folder), ""):
+                with self._store.open_input_file(path) as file:
+                    file.read(1)
+        return path
+
+    def _paths_below(self, folder: str) -> Iterator[str]:
+        from pyarrow.fs import FileSelector, FileType  # noqa: PLC0415 - an extra
+
+        for each in self._store.get_file_info(FileSelector(folder)):
+            if each.type is FileType.Directory:
+                yield from self._paths_below(each.path)
+            else:
+                yield each.path
 
 
 def _open(storage: Storage) -> tuple[Any, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from cdc_actors.errors import CollectionError
@@ -40,7 +41,8 @@ _GROUPS = 2
 class StoredFile:
     """One file, by its path below the storage's root.
 
-    ``size`` is in bytes, 0 if unknown.
+    ``size`` is in bytes, 0 if unknown. Before 2.4 it is what the file's values take in
+    memory, where no compaction has written it.
     """
 
     path: str
@@ -74,8 +76,9 @@ class FileSet:
 class Segment:
     """A live segment: rows of one partition (its id) and shard, and their deletes.
 
-    ``committed`` is the time of all its rows, a hybrid timestamp, where that is not their
-    own (3.0: of a bulk import, when it was committed).
+    ``shared`` are those that it has in common with all segments of its shard, or of its
+    partition there (2.4). ``committed`` is the time of all its rows, a hybrid timestamp,
+    where that is not their own (3.0: of a bulk import, when it was committed).
     """
 
     id: int
@@ -83,6 +86,7 @@ class Segment:
     shard: str
     sets: tuple[FileSet, ...]
     deletes: tuple[StoredFile, ...]
+    shared: tuple[tuple[StoredFile, ...], ...] = ()
     committed: int = 0
 
     @property
@@ -124,7 +128,7 @@ class Listing:
         files = {
             file.path: file.size
             for each in self.segments
-            for file in (*_of_rows(each), *each.deletes)
+            for file in (*_of_rows(each), *each.deletes, *chain(*each.shared))
         }
         return sum(files.values()) if all(files.values()) else None
 
@@ -242,25 +246,37 @@ def _segment(
     deletes: Mapping[int, list[tuple[str, Any]]],
     shared: Iterable[segments_pb2.Segment],
 ) -> Segment:
-    sources = [segment.id]
-    sources += [
-        each.id
-        for each in shared
-        if each.channel == segment.channel
-        and each.partition_id in {_ALL_PARTITIONS, segment.partition_id}
-    ]
+    groups = (
+        _deletes(
+            deletes,
+            *(
+                each.id
+                for each in shared
+                if (each.channel, each.partition_id) == (segment.channel, partition)
+            ),
+        )
+        for partition in (_ALL_PARTITIONS, segment.partition_id)
+    )
     return Segment(
         id=segment.id,
         partition=segment.partition_id,
         shard=segment.channel,
         sets=_sets(inserts, segment.storage_version),
-        deletes=tuple(
-            _file("delta_log", posixpath.dirname(folder), file)
-            for source in dict.fromkeys(sources)
-            for folder, listed in deletes.get(source, ())
-            for file in listed.files
-        ),
+        deletes=_deletes(deletes, segment.id),
+        shared=tuple(each for each in groups if each),
         committed=segment.commit_timestamp,
+    )
+
+
+def _deletes(
+    found: Mapping[int, list[tuple[str, Any]]], *segments: int
+) -> tuple[StoredFile, ...]:
+    """Return the files of deletes that some segments have."""
+    return tuple(
+        _file("delta_log", posixpath.dirname(folder), file)
+        for segment in segments
+        for folder, listed in found.get(segment, ())
+        for file in listed.files
     )
 
 

@@ -21,6 +21,7 @@ from cdc_actors.source.storage import columns, envelope
 from cdc_actors.source.storage.ahead import FilesAhead
 from cdc_actors.source.storage.deletes import LastDeletes
 from cdc_actors.source.storage.parts import TIMESTAMP, parsed, parts
+from cdc_actors.source.storage.shared_deletes import SharedDeletes
 from cdc_actors.source.storage.stored_fields import (
     refuse_unreadable,
     stored_fields,
@@ -66,6 +67,7 @@ class SegmentReader:
     meta: CollectionMeta
     files: Files | FilesAhead
     logged: Mapping[tuple[str, str], LastDeletes] = field(default_factory=dict)
+    shared: SharedDeletes | None = None
 
     def knowing(self, logged: LoggedDeletes) -> SegmentReader:
         """Return one that knows of deletes which the files may lack."""
@@ -115,19 +117,19 @@ class SegmentReader:
         *,
         whole: bool,
     ) -> Iterator[SegmentReader]:
-        """Lend one that fetches files before it needs them, where they are far away.
+        """Lend one that reads once what segments have in common.
 
-        It is to read segments in this order; ``whole`` tells that other columns than keys
-        and times will be needed in all likelihood. See ``FilesAhead`` for ``memory`` and
-        ``check``.
+        It fetches files before it needs them, where they are far away, and is to read
+        segments in this order; ``whole`` tells that other columns than keys and times will
+        be needed in all likelihood. See ``FilesAhead`` for ``memory`` and ``check``.
         """
-        if isinstance(self.files, FilesAhead) or not self.files.is_far:
-            yield self
-            return
-        wanted = self._wanted(segments, whole=whole)
-        files = FilesAhead(self.files, wanted, memory, check)
-        with closing(files):
-            yield replace(self, files=files)
+        with closing(SharedDeletes(self._last, memory)) as shared:
+            if isinstance(self.files, FilesAhead) or not self.files.is_far:
+                yield replace(self, shared=shared)
+                return
+            wanted = self._wanted(segments, whole=whole)
+            with closing(FilesAhead(self.files, wanted, memory, check)) as files:
+                yield replace(self, files=files, shared=shared)
 
     def _wanted(
         self, segments: Iterable[Segment], *, whole: bool
@@ -215,9 +217,15 @@ class SegmentReader:
         partition = self.meta.partitions[segment.partition].name
         found = [self.logged.get((segment.shard, each)) for each in ("", partition)]
         if segment.deletes:
-            files = (parsed(self.files, f, envelope.deletes) for f in segment.deletes)
-            found.append(LastDeletes.of(self._key_type, files, until))
+            found.append(self._last(segment.deletes, until))
+        read = self.shared.last if self.shared else self._last
+        found += [read(each, until) for each in segment.shared]
         return [each for each in found if each is not None]
+
+    def _last(self, files: Iterable[StoredFile], until: int) -> LastDeletes:
+        """Return what files say was last deleted until then."""
+        said = (parsed(self.files, each, envelope.deletes) for each in files)
+        return LastDeletes.of(self._key_type, said, until)
 
 
 def _living(

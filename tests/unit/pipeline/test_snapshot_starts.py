@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_actors.changes import Checkpoint, to_hybrid_ts
+from cdc_actors.changes import Checkpoint, physical_seconds, to_hybrid_ts
 from cdc_actors.pipeline.snapshot_starts import LATE_SECONDS, SnapshotStarts
+from cdc_actors.source.wal.natsmq.positions import sequence_of
 from tests.fakes.fake_files import FakeFiles
 from tests.fakes.fake_source import A, FakeSource
 from tests.fakes.memory_log import MemoryReader
@@ -15,7 +16,7 @@ class Old:
     """A source of 2.3 with one collection, whose log has lost its beginning."""
 
     def __init__(self) -> None:
-        self.source = FakeSource()
+        self.source = FakeSource(is_timed=True)
         self.meta = self.source.create("c", A)
         self.files = FakeFiles(self.source, self.meta)
         self.source.catalog.source_version = (2, 3, 5)
@@ -80,3 +81,15 @@ def test_a_short_log_goes_on_where_files_end(old: Old) -> None:
     stored = old.files.find(old.source.catalog, old.meta.id)
     written = stored.listing.checkpoints[old.meta.shards[0]].timestamp
     assert old.start().tick == written
+
+
+def test_the_last_twenty_minutes_come_from_the_log(old: Old) -> None:
+    """A delete may take so long to be in a file; all but a minute before is in files."""
+    for _ in range(40):
+        old.pass_seconds(60)
+    deleted = old.source.log_end(A)
+    old.source.delete(old.meta, [1])
+    old.pass_seconds(1199)
+    old.files.flush()
+    end, start = physical_seconds(old.source.now), sequence_of(old.start().position)
+    assert old.source.log.written_since(A, end - 1260) <= start <= sequence_of(deleted)

@@ -38,8 +38,8 @@ class Older(SnapshotTask):
         entry = self.pipeline.task.entries.get("c")
         return entry.state if entry else None
 
-    def stop_before(self, segment: int) -> None:
-        """Begin a run, and kill it when it is about to read a segment."""
+    def stop_before(self, segment: int, *, is_paused: bool = False) -> None:
+        """Begin a run, and kill or pause it when it is about to read a segment."""
         reached, go_on = threading.Event(), threading.Event()
 
         def wait(number: int) -> None:
@@ -52,7 +52,10 @@ class Older(SnapshotTask):
         assert reached.wait(WAIT_SECONDS)
         self.pipeline.run._context.stop()
         go_on.set()
-        self.pipeline.kill()
+        if is_paused:
+            self.pipeline.stop()
+        else:
+            self.pipeline.kill()
         self.files.before = lambda _segment: None
 
 
@@ -107,9 +110,10 @@ def test_without_files_the_reason_says_what_to_do(older, mode, remedy):
     assert remedy in reason
 
 
-def test_killed_between_two_segments(older):
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_killed_or_paused_between_two_segments(older, is_paused):
     """What is done is not done again, and the rest comes."""
-    older.stop_before(2)
+    older.stop_before(2, is_paused=is_paused)
     older.pipeline.start()
     older.complete()
     assert older.files.read == [1, 2, 3]

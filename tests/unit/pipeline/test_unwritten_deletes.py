@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_actors.changes import Checkpoint
+from cdc_actors.changes import Checkpoint, to_hybrid_ts
 from cdc_actors.errors import CollectionError
 from cdc_actors.memory_budget import MemoryBudget
 from cdc_actors.pipeline.source_files import Stored
@@ -14,15 +14,20 @@ from tests.fakes.fake_source import A, FakeSource
 
 
 class Deleted:
-    """A collection of ten rows, seven of which were deleted a while ago."""
+    """A collection of ten rows, seven of which were deleted, some a while before others.
 
-    def __init__(self) -> None:
-        self.source = FakeSource()
+    The latter so many seconds before the end of files, the others so many before.
+    """
+
+    def __init__(self, before: float = 0, others: float = 0) -> None:
+        self.source = FakeSource(is_timed=True)
         self.meta = meta = self.source.create("c", A)
         self.source.insert(meta, range(10))
         self.source.delete(meta, (1, 2, 3))
+        self.source.now += to_hybrid_ts(others - before)
         self.source.delete(self.source.create("other", A), (9,))
         self.source.delete(meta, (3, 4, 5, 6))
+        self.source.now += to_hybrid_ts(before)
         self.files = FakeFiles(self.source, meta)
         self.files.segments = {1: range(10)}
         self.files.flush()
@@ -48,6 +53,15 @@ def test_keys_are_counted() -> None:
     deleted = Deleted()
     assert deleted.found(1 << 20) == [1, 2, 3, 3, 4, 5, 6]
     assert deleted.memory.size == 7 * NUMBER_BYTES
+
+
+@pytest.mark.parametrize(
+    ("before", "others", "keys"),
+    [(1199, 1201, [3, 4, 5, 6]), (600, 1199, [1, 2, 3, 3, 4, 5, 6])],
+)
+def test_those_of_the_last_twenty_minutes(before: float, others: float, keys) -> None:
+    """Those before are in files."""
+    assert Deleted(before, others).found(1 << 20) == keys
 
 
 def test_more_than_the_memory_holds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,7 +51,10 @@ def files(
 
 def deletes_of(found: Listing) -> dict[int, list[str]]:
     """Return the paths of deletes by segment."""
-    return {s.id: [each.path for each in s.deletes] for s in found.segments}
+    return {
+        s.id: [each.path for each in chain(s.deletes, *s.shared)]
+        for s in found.segments
+    }
 
 
 @pytest.mark.parametrize(

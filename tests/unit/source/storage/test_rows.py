@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.config import Storage
 from cdc_actors.errors import CollectionError, TransientError
+from cdc_actors.memory_budget import MemoryBudget
+from cdc_actors.pipeline.work_queue import RunBudget
 from cdc_actors.source.catalog.model import CollectionMeta, PartitionMeta
 from cdc_actors.source.storage import envelope, parts
 from cdc_actors.source.storage.files import FileGoneError, Files, StorageError
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 KEY, VECTOR, NOTE = 100, 101, 102
+LIMIT = 256 << 20
 GROUPS = ((1, KEY), (VECTOR,))
 """As 2.6 divides fields: what it wants of every row, and each vector."""
 Row = tuple[int, int]
@@ -44,10 +48,13 @@ class MemoryFiles:
 
     def __init__(self) -> None:
         self.found: dict[str, bytes] = {}
+        self.is_far = False
         self.opened: list[str] = []
+        self.read_whole: list[str] = []
 
     def read(self, path: str) -> pa.Buffer:
         """Return a file."""
+        self.read_whole.append(path)
         return pa.py_buffer(self.found[path])
 
     def open(self, path: str) -> pa.NativeFile:
@@ -145,6 +152,14 @@ def segment(
     )
 
 
+def sharing(
+    segments: Sequence[Segment], files: MemoryFiles, deletes: Sequence[Row]
+) -> list[Segment]:
+    """Return segments with deletes that they have in common in a file of its own."""
+    shared = ((files.add(file_of_deletes(deletes)),),) if deletes else ()
+    return [replace(each, shared=shared) for each in segments]
+
+
 def found(
     reader: SegmentReader, *segments: Segment, until: int, since: int = 0
 ) -> Counter[Row]:
@@ -170,7 +185,7 @@ messages = st.lists(
         st.sampled_from(["insert", "delete", "upsert"]),
         st.integers(0, 3),
         st.integers(0, 2),
-        st.sampled_from(["file", "", "_default"]),
+        st.sampled_from(["file", "shared", "", "_default"]),
     ),
     max_size=20,
 )
@@ -183,22 +198,24 @@ messages = st.lists(
     st.lists(st.sampled_from([(), GROUPS]), min_size=3, max_size=3),
     st.integers(1, 1000),
     st.sampled_from([1, 300, 10_000]),
+    st.sampled_from([0, LIMIT]),
 )
 def test_rows_are_those_of_the_log_at_that_moment(
-    said, until, since, forms, size, at_once
+    said, until, since, forms, size, at_once, limit
 ):
     """Whatever was inserted and deleted in which segment, each row is there once.
 
-    Deletes are in files, or known from the log: of one partition, or of all. Segments have
+    Deletes are in files of a segment or of all, or known from the log: of one partition, or
+    of all. Segments have
     a file a field, or for a group of them, read at once or not, in parts of any size.
     """
     expected: list[Row] = []
     rows: dict[int, list[Row]] = {0: [], 1: [], 2: []}
-    deletes: list[Row] = []
+    deletes: dict[str, list[Row]] = {"file": [], "shared": []}
     logged: dict[tuple[str, str], dict[int, int]] = {}
     for time, (kind, key, place, where) in enumerate(said, start=1):
-        if kind != "insert" and where == "file":
-            deletes.append((key, time))
+        if kind != "insert" and where in deletes:
+            deletes[where].append((key, time))
         elif kind != "insert" and time <= until:
             logged.setdefault(("dml_0_1v0", where), {})[key] = time
         if kind != "delete":
@@ -211,10 +228,11 @@ def test_rows_are_those_of_the_log_at_that_moment(
             expected.append((key, time))
     files = MemoryFiles()
     segments = [
-        segment(files, each, deletes, groups=forms[place])
+        segment(files, each, deletes["file"], groups=forms[place])
         for place, each in rows.items()
         if each
     ]
+    segments = sharing(segments, files, deletes["shared"])
     beyond = {key: until for key, _ in expected}
     logged |= {("dml_0_1v0", "old"): beyond, ("dml_0_1v1", ""): beyond}
     said = {place: (list(d), list(d.values())) for place, d in logged.items()}
@@ -222,9 +240,29 @@ def test_rows_are_those_of_the_log_at_that_moment(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "PART_BYTES", size)
         patch.setattr(envelope, "READ_BYTES", at_once)
-        assert found(reader, *segments, until=until, since=since) == Counter(
-            (key, 0) for key, time in expected if time >= since
-        )
+        memory = RunBudget(MemoryBudget(limit).quota(2.0))
+        with reader.ahead(segments, memory, lambda: None, whole=True) as lent:
+            assert found(lent, *segments, until=until, since=since) == Counter(
+                (key, 0) for key, time in expected if time >= since
+            )
+
+
+@pytest.mark.parametrize(("limit", "times"), [(LIMIT, 2), (200, 6), (0, 6)])
+def test_deletes_that_segments_have_in_common(limit: int, times: int) -> None:
+    """Files are read once, and count as memory; where there is no room, again."""
+    files = MemoryFiles()
+    made = [segment(files, [(1, 1), (2, 1)]) for _ in range(3)]
+    of_both = sharing(made, files, [(1, 3)]), sharing(made, files, [(2, 3)])
+    in_turn = [each for both in zip(*of_both, strict=True) for each in both]
+    memory = MemoryBudget(limit)
+    run = RunBudget(memory.quota(2.0))
+    reader = SegmentReader(meta(), files)
+    with reader.ahead(in_turn, run, lambda: None, whole=True) as lent:
+        rows = found(lent, *in_turn, until=9)
+        assert rows == Counter({(1, 0): 3, (2, 0): 3})
+        assert (0 < memory.used <= limit // 8) == (limit > 0)
+    assert len(files.read_whole) == times
+    assert memory.used == 0
 
 
 @pytest.mark.parametrize("form", [newer_file_of_deletes, plain_file_of_deletes])
