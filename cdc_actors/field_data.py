@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pymilvus.grpc_gen import schema_pb2
 
+DYNAMIC = "$meta"
+"""The column of what no field is for, where the schema allows that."""
+
 BYTES_VECTORS = {
     schema_pb2.BinaryVector: "binary_vector",
     schema_pb2.Float16Vector: "float16_vector",

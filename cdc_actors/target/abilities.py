@@ -64,6 +64,7 @@ _LITE = "milvus_lite"
 _FUNCTIONS_SINCE = {schema_pb2.BM25: (2, 5), schema_pb2.TextEmbedding: (2, 6)}
 _STRUCTS_SINCE = (2, 6)
 _NULLABLE_SINCE = (2, 5)
+_NULLABLE_VECTORS_SINCE = (2, 6)
 _VECTORS_SINCE = (2, 4)
 """Since when a collection may have more than one."""
 
@@ -77,12 +78,19 @@ def refuse_unknown(version: str, schema: Any, name: str) -> None:
     """
     if schema.external_source:
         raise CollectionError(
-            f"{name} is an external collection, whose rows the log does not have"
+            f"{name} is an external collection, whose rows the log does not have: make one "
+            "over the same files at the target by hand, and leave it out of the task"
         )
     if schema.enable_namespace:
-        raise CollectionError(f"{name} has namespaces, which are not replicated")
+        raise CollectionError(
+            f"{name} has namespaces, which are not replicated: leave it out of the task, "
+            "or make one at the source that has a partition key in their place"
+        )
     for field, why in unsupported(version, schema):
-        raise CollectionError(f"{name} has the field {field}, {why}")
+        raise CollectionError(
+            f"{name} has the field {field}, {why}. With extra_info.skip_unsupported_fields "
+            "it comes without that"
+        )
 
 
 def unsupported(version: str, schema: Any) -> Iterator[Reason]:
@@ -125,6 +133,8 @@ def _needed(schema: Any) -> Iterator[tuple[str, str, Version | None]]:
             yield field.name, f"fields of type {_type(field)}", since
         if field.nullable:
             yield field.name, "nullable fields", _NULLABLE_SINCE
+        if field.nullable and field.data_type in VECTORS:
+            yield field.name, "nullable vectors", _NULLABLE_VECTORS_SINCE
         if field.data_type in VECTORS and vectors > 1:
             yield field.name, "collections of several vectors", _VECTORS_SINCE
     for struct in schema.struct_array_fields:

@@ -16,6 +16,7 @@ from cdc_actors.errors import (
     OperationRefusedError,
     UnclearAnswerError,
 )
+from cdc_actors.field_data import DYNAMIC
 from cdc_actors.target import auto_ids
 from cdc_actors.target.abilities import refuse_unknown
 from cdc_actors.target.aliases import drop_alias
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Definition, FullName
     from cdc_actors.target.connection import Connection
-
-DYNAMIC = "$meta"
-"""The column of what no field is for, where the schema allows that."""
 
 _TAKES_OUTPUTS = "collection.function.allowInsertNonBM25FunctionOutputs"
 

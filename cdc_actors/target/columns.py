@@ -21,7 +21,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Rows
 from cdc_actors.errors import CollectionError
-from cdc_actors.field_data import BYTES_VECTORS, varint
+from cdc_actors.field_data import BYTES_VECTORS, DYNAMIC, varint
 from cdc_actors.target import insert_pb2
 from cdc_actors.target.geometry import to_wkt
 
@@ -37,6 +37,7 @@ _SMALL_BYTES = 1 << 14
 _FIELDS_DATA_TAG = b"\x2a"  # Field 5 of milvus.InsertRequest, length-delimited.
 _LENGTH_AT = 3  # Of a FieldData's name, behind its type and the tags of both.
 _VALID_DATA_TAG = b"\x3a"  # Field 7 of schema.FieldData, packed.
+_IS_DYNAMIC = b"\x30\x01"  # Field 6 of schema.FieldData, true.
 
 
 def primary_keys(insert: Insert, field_id: int) -> Sequence[Key]:
@@ -163,6 +164,9 @@ def named_columns(
         elif head.field_name in defaulted:
             count = rows.insert.rows if rows.keep is None else len(rows.keep)
             column = all_valid(column, count)
+        if head.field_name == DYNAMIC and not head.is_dynamic:
+            # The log of 2.2 does not say it, and the target would add an empty one.
+            column += _IS_DYNAMIC
         if head.type == schema_pb2.Geometry:
             column = as_text(column)
         elif head.type == schema_pb2.Timestamptz:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
-from cdc_actors.target.collections import DYNAMIC, key_values
+from cdc_actors.field_data import DYNAMIC
+from cdc_actors.target.collections import key_values
 from cdc_actors.target.properties import apart
 
 if TYPE_CHECKING:

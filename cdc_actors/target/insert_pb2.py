@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x64\x63_actors/target/insert.proto\x12\x11\x63\x64\x63_actors.insert\"\xbc\x01\n\nColumnHead\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12\x12\n\nfield_name\x18\x02 \x01(\t\x12\x32\n\x07scalars\x18\x03 \x01(\x0b\x32!.cdc_actors.insert.ScalarValidity\x12\x32\n\x07vectors\x18\x04 \x01(\x0b\x32!.cdc_actors.insert.VectorValidity\x12\x10\n\x08\x66ield_id\x18\x05 \x01(\x03\x12\x12\n\nvalid_data\x18\x07 \x03(\x08\"$\n\x0eScalarValidity\x12\x12\n\nvalid_data\x18\x11 \x03(\x08\"$\n\x0eVectorValidity\x12\x12\n\nvalid_data\x18\t \x03(\x08\"`\n\nInsertHead\x12\x0f\n\x07\x64\x62_name\x18\x02 \x01(\t\x12\x17\n\x0f\x63ollection_name\x18\x03 \x01(\t\x12\x16\n\x0epartition_name\x18\x04 \x01(\t\x12\x10\n\x08num_rows\x18\x07 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x64\x63_actors/target/insert.proto\x12\x11\x63\x64\x63_actors.insert\"\xd0\x01\n\nColumnHead\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12\x12\n\nfield_name\x18\x02 \x01(\t\x12\x32\n\x07scalars\x18\x03 \x01(\x0b\x32!.cdc_actors.insert.ScalarValidity\x12\x32\n\x07vectors\x18\x04 \x01(\x0b\x32!.cdc_actors.insert.VectorValidity\x12\x10\n\x08\x66ield_id\x18\x05 \x01(\x03\x12\x12\n\nis_dynamic\x18\x06 \x01(\x08\x12\x12\n\nvalid_data\x18\x07 \x03(\x08\"$\n\x0eScalarValidity\x12\x12\n\nvalid_data\x18\x11 \x03(\x08\"$\n\x0eVectorValidity\x12\x12\n\nvalid_data\x18\t \x03(\x08\"`\n\nInsertHead\x12\x0f\n\x07\x64\x62_name\x18\x02 \x01(\t\x12\x17\n\x0f\x63ollection_name\x18\x03 \x01(\t\x12\x16\n\x0epartition_name\x18\x04 \x01(\t\x12\x10\n\x08num_rows\x18\x07 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cdc_actors.target.insert_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COLUMNHEAD']._serialized_start=54
-  _globals['_COLUMNHEAD']._serialized_end=242
-  _globals['_SCALARVALIDITY']._serialized_start=244
-  _globals['_SCALARVALIDITY']._serialized_end=280
-  _globals['_VECTORVALIDITY']._serialized_start=282
-  _globals['_VECTORVALIDITY']._serialized_end=318
-  _globals['_INSERTHEAD']._serialized_start=320
-  _globals['_INSERTHEAD']._serialized_end=416
+  _globals['_COLUMNHEAD']._serialized_end=262
+  _globals['_SCALARVALIDITY']._serialized_start=264
+  _globals['_SCALARVALIDITY']._serialized_end=300
+  _globals['_VECTORVALIDITY']._serialized_start=302
+  _globals['_VECTORVALIDITY']._serialized_end=338
+  _globals['_INSERTHEAD']._serialized_start=340
+  _globals['_INSERTHEAD']._serialized_end=436
 # @@protoc_insertion_point(module_scope)

@@ -7,20 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ColumnHead(_message.Message):
-    __slots__ = ("type", "field_name", "scalars", "vectors", "field_id", "valid_data")
+    __slots__ = ("type", "field_name", "scalars", "vectors", "field_id", "is_dynamic", "valid_data")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     FIELD_NAME_FIELD_NUMBER: _ClassVar[int]
     SCALARS_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     FIELD_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_DYNAMIC_FIELD_NUMBER: _ClassVar[int]
     VALID_DATA_FIELD_NUMBER: _ClassVar[int]
     type: int
     field_name: str
     scalars: ScalarValidity
     vectors: VectorValidity
     field_id: int
+    is_dynamic: bool
     valid_data: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, type: _Optional[int] = ..., field_name: _Optional[str] = ..., scalars: _Optional[_Union[ScalarValidity, _Mapping]] = ..., vectors: _Optional[_Union[VectorValidity, _Mapping]] = ..., field_id: _Optional[int] = ..., valid_data: _Optional[_Iterable[bool]] = ...) -> None: ...
+    def __init__(self, type: _Optional[int] = ..., field_name: _Optional[str] = ..., scalars: _Optional[_Union[ScalarValidity, _Mapping]] = ..., vectors: _Optional[_Union[VectorValidity, _Mapping]] = ..., field_id: _Optional[int] = ..., is_dynamic: _Optional[bool] = ..., valid_data: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class ScalarValidity(_message.Message):
     __slots__ = ("valid_data",)

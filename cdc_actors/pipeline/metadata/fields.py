@@ -60,14 +60,8 @@ class Fields:
         """
         given = self._given.get(meta.id) or collection.entry.schema
         now, before = params_of(meta.schema), params_of(given)
-        others = numbers_of(meta.schema).items() ^ numbers_of(given).items()
-        if more_or_fewer := sorted(dict(others)):
-            why = (
-                f"the source has added or dropped {', '.join(more_or_fewer)}, which is "
-                "not replicated: `resync` with --drop-target brings all anew, rows with "
-                "what was dropped only with sourceConfig.storage"
-            )
-            self._pending.defer(StopCollection(why), meta.altered, meta.id)
+        if stop := _stop(numbers_of(given), numbers_of(meta.schema)):
+            self._pending.defer(stop, meta.altered, meta.id)
         for name, params in now.items():
             if name in before and params != before[name]:
                 grew = _only_grew(before[name], params)
@@ -78,6 +72,20 @@ class Fields:
                 work = CatalogOperation(ALTER_FIELD, since, detail)
                 self._pending.defer(work, since, meta.id)
         self._given[meta.id] = meta.schema
+
+
+def _stop(before: Mapping[str, int], now: Mapping[str, int]) -> StopCollection | None:
+    """Return what ends a collection with other fields than before, None with the same."""
+    differing = dict(before.items() ^ now.items()).keys()
+    if not differing:
+        return None
+    why = (
+        f"the source has added or dropped {', '.join(sorted(differing))}, which is not "
+        "replicated: `resync` with --drop-target brings all anew, rows with what was "
+        "dropped only with sourceConfig.storage"
+    )
+    is_loss = differing.isdisjoint(now)
+    return StopCollection(why, lost=frozenset(differing if is_loss else ()))
 
 
 def _only_grew(before: Mapping[str, str], now: Mapping[str, str]) -> bool:

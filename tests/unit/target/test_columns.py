@@ -12,6 +12,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.changes import Rows
 from cdc_actors.errors import CollectionError
+from cdc_actors.field_data import DYNAMIC
 from cdc_actors.target import columns, insert_pb2
 from tests.support.changes import KEY_FIELD, insert, key_column
 
@@ -206,6 +207,18 @@ def test_computed_columns_are_left_out() -> None:
 
 
 flagged = st.lists(st.tuples(st.integers(1, 200), st.booleans()), min_size=1)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_no_field_is_for_is_said_to_be_that(told: bool) -> None:  # noqa: FBT001
+    """Also where the log does not say it (2.2.16), of all rows and of some."""
+    field = schema_pb2.FieldData(field_name=DYNAMIC, is_dynamic=told)
+    field.scalars.json_data.data.extend([b"{}", b'{"x": 1}'])
+    written = replace(insert(1, [1, 2]), columns=(field.SerializeToString(),))
+    for rows, count in ((Rows(written), 2), (Rows(written, [1]), 1)):
+        [column] = columns.named_columns(rows).values()
+        sent = schema_pb2.FieldData.FromString(column)
+        assert (sent.is_dynamic, len(sent.scalars.json_data.data)) == (True, count)
 
 
 @pytest.mark.parametrize("kind", VALUES)
