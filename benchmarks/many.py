@@ -1,6 +1,6 @@
 """What many tasks on one source cost that have nothing to do.
 
-    python -m benchmarks.many [--tasks 20 50 100] [--queue natsmq]
+    python -m benchmarks.many [--tasks 20 50 200] [--queue natsmq]
 
 Each task brings a collection of its own from a real source to one Milvus Lite. Tasks are
 added up to each number; once all are well, what the service's process takes is measured
@@ -80,7 +80,7 @@ def measure(cdc: Cdc, count: int) -> None:
 def main() -> None:
     """Measure each number of tasks."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--tasks", type=int, nargs="+", default=[20, 50, 100])
+    parser.add_argument("--tasks", type=int, nargs="+", default=[20, 50, 200])
     parser.add_argument("--queue", choices=QUEUES, default="natsmq")
     arguments = parser.parse_args()
     with ExitStack() as stack:

@@ -1,12 +1,16 @@
 """One reader alone, against the least that its client library needs for the same records.
 
 Usage: python -m benchmarks.wal_reader [--queue natsmq|kafka|rocksmq|pulsar|streaming|dump]
+
+Both read in turn. On a machine that others use as well a round may take twice as long as
+the one before it: with ``--rounds 20`` the medians tell more than the best rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.wal_dump import dump
@@ -48,17 +52,19 @@ class Queue(Protocol):
         """Open the reader that is measured."""
 
 
-class Best:
-    """The shortest time, and the least of a processor, of several rounds."""
+class Rounds:
+    """Seconds by the clock, and of a processor, of several rounds."""
 
-    seconds = cpu = float("inf")
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.cpu: list[float] = []
 
     def measure(self, work: Callable[[], None]) -> None:
         """Take one round."""
         cpu, begun = time.process_time(), time.perf_counter()
         work()
-        self.seconds = min(self.seconds, time.perf_counter() - begun)
-        self.cpu = min(self.cpu, time.process_time() - cpu)
+        self.seconds.append(time.perf_counter() - begun)
+        self.cpu.append(time.process_time() - cpu)
 
 
 def read(queue: Queue, channel: str, count: int) -> None:
@@ -70,18 +76,20 @@ def read(queue: Queue, channel: str, count: int) -> None:
             count -= sum(bool(record.payload) for record in reader.poll(60))
 
 
-def compare(queue: Queue, name: str, size: int, count: int) -> None:
-    """Read both ways in turn, and print the best round of each."""
+def compare(queue: Queue, name: str, size: int, count: int, rounds: int) -> None:
+    """Read both ways in turn, and print the best round of each, and the medians."""
     channel = queue.fill(size, count)
-    bare, own = Best(), Best()
-    for _ in range(ROUNDS):
+    bare, own = Rounds(), Rounds()
+    for _ in range(rounds):
         bare.measure(lambda: queue.read_bare(channel, count))
         own.measure(lambda: read(queue, channel, count))
-    rate = count / own.seconds
+    rate = count / min(own.seconds)
     print(
         f"{name} records: reader {rate:,.0f}/s, {rate * size / 1e6:,.1f} MB/s; "
-        f"bare {queue.client} {count / bare.seconds:,.0f}/s; "
-        f"ratio {bare.seconds / own.seconds:.2f}, by CPU {bare.cpu / own.cpu:.2f}"
+        f"bare {queue.client} {count / min(bare.seconds):,.0f}/s; "
+        f"ratio {min(bare.seconds) / min(own.seconds):.2f}, "
+        f"of medians {median(bare.seconds) / median(own.seconds):.2f}, "
+        f"by CPU {min(bare.cpu) / min(own.cpu):.2f}"
     )
 
 
@@ -89,9 +97,11 @@ def main() -> None:
     """Compare on each workload."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--queue", choices=QUEUES, default="natsmq")
-    with QUEUES[arguments.parse_args().queue]() as queue:
+    arguments.add_argument("--rounds", type=int, default=ROUNDS)
+    asked = arguments.parse_args()
+    with QUEUES[asked.queue]() as queue:
         for name, size, count in WORKLOADS:
-            compare(queue, name, size, count)
+            compare(queue, name, size, count, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 LOGICAL_BITS = 18
 
@@ -127,6 +127,11 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
         return f"<{len(self.keys)} keys of {self.shard} deleted at {self.timestamp}>"
 
 
+def are_rows(change: object, among: Callable[[int], bool]) -> bool:
+    """Tell whether a change is of rows alone, of a collection (an id) ``among`` some."""
+    return isinstance(change, Insert | Delete) and among(change.collection)
+
+
 @dataclass(frozen=True, slots=True)
 class CreateCollection:
     """A collection was asked for; only the catalog knows whether it came into being."""
@@ -192,6 +197,14 @@ class BulkImport:
 
 
 @dataclass(frozen=True, slots=True)
+class FlushAsked:
+    """A client had a collection flushed, or (0) all that there is. Each channel says it."""
+
+    collection: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message of a kind that this version does not know."""
 
@@ -237,6 +250,7 @@ Change = (
     | Request
     | Unreplicated
     | BulkImport
+    | FlushAsked
     | Unknown
 )
 

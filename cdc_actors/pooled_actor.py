@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
-from cdc_actors.beside import Threads
+from cdc_actors.shared_threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -199,9 +199,10 @@ class Applier:
             writer.write(batch, lambda: self._close_rows(chunks))
 
     def _apply_operation(self, item: Any) -> None:
-        if isinstance(item, StopCollection):
+        if not isinstance(item, StopCollection):
+            self._operations.apply(item)
+        elif not item.lost or item.lost.difference(self._operations.entry.skipped):
             raise CollectionError(item.reason)
-        self._operations.apply(item)
         self._close(item)
 
     def _close_rows(self, chunks: Iterable[RowChunk]) -> None:

@@ -144,6 +144,12 @@ class RunContext:
         with self._lock:
             return self._progress.checkpoints()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was read is applied."""
+        with self._lock:
+            return self._progress.is_settled
+
     def where_stands(self, entry: CollectionEntry) -> dict[str, Checkpoint]:
         """Return up to where a collection's channels, and clients' requests, are applied.
 

@@ -57,6 +57,12 @@ class Exchanges:
                 if collection := self._router.collections.get(collection_id):
                     self._router.deliver(collection, TakePlace(ends=True))
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no shadow is to take its place, nor an old one to go."""
+        shadows = (each.entry.shadow for each in self._router.collections)
+        return not self._ends and not any(shadows)
+
     def taken(self, collection_id: int) -> None:
         """Know that a shadow has taken its place."""
         self._ends[collection_id] = time.monotonic() + READ_SECONDS

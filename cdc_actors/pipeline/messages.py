@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from cdc_actors.changes import Checkpoint, FullName, Request
     from cdc_actors.errors import CdcError
@@ -84,6 +84,14 @@ class AliasMoved:
 class CollectionSuspended:
     """To a reader: the collection is set aside; nothing of it is to be sent any more."""
 
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushWanted:
+    """To a reader: the log of the rows says that a client had the collection flushed."""
+
+    request: Request
     collection_id: int
 
 
@@ -268,7 +276,8 @@ class RunProgressed:
     brought yet. ``tick_lead`` is by how many
     seconds at most a tick was ahead of ``time.monotonic`` when it was read, of those read
     since the last report; None if none was. ``head`` is the newest tick that was read,
-    a hybrid timestamp; 0 if none was.
+    a hybrid timestamp; 0 if none was. ``channels`` are those of collections, and
+    ``passed``, for any thread, returns up to which ticks they have come at rest since.
     """
 
     run_number: int
@@ -283,6 +292,21 @@ class RunProgressed:
     tick_lead: float | None = None
     head: int = 0
     applied_by: Mapping[int, AppliedRows] = field(default_factory=dict)
+    channels: Collection[str] = ()
+    passed: Callable[[], Mapping[str, int]] = dict
+
+    def ticks(self) -> dict[str, int]:
+        """Return up to which tick each channel is applied by now."""
+        ticks = {channel: at.tick for channel, at in self.checkpoints.items()}
+        for channel, tick in self.passed().items():
+            ticks[channel] = max(tick, ticks.get(channel, 0))
+        return ticks
+
+    def confirmed_by_now(self) -> int | None:
+        """Return what ``confirmed`` has become."""
+        ticks = self.ticks()
+        found = [ticks.get(channel, 0) for channel in self.channels]
+        return min(found) if found and all(found) else self.confirmed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from cdc_actors.pipeline.metadata.properties import Properties
 from cdc_actors.pipeline.metadata.rbac import RbacSync
 from cdc_actors.pipeline.metadata.undone import undoing
 from cdc_actors.pipeline.pending import PendingOperations
+from cdc_actors.pipeline.work import ForwardRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,8 +90,11 @@ class MetadataSync:
         self._collection_changes.update_imports(snapshot.imports)
         self._update_rbac()
 
-    def follow(self) -> None:
-        """Notice what the catalog says came into being or was changed since."""
+    def follow(self) -> bool:
+        """Notice what the catalog says came into being or was changed since.
+
+        Returns whether any of it may be the task's.
+        """
         changes = self._watch.changed()
         if changes.databases:
             self._databases.update(self._catalog.databases())
@@ -101,6 +105,8 @@ class MetadataSync:
             self._collection_changes.update_imports(self._catalog.imports())
         if changes.rbac:
             self._update_rbac()
+        others = changes.databases or changes.aliases or changes.imports or changes.rbac
+        return others or not all(map(self._collections.is_ignored, changes.collections))
 
     def take_request(
         self, change: Change | Tick, checkpoint: PendingCheckpoint, *, behind: bool
@@ -122,6 +128,13 @@ class MetadataSync:
         self._properties.advance()
         self._forget_gone()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits for its time."""
+        loads = self._indexes_and_loads
+        waits = self._pending, self._flushes, self._properties, loads
+        return all(each.is_empty for each in waits)
+
     def has_pending(self, collection_id: int) -> bool:
         """Tell whether an operation on a collection waits for its time."""
         return self._pending.concerns(collection_id)
@@ -135,6 +148,10 @@ class MetadataSync:
         until = max(until, compared)
         is_due = self._pending.is_due(collection, until)
         return is_due and not self._pending.concerns(collection_id, until)
+
+    def want_flush(self, request: Request, collection_id: int) -> None:
+        """Have a collection flushed; that holds no checkpoint, and is lost with the run."""
+        self._flushes.add(ForwardRequest(request, ()), collection_id)
 
     def postpone_flush(self, request: Request, collection_id: int) -> None:
         """Have a flush asked again that the target's limits refused."""

@@ -89,6 +89,11 @@ class PendingOperations:
                 self._deferred.append(deferred)
         self._break_rename_cycle()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is held here."""
+        return not self._deferred
+
     def concerns(self, owner: int, until: int | None = None) -> bool:
         """Tell whether an operation on a collection is held here.
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cdc_actors.changes import Checkpoint, Request, Tick, physical_seconds
+from cdc_actors.changes import Checkpoint, Request, Tick, are_rows, physical_seconds
 from cdc_actors.pipeline.adoption import Adoption
 from cdc_actors.pipeline.collection_table import CollectionTable, Status
 from cdc_actors.pipeline.early_rows import EarlyRows
@@ -17,6 +17,7 @@ from cdc_actors.pipeline.import_watch import ImportWatch
 from cdc_actors.pipeline.mark_rounds import MarkRounds
 from cdc_actors.pipeline.messages import (
     FlushPostponed,
+    FlushWanted,
     PlaceTaken,
     RunProgressed,
     ShadowPostponed,
@@ -27,11 +28,12 @@ from cdc_actors.pipeline.send_horizon import SendHorizon
 from cdc_actors.pipeline.snapshots import Snapshots
 from cdc_actors.pipeline.subscriptions import Subscriptions
 from cdc_actors.pipeline.target_names import TargetNames
+from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.source.streamed import decode_record
 from cdc_actors.tasks import CollectionState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pykka
 
@@ -47,6 +49,11 @@ HALVES_SECONDS = 0.002
 
 REPORT_SECONDS = 0.25
 """How often the task is told how far the run has come."""
+
+
+QUIET_SECONDS = 1.0
+"""How long nothing must have happened before the reader rests. What is put off until a
+tick, or for some moments, is done meanwhile; else whenever the reader does not rest."""
 
 
 class ReadLoop:
@@ -65,6 +72,7 @@ class ReadLoop:
         self._subscriptions = Subscriptions(context, sources, spec.task)
         floors = Floors(spec, sources.channels, sources.wal)
         collections = CollectionTable(context, sources.channels, floors)
+        self._collections = collections
         target_names = TargetNames(spec.task, spec.reservations, collections)
         self._snapshots = Snapshots(context, spec, sources)
         known = collections, target_names
@@ -86,7 +94,8 @@ class ReadLoop:
         self._exchanges = Exchanges(context, self.router, self._metadata)
         starts = self._snapshots.starts
         self._imports = ImportWatch(context, spec, sources, collections, starts)
-        self._reported = 0.0
+        self._busy_at, self._rested = time.monotonic(), False
+        self._reported, self._reported_rows = 0.0, NO_ROWS
         self._tick_lead: float | None = None
         self._head = 0
         self._newest_request = 0
@@ -112,7 +121,8 @@ class ReadLoop:
 
     def step(self) -> None:
         """Take what the catalog and the log have; return soon where they have nothing."""
-        self._metadata.follow()
+        if self._metadata.follow():
+            self._busy_at = time.monotonic()
         self._read_if_there_is_room()
         self._metadata.advance()
         self._adoption.follow_files()
@@ -122,11 +132,42 @@ class ReadLoop:
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
 
+    def rest(self, wake: Callable[[], None]) -> bool:
+        """Rest if nothing is to be done; ``wake`` is called when that is over.
+
+        Ticks alone do not end it. Returns whether the reader rests.
+        """
+        is_quiet = time.monotonic() - self._busy_at > QUIET_SECONDS
+        ignored = self._collections.is_ignored
+        rests = is_quiet and self._is_settled()
+        self._rested = rests and self._sources.wal.rest(wake, ignored)
+        if self._rested and (
+            self._reported < self._busy_at
+            or self._reported_rows is not self._context.applied
+        ):
+            self._report()
+        return self._rested
+
+    def _is_settled(self) -> bool:
+        """Tell whether all that was read is done: then ticks that come are confirmed."""
+        return (
+            self._context.is_settled
+            and not self._context.budget.at_work
+            and not self._channels.without_tick()
+            and not self._channels.behind
+            and not self._snapshots.shown()
+            and self._metadata.is_settled
+            and self._exchanges.is_settled
+        )
+
     def hear(self, message: Any) -> None:
         """Notice what an applier has done."""
+        self._busy_at = time.monotonic()
         match message:
             case FlushPostponed(request, collection_id):
                 self._metadata.postpone_flush(request, collection_id)
+            case FlushWanted(request, collection_id):
+                self._metadata.want_flush(request, collection_id)
             case ShadowPostponed(collection_id):
                 self._exchanges.postpone(collection_id)
             case PlaceTaken(collection_id):
@@ -166,7 +207,8 @@ class ReadLoop:
             self._read(awaited or None)
 
     def _read(self, channels: Collection[str] | None) -> None:
-        self._take_all(self._sources.wal.poll(POLL_SECONDS, channels))
+        timeout, self._rested = 0.0 if self._rested else POLL_SECONDS, False
+        self._take_all(self._sources.wal.poll(timeout, channels))
         if self._early.has_arrived:
             self._take_all(self._sources.wal.poll(HALVES_SECONDS, channels))
         self._early.send()
@@ -179,10 +221,15 @@ class ReadLoop:
     def _take(self, record: Record) -> None:
         channel, change = record.channel, decode_record(record)
         if channel == self._spec.source.replicate_chan:
+            self._busy_at = time.monotonic()
             self._take_request(record.position, change)
             return
         if isinstance(change, Tick):
             self._note_tick(change)
+        elif are_rows(change, self._collections.is_ignored):
+            return
+        else:
+            self._busy_at = time.monotonic()
         window = self._channels.take(record, change)
         if window is None:
             if self._spec.task.consistency == "early":
@@ -190,6 +237,7 @@ class ReadLoop:
             return
         checkpoint = self._context.begin_checkpoint(channel, window.checkpoint)
         if window.changes:
+            self._busy_at = time.monotonic()
             first, last = window.changes[0].timestamp, window.changes[-1].timestamp
             may_exist = self._horizon.may_exist(channel, first)
             self._horizon.reach(channel, last)
@@ -215,14 +263,16 @@ class ReadLoop:
 
     def _report(self) -> None:
         self._reported = time.monotonic()
+        self._reported_rows = self._context.applied
         checkpoints, behind = self._context.checkpoints(), self._channels.behind
-        ticks = [checkpoints[c].tick for c in self.router.collections.channels()]
+        channels = self.router.collections.channels()
+        ticks = [checkpoints[c].tick for c in channels]
         self._context.notify_task(
             RunProgressed(
                 self._context.run_number,
                 checkpoints,
                 min(ticks) if ticks and all(ticks) else None,
-                self._context.applied,
+                self._reported_rows,
                 behind,
                 self._metadata.waits(),
                 self._context.retried.shown(),
@@ -232,6 +282,8 @@ class ReadLoop:
                 tick_lead=None if behind else self._tick_lead,
                 head=self._head,
                 applied_by=self._context.applied_by,
+                channels=channels,
+                passed=self._sources.wal.passed,
             )
         )
         self._tick_lead = None

@@ -12,7 +12,9 @@ from cdc_actors.changes import (
     Delete,
     DropCollection,
     DropPartition,
+    FlushAsked,
     Insert,
+    Request,
     Unknown,
     Unreplicated,
 )
@@ -25,6 +27,7 @@ from cdc_actors.pipeline.messages import (
     CollectionDropped,
     CollectionRenamed,
     CollectionSuspended,
+    FlushWanted,
     NameGivenUp,
     NameKept,
     PlaceTaken,
@@ -32,6 +35,7 @@ from cdc_actors.pipeline.messages import (
 from cdc_actors.pipeline.work import StopCollection
 from cdc_actors.replication.barriers import BarrierOperation, RowChunk
 from cdc_actors.replication.memory_cost import total_cost
+from cdc_actors.target.requests import FLUSH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -262,8 +266,19 @@ class Router:
                 self._stop(channel, change, checkpoint)
             case BulkImport():
                 self._note_import(change)
+            case FlushAsked():
+                self._want_flush(channel, change)
             case Unknown():
                 self._context.record_unknown(change)
+
+    def _want_flush(self, channel: str, change: FlushAsked) -> None:
+        """Have it done once all rows before it are on their way."""
+        found = self.collections.get(change.collection)
+        for each in [found] if change.collection else self.collections:
+            if each and channel in each.channels and each.status is Status.LIVE:
+                name = each.entry.database, (each.entry.name,)
+                request = Request(FLUSH, change.timestamp, *name, b"")
+                self._reader.tell(FlushWanted(request, each.entry.collection_id))
 
     def _note_import(self, change: BulkImport) -> None:
         """Each of its shards says it, and a restart has it said again."""

@@ -141,10 +141,14 @@ class TakePlace:
 
 @dataclass(frozen=True, slots=True)
 class StopCollection:
-    """Set the applier's collection aside: something came to it that cannot be repeated."""
+    """Set the applier's collection aside: something came to it that cannot be repeated.
+
+    If that is that it lost fields, not where the target never had any of those ``lost``.
+    """
 
     reason: str
     checkpoints: tuple[PendingCheckpoint, ...] = ()
+    lost: frozenset[str] = frozenset()
 
 
 OutOfBandWork = ForwardRequest | CreatePartitionWork | CatalogOperation | StopCollection

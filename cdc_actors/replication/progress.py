@@ -69,6 +69,11 @@ class Progress:
         else:
             waiting[at - 1].checkpoint = settled.checkpoint
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every checkpoint that was begun has been reached."""
+        return not any(self._pending.values())
+
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Return up to where each channel is applied."""
         return dict(self._done)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from cdc_actors.alarms import ALARMS
 from cdc_actors.errors import FailureClass
 from cdc_actors.growing_delay import growing_delay
 
@@ -45,9 +45,7 @@ def send_after(ref: ActorRef[Any], message: object, seconds: float) -> None:
         with suppress(pykka.ActorDeadError):
             ref.tell(message)
 
-    timer = threading.Timer(seconds, tell)
-    timer.daemon = True
-    timer.start()
+    ALARMS.call_later(seconds, tell)
 
 
 class Retries:

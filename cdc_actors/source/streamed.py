@@ -21,6 +21,7 @@ from pymilvus.grpc_gen import msg_pb2
 from cdc_actors.changes import (
     BulkImport,
     Delete,
+    FlushAsked,
     Insert,
     Tick,
     Unknown,
@@ -35,7 +36,7 @@ from cdc_actors.source.wal.streaming.positions import NodeRecord
 from cdc_actors.source.wal.tail import SharedRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cdc_actors.changes import Change, Record
 
@@ -44,27 +45,33 @@ CIPHER, REPLICATED = "_ch", "_rh"
 """Names of properties."""
 
 _CONTROL = "_vcchan"
-"""What the name of the control channel ends with: a copy of what collections are told."""
+"""What the name of the control channel ends with. It has a copy of what collections are
+told, and what is told nowhere else: indexes, loads, aliases, databases, users, snapshots,
+which the catalog shows, be it etcd or the API. So it is not asked for. It is read where a
+collection has a shard in the physical channel that it is in, and only there is it noticed
+that fields were filled in past the log, which the catalog does not show (3.0: some releases
+tell the collection's own channels)."""
 
 _INSERT, _DELETE, _TRUNCATE, _MANIFEST = 2, 3, 38, 42
 _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION = 5, 6, 8
+_FLUSH, _FLUSH_ALL = 9, 37
 _IMPORT, _ALTER_WAL, _BEGIN = 11, 700, 900
 _OF_THE_LOG = {_INSERT, _DELETE, _CREATE_COLLECTION, _DROP_COLLECTION, _DROP_PARTITION}
 _WITHOUT_ROWS = {
     1,
     4,
     7,
-    *range(9, _IMPORT),
-    *range(_IMPORT + 1, 38),
+    10,
+    *range(_IMPORT + 1, _FLUSH_ALL),
     *range(39, 42),
     *range(43, 47),
     800,
     _BEGIN,
     901,
 }
-"""Ticks, the ends of transactions, and what is about segments, flushes, schemas, names,
-partitions, indexes, loads, users, imports, snapshots and external collections: the catalog
-tells of those."""
+"""Ticks, the ends of transactions, and what is about segments, schemas, names, partitions,
+indexes, loads, users, imports, snapshots and external collections: the catalog tells of
+those."""
 
 _TRUNCATED = "it was truncated at the source, which is not replicated"
 _ANEW = "`resync` brings it anew as it has been since"
@@ -149,8 +156,8 @@ def _change(
     kind: int, time: int, properties: Mapping[str, str], payload: bytes
 ) -> Change | Tick:
     is_control = properties.get(VCHANNEL, "").endswith(_CONTROL)
-    if kind == _IMPORT:
-        return _import(time, properties, payload)
+    if read := _PAST_THE_ROWS.get(kind):
+        return read(time, properties, payload)
     if kind in _WITHOUT_ROWS:
         return Tick(time - 1 if kind == _BEGIN else time)
     if kind not in _OF_THE_LOG and kind not in _UNREPLICATED:
@@ -170,6 +177,22 @@ def _import(time: int, properties: Mapping[str, str], payload: bytes) -> Change:
         why = f"a message of an import into it cannot be read from the log ({error})"
         return Unreplicated(collection_of(properties.get(VCHANNEL, "")), time, why)
     return BulkImport(body.collectionID, time, body.jobID)
+
+
+def _flush(time: int, properties: Mapping[str, str], _payload: bytes) -> Change:
+    return FlushAsked(_collection(properties, streaming_pb2.RowsHeader), time)
+
+
+def _flush_all(time: int, *_: object) -> Change:
+    return FlushAsked(0, time)
+
+
+_PAST_THE_ROWS: dict[int, Callable[[int, Mapping[str, str], bytes], Change]] = {
+    _IMPORT: _import,
+    _FLUSH: _flush,
+    _FLUSH_ALL: _flush_all,
+}
+"""What is told of collections beside their rows, on their channels."""
 
 
 def _body(time: int, properties: Mapping[str, str], payload: bytes) -> Change | Tick:

@@ -11,6 +11,7 @@ from tests.support.kafka import KafkaBroker
 from tests.support.kafka_wal import KafkaWal
 from tests.support.pulsar_wal import PulsarWal
 from tests.support.rocks_wal import RocksWal
+from tests.support.servers import lasting
 from tests.support.wal import MemoryWal, NatsWal, SharedWal
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ def rocksmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocksWal]:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+def broker(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[KafkaBroker]:
     """A real Kafka."""
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as server:
+    made = KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    with lasting(pytestconfig, made, "kafka") as server:
         yield server
 
 

@@ -233,5 +233,8 @@ class FakeWatch:
             rbac=False,
         )
 
+    def listen(self, _heard: object) -> None:
+        """Tell nobody: who follows has to ask."""
+
     def close(self) -> None:
         """Do nothing."""

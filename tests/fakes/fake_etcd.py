@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, insort
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
 
@@ -14,6 +15,9 @@ from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.catalog.etcd import EtcdClient, EtcdConfig
 from cdc_actors.source.catalog.history import SNAPSHOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = "by-dev/meta/"
 CREATED, DROPPING = 0, 2
@@ -33,7 +37,9 @@ class FakeEtcd:
         self._ids = count(1000)
         self._lock = threading.Lock()
         self._pairs: dict[str, tuple[bytes, int]] = {}
+        self._keys: list[str] = []  # In order.
         self._written: list[str] = []
+        self.listeners: list[Callable[[], None]] = []
         self.collections: dict[int, tuple[int, str]] = {}
         self.dropping: set[int] = set()
         for number in range(1, databases + 1):
@@ -59,10 +65,19 @@ class FakeEtcd:
         with self._lock:
             self.revision += 1
             self._written.append(key)
-            if value is None:
-                del self._pairs[key]
-            else:
-                self._pairs[key] = value, self.revision
+            self._set(key, value)
+            listeners = tuple(self.listeners)
+        for heard in listeners:
+            heard()
+
+    def _set(self, key: str, value: bytes | None) -> None:
+        if value is None:
+            del self._pairs[key]
+            self._keys.remove(key)
+            return
+        if key not in self._pairs:
+            insort(self._keys, key)
+        self._pairs[key] = value, self.revision
 
     def has(self, beginning: str, end: str) -> bool:
         """Tell whether there is a key that begins and ends like this."""
@@ -128,11 +143,14 @@ class FakeEtcd:
         """Answer one range."""
         first, end = request.key.decode("latin-1"), request.range_end.decode("latin-1")
         with self._lock:
-            pairs = sorted(self._pairs.items())
+            keys = self._keys[
+                bisect_left(self._keys, first) : bisect_left(self._keys, end)
+            ]
+            pairs = [(key, *self._pairs[key]) for key in keys]
         found = [
             etcd_pb2.KeyValue(key=key.encode(), value=value)
-            for key, (value, written) in pairs
-            if first <= key < end and written >= request.min_mod_revision
+            for key, value, written in pairs
+            if written >= request.min_mod_revision
         ]
         self.sent += len(found)
         header = etcd_pb2.ResponseHeader(revision=self.revision)
@@ -169,11 +187,18 @@ class _Watch:
     def __init__(self, etcd: FakeEtcd) -> None:
         self._etcd = etcd
         self._place = len(etcd.written_since(0))
+        self._heard: Callable[[], None] | None = None
 
     def take(self) -> list[bytes]:
         keys = self._etcd.written_since(self._place)
         self._place += len(keys)
         return keys
 
+    def listen(self, heard: Callable[[], None]) -> None:
+        self._etcd.listeners.append(heard)
+        self._heard = heard
+
     def close(self) -> None:
-        """Do nothing."""
+        """Tell of nothing more."""
+        if self._heard in self._etcd.listeners:
+            self._etcd.listeners.remove(self._heard)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, msg_pb2, schema_pb2
 
-from cdc_actors.changes import Position
+from cdc_actors.changes import Position, physical_seconds
 from cdc_actors.errors import TransientError
 from cdc_actors.source.catalog.client import CollectionMeta, NameSince
 from cdc_actors.source.catalog.model import PartitionMeta
@@ -39,7 +39,8 @@ class FakeSource:
     ``now`` is the timestamp of the last thing that happened; ``ids`` gives the next id;
     ``ticks`` has each channel's last tick. ``properties`` are what the API shows of a
     collection by now, unless they are what the catalog has. While it is ``slow``, messages
-    about rows and partitions come to the log by ``write_out``, or with the next tick.
+    about rows and partitions come to the log by ``write_out``, or with the next tick. The
+    log's clock goes by ``now`` if it ``is_timed``.
     """
 
     log: MemoryLog = field(default_factory=MemoryLog)
@@ -50,9 +51,12 @@ class FakeSource:
     properties: dict[int, dict[str, str]] = field(default_factory=dict)
     api_is_away: bool = False
     slow: bool = False
+    is_timed: bool = False
     unwritten: dict[str, list[bytes]] = field(default_factory=lambda: {A: [], B: []})
 
     def __post_init__(self) -> None:
+        if self.is_timed:
+            self.log.clock = lambda: physical_seconds(self.now)
         self.tick()
 
     def next(self) -> int:

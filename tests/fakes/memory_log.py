@@ -18,7 +18,7 @@ from cdc_actors.source.wal.natsmq.positions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from cdc_actors.changes import Record
 
@@ -43,10 +43,12 @@ class MemoryLog:
     """A write-ahead log of channels that come into being by appending. Any thread.
 
     ``changed`` is notified of every record and every poll; ``polls`` counts the latter.
+    ``clock`` says when a record comes, in seconds since 1970.
     """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
+        self.clock: Callable[[], float] = time.time
         self.polls = 0
         self.stops = 0
         self.away = False
@@ -65,7 +67,7 @@ class MemoryLog:
         with self.changed:
             topic = self._topics.setdefault(channel, _Topic())
             topic.records.append(payload)
-            topic.times.append(time.time())
+            topic.times.append(self.clock())
             self.changed.notify_all()
             return position_of(channel, topic.end - 1)
 

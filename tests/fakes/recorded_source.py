@@ -56,6 +56,7 @@ class RecordedSource:
         self.version = version
         self.log = MemoryLog()
         self.etcd = FakeEtcd(databases=0)
+        self._clock = self.etcd.catalog()
         self.ticks: dict[str, int] = {}
         self._steps = deque(life(version))
         self._ids: dict[str, list[int]] = {}
@@ -71,7 +72,7 @@ class RecordedSource:
     @property
     def now(self) -> int:
         """The source's time, a hybrid timestamp."""
-        return self.etcd.catalog().time()
+        return self._clock.time()
 
     def play(self, until: Callable[[Step], bool] = lambda _: False) -> bool:
         """Go on to the first step of a kind, and do that; tell whether there is more."""

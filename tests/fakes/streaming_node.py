@@ -60,7 +60,7 @@ class StreamingNodes:
         self._changed = threading.Condition()
         self._channels: dict[str, _Channel] = {}
         self._away = False
-        self._ended = grpc.StatusCode.UNAVAILABLE, "the node is away"
+        self._ended: tuple[grpc.StatusCode, str] | None = None
         self._mute = False
         self._servers: list[grpc.Server] = []
         self._addresses: list[str] = []
@@ -101,6 +101,11 @@ class StreamingNodes:
             if refuses
             else (grpc.StatusCode.UNAVAILABLE, "the node is away")
         )
+        self._set(away=True)
+
+    def end_streams(self) -> None:
+        """End every call, also new ones, as if all had been said."""
+        self._ended = None
         self._set(away=True)
 
     def start(self) -> None:
@@ -167,7 +172,8 @@ class StreamingNodes:
             base64.b64decode(metadata["create-consumer"])
         ).pchannel
         if self._away:
-            context.abort(*self._ended)
+            self._end(context)
+            return
         channel = self._channels[asked.name]
         if (channel.node, channel.term) != (node, asked.term):
             self.refused += 1
@@ -204,11 +210,16 @@ class StreamingNodes:
                 )
                 ready = [] if self._mute else channel.messages[place:]
             if self._away:
-                context.abort(*self._ended)
+                self._end(context)
+                return
             if channel.term != term:
                 _refuse(context, _FENCED, f"the channel left node {node}")
             place += len(ready)
             yield from ready
+
+    def _end(self, context: grpc.ServicerContext) -> None:
+        if self._ended is not None:
+            context.abort(*self._ended)
 
     def _wake(self) -> None:
         with self._changed:

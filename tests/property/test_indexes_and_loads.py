@@ -127,4 +127,5 @@ class Looks(RuleBasedStateMachine):
 
 
 TestLooks = Looks.TestCase
-TestLooks.settings = settings(max_examples=400, deadline=None)
+EXAMPLES = 4 * settings().max_examples
+TestLooks.settings = settings(max_examples=EXAMPLES, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 from unittest.mock import patch
 
@@ -149,6 +150,19 @@ class StillHead(Head):
                 each._fill()
 
 
+@contextmanager
+def still_tails(data: st.DataObject) -> Iterator[None]:
+    """Have tails be filled when told, and little or much be kept in them."""
+    kept = data.draw(st.sampled_from([0, 5_000, 1 << 20]))
+    with (
+        patch.object(shared, "Head", StillHead),
+        patch.object(shared, "END_SECONDS", 0.0),
+        patch.object(head, "POLL_SECONDS", 0.0),
+        patch.object(tail, "KEPT_BYTES", kept),
+    ):
+        yield
+
+
 class Steps:
     """What tasks do, and what is written meanwhile, one step after another."""
 
@@ -208,15 +222,7 @@ def test_each_is_given_every_record_once_and_in_order(data: st.DataObject) -> No
 
     A reader goes on in a tail as soon as it can; nothing is waited for.
     """
-    with (
-        patch.object(shared, "Head", StillHead),
-        patch.object(shared, "END_SECONDS", 0.0),
-        patch.object(head, "POLL_SECONDS", 0.0),
-        patch.object(memory_log, "_POLL_BYTES", 3_500),
-        patch.object(
-            tail, "KEPT_BYTES", data.draw(st.sampled_from([0, 5_000, 1 << 20]))
-        ),
-    ):
+    with still_tails(data), patch.object(memory_log, "_POLL_BYTES", 3_500):
         steps = Steps(data)
         kinds = [steps.write_some, steps.begin, steps.poll, steps.fill, steps.close]
         often = [*kinds, steps.poll, steps.fill]

@@ -64,6 +64,11 @@ class Flushes:
             elif self._waiting[owner] and now >= self._not_before.get(owner, 0.0):
                 self._give(owner, now)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none waits for its time."""
+        return not any(self._waiting.values())
+
     def forget(self, owner: int) -> None:
         """Flush nothing of a collection that is gone."""
         self._release(self._waiting.pop(owner, ()))

@@ -152,6 +152,11 @@ class IndexesAndLoads:
         self._collections.pop(collection_id, None)
         self._unread.discard(collection_id)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none wait to be compared."""
+        return not self._unread
+
     def advance(self) -> None:
         """Compare what was seen of the collections that are known by now."""
         self._unread = {i for i in self._unread if not self._known.is_ignored(i)}

@@ -65,6 +65,11 @@ class Properties:
                     return
                 del self._waiting[meta.id]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none wait to be looked up."""
+        return not self._waiting
+
     def forget(self, collection_id: int) -> None:
         """Keep nothing of a collection that is gone."""
         self._waiting.pop(collection_id, None)

@@ -13,7 +13,7 @@ from cdc_actors.source.catalog.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cdc_actors.source.catalog import model as meta
     from cdc_actors.source.catalog.bulk_imports import ImportMeta
@@ -69,6 +69,16 @@ class Watch(Protocol):
         Raises:
             CdcError: The watch is broken: take a new snapshot and watch from there.
         """
+
+    def listen(
+        self,
+        heard: Callable[[], None],  # noqa: ARG002 - of those that can tell
+    ) -> None:
+        """Have something called, by any thread, when there may be changes to ask for.
+
+        A watch that cannot tell never does.
+        """
+        return
 
     def close(self) -> None:
         """End the watch. Idempotent."""

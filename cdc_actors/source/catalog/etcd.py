@@ -235,6 +235,7 @@ class EtcdWatch:
         self._events: list[Event] = []
         self._lock = threading.Lock()
         self._error: CdcError | None = None
+        self._heard: Callable[[], None] | None = None
         self._stream = channel.stream_stream(
             "/etcdserverpb.Watch/Watch",
             request_serializer=etcd_pb2.WatchRequest.SerializeToString,
@@ -263,6 +264,13 @@ class EtcdWatch:
             events, self._events = self._events, []
         return events
 
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have something called by the thread that reads when there is something to take.
+
+        What came before is not told of.
+        """
+        self._heard = heard
+
     def close(self) -> None:
         """End the stream and its thread. Idempotent."""
         self._stream.cancel()
@@ -281,6 +289,7 @@ class EtcdWatch:
                         Event(each.kv.mod_revision, each.kv.key)
                         for each in answer.events
                     ]
+                self._tell()
             self._end(TransientError("etcd ended the watch"))
         except grpc.RpcError as error:
             self._end(_translated(error))
@@ -290,6 +299,11 @@ class EtcdWatch:
     def _end(self, error: CdcError) -> None:
         with self._lock:
             self._error = error
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._heard is not None:
+            self._heard()
 
 
 def _end_of(prefix: bytes) -> bytes:

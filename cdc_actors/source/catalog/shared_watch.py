@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Stream(Protocol):
 
     def take(self) -> list[Event]:
         """Return the events since the last call, at once; raise CdcError if broken."""
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have something called, by any thread, when there is something to take."""
 
     def close(self) -> None:
         """End it. Idempotent."""
@@ -57,6 +61,7 @@ class SharedWatches:
             if shared is None:
                 shared = _Shared(what, begin(), revision)
                 self._streams.append(shared)
+                shared.stream.listen(partial(self._tell, shared))
             watch = SharedWatch(self, shared, revision)
             watch.keys += [e.key for e in shared.recent if e.revision >= revision]
             shared.watches.add(watch)
@@ -68,6 +73,12 @@ class SharedWatches:
             watch.shared.distribute(self._kept)
             keys, watch.keys = watch.keys, []
         return keys
+
+    def _tell(self, shared: _Shared) -> None:
+        with self._lock:
+            listeners = [each.heard for each in shared.watches]
+        for heard in listeners:
+            heard()
 
     def leave(self, watch: SharedWatch) -> None:
         """Tell a watch nothing more; the last one's stream ends. Idempotent."""
@@ -91,6 +102,7 @@ class SharedWatch:
         self.shared = shared
         self.revision = revision
         self.keys: list[bytes] = []
+        self.heard: Callable[[], None] = _nothing
 
     def take(self) -> list[bytes]:
         """Return the keys put or removed since the last call, at once.
@@ -99,6 +111,10 @@ class SharedWatch:
             CdcError: The stream ended; what was written since is lost to this watch.
         """
         return self._watches.take(self)
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have something called, by any thread, when there is something to take."""
+        self.heard = heard
 
     def close(self) -> None:
         """Watch no more. Idempotent."""
@@ -131,3 +147,7 @@ class _Shared:
                     watch.keys.append(event.key)
         while len(self.recent) > kept:
             self.since = max(self.since, self.recent.popleft().revision + 1)
+
+
+def _nothing() -> None:
+    """Nobody listens."""

@@ -10,6 +10,8 @@ from cdc_actors.source.catalog import model as meta
 from cdc_actors.source.catalog.base import CatalogChanges, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdc_actors.source.catalog.collections import KnownPlaces
     from cdc_actors.source.catalog.shared_watch import SharedWatch
 
@@ -67,6 +69,10 @@ class CatalogWatch(Watch):
             any(key.startswith(bulk_imports.PREFIXES) for key in keys),
             any(key.startswith(rbac.PREFIXES) for key in keys),
         )
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have something called when there may be changes; see ``Watch``."""
+        self._stream.listen(heard)
 
     def close(self) -> None:
         """End the watch. Idempotent."""

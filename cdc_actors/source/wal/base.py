@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from types import TracebackType
 
     from cdc_actors.changes import Position, Record
@@ -46,6 +46,27 @@ class WalReader(Protocol):
         fetched ahead, and what is returned, is bounded in bytes. An error is raised once
         the records that came before it have been returned.
         """
+
+    def rest(
+        self,
+        wake: Callable[[], None],  # noqa: ARG002 - of readers that can rest
+        ignores: Callable[[int], bool],  # noqa: ARG002
+    ) -> bool:
+        """Have ``wake`` called, at once, when there is something that matters to poll.
+
+        Ticks do not, nor rows of collections that ``ignores`` tells by their ids. Of the
+        ticks that come meanwhile ``poll`` returns each channel's newest alone, and of
+        those rows none. It is called once at most, by any thread, until the next ``poll``.
+        False if there is something already, or the reader cannot: poll then.
+        """
+        return False
+
+    def passed(self) -> dict[str, int]:
+        """Return by channel the newest tick that ever came at rest. Any thread.
+
+        All that mattered before it had been polled by then, and so had nothing after.
+        """
+        return {}
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""

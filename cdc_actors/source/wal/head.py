@@ -23,7 +23,8 @@ POLL_SECONDS = 0.05
 class Listener(Protocol):
     """One who reads tails, and waits for what comes there."""
 
-    arrived: threading.Condition
+    def hear(self) -> None:
+        """Know that something has come in a tail, or that nothing will."""
 
 
 class Head:
@@ -146,14 +147,14 @@ class Head:
                 tail = self._read[channel]
                 if self._tails.get(channel) is tail:
                     tail.append(each)
-                    self._tell(tail)
+                    _tell(tail.awake)
 
     def _end(self, error: CdcError) -> None:
         with self._changed:
             self.error = error
             for tail in self._tails.values():
                 tail.error = error
-                self._tell(tail)
+                _tell(tail.readers)
 
     def _forget_reader(self) -> None:
         reader, self._reader = self._reader, None
@@ -161,6 +162,7 @@ class Head:
         if reader is not None:
             reader.close()
 
-    def _tell(self, tail: Tail) -> None:
-        for each in tail.readers:
-            cast("Listener", each).arrived.notify()
+
+def _tell(readers: Iterable[object]) -> None:
+    for each in readers:
+        cast("Listener", each).hear()

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdc_actors.errors import TransientError
 from cdc_actors.source.wal.base import WalReader
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD, TAKEN_BYTES
+from cdc_actors.source.wal.channel import Channel
 from cdc_actors.source.wal.head import Head
 from cdc_actors.source.wal.tail import Point
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.changes import Position, Record
     from cdc_actors.memory_budget import MemoryBudget, Quota
-    from cdc_actors.source.wal.tail import SharedRecord, Tail
+    from cdc_actors.source.wal.tail import SharedRecord
 
 SHARE = 0.125
 """How much of the memory that is free the tails may hold, and what is fetched for them."""
@@ -126,24 +126,6 @@ class SharedLog:
             self._head.join(STOP_SECONDS)
 
 
-@dataclass(slots=True)
-class _Channel:
-    """A channel that is read from ``start`` on, after its ``last`` record if there is one.
-
-    Without a ``tail`` it is read by the reader of one's own.
-    """
-
-    name: str
-    start: Point
-    last: Record | None = None
-    tail: Tail | None = None
-    head: Head | None = None
-
-    @property
-    def point(self) -> Point:
-        return Point(self.last.position, False) if self.last else self.start
-
-
 class SharedReader(WalReader):
     """A ``WalReader`` for one task, which others share as far as it keeps up.
 
@@ -161,7 +143,7 @@ class SharedReader(WalReader):
         reader: WalReader,
         reopen: Callable[[], WalReader],
     ) -> None:
-        self.arrived = threading.Condition(log.lock)
+        self._arrived = threading.Condition(log.lock)
         self._logs = logs
         self._log = log
         self._reopen = reopen
@@ -169,7 +151,9 @@ class SharedReader(WalReader):
         self._is_own_open = True
         self._own_channels: set[str] = set()
         self._waited = 0.0
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Channel] = {}
+        self._rests = False
+        self._wake: Callable[[], None] | None = None
         self._closed = False
 
     def subscribe(
@@ -182,8 +166,9 @@ class SharedReader(WalReader):
         """
         if channel in self._channels:
             raise ValueError(f"{channel} is already subscribed to")
-        new = _Channel(channel, Point(start, inclusive))
-        with self.arrived:
+        new = Channel(channel, Point(start, inclusive))
+        with self._arrived:
+            self._rise()
             self._join(new, at_end=False)
         if new.tail is None:
             self._read_alone([new])
@@ -200,6 +185,37 @@ class SharedReader(WalReader):
             records = self._poll(wanted, max(0.0, deadline - time.monotonic()))
             if records or time.monotonic() >= deadline:
                 return records
+
+    def rest(self, wake: Callable[[], None], ignores: Callable[[int], bool]) -> bool:
+        """Have ``wake`` called when there is something to poll; see ``WalReader``."""
+        with self._arrived:
+            channels = self._channels.values()
+            if self._closed or not all(each.is_at_end(self) for each in channels):
+                return False
+            for each in channels:
+                each.rest(self, ignores)
+            self._rests, self._wake = True, wake
+            return True
+
+    def hear(self) -> None:
+        """Know that something has come in a tail, or that nothing will.
+
+        The head's thread, with the lock.
+        """
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake()
+        else:
+            self._arrived.notify()
+
+    def passed(self) -> dict[str, int]:
+        """Return by channel the newest tick that ever came at rest; see ``WalReader``."""
+        with self._arrived:
+            return {
+                each.name: tick
+                for each in tuple(self._channels.values())
+                if (tick := each.newest_passed(self))
+            }
 
     def oldest(self, channel: str) -> Position | None:
         """Return the position of the oldest record kept, None if there is none."""
@@ -239,16 +255,16 @@ class SharedReader(WalReader):
 
     def close(self) -> None:
         """Stop within a second and release everything. Idempotent; any thread."""
-        with self.arrived:
+        with self._arrived:
             is_first, self._closed = not self._closed, True
             for each in list(self._channels.values()):
                 self._leave_tail(each)
-            self.arrived.notify()
+            self._arrived.notify()
         self._own.close()
         if is_first:
             self._logs.leave(self._log)
 
-    def _poll(self, wanted: list[_Channel], timeout: float) -> list[Record]:
+    def _poll(self, wanted: list[Channel], timeout: float) -> list[Record]:
         alone = [each for each in wanted if each.tail is None]
         tailed = [each for each in wanted if each.tail is not None]
         records = self._take(tailed, 0.0 if alone else timeout)
@@ -261,11 +277,14 @@ class SharedReader(WalReader):
             self._close_own()
         return records
 
-    def _take(self, tailed: list[_Channel], timeout: float) -> list[Record]:
+    def _take(self, tailed: list[Channel], timeout: float) -> list[Record]:
         """Return what the tails have; who is not in one any more reads alone again."""
         records: list[Record] = []
-        with self.arrived:
-            self.arrived.wait_for(lambda: self._has_news(tailed), timeout)
+        with self._arrived:
+            self._rise()
+            records += self._take_ticks(tailed)
+            wait = 0.0 if records else timeout
+            self._arrived.wait_for(lambda: self._has_news(tailed), wait)
             self._check_open()
             room = TAKEN_BYTES
             for each in tailed:
@@ -281,11 +300,23 @@ class SharedReader(WalReader):
         self._read_alone([each for each in tailed if each.tail is None])
         return records
 
-    def _has_news(self, tailed: list[_Channel]) -> bool:
+    def _rise(self) -> None:
+        if self._rests:
+            self._rests, self._wake = False, None
+            for each in self._channels.values():
+                each.rise(self)
+
+    def _take_ticks(self, tailed: list[Channel]) -> list[SharedRecord]:
+        found = [each.tick for each in tailed if each.tick is not None]
+        for each in tailed:
+            each.tick = None
+        return found
+
+    def _has_news(self, tailed: list[Channel]) -> bool:
         news = (each.tail.has_news(self) for each in tailed if each.tail)
         return self._closed or any(news)
 
-    def _take_from(self, each: _Channel, at_most: int) -> list[SharedRecord]:
+    def _take_from(self, each: Channel, at_most: int) -> list[SharedRecord]:
         """Leave a tail that does not have what comes next.
 
         What is wrong with one channel, perhaps another task's, the reader that is not
@@ -303,19 +334,19 @@ class SharedReader(WalReader):
             self._leave_tail(each)
         return []
 
-    def _poll_own(self, alone: list[_Channel], timeout: float) -> list[Record]:
+    def _poll_own(self, alone: list[Channel], timeout: float) -> list[Record]:
         """Return what comes of channels of which the end was not reached yet."""
         records = self._alone().poll(timeout, [each.name for each in alone])
         for record in records:
             self._channels[record.channel].last = record
         self._waited = 0.0 if records else self._waited + timeout
-        with self.arrived:
+        with self._arrived:
             self._check_open()
             for each in alone:
                 self._join(each, at_end=self._waited >= END_SECONDS)
         return records
 
-    def _join(self, each: _Channel, *, at_end: bool) -> None:
+    def _join(self, each: Channel, *, at_end: bool) -> None:
         """Go on in the channel's tail if that has come to where this reader is."""
         head = self._log.head
         tail = head.tail(each.name)
@@ -324,12 +355,12 @@ class SharedReader(WalReader):
         if tail is not None and tail.join(self, each.point):
             each.tail, each.head = tail, head
 
-    def _leave_tail(self, each: _Channel) -> None:
+    def _leave_tail(self, each: Channel) -> None:
         if each.tail is not None and each.head is not None:
             each.head.leave(self, each.name, each.tail)
             each.tail = each.head = None
 
-    def _read_alone(self, new: list[_Channel]) -> None:
+    def _read_alone(self, new: list[Channel]) -> None:
         """Read channels by the reader of one's own, each from where it stands."""
         if any(each.name in self._own_channels for each in new):
             # It has gone on there meanwhile, and no reader leaves a channel.

@@ -6,15 +6,15 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from cdc_actors.changes import Record
+from cdc_actors.changes import Record, Tick
+from cdc_actors.errors import CdcError
 from cdc_actors.source.decode import decode
 from cdc_actors.source.wal.buffer import RECORD_OVERHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from cdc_actors.changes import Change, Position, Tick
-    from cdc_actors.errors import CdcError
+    from cdc_actors.changes import Change, Position
     from cdc_actors.memory_budget import Quota
 
 KEPT_BYTES = 128 << 10
@@ -29,6 +29,20 @@ class Point(NamedTuple):
 
     position: Position | None
     inclusive: bool
+
+
+class Passed(NamedTuple):
+    """What somebody has passed over at rest: where reading goes on, and the newest tick."""
+
+    point: Point
+    tick: SharedRecord | None
+
+
+class _Rest(NamedTuple):
+    """Since which record somebody rests, and what does not end it."""
+
+    since: int
+    lets_pass: Callable[[SharedRecord], bool]
 
 
 class _Found:
@@ -70,6 +84,8 @@ def shared(record: Record) -> SharedRecord:
 class Tail:
     """Records of a channel without a gap, and how far each who reads here has come.
 
+    Who is at the end may rest there: then ticks pass at no cost, however many rest.
+
     Records are counted from 0 on. One thread at a time uses it. ``error`` is why nothing
     follows any more.
 
@@ -94,10 +110,18 @@ class Tail:
         self._held = 0
         self._first = 0
         self._places: dict[object, int] = {}
+        self._resting: dict[object, _Rest] = {}
+        self._passed: dict[object, Passed] = {}
+        self._tick: tuple[int, SharedRecord] | None = None
 
     @property
     def readers(self) -> Collection[object]:
         """Who reads here."""
+        return self._places.keys() | self._resting.keys()
+
+    @property
+    def awake(self) -> Collection[object]:
+        """Who of them does not rest."""
         return self._places.keys()
 
     @property
@@ -112,13 +136,17 @@ class Tail:
 
         A channel of which nothing is there always may: see ``RecordBuffer.may_fetch``.
         """
-        ahead = sum(map(_size, self._from(max(self._places.values(), default=0))))
+        if self._resting:
+            return True
+        ahead = sum(map(_size, self._from(self._furthest)))
         return not ahead or (self._quota.has_room() and ahead < AHEAD_BYTES)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Add what comes next."""
+        """Add what comes next; who is to have any of it rests no more."""
         for record in records:
             item = shared(record)
+            if self._resting:
+                self._pass(item)
             self._records.append(item)
             self._count(_size(item))
         self._trim()
@@ -133,6 +161,28 @@ class Tail:
     def leave(self, who: object) -> None:
         """Have somebody read here no more. Idempotent."""
         self._places.pop(who, None)
+        self._resting.pop(who, None)
+        self._passed.pop(who, None)
+
+    def rest(self, who: object, lets_pass: Callable[[SharedRecord], bool]) -> None:
+        """Have somebody at the end rest until something comes but ticks and what passes."""
+        del self._places[who]
+        self._resting[who] = _Rest(self._end, lets_pass)
+
+    def rise(self, who: object) -> Passed:
+        """Have somebody who was put to rest read on; return what was passed over."""
+        if who in self._resting:
+            self._rouse(who)
+        return self._passed.pop(who)
+
+    def passing(self, who: object) -> SharedRecord | None:
+        """Return the newest tick that has passed since somebody was put to rest."""
+        if who in self._passed:
+            return self._passed[who].tick
+        rest = self._resting.get(who)
+        if rest is None or self._tick is None or self._tick[0] < rest.since:
+            return None
+        return self._tick[1]
 
     def has_news(self, who: object) -> bool:
         """Tell whether there is something to take, or nothing follows any more."""
@@ -164,8 +214,27 @@ class Tail:
     def _end(self) -> int:
         return self._first + len(self._records)
 
+    @property
+    def _furthest(self) -> int:
+        return self._end if self._resting else max(self._places.values(), default=0)
+
+    def _pass(self, item: SharedRecord) -> None:
+        if isinstance(_change(item), Tick):
+            self._tick = self._end, item
+            return
+        for who, rest in tuple(self._resting.items()):
+            if not rest.lets_pass(item):
+                self._rouse(who)
+
+    def _rouse(self, who: object) -> None:
+        self._passed[who] = Passed(self.end, self.passing(who))
+        self._places[who] = self._end
+        del self._resting[who]
+
     def _from(self, number: int) -> Iterator[SharedRecord]:
-        return islice(self._records, max(0, number - self._first), None)
+        """Go through what is there from a number on, the end of which is near."""
+        count = len(self._records) - max(0, number - self._first)
+        return reversed(list(islice(reversed(self._records), max(0, count))))
 
     def _place_behind(self, point: Point) -> int | None:
         if point == self._start:
@@ -190,7 +259,7 @@ class Tail:
         What nobody has read yet stays: it is not read ahead without room.
         """
         slowest = min(self._places.values(), default=self._end)
-        furthest = max(self._places.values(), default=self._end)
+        furthest = self._furthest if self._places else self._end
         while (self._held > KEPT_BYTES and self._first < slowest) or (
             not self._quota.has_room() and self._first < furthest
         ):
@@ -205,6 +274,14 @@ class Tail:
     def _count(self, size: int) -> None:
         self._held += size
         self._quota.change(size)
+
+
+def _change(record: SharedRecord) -> Change | Tick | None:
+    """What cannot be read is for those to find out who read it."""
+    try:
+        return record.change
+    except CdcError:
+        return None
 
 
 def _size(record: Record) -> int:

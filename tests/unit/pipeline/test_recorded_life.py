@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from cdc_actors.tasks import CollectionState
+from tests.fakes.crash_points import CrashPoints
 from tests.fakes.recorded_source import RecordedPipeline, moments
 from tests.support.recorded_life import CatalogWrite, end
 from tests.support.tasks import SPEC
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 VERSION = "2.5.27"
 MOMENT = 200
 """Milliseconds of the life that are played at once."""
+
+POINTS = 140
+"""So many points, at least, there are at which a run may be killed."""
 
 
 @pytest.fixture(params=["2.5.27", "2.6.20"])
@@ -91,3 +95,16 @@ def test_a_task_that_follows(pipeline: RecordedPipeline, ends: tuple[str, ...]) 
             pipeline.start()
     pipeline.settle()
     check_end(pipeline)
+
+
+@pytest.mark.thorough
+def test_a_task_that_is_killed_at_every_point(pipeline: RecordedPipeline) -> None:
+    """Wherever it asks the target or writes something down, it goes on from there."""
+    points = CrashPoints(pipeline)
+    pipeline.source.play(until_it_runs)
+    pipeline.begin()
+    while pipeline.source.play(moments(MOMENT)):
+        points.survive(pipeline.wait_for_steps)
+    points.survive(pipeline.settle)
+    points.survive(lambda: check_end(pipeline))
+    assert len(points.passed) >= POINTS

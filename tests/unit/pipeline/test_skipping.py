@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,9 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from cdc_actors.pipeline import exchanges
 from cdc_actors.pipeline.messages import RecordOperationApplied
-from cdc_actors.tasks import CollectionState
+from cdc_actors.target.fields import altered_schema
+from cdc_actors.target.skipping import held_schema
+from cdc_actors.tasks import ALTER_FIELD, CollectionState
 from tests.fakes import fake_source
 from tests.fakes.distrusted import RIGHT, Distrusted
 from tests.fakes.fake_catalog import FakeCatalog
@@ -69,6 +72,11 @@ def last_of(pipeline: Pipeline, kind: str, **asked: Any) -> tuple[Any, ...]:
     pipeline.source.write(REQUESTS, kind, message, pipeline.source.next())
     pipeline.source.tick()
     pipeline.settle()
+    return last_done(pipeline)
+
+
+def last_done(pipeline: Pipeline) -> tuple[Any, ...]:
+    """Return what was done last: kind, of, without."""
     done = [
         e.operation for e in pipeline.task.asked if type(e) is RecordOperationApplied
     ][-1]
@@ -135,6 +143,41 @@ def test_a_load_of_some_fields_comes_without_it(
         skipping, "LoadCollection", load_fields=["place", "id"], replica_number=2
     )
     assert str(fewer[2]).startswith(f"{WITHOUT}; 1 replica in")
+
+
+def change(pipeline: Pipeline, schema: bytes) -> None:
+    """Have the source change the schema of its collection, and see what comes of it."""
+    [meta] = pipeline.source.catalog.snapshot().collections.values()
+    at = pipeline.source.next()
+    pipeline.source.catalog.put(replace(meta, schema=schema, altered=at))
+    pipeline.source.catalog.tell()
+    pipeline.wait_for_steps()
+    pipeline.source.tick()
+    pipeline.settle()
+
+
+@pytest.mark.parametrize("field", SKIPPED)
+def test_the_source_alters_it_and_drops_it(skipping: Pipeline, field: str) -> None:
+    """The target is asked for neither; rows go on, over a kill, until it misses another."""
+    begin(skipping)
+    skipping.target.refuse("AlterCollectionField")
+    schema = altered_schema(entry_of(skipping).schema, field, {"mmap": "true"}, ())
+    change(skipping, schema)
+    without = WITHOUT.replace("place", field)
+    assert last_done(skipping) == (ALTER_FIELD, field, without)
+    change(skipping, held_schema(schema, [field]))
+    skipping.kill()
+    skipping.start()
+    [meta] = skipping.source.catalog.snapshot().collections.values()
+    skipping.source.insert(meta, [2])
+    skipping.source.tick()
+    skipping.settle()
+    assert skipping.target.rows("books") == {1: 1, 2: 1}
+    assert entry_of(skipping).state is CollectionState.LIVE
+    assert skipping.task.task.refused == 0
+    change(skipping, held_schema(schema, [field, "id"]))
+    assert entry_of(skipping).state is CollectionState.SET_ASIDE
+    assert "added or dropped id" in str(entry_of(skipping).reason)
 
 
 def test_a_task_that_asks_for_it_later() -> None:

@@ -243,6 +243,14 @@ def test_nodes_that_are_away(pipeline: StreamedPipeline | PublicPipeline) -> Non
     pipeline.wait_until(lambda: count(pipeline) > before)
 
 
+def test_streams_that_end(pipeline: StreamedPipeline | PublicPipeline) -> None:
+    """Nothing more is said, as of a quiet channel: it is not taken for one."""
+    pipeline.source.nodes.end_streams()
+    error = pipeline.wait_for_failure()
+    assert isinstance(error, TransientError)
+    assert "ended the stream" in str(error)
+
+
 def test_nodes_that_refuse_to_be_read(
     pipeline: StreamedPipeline | PublicPipeline,
 ) -> None:

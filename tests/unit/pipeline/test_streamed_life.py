@@ -18,10 +18,17 @@ from cdc_actors.source import api_watch
 from cdc_actors.source.wal.streaming import dump, stream
 from cdc_actors.source.wal.streaming.positions import place_of
 from cdc_actors.tasks import CollectionState, snapshots
+from tests.fakes.crash_points import CrashPoints
 from tests.fakes.public_source import PublicPipeline
 from tests.fakes.recorded_source import moments
 from tests.fakes.streamed_source import StreamedPipeline, WatchedNodeReader
-from tests.support.recorded_life import REQUESTS, CatalogWrite, end, left_by_writers
+from tests.support.recorded_life import (
+    REQUESTS,
+    CatalogWrite,
+    NodeMessage,
+    end,
+    left_by_writers,
+)
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
@@ -40,8 +47,11 @@ API, API_NEWEST, API_WOODPECKER, API_WRITERS = (
 """Lives that are read from the public API alone."""
 
 ALL = replace(SPEC, collection_infos=(), db_collections={"*": ("*",)})
-MOMENT = 10_000
+MOMENT = 20_000
 """Milliseconds of the life that are played at once."""
+
+POINTS = 80
+"""So many points, at least, there are at which a run may be killed."""
 
 STEPS = 60
 """How many steps of ten writers are played at once."""
@@ -275,6 +285,41 @@ def test_a_task_that_follows(
             pipeline.start()
     pipeline.settle()
     check_end(pipeline)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "pipeline", [VERSION, WOODPECKER, NEWEST, API, API_NEWEST], indirect=True
+)
+def test_a_task_that_is_killed_at_every_point(
+    pipeline: StreamedPipeline | PublicPipeline,
+) -> None:
+    """Wherever it asks the target or writes something down, it goes on from there."""
+    points = CrashPoints(pipeline)
+    pipeline.source.play(until_it_runs)
+    pipeline.begin()
+    while pipeline.source.play(moments(MOMENT // 2)):
+        points.survive(pipeline.wait_for_steps)
+    points.survive(pipeline.settle)
+    points.survive(lambda: check_end(pipeline))
+    assert len(points.passed) >= POINTS
+
+
+@pytest.mark.parametrize("pipeline", [VERSION, API], indirect=True)
+def test_what_clients_had_flushed(pipeline: StreamedPipeline | PublicPipeline) -> None:
+    """One collection, which each of its shards tells, and later all that there is."""
+    asked = pipeline.target.asked
+    pipeline.source.play(is_flush_of_all)
+    pipeline.start()
+    pipeline.wait_until(lambda: "flush every_type" in asked)
+    assert "flush wide" not in asked
+    pipeline.source.play()
+    pipeline.wait_until(lambda: "flush wide" in asked)
+
+
+def is_flush_of_all(step: Step) -> bool:
+    """Tell whether a client had all flushed."""
+    return isinstance(step, NodeMessage) and step.properties["_t"] == "37"
 
 
 def is_inside_of_the_log(pipeline: PublicPipeline) -> bool:
