@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from concurrent.futures import Future, wait
 from contextvars import copy_context
 from functools import partial, wraps
@@ -12,13 +11,10 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_Given = ParamSpec("_Given")
+_Arguments = ParamSpec("_Arguments")
 _Done = TypeVar("_Done")
 
 _LOOK_SECONDS = 0.5
-
-LINGER_SECONDS = 2.0
-"""How long a thread waits for more to do."""
 
 
 def beside(work: Callable[[], _Done], name: str) -> Future[_Done]:
@@ -39,7 +35,7 @@ def beside(work: Callable[[], _Done], name: str) -> Future[_Done]:
     return outcome
 
 
-def uninterrupted(work: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
+def uninterrupted(work: Callable[_Arguments, _Done]) -> Callable[_Arguments, _Done]:
     """Have a function do its work in a thread of its own, for which its caller waits.
 
     An exception that a signal raises, such as KeyboardInterrupt, ends the waiting at once;
@@ -48,7 +44,7 @@ def uninterrupted(work: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
     """
 
     @wraps(work)
-    def waiting(*args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+    def waiting(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Done:
         outcome = beside(partial(work, *args, **kwargs), work.__name__)
         # A signal that comes in the moment before a wait begins does not interrupt it.
         while not outcome.done():
@@ -56,36 +52,3 @@ def uninterrupted(work: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
         return outcome.result()
 
     return waiting
-
-
-class Threads:
-    """As many threads as have work: none waits for another to end. For any thread."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._line: deque[Callable[[], None]] = deque()
-        self._changed = threading.Condition()
-        self._idle = 0
-
-    def submit(self, work: Callable[[], None]) -> None:
-        """Have something done soon, by a thread that is free, or by a new one."""
-        with self._changed:
-            self._line.append(work)
-            if self._idle >= len(self._line):
-                self._changed.notify()
-                return
-            self._idle += 1
-        threading.Thread(target=self._serve, name=self._name, daemon=True).start()
-
-    def _serve(self) -> None:
-        while (work := self._next()) is not None:
-            work()
-            del work  # It may hold much, and the next be long in coming.
-            with self._changed:
-                self._idle += 1
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._line, LINGER_SECONDS)
-            self._idle -= 1
-            return self._line.popleft() if self._line else None

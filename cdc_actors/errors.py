@@ -169,6 +169,12 @@ class UnknownTaskError(RequestError):
     status = 404
 
 
+class UnknownNodeError(RequestError):
+    """There is no service of that id."""
+
+    status = 404
+
+
 class TaskConflictError(RequestError):
     """The task is already in the state asked for, or another one is in the way."""
 
@@ -197,3 +203,11 @@ class UnavailableError(RequestError):
     """The supervisor or the event log cannot answer in time."""
 
     status = 503
+
+
+class TaskElsewhereError(UnavailableError):
+    """Another service has the task."""
+
+
+class TaskMovesError(TaskElsewhereError):
+    """No service has the task just now."""

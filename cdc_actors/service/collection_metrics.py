@@ -90,11 +90,9 @@ def confirmed_at(entry: CollectionEntry, snapshot: TaskSnapshot) -> float | None
     if progress is None or entry.resync or entry.state is CollectionState.SNAPSHOT:
         return None
     aside = entry.state is CollectionState.SET_ASIDE
-    checkpoints = entry.stood if aside else progress.checkpoints
-    ticks = [
-        at.tick if (at := checkpoints.get(channel)) else 0
-        for channel in channels_of(entry.shards)
-    ]
+    stood = {channel: at.tick for channel, at in entry.stood.items()}
+    reached = stood if aside else progress.ticks()
+    ticks = [reached.get(channel, 0) for channel in channels_of(entry.shards)]
     return physical_seconds(min(ticks)) if ticks and all(ticks) else None
 
 

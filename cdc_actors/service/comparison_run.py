@@ -120,13 +120,18 @@ class ComparisonRun:
         """Have it end now; it is not over."""
         self._stop.set()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended, for so many seconds at most."""
+        if self.is_running:
+            self._thread.join(seconds)
+
     def reach(self) -> bool:
         """Wait until the task has all that the source has now; see ``Conduct``."""
         moment = self._comparison.source_now()
         deadline = time.monotonic() + MOMENT_SECONDS
         while True:
             snapshot = self._snapshot()
-            if (snapshot.confirmed or 0) >= moment:
+            if (snapshot.confirmed_by_now or 0) >= moment:
                 return True
             late = time.monotonic() > deadline
             if late or snapshot.state is not TaskState.RUNNING:

@@ -24,11 +24,16 @@ from cdc_actors.store.comparisons import ComparisonRows
 from cdc_actors.tasks import ANY, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cdc_actors.config import SourceConfig
     from cdc_actors.service.comparison_state import ComparisonRequest
     from cdc_actors.service.stores import Stores
     from cdc_actors.service.views import ComparisonView
     from cdc_actors.tasks import Task, Who
+
+LEAVE_SECONDS = 2.0
+"""How long a comparison may take to end where it is."""
 
 MAX_RUNNING = 4
 """How many comparisons run at a time."""
@@ -49,13 +54,17 @@ class Comparisons:
         self._lock = threading.Lock()
         self._runs: dict[str, ComparisonRun] = {}
 
-    def resume(self) -> None:
-        """Go on with what another process was at.
+    def resume(self, task_ids: Collection[str] | None = None) -> None:
+        """Go on with what another process was at, for all tasks or some.
 
         Raises:
             UnavailableError: The store does not answer.
         """
         for task_id, stored in self._rows.load_all().items():
+            if task_ids is not None and task_id not in task_ids:
+                continue
+            if (before := self._runs.get(task_id)) and before.is_running:
+                continue
             try:
                 state = ComparisonState.decode(stored)
             except msgspec.MsgspecError as error:
@@ -116,6 +125,14 @@ class Comparisons:
                 f"the task is not being compared, task_id: {task_id}"
             )
         run.cancel()
+
+    def leave(self, task_ids: Collection[str]) -> None:
+        """Have those of some tasks end where they are, for another process to go on."""
+        left = [run for i in task_ids if (run := self._runs.pop(i, None))]
+        for run in left:
+            run.stop()
+        for run in left:
+            run.wait(LEAVE_SECONDS)
 
     def stop(self) -> None:
         """Have all of them end where they are; ``resume`` goes on."""

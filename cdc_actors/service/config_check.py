@@ -101,8 +101,12 @@ def _queue(source: SourceConfig) -> str:
 
 
 def _storage(source: SourceConfig) -> str:
-    Files(source.storage).check()
-    return f"{source.storage.type}, rows that the log no longer holds come from there"
+    files = Files(source.storage)
+    files.check()
+    read = files.sample()
+    found = f"{read} can be read" if read else "there is no file yet"
+    what = "rows that the log no longer holds come from there"
+    return f"{source.storage.type}, {what}; {found}"
 
 
 def _channels(source: SourceConfig) -> str:

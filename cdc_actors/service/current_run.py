@@ -38,7 +38,7 @@ class CurrentRun:
     """Begins and ends the runs of one task, one at a time. Its actor's thread uses it.
 
     ``number`` is that of the run, or of the last one: reports and timers of earlier runs
-    are known by theirs.
+    are known by theirs. It is ``at_rest`` if all runs that ended came to their end in time.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class CurrentRun:
         memory: MemoryBudget,
     ) -> None:
         self.number = 0
+        self.at_rest = True
         self._record = record
         self._source = source
         self._reservations = reservations
@@ -93,7 +94,10 @@ class CurrentRun:
         """End the run, if there is one; keep, and return, how far the target has come."""
         run, self._run = self._run, None
         if run is not None:
+            if run.progress is not None:
+                self._confirmed = run.progress.confirmed_by_now()
             ended = run.end()
+            self.at_rest = self.at_rest and ended
             self._applied_before += run.applied
             self._applied_by_before = both(self._applied_by_before, run.applied_by)
             try:

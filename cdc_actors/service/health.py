@@ -44,13 +44,14 @@ SEVERITY: tuple[HealthStatus, ...] = (
 not move or lacks something; everything moves, and is not there yet."""
 
 
-def view_at(observation: Observation, now: Moment) -> TaskView:
-    """Return a task as it is at a moment."""
+def view_at(observation: Observation, now: Moment, node: str = "") -> TaskView:
+    """Return a task as it is at a moment, with the service that has it."""
     view = view_of(observation.snapshot)
     return replace(
         view,
         lag_seconds=lag_at(observation, now),
         health=_at(view.health, observation, now),
+        node=node,
     )
 
 

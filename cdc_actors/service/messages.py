@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from queue import SimpleQueue
+
     from cdc_actors.changes import FullName
+    from cdc_actors.pipeline.owner_start import OwnerStart
+    from cdc_actors.service.neighbours import Beside
     from cdc_actors.service.snapshot import TaskSnapshot
     from cdc_actors.tasks import ComparisonResult, ResyncMethod, TaskSpec, Who
 
@@ -18,26 +23,52 @@ class Rebuild:
 
 @dataclass(frozen=True, slots=True)
 class TaskLoaded:
-    """To the supervisor, as it rebuilds: a task of the event log."""
+    """To the supervisor: a task of the event log that it is to have from now on.
+
+    What an earlier owner sent for it, it has sent before ``owner_start``.
+    """
 
     snapshot: TaskSnapshot
+    owner_start: OwnerStart
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildEnded:
-    """To the supervisor, as it rebuilds: there are no more tasks."""
+    """To the supervisor, as it rebuilds: there are no more tasks for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """To the supervisor: have these tasks no more, as another service is to have them.
+
+    Answered with those that are just not being changed, by id, and their actors, None for
+    one that needs none. What has an actor is put into ``left`` once its run has ended, with
+    whether all that it sent has come to its end.
+    """
+
+    task_ids: Collection[str]
+    left: SimpleQueue[tuple[str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """To a task, from the supervisor: end here; see ``HandOver``."""
+
+    left: SimpleQueue[tuple[str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTask:
     """Create a task, or find the one of this id and body.
 
+    ``beside`` is what other tasks of the target are, where the supervisor has not all.
     Answered with a future that is set to its id once it is in the event log.
     """
 
     task_id: str | None
     spec: TaskSpec
     who: Who
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +163,7 @@ class UpdateTask:
     spec: TaskSpec
     who: Who
     why: str = "asked by a client"
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +238,12 @@ class TaskEnded:
 
 @dataclass(frozen=True, slots=True)
 class SaveCreated:
-    """To a new task: write down that it is there; answered with its id once it is."""
+    """To a new task: write down that it is there; answered with its id once it is.
+
+    ``check`` is as for ``TaskLog.save``.
+    """
+
+    check: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def _service(readiness: Readiness) -> Iterator[Family]:
 def _store(takes_writes: bool | None) -> Iterator[Family]:  # noqa: FBT001
     yield _gauge(
         "cdc_store_owned",
-        "1 if this process owns the store; of several on one store one does.",
+        "1 if this process may write to the store; of several on one SQLite one may.",
         takes_writes is not None,
     )
     yield _gauges(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cdc_actors.tasks import Task
 
 
-def summary_at(observation: Observation, now: Moment) -> TaskSummary:
+def summary_at(observation: Observation, now: Moment, node: str = "") -> TaskSummary:
     """Return a task as it is at a moment, without what there is of each collection."""
     snapshot = observation.snapshot
     task = snapshot.task
@@ -30,6 +30,7 @@ def summary_at(observation: Observation, now: Moment) -> TaskSummary:
         rows_applied=snapshot.applied.count,
         collections=states_of(snapshot),
         operations_refused=task.refused,
+        node=node,
     )
 
 

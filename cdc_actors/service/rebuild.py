@@ -20,10 +20,13 @@ from cdc_actors.errors import (
     UnavailableError,
     UnknownTaskError,
 )
+from cdc_actors.grpc_common import address
+from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.service import backoff
 from cdc_actors.service.messages import RebuildEnded, TaskLoaded
 from cdc_actors.service.snapshot import TaskSnapshot
 from cdc_actors.tasks import SUPERVISOR, TaskState
+from cdc_actors.tasks.updates import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,15 +54,32 @@ def start(supervisor: pykka.ActorRef[Any], stores: Stores) -> None:
 def _rebuild(supervisor: pykka.ActorRef[Any], stores: Stores) -> None:
     # What is left to do when the supervisor has ended is nothing.
     with suppress(pykka.ActorDeadError):
-        for task_id in _answer(stores.log.alive_ids, supervisor):
-            snapshot = _answer(lambda: _snapshot(task_id, stores), supervisor)  # noqa: B023
-            if snapshot is not None:
-                supervisor.tell(TaskLoaded(snapshot))
+        owner_start = OwnerStart()
+        for task_id in answer(stores.log.alive_ids, supervisor):
+            if snapshot := load(task_id, stores, supervisor):
+                supervisor.tell(TaskLoaded(snapshot, owner_start))
         supervisor.tell(RebuildEnded())
 
 
-def _answer(question: Callable[[], _T], supervisor: pykka.ActorRef[Any]) -> _T:
-    """Ask the log until it answers."""
+def load(
+    task_id: str,
+    stores: Stores,
+    supervisor: pykka.ActorRef[Any],
+    *,
+    was_moved: bool = False,
+) -> TaskSnapshot | None:
+    """Return a task of the log, None if it was deleted meanwhile.
+
+    One that ``was_moved`` from a service that lives goes on as it was.
+
+    Raises:
+        pykka.ActorDeadError: The supervisor has ended, and the log has not answered.
+    """
+    return answer(lambda: _snapshot(task_id, stores, was_moved), supervisor)
+
+
+def answer(question: Callable[[], _T], supervisor: pykka.ActorRef[Any]) -> _T:
+    """Ask the log until it answers; ActorDeadError if the supervisor has ended."""
     attempt = 0
     while True:
         try:
@@ -72,14 +92,21 @@ def _answer(question: Callable[[], _T], supervisor: pykka.ActorRef[Any]) -> _T:
             time.sleep(backoff.delay(attempt))
 
 
-def _snapshot(task_id: str, stores: Stores) -> TaskSnapshot | None:
-    """Return a task of the log, None if it was deleted since the ids were read.
+def _snapshot(
+    task_id: str,
+    stores: Stores,
+    was_moved: bool,  # noqa: FBT001
+) -> TaskSnapshot | None:
+    """Return a task of the log with its names held, None if there is none any more.
 
     Raises:
         UnavailableError: The log does not answer.
     """
     try:
-        return TaskSnapshot(task=_loaded(task_id, stores))
+        task = _loaded(task_id, stores, was_moved)
+        target = address(task.spec.target.uri)
+        stores.names.hold_only([(target, name) for name in names_of(task)], task_id)
+        return TaskSnapshot(task=task)
     except UnknownTaskError:
         return None
     except UnavailableError:
@@ -91,10 +118,10 @@ def _snapshot(task_id: str, stores: Stores) -> TaskSnapshot | None:
         return TaskSnapshot(task=readable, unreadable=reason)
 
 
-def _loaded(task_id: str, stores: Stores) -> Task:
+def _loaded(task_id: str, stores: Stores, was_moved: bool) -> Task:  # noqa: FBT001
     """Return a task of the log, its secret encrypted with the newest key.
 
-    One that is not to start by itself is paused.
+    One that is not to start by itself is paused, unless it goes on.
     """
     task, secrets = stores.log.load(task_id), stores.secrets
     # Where no key fits, the task says so as soon as it needs the secret.
@@ -102,7 +129,8 @@ def _loaded(task_id: str, stores: Stores) -> Task:
         if secrets.is_outdated(task.secret):
             secret = secrets.encrypt(secrets.decrypt(task.secret))
             task.rekey(secret, who=SUPERVISOR, why="there is a newer key")
-    if task.spec.disable_auto_start and task.state is TaskState.RUNNING:
+    stays = task.spec.disable_auto_start and not was_moved
+    if stays and task.state is TaskState.RUNNING:
         checkpoints = stores.checkpoints.load(task_id).values()
         why = "the service has started"
         task.pause(NOT_STARTED, checkpoints, who=SUPERVISOR, why=why)

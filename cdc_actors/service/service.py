@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,10 +13,10 @@ import pykka
 from cdc_actors.errors import (
     RequestError,
     SourceRefusedError,
+    TaskElsewhereError,
     UnavailableError,
     UnknownTaskError,
 )
-from cdc_actors.service.asking import ask
 from cdc_actors.service.health import health_at, lag_at, view_at
 from cdc_actors.service.lag_history import LagHistory
 from cdc_actors.service.messages import (
@@ -34,6 +33,7 @@ from cdc_actors.service.messages import (
     UpdateTask,
 )
 from cdc_actors.service.misfits import misfits
+from cdc_actors.service.other_services import OtherServices, node_of
 from cdc_actors.service.overview import client_id, summary_at
 from cdc_actors.service.position_checks import refuse_positions
 from cdc_actors.service.projection import past_view_of
@@ -44,10 +44,17 @@ from cdc_actors.service.scrape import scraped
 from cdc_actors.service.source_clock import SourceClock
 from cdc_actors.service.source_probe_actor import SourceProbe, SourceState
 from cdc_actors.service.target_trial import TargetTrial, refuse_move
+from cdc_actors.service.task_requests import TaskRequests
 from cdc_actors.service.tenure import STARTING, Ownership, Tenure
 from cdc_actors.service.views import Overview, PositionView, Readiness
 from cdc_actors.store.leases import lease_of
-from cdc_actors.tasks import TOKEN, TaskState, known_token, refuse_other_body
+from cdc_actors.tasks import (
+    TOKEN,
+    TaskState,
+    known_token,
+    refuse_other_body,
+    updates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,28 +67,31 @@ if TYPE_CHECKING:
     from cdc_actors.service.snapshot import Observation
     from cdc_actors.service.views import HealthStatus, LagSamples, TaskView
     from cdc_actors.store.history import Moment, Page
-    from cdc_actors.store.ownership import Node, Owner
     from cdc_actors.tasks import ResyncMethod, TaskSpec, Who
 
 
+ASKED = "asked by a client"
 SAME_MILVUS = "asked by a client, who says that the target is the same Milvus"
 """Why an update is done that relies on the client's word."""
 
 
 class Service:
-    """Everything behind the API. Any thread may use it."""
+    """Everything behind the API, and ``others`` on the store. Any thread may use it."""
 
     def __init__(
         self, config: Config, set_log_level: Callable[[LogLevel], None] = lambda _: None
     ) -> None:
-        """``set_log_level`` says from which level on the process logs."""
+        """``set_log_level`` has the process log from a level on, until the next start."""
         self._config = config
         self._clock = SourceClock()
         self._source = SourceState({"service": "starting"})
         self._ownership: Ownership | None = None
         self._target_trial = TargetTrial(config.source_config)
-        self._set_log_level = set_log_level
+        self.set_log_level = set_log_level
         self._lag_history = LagHistory(self._lags)
+        self._node = node_of(config)
+        self._requests = TaskRequests(lambda: self._started)
+        self.others = OtherServices(lambda: self._started)
 
     def start(self) -> None:
         """Begin to rebuild the tasks; does not wait for them.
@@ -126,7 +136,8 @@ class Service:
             raise SourceRefusedError(self._source.refusal)
         refuse_positions(spec, self._config.source_config)
         self._target_trial.run(spec)
-        return str(self._ask(CreateTask(task_id, spec, who)))
+        create = CreateTask(task_id, spec, who)
+        return str(self._requests.ask_beside(create, spec.target.uri, task_id or ""))
 
     def misfits(self, task_id: str) -> Sequence[str]:
         """Return a sentence for each collection of a task that its target has otherwise.
@@ -137,7 +148,7 @@ class Service:
         if self._source.lacks_catalog:
             return []
         with suppress(RequestError):
-            seen: Observation = self._ask(GetTask(task_id))
+            seen: Observation = self._requests.ask(GetTask(task_id))
             task = seen.snapshot.task
             token = known_token(task, self._tenure.stores.secrets.decrypt) or ""
             return misfits(task.spec, token, self._config.source_config)
@@ -145,17 +156,17 @@ class Service:
 
     def list(self) -> list[TaskView]:
         """Return every task, the oldest first."""
-        seen = self._ask(ListTasks())
         moment = self._clock.moment()
-        return [view_at(each, moment) for each in seen]
+        return [view_at(each, moment, self._node) for each in self._observations()]
 
     def overview(self) -> Overview:
         """Return every task, the oldest first, without what there is of collections."""
-        seen = self._ask(ListTasks())
         moment = self._clock.moment()
         return Overview(
             missing=dict(self._source.missing),
-            tasks=[summary_at(each, moment) for each in seen],
+            tasks=[
+                summary_at(each, moment, self._node) for each in self._observations()
+            ],
         )
 
     def lag_samples(self, after: int) -> LagSamples:
@@ -166,8 +177,11 @@ class Service:
         """Return one task, as it is or once was; UnknownTaskError if there is none."""
         if as_of is not None:
             return past_view_of(self._tenure.history.task(task_id, as_of))
-        seen = self._ask(GetTask(task_id))
-        return view_at(seen, self._clock.moment())
+        try:
+            seen = self._requests.ask(GetTask(task_id))
+        except TaskElsewhereError:
+            return self.others.view(task_id)
+        return view_at(seen, self._clock.moment(), self._node)
 
     def history(self, task_id: str, *, after: int, limit: int) -> Page:
         """Return some of the events of a task, also of one that is deleted.
@@ -183,7 +197,11 @@ class Service:
         As saved, once a second and at a pause; UnknownTaskError without that task.
         """
         checkpoints = self._tenure.stores.checkpoints
-        seen = [self._ask(GetTask(task_id))] if task_id else self._ask(ListTasks())
+        seen = (
+            [self._requests.ask(GetTask(task_id))]
+            if task_id
+            else self._requests.ask(ListTasks())
+        )
         requests = self._config.source_config.replicate_chan
         return tuple(
             PositionView(
@@ -193,10 +211,6 @@ class Service:
             for channel, checkpoint in sorted(checkpoints.load(each).items())
         )
 
-    def set_log_level(self, level: LogLevel) -> None:
-        """Log from this level on, until the next start."""
-        self._set_log_level(level)
-
     @property
     def comparisons(self) -> Comparisons:
         """The comparisons of tasks; UnavailableError while there are none."""
@@ -204,7 +218,7 @@ class Service:
 
     def pause(self, task_id: str, who: Who) -> None:
         """Pause a task; nothing more reaches the target once this returns."""
-        self._ask(PauseTask(task_id, who))
+        self._requests.ask(PauseTask(task_id, who))
 
     def resume(self, task_id: str, who: Who) -> None:
         """Let a paused task continue, with what was set aside as far as it can go on.
@@ -213,7 +227,7 @@ class Service:
             TaskConflictError: It is running, or cannot go on where it stopped.
         """
         self._look_before_resume(task_id)
-        self._ask(ResumeTask(task_id, who))
+        self._requests.ask(ResumeTask(task_id, who))
 
     def retry(self, task_id: str, collections: Sequence[FullName], who: Who) -> None:
         """Take up again what was set aside, or of it ``collections``, from where it stood.
@@ -222,10 +236,9 @@ class Service:
             TaskConflictError: One is not set aside, or cannot go on, or the source is
                 another Milvus; the text says why.
         """
-        seen: Observation = self._ask(GetTask(task_id))
+        seen: Observation = self._requests.ask(GetTask(task_id))
         refuse_retry(seen.snapshot.task, collections, self._config.source_config)
-        why = "asked by a client"
-        self._ask(RetryCollections(task_id, tuple(collections), who, why))
+        self._requests.ask(RetryCollections(task_id, tuple(collections), who, ASKED))
 
     def resync(
         self,
@@ -239,10 +252,10 @@ class Service:
 
         Raises as ``refuse_resync`` does.
         """
-        task = self._ask(GetTask(task_id)).snapshot.task
+        task = self._requests.ask(GetTask(task_id)).snapshot.task
         at = self._tenure.stores.checkpoints.load(task.task_id).values()
         refuse_resync(task, collections, at, self._config.source_config)
-        self._ask(ResyncCollections(task_id, tuple(collections), method, who))
+        self._requests.ask(ResyncCollections(task_id, tuple(collections), method, who))
 
     def acknowledge(self, task_id: str, kinds: Sequence[str], who: Who) -> None:
         """Accept that operations of some kinds, or of all, were refused by the target.
@@ -250,7 +263,7 @@ class Service:
         Raises:
             TaskConflictError: There is none that still matters.
         """
-        self._ask(AcknowledgeOperations(task_id, tuple(kinds), who))
+        self._requests.ask(AcknowledgeOperations(task_id, tuple(kinds), who))
 
     def update(
         self,
@@ -275,7 +288,7 @@ class Service:
             TaskConflictError: The task is another one by now, another task has some of
                 the collections, or what the target has would get another name.
         """
-        seen: Observation = self._ask(GetTask(task_id))
+        seen: Observation = self._requests.ask(GetTask(task_id))
         task = seen.snapshot.task
         decrypt = self._tenure.stores.secrets.decrypt
         differ = before.differing_members(spec)
@@ -289,25 +302,21 @@ class Service:
             self._target_trial.run(
                 asked, lambda target: refuse_move(target, task, token, told=same_milvus)
             )
-        message = UpdateTask(task_id, before, spec, who)
-        self._ask(replace(message, why=SAME_MILVUS) if same_milvus else message)
+        why = SAME_MILVUS if same_milvus else ASKED
+        update = UpdateTask(task_id, before, spec, who, why)
+        if updates.may_conflict(before, spec):
+            self._requests.ask_beside(update, spec.target.uri, task_id)
+        else:
+            self._requests.ask(update)
         return differ
 
     def delete(self, task_id: str, who: Who, *, ignore_not_found: bool = False) -> None:
         """End a task for good; the target keeps what it has."""
         try:
-            self._ask(DeleteTask(task_id, who))
+            self._requests.ask(DeleteTask(task_id, who))
         except UnknownTaskError:
             if not ignore_not_found:
                 raise
-
-    def other_owner(self) -> Owner | None:
-        """Return who owns the store, if that is another process that is known."""
-        return self._ownership.other_owner if self._ownership else None
-
-    def nodes(self) -> Sequence[Node]:
-        """Return the services on the store, its owner first."""
-        return self._started.nodes()
 
     def readiness(self) -> Readiness:
         """Tell whether the service can do its work, and what is missing."""
@@ -332,10 +341,14 @@ class Service:
         """Tell whether the supervisor answers, or this service waits for the store."""
         return self._ownership is not None and self._ownership.answers()
 
+    def _observations(self) -> Sequence[Observation]:
+        """Return what is known of each task, the oldest first."""
+        seen: list[Observation] = self._requests.ask(ListTasks())
+        return sorted(seen, key=lambda each: each.snapshot.task.created_at)
+
     def _lags(self) -> dict[str, float | None]:
         """Return the lag of each task, and let the other services know of them."""
-        seen: Sequence[Observation] = self._ask(ListTasks())
-        moment = self._clock.moment()
+        seen, moment = self._observations(), self._clock.moment()
         lags = {client_id(o.snapshot.task): lag_at(o, moment) for o in seen}
         self._started.note_lags(lags.values())
         return lags
@@ -343,7 +356,7 @@ class Service:
     def _is_repeated(self, task_id: str, spec: TaskSpec) -> bool:
         """Tell whether there is a task of that id; it must be the one that is asked for."""
         try:
-            seen: Observation = self._ask(GetTask(task_id))
+            seen: Observation = self._requests.ask(GetTask(task_id))
         except UnknownTaskError:
             return False
         refuse_other_body(seen.snapshot.task, spec, self._tenure.stores.secrets.decrypt)
@@ -352,7 +365,7 @@ class Service:
     def _look_before_resume(self, task_id: str) -> None:
         """Look whether the source still has what is next for a task that has paused."""
         try:
-            task = self._ask(GetTask(task_id)).snapshot.task
+            task = self._requests.ask(GetTask(task_id)).snapshot.task
         except UnknownTaskError:
             return
         if task.state is TaskState.PAUSED:
@@ -379,20 +392,8 @@ class Service:
         missing = dict(self._source.missing)
         answer = None
         try:
-            answer = self._ask(message)
+            answer = self._requests.ask(message)
             check_store(self._tenure)
         except RequestError as error:
             missing["tasks"] = str(error)
         return answer, missing
-
-    def _ask(self, message: object) -> Any:
-        """Ask the supervisor, and the task behind it if it passes the message on.
-
-        A task that ends while it is asked may be gone: then the supervisor knows by now.
-        """
-        with suppress(pykka.ActorDeadError):
-            return ask(self._tenure.supervisor, message)
-        try:
-            return ask(self._tenure.supervisor, message)
-        except pykka.ActorDeadError as error:
-            raise UnavailableError("the task is just starting again") from error

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
 import structlog
 
 from cdc_actors.errors import (
-    FailureClass,
     TaskConflictError,
     TaskLimitError,
     UnavailableError,
@@ -25,14 +26,17 @@ from cdc_actors.errors import (
 )
 from cdc_actors.grpc_common import address
 from cdc_actors.memory_budget import MemoryBudget
-from cdc_actors.pipeline.reservations import NameReservations
+from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.service import backoff, rebuild
+from cdc_actors.service.known_task import KnownTask, waiting
 from cdc_actors.service.messages import (
     CheckTasks,
     CreateTask,
     GetStatistics,
     GetTask,
+    HandOver,
     Launch,
+    Leave,
     ListTasks,
     PassedToTask,
     Rebuild,
@@ -58,7 +62,6 @@ from cdc_actors.service.snapshot import (
 from cdc_actors.service.task_actor import TaskActor
 from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.tasks import (
-    Failure,
     Task,
     TaskState,
     refuse_other_body,
@@ -70,10 +73,9 @@ from cdc_actors.tasks import (
 if TYPE_CHECKING:
     from cdc_actors.changes import FullName
     from cdc_actors.config import Config
-    from cdc_actors.pipeline.reservations import TaskReservations
+    from cdc_actors.service.neighbours import Beside
     from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.service.stores import Stores
-    from cdc_actors.service.views import HealthStatus
     from cdc_actors.tasks import TaskSpec
 
 CHECK_SECONDS = 1.0
@@ -85,30 +87,6 @@ HEALTHY_SECONDS = 60.0
 _READING = "the service is reading the event log, try again in a moment"
 _STOPPING = "the service is stopping, try again in a moment"
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Known:
-    """A task as the supervisor knows it. Times are those of the monotonic clock.
-
-    ``ref`` is None for a task that was paused when the service started and of which
-    nothing has been asked since: it needs no thread. So it is for an unreadable one.
-    ``exists`` is False until a new task is in the event log. ``restart_at`` is when a
-    dead task is to be started again, None for a living one. ``deaths`` are those in a
-    row, ``restarts`` all. ``asked_spec`` is what an update under way makes of it,
-    ``status`` what ``health_of`` says of the snapshot.
-    """
-
-    snapshot: TaskSnapshot
-    monitor: ProgressMonitor
-    status: HealthStatus | None = None
-    ref: pykka.ActorRef[TaskActor] | None = None
-    exists: bool = True
-    started_at: float = 0.0
-    deaths: int = 0
-    restarts: int = 0
-    restart_at: float | None = None
-    asked_spec: TaskSpec | None = None
 
 
 class Supervisor(pykka.ThreadingActor):
@@ -123,8 +101,7 @@ class Supervisor(pykka.ThreadingActor):
         self._stores = stores
         self._memory = MemoryBudget(config.max_memory_bytes)
         self._peers = PeerWatch()
-        self._tasks: dict[str, _Known] = {}
-        self._reservations = NameReservations()
+        self._tasks: dict[str, KnownTask] = {}
         self._closed = _READING
         self._store_lost = False
 
@@ -136,10 +113,11 @@ class Supervisor(pykka.ThreadingActor):
             case TaskEnded() | UpdateEnded():
                 self._on_ended(message)
             case Rebuild():
-                rebuild.start(self.actor_ref, self._stores)
-                self._check_later()
+                self._rebuild()
             case TaskLoaded():
-                self._on_loaded(message.snapshot)
+                self._on_loaded(message)
+            case HandOver():
+                return self._hand_over(message)
             case RebuildEnded():
                 self._on_rebuilt()
             case CheckTasks():
@@ -151,6 +129,11 @@ class Supervisor(pykka.ThreadingActor):
             case _:
                 return self._request(message)
         return None
+
+    def _rebuild(self) -> None:
+        if self._stores.owners is None:
+            rebuild.start(self.actor_ref, self._stores)
+        self._check_later()
 
     def _request(self, message: Any) -> Any:
         reads = isinstance(message, ListTasks | GetTask | GetStatistics)
@@ -165,7 +148,7 @@ class Supervisor(pykka.ThreadingActor):
                 return self._statistics()
             case GetTask():
                 text = f"not found: [{message.task_id}]"
-                return _seen(self._find(message.task_id, text))
+                return self._find(message.task_id, text).seen
             case UpdateTask():
                 return self._update(message)
             case _ if isinstance(message, PassedToTask):
@@ -176,14 +159,14 @@ class Supervisor(pykka.ThreadingActor):
                 raise TypeError(f"the supervisor is asked for {message!r}")
 
     def _observations(self) -> list[Observation]:
-        return [_seen(known) for known in self._tasks.values() if known.exists]
+        return [known.seen for known in self._tasks.values() if known.exists]
 
     def _statistics(self) -> Statistics:
         known = self._tasks.items()
-        waiting = {i: _waiting(each.ref) for i, each in known if each.ref}
+        of_tasks = {i: waiting(each.ref) for i, each in known if each.ref}
         return Statistics(
             observations=self._observations(),
-            mailboxes={"supervisor": _waiting(self.actor_ref), **waiting},
+            mailboxes={"supervisor": waiting(self.actor_ref), **of_tasks},
             restarts={i: each.restarts for i, each in known},
             memory_held=self._memory.used,
             memory_limit=self._memory.limit,
@@ -195,9 +178,9 @@ class Supervisor(pykka.ThreadingActor):
             secrets = self._stores.secrets
             refuse_other_body(earlier.snapshot.task, message.spec, secrets.decrypt)
             return self._actor_of(earlier).ask(SaveCreated(), block=False)
-        spec = self._resolve_conflicts(message.spec)
-        limit = self._config.max_task_num
-        if len(self._tasks) >= limit:
+        beside, limit = message.beside, self._config.max_task_num
+        spec = self._resolve_conflicts(message.spec, beside)
+        if (beside.tasks if beside else len(self._tasks)) >= limit:
             # The words are milvus-cdc's: its clients may match on them.
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
         task = Task.create(
@@ -208,14 +191,19 @@ class Supervisor(pykka.ThreadingActor):
             task_id=uuid.UUID(message.task_id) if message.task_id else None,
         )
         known = self._register(TaskSnapshot(task=task), exists=False)
-        return self._start(known).ask(SaveCreated(), block=False)
+        save = SaveCreated()
+        if beside:
+            save = SaveCreated(partial(beside.check, room=limit - beside.tasks))
+        return self._start(known).ask(save, block=False)
 
-    def _resolve_conflicts(self, spec: TaskSpec) -> TaskSpec:
+    def _resolve_conflicts(self, spec: TaskSpec, beside: Beside | None) -> TaskSpec:
         """Return the specification without what other tasks of its target name."""
+        if beside is not None:
+            return resolve_conflicts(spec, beside.specs, beside.names)
         return resolve_conflicts(spec, *self._beside(spec))
 
     def _beside(
-        self, spec: TaskSpec, own: _Known | None = None
+        self, spec: TaskSpec, own: KnownTask | None = None
     ) -> tuple[list[tuple[str, TaskSpec]], list[FullName]]:
         """Return what other tasks have of a target, and the names of theirs there."""
         target = address(spec.target.uri)
@@ -236,18 +224,24 @@ class Supervisor(pykka.ThreadingActor):
         ref = self._actor_of(known)
         if known.asked_spec is not None:
             raise TaskConflictError("the task is just being changed, ask again")
-        spec = message.spec
-        if updates.may_conflict(message.before, spec):
+        spec, beside = message.spec, message.beside
+        if beside is not None:
+            before, names = message.before, beside.names
+            spec = resolve_update(before, spec, beside.specs, names)
+        elif updates.may_conflict(message.before, spec):
             others, taken_names = self._beside(spec, known)
             spec = resolve_update(message.before, spec, others, taken_names)
         known.asked_spec = spec
         return ref.ask(replace(message, spec=spec), block=False)
 
-    def _on_loaded(self, snapshot: TaskSnapshot) -> None:
-        if self._closed != _READING:
+    def _on_loaded(self, message: TaskLoaded) -> None:
+        if self._closed not in ("", _READING):
+            return
+        snapshot = message.snapshot
+        if snapshot.task.task_id in self._tasks:
             return
         known = self._register(snapshot)
-        self._reservations_of(snapshot.task)
+        known.owner_start = message.owner_start
         if snapshot.task.state is TaskState.RUNNING and not snapshot.unreadable:
             self._start(known).tell(Launch())
 
@@ -256,13 +250,29 @@ class Supervisor(pykka.ThreadingActor):
             self._closed = ""
             _log.info("tasks_rebuilt", tasks=len(self._tasks))
 
-    def _register(self, snapshot: TaskSnapshot, *, exists: bool = True) -> _Known:
+    def _hand_over(
+        self, message: HandOver
+    ) -> dict[str, pykka.ActorRef[TaskActor] | None]:
+        """Have tasks no more; what is asked of them from now on is another's to answer."""
+        taken = {}
+        for task_id in message.task_ids:
+            known = self._tasks.get(task_id)
+            if known is None or not known.exists or known.asked_spec is not None:
+                continue
+            del self._tasks[task_id]
+            taken[task_id] = known.ref
+            if known.ref is not None:
+                with suppress(pykka.ActorDeadError):
+                    known.ref.tell(Leave(message.left))
+        return taken
+
+    def _register(self, snapshot: TaskSnapshot, *, exists: bool = True) -> KnownTask:
         now = time.monotonic()
-        known = _Known(snapshot, ProgressMonitor(now, now), exists=exists)
+        known = KnownTask(snapshot, ProgressMonitor(now, now), exists=exists)
         self._tasks[snapshot.task.task_id] = known
         return known
 
-    def _actor_of(self, known: _Known) -> pykka.ActorRef[TaskActor]:
+    def _actor_of(self, known: KnownTask) -> pykka.ActorRef[TaskActor]:
         """Return the task's actor, which is started if there is none.
 
         Raises:
@@ -278,14 +288,19 @@ class Supervisor(pykka.ThreadingActor):
         return known.ref
 
     def _start(
-        self, known: _Known, *, outcome_unknown: bool = False
+        self, known: KnownTask, *, outcome_unknown: bool = False
     ) -> pykka.ActorRef[TaskActor]:
         """Start the task's actor, which waits for its first message."""
         task = known.snapshot.task
         known.ref = TaskActor.start(
-            TaskRecord(task, self._stores, outcome_unknown=outcome_unknown),
+            TaskRecord(
+                task,
+                self._stores,
+                known.owner_start,
+                outcome_unknown=outcome_unknown,
+            ),
             self._config.source_config,
-            self._reservations_of(task),
+            self._stores.names.of(task.task_id, address(task.spec.target.uri)),
             self._memory,
             self._peers,
             self.actor_ref,
@@ -294,16 +309,7 @@ class Supervisor(pykka.ThreadingActor):
         known.restart_at = known.asked_spec = None
         return known.ref
 
-    def _reservations_of(self, task: Task) -> TaskReservations:
-        """Return the names that a task has at its target, with all of them taken."""
-        reservations = self._reservations.of(
-            task.task_id, address(task.spec.target.uri)
-        )
-        for name in updates.names_of(task):
-            reservations.reserve(name)
-        return reservations
-
-    def _find(self, task_id: str, unknown: str) -> _Known:
+    def _find(self, task_id: str, unknown: str) -> KnownTask:
         known = self._tasks.get(task_id)
         if known is None or not known.exists:
             raise UnknownTaskError(unknown)
@@ -326,7 +332,6 @@ class Supervisor(pykka.ThreadingActor):
     def _on_ended(self, message: TaskEnded | UpdateEnded) -> None:
         if isinstance(message, TaskEnded):
             self._tasks.pop(message.task_id, None)
-            self._reservations.release_all(message.task_id)
         elif known := self._tasks.get(message.task_id):
             known.asked_spec = None
 
@@ -343,10 +348,11 @@ class Supervisor(pykka.ThreadingActor):
             due = known.restart_at
             if due is not None and due <= time.monotonic():
                 # What its last write came to only the log can tell.
+                known.owner_start = known.owner_start or OwnerStart()
                 self._start(known, outcome_unknown=True).tell(Launch())
         self._check_later()
 
-    def _on_actor_death(self, task_id: str, known: _Known) -> None:
+    def _on_actor_death(self, task_id: str, known: KnownTask) -> None:
         if time.monotonic() - known.started_at > HEALTHY_SECONDS:
             known.deaths = 0
         known.deaths += 1
@@ -355,7 +361,7 @@ class Supervisor(pykka.ThreadingActor):
         known.restart_at = time.monotonic() + wait
         _log.error("task_actor_died", task_id=task_id, deaths=known.deaths)
         error = "the task's actor died; the service's log has why"
-        _note_failure(known, error, attempt=known.deaths, wait=wait)
+        known.note_failure(error, attempt=known.deaths, wait=wait)
 
     def _on_store_lost(self, reason: str) -> None:
         """End the tasks' runs, and show the tasks as they were, retrying."""
@@ -365,31 +371,9 @@ class Supervisor(pykka.ThreadingActor):
         for known in self._tasks.values():
             if known.ref is not None:
                 known.ref.stop(block=False)
-            _note_failure(known, reason, attempt=1, wait=CHECK_SECONDS)
+            known.note_failure(reason, attempt=1, wait=CHECK_SECONDS)
 
     def _shut_down(self) -> list[pykka.Future[Any]]:
         self._closed = _STOPPING
         refs = [known.ref for known in self._tasks.values() if known.ref is not None]
         return [ref.ask(Shutdown(), block=False) for ref in refs if ref.is_alive()]
-
-
-def _waiting(actor: pykka.ActorRef[Any]) -> int:
-    """Return how many messages wait for an actor: its inbox is a ``queue.Queue``."""
-    inbox: Any = actor.actor_inbox
-    return int(inbox.qsize())
-
-
-def _seen(known: _Known) -> Observation:
-    return Observation.of(known.snapshot, known.monitor)
-
-
-def _note_failure(known: _Known, error: str, *, attempt: int, wait: float) -> None:
-    now = datetime.now(UTC)
-    failure = Failure(
-        error=error,
-        failure_class=FailureClass.TRANSIENT,
-        attempt=attempt,
-        next_try=now + timedelta(seconds=wait),
-        since=now,
-    )
-    known.snapshot = replace(known.snapshot, unpersisted_failure=failure)

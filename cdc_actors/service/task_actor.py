@@ -25,6 +25,7 @@ from cdc_actors.service.current_run import CurrentRun
 from cdc_actors.service.messages import (
     DeleteTask,
     Launch,
+    Leave,
     PauseTask,
     PeerReturned,
     ReadSelected,
@@ -68,7 +69,7 @@ CREATED_SECONDS = 1.0
 """How long to wait before the log is asked again whether a new task is in it."""
 
 _NOTIFICATIONS = (
-    *(Launch, RetryRun, ReadSelected, PeerReturned),
+    *(Launch, RetryRun, ReadSelected, PeerReturned, Leave),
     *(RunProgressed, RunFailed, FilesReported),
 )
 _log = structlog.get_logger()
@@ -103,7 +104,7 @@ class TaskActor(PooledActor):
         """
         match message:
             case SaveCreated():
-                return self._save_created()
+                return self._save_created(message)
             case PauseTask():
                 self._pause(message.who)
             case ResumeTask():
@@ -149,6 +150,10 @@ class TaskActor(PooledActor):
                     self._on_peer_returned(run_number)
                 case FilesReported():
                     self._follow_files(message)
+                case Leave():
+                    self._end_run()
+                    message.left.put((self._id, self._run.at_rest))
+                    self.stop()
                 case ReadSelected(names):
                     self._retry_by_itself(names, "an update selected it")
         except CdcError as error:
@@ -156,11 +161,11 @@ class TaskActor(PooledActor):
 
     # What clients ask.
 
-    def _save_created(self) -> str:
+    def _save_created(self, message: SaveCreated) -> str:
         """Begin the task's life. Asked again, only answer."""
         begins = not self._record.exists
         try:
-            self._record.save_created()
+            self._record.save_created(message.check)
         except UnavailableError:
             # Where only writes fail, the log tells at once that there is no task.
             with suppress(UnknownTaskError):
@@ -217,11 +222,8 @@ class TaskActor(PooledActor):
         if isinstance(message, ResyncCollections):
             self._resync(message)
         else:
-            self._retry_collections(message)
-
-    def _retry_collections(self, message: RetryCollections) -> None:
-        self._record.task.retriable(message.collections)
-        self._replay(commands.retry(message))
+            self._record.task.retriable(message.collections)
+            self._replay(commands.retry(message))
 
     def _resync(self, message: ResyncCollections) -> None:
         resyncs.chosen(self._record.task, message.collections)
@@ -251,7 +253,7 @@ class TaskActor(PooledActor):
             updates.refuse(self._record.task, message.before, message.spec)
             self._end_run()
             try:
-                self._record.update(message.spec, message.who, message.why)
+                self._record.update(message)
             finally:
                 self._retries.reset()
                 self._run.renew_names()

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Checkpoint
     from cdc_actors.config import SourceConfig
     from cdc_actors.marks import Mark
+    from cdc_actors.pipeline.owner_start import OwnerStart
     from cdc_actors.pipeline.reservations import TaskReservations
     from cdc_actors.pipeline.work import AppliedRows
+    from cdc_actors.service.messages import UpdateTask
     from cdc_actors.service.stores import Stores
-    from cdc_actors.tasks import CollectionEntry, Task, TaskSpec, Who
+    from cdc_actors.tasks import CollectionEntry, Task, TaskSpec
 
 MAX_FAILURE_KINDS = 10
 """How many different failures of one outage the log is told of, at most."""
@@ -37,7 +39,7 @@ MAX_FAILURE_KINDS = 10
 SAVE_SECONDS = 1.0
 """How often checkpoints are saved, at most; a pause and a stop save them, too."""
 
-IDLE_SAVE_SECONDS = 5.0
+IDLE_SAVE_SECONDS = 15.0
 """The same while no rows are applied."""
 
 _log = structlog.get_logger()
@@ -54,16 +56,24 @@ class TaskRecord:
     """
 
     def __init__(
-        self, task: Task, stores: Stores, *, outcome_unknown: bool = False
+        self,
+        task: Task,
+        stores: Stores,
+        owner_start: OwnerStart | None = None,
+        *,
+        outcome_unknown: bool = False,
     ) -> None:
-        """``outcome_unknown`` says that the log may have events that ``task`` lacks."""
+        """``outcome_unknown`` says that the log may have events that ``task`` lacks.
+
+        ``owner_start`` is None for a task that is created here.
+        """
         self.task = task
         self.checkpoints: dict[str, Checkpoint] = {}
         self._id = task.task_id
         self._stores = stores
         self.unpersisted_failure: Failure | None = None
         self.exists = not task.pending_events
-        self._owner_start = stores.owner_start if self.exists else None
+        self._owner_start = owner_start
         self._outcome_unknown = outcome_unknown
         self._outage: set[str] = set()
         self._store_fails = False
@@ -84,8 +94,10 @@ class TaskRecord:
             self._outcome_unknown = False
             self.exists = True
 
-    def save_created(self) -> None:
+    def save_created(self, check: Callable[[Any], None] | None = None) -> None:
         """Write down that the task is there, unless that is done.
+
+        ``check`` is as for ``TaskLog.save``.
 
         Raises:
             TaskConflictError: The id was used before.
@@ -94,33 +106,42 @@ class TaskRecord:
         self.refresh()
         if self.task.pending_events:
             self._outcome_unknown = True
-            self._stores.log.save(self.task)
+            self._stores.log.save(self.task, check)
             self._outcome_unknown = False
             self.exists = True
 
-    def execute(self, command: Callable[[Task], None]) -> None:
+    def execute(
+        self,
+        command: Callable[[Task], None],
+        check: Callable[[Any], None] | None = None,
+    ) -> None:
         """Run a command of the aggregate and make its events true.
 
-        ``task`` changes only once they are: nobody is ever shown what may not be so.
+        ``check`` is as for ``TaskLog.save``. ``task`` changes only once they are true:
+        nobody is ever shown what may not be so.
         """
         self.refresh()
         draft = self.task.draft()
         command(draft)
         touched = _touched(draft.pending_events, draft)
         self._outcome_unknown = True
-        self._stores.log.save(draft)
+        self._stores.log.save(draft, check)
         self._outcome_unknown = False
         self._store_fails = False
         self.unpersisted_failure = None
         log_changes(self.task, draft, touched)
         self.task = draft
 
-    def update(self, spec: TaskSpec, who: Who, why: str) -> None:
+    def update(self, message: UpdateTask) -> None:
         """Make another specification true; a token in it is a new one."""
+        spec, who, why = message.spec, message.who, message.why
         token, checkpoints, before = spec.token, self.load_checkpoints(), self.task
         secret = self._stores.secrets.encrypt(token) if token else None
         self.execute(
-            lambda task: task.update(spec, checkpoints, secret=secret, who=who, why=why)
+            lambda task: task.update(
+                spec, checkpoints, secret=secret, who=who, why=why
+            ),
+            message.beside.check if message.beside else None,
         )
         stays, names = self.task.collections, before.spec.name_mapping
         left = [each for i, each in before.collections.items() if i not in stays]
@@ -302,11 +323,16 @@ class TaskRecord:
 
     def clear(self) -> None:
         """Forget how far a deleted task came, if the store lets us."""
+        if not self.exists:
+            return
         try:
             self._stores.checkpoints.delete(self._id)
             self._stores.send_horizons.delete(self._id)
             self._stores.segments_done.delete(self._id)
             ComparisonRows(self._stores.log).delete(self._id)
+            self._stores.names.release_all(self._id)
+            if self._stores.owners is not None:
+                self._stores.owners.forget(self._id)
         except UnavailableError as error:
             _log.warning("checkpoint_cleanup_failed", error=str(error))
 

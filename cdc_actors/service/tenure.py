@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import structlog
 
-from cdc_actors.errors import CdcError, RequestError, UnavailableError
+from cdc_actors.errors import (
+    CdcError,
+    RequestError,
+    TaskElsewhereError,
+    TaskMovesError,
+    UnavailableError,
+)
 from cdc_actors.service.asking import ANSWER_SECONDS
+from cdc_actors.service.claiming import Claiming
 from cdc_actors.service.comparisons import Comparisons
 from cdc_actors.service.messages import ListTasks, Rebuild, Shutdown, StoreLost
 from cdc_actors.service.retention import RetentionWatch
@@ -36,12 +43,18 @@ if TYPE_CHECKING:
     from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.store.event_log import TaskLog
     from cdc_actors.store.ownership import Lease, Node
+    from cdc_actors.store.task_owners import TaskOwners
 
 POLL_SECONDS = 0.5
 """How often an owner looks whether it still is one, and who waits whether it may be."""
 
 END_SECONDS = 5.0
 """How long the work of a lost tenure may take to end before another one begins."""
+
+MOVING_SECONDS = 3.0
+"""How long what is asked of a task that moves from one service to another is held up."""
+
+MOVING_POLL_SECONDS = 0.1
 
 STARTING = "the service is starting, try again in a moment"
 ENDING = "the service is stopping, try again in a moment"
@@ -72,7 +85,13 @@ class Tenure:
         self.comparisons = Comparisons(
             config.source_config, self.stores, self.supervisor
         )
-        self.comparisons.resume()
+        self._claiming: Claiming | None = None
+        if owners := self.stores.owners:
+            self._claiming = Claiming(
+                self.stores, owners, self.supervisor, self.comparisons
+            )
+        else:
+            self.comparisons.resume()
         if config.meta_store_config.verify_at_start:
             # Beside all else: nobody is to wait for it, and nothing can be undone by it.
             threading.Thread(
@@ -81,18 +100,14 @@ class Tenure:
 
     def suspend(self, reason: str) -> None:
         """Write nothing any more, at once; show the tasks as they were, and the reason."""
-        self.store_check.end(reason)
-        self.retention.end()
-        self.comparisons.stop()
+        self._end_helpers(reason)
         self.stores.log.close()
         with suppress(pykka.ActorDeadError):
             self.supervisor.tell(StoreLost(reason))
 
     def end(self, deadline: float) -> None:
         """End all work and keep the checkpoints, until a time of the monotonic clock."""
-        self.store_check.end(ENDING)
-        self.retention.end()
-        self.comparisons.stop()
+        self._end_helpers(ENDING)
         # Who has died has nothing to end. Who waits for a server that hangs is left
         # behind: its thread is a daemon.
         try:
@@ -105,6 +120,13 @@ class Tenure:
             _await([self.supervisor.stop(block=False)], deadline)
         finally:
             self.stores.log.close()
+
+    def _end_helpers(self, reason: str) -> None:
+        self.store_check.end(reason)
+        self.retention.end()
+        self.comparisons.stop()
+        if self._claiming is not None:
+            self._claiming.end()
 
 
 class Ownership:
@@ -154,10 +176,68 @@ class Ownership:
             raise UnavailableError(self._reason)
         return tenure
 
+    def other_owner(self, task_id: str) -> Owner | None:
+        """Return which other service has the store, or a task of it, as far as is known.
+
+        Of a task that moves just now, as soon as one has it.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+        if self._other is not None:
+            return self._other
+        owners = self._owners
+        if not owners or not task_id:
+            return None
+        deadline = time.monotonic() + MOVING_SECONDS
+        while (place := owners.place(task_id)) and place.is_free:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(MOVING_POLL_SECONDS)
+        return place.other if place else None
+
     @property
-    def other_owner(self) -> Owner | None:
-        """Who owns the store, as far as that is known and is not this process."""
-        return self._other
+    def is_sure(self) -> bool:
+        """Whether nobody else can have what this process has; asks nobody."""
+        return self._held and self._lease.term.time_left() > 0
+
+    def others(self) -> Sequence[Owner]:
+        """Return the other services that have tasks of the store.
+
+        Raises:
+            UnavailableError: The store does not answer, or is not ours just now.
+        """
+        if not self._held:
+            raise UnavailableError(self._reason)
+        owners = self._owners
+        return owners.others() if owners else ()
+
+    def refuse_moving(self, task_id: str) -> None:
+        """Look why the supervisor has no such task.
+
+        Raises:
+            TaskElsewhereError: Another service has it.
+            TaskMovesError: It is about to be here, or elsewhere.
+        """
+        owners = self._owners
+        if not owners or not task_id:
+            return
+        place = owners.place(task_id)
+        if place and place.other:
+            hint = "" if place.other.url else ", whose nodeUrl is not set"
+            raise TaskElsewhereError(
+                f"the task is for {place.other} to answer{hint}: ask there"
+            )
+        if place:
+            raise TaskMovesError(
+                "the task is just moving from one service to another, try again in a "
+                "moment"
+            )
+
+    @property
+    def _owners(self) -> TaskOwners | None:
+        tenure = self._tenure
+        return tenure.stores.owners if tenure and self._held else None
 
     def answers(self) -> bool:
         """Whether the supervisor answers, or this service waits for the store."""
@@ -175,6 +255,10 @@ class Ownership:
     def nodes(self) -> Sequence[Node]:
         """Return the services on the store; UnavailableError if it does not answer."""
         return self._lease.nodes()
+
+    def drain(self, node_id: str, *, drains: bool) -> bool:
+        """Have a service give its tasks to others, or have tasks; see ``Lease``."""
+        return self._lease.drain(node_id, drains=drains)
 
     def note_lags(self, lags: Collection[float | None]) -> None:
         """Know the lags of all tasks, None for one that is unknown."""
@@ -218,11 +302,9 @@ class Ownership:
             self._wait(error)
 
     def _acquire(self) -> None:
-        left = self._lease.acquire()
+        self._lease.acquire()
         self._other = None
-        if not self._stop.wait(left):
-            self._lease.check()
-            self._take_over()
+        self._take_over()
 
     def _take_over(self) -> None:
         """Begin a tenure; a former one has been suspended."""

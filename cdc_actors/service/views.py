@@ -129,6 +129,7 @@ class TaskView:
     confirmed to be; None while it is unknown, never 0 for unknown. So is ``rows_applied``.
     ``as_of`` is the number of the event after which the task looked like this, None for
     the present. Of the operations that were ``refused``, ``refusals`` are the newest.
+    ``node`` tells which of several services has it, empty where there is one, or none does.
     """
 
     task_id: str
@@ -144,6 +145,7 @@ class TaskView:
     refused: int = 0
     refusals: tuple[Refusal, ...] = ()
     as_of: int | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,7 @@ class TaskSummary:
     rows_applied: int | None
     collections: dict[str, int]
     operations_refused: int
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +183,9 @@ class Overview:
 class LagSamples:
     """The lags of all tasks, sampled every ``every_seconds`` since ``since``.
 
-    ``last`` is the number of the newest sample, which count from 1; ``times`` are those
-    of the samples, ``lag_seconds`` has as many values for each task, by its id as clients
-    know it. A value is None where the lag was unknown, or there was no such task.
+    ``last`` is the number of the newest sample, which grows by one each time; ``times``
+    are those of the samples, ``lag_seconds`` has as many values for each task, by its id as
+    clients know it. A value is None where the lag was unknown, or there was no such task.
     """
 
     since: datetime

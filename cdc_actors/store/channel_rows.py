@@ -36,16 +36,17 @@ class ChannelRows:
     def delete(self, task_id: str) -> None:
         """Forget the rows of a task."""
         statement = f"DELETE FROM {self.table} WHERE task_id = {{p}}"  # noqa: S608
-        self._database.write_rows(statement, [(task_id,)])
+        self._database.write_rows(statement, [(task_id,)], task_id)
 
-    def _save(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Replace rows, all or none of them; each begins with task id and channel."""
+    def _save(self, task_id: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Replace rows, all or none of them; each begins with the channel."""
         marks = ", ".join(["{p}"] * (2 + len(self.columns)))
         values = ", ".join(f"{name} = excluded.{name}" for name in self.columns)
         self._database.write_rows(
             f"INSERT INTO {self.table} VALUES ({marks}) "  # noqa: S608
             f"ON CONFLICT (task_id, channel) DO UPDATE SET {values}",
-            rows,
+            [(task_id, *row) for row in rows],
+            task_id,
         )
 
     def _load(self, task_id: str) -> list[Any]:

@@ -32,16 +32,18 @@ class Checkpoints(ChannelRows):
         """Replace the checkpoints of the channels given, all or none of them."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._save(
+            task_id,
             (
-                task_id,
-                checkpoint.position.channel,
-                checkpoint.position.id,
-                checkpoint.position.text,
-                int(checkpoint.inclusive),
-                checkpoint.tick,
-                now,
-            )
-            for checkpoint in checkpoints
+                (
+                    checkpoint.position.channel,
+                    checkpoint.position.id,
+                    checkpoint.position.text,
+                    int(checkpoint.inclusive),
+                    checkpoint.tick,
+                    now,
+                )
+                for checkpoint in checkpoints
+            ),
         )
 
     def load(self, task_id: str) -> dict[str, Checkpoint]:

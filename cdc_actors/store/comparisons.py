@@ -32,6 +32,7 @@ class ComparisonRows:
             "INSERT INTO {comparisons} VALUES ({p}, {p}) "
             "ON CONFLICT (task_id) DO UPDATE SET state = excluded.state",
             [(task_id, state)],
+            task_id,
         )
 
     def load_all(self) -> dict[str, bytes]:
@@ -42,4 +43,4 @@ class ComparisonRows:
     def delete(self, task_id: str) -> None:
         """Forget the comparison of a task."""
         statement = "DELETE FROM {comparisons} WHERE task_id = {p}"
-        self._database.write_rows(statement, [(task_id,)])
+        self._database.write_rows(statement, [(task_id,)], task_id)

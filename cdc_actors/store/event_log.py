@@ -14,6 +14,7 @@ from eventsourcing.persistence import (
     IntegrityError,
     JSONTranscoder,
     Mapper,
+    StoredEvent,
 )
 from eventsourcing.utils import TopicError
 
@@ -27,13 +28,11 @@ from cdc_actors.instruments import EVENT_LOG_APPEND_SECONDS
 from cdc_actors.store.database import Database, reported
 from cdc_actors.store.hash_chain import backfill_hashes
 from cdc_actors.store.sqlite import open_sqlite
-from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent
+from cdc_actors.tasks.events import TaskCreated, TaskDeleted, TaskEvent, TaskUpdated
 from cdc_actors.tasks.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from eventsourcing.persistence import StoredEvent
+    from collections.abc import Callable, Iterable, Iterator
 
     from cdc_actors.store.fence import Fence
 
@@ -62,6 +61,13 @@ _ALIVE = (
     f"WHERE deleted.topic = '{TaskDeleted.TOPIC}' "
     "AND deleted.originator_id = created.originator_id) "
     "ORDER BY created.{order}"
+)
+
+_LIVES = (TaskCreated.TOPIC, TaskUpdated.TOPIC, TaskDeleted.TOPIC)
+_LIVES_AFTER = (
+    "SELECT {order} AS number, originator_id, originator_version, topic, state "  # noqa: S608
+    f"FROM {{events}} WHERE {{order}} > {{p}} AND topic IN {_LIVES} "
+    "ORDER BY {order}"
 )
 
 _FIRST_HASH = "SELECT log_hash FROM {hashes} ORDER BY number LIMIT 1"
@@ -142,8 +148,11 @@ class TaskLog:
         """
         return cls(postgres_database(url, fence))
 
-    def save(self, task: Task) -> None:
+    def save(self, task: Task, check: Callable[[Any], None] | None = None) -> None:
         """Make the events that ``task`` has pending true, all or none.
+
+        ``check``, if given, is called with a cursor in PostgreSQL's transaction, while
+        nobody else writes events; what it raises is raised, and nothing saved.
 
         After an error the task in memory is ahead of the log and must be dropped and
         loaded again; after ``UnavailableError`` its events may have been saved or not.
@@ -154,7 +163,8 @@ class TaskLog:
         """
         with reported(), EVENT_LOG_APPEND_SECONDS.time():
             try:
-                self._events.put(task.collect_events())
+                more = {"check": check} if check else {}
+                self._events.put(task.collect_events(), **more)
             except IntegrityError as error:
                 raise TaskConflictError(
                     "the task was changed by somebody else at the same time, or its id "
@@ -210,6 +220,24 @@ class TaskLog:
     def alive_ids(self) -> list[str]:
         """Return the ids of the tasks that are not deleted, oldest first."""
         return [UUID(str(row["id"])).hex for row in self.database.read(_ALIVE)]
+
+    def lives(self, after: int, cursor: Any = None) -> list[tuple[int, TaskEvent]]:
+        """Return what was created, updated and deleted behind an event's number in the log.
+
+        Each with its own number, by the cursor of a transaction if one is given.
+        """
+        if cursor is None:
+            rows = self.database.read(_LIVES_AFTER, after)
+        else:
+            names = self.database.names
+            rows = cursor.execute(_LIVES_AFTER.format(**names), [after]).fetchall()
+        with reported():
+            return [(row["number"], self._event_of(row)) for row in rows]
+
+    def _event_of(self, row: Any) -> TaskEvent:
+        version, topic, state = row["originator_version"], row["topic"], row["state"]
+        stored = StoredEvent(row["originator_id"], version, topic, bytes(state))
+        return cast("TaskEvent", self._events.mapper.to_domain_event(stored))
 
     def history(self, task_id: str) -> Iterator[TaskEvent]:
         """Return the task's events, oldest first, also of one that is deleted.

@@ -1,9 +1,9 @@
-"""The number that each owner of a store in PostgreSQL writes under.
+"""What a service writes to a store in PostgreSQL under, while its lease lasts.
 
-It grows with each owner. Every transaction that writes locks it first, so that none is
-committed after somebody else became the owner: to make it grow, PostgreSQL needs a lock
-that waits for those of the writers (``FOR KEY SHARE``). To renew the lease beside it does
-not: that changes no column of a key.
+Every transaction that writes locks the row of the service's lease, and that of the task
+that it writes for (``FOR KEY SHARE``). To end a lease, and to give a task to another,
+PostgreSQL needs a lock that waits for those. So nothing is committed for a task after
+somebody else has it. To renew the lease does not wait: that changes no column of a key.
 """
 
 from __future__ import annotations
@@ -13,34 +13,55 @@ from typing import Any
 
 from cdc_actors.errors import UnavailableError
 
-_LOCK = (
-    "SELECT 1 FROM {schema}.store_owner WHERE fence = %s AND token = %s FOR KEY SHARE"
+_NODE = "SELECT 1 FROM {schema}.node_leases WHERE token = %s FOR KEY SHARE"
+_TASK = (
+    "SELECT 1 FROM {schema}.task_owners WHERE token = %s AND task_id = %s FOR KEY SHARE"
 )
+_NEW_TASK = "INSERT INTO {schema}.task_owners VALUES (%s, 1, %s, FALSE, 1)"
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What one owner writes under, while nobody came after it.
+    """One lease of one service; ``token`` tells it from all others.
 
-    ``token`` tells owners with one number apart: where a server failed over to a standby
-    that lacked the last transactions, a number comes twice.
+    Whoever ``is_alone`` on the store writes for any task.
     """
 
     schema: str
-    number: int
     token: str
+    is_alone: bool = False
 
     def refuse_former(self, cursor: Any) -> None:
-        """Keep others from becoming the owner until the cursor's transaction ends.
+        """Keep others from ending the lease until the cursor's transaction ends.
 
         Raises:
-            UnavailableError: Somebody else is the owner by now.
+            UnavailableError: Somebody has.
         """
-        cursor.execute(_LOCK.format(schema=self.schema), (self.number, self.token))
+        cursor.execute(_NODE.format(schema=self.schema), [self.token])
         if not cursor.fetchall():
-            raise UnavailableError("the store belongs to another process by now")
+            raise UnavailableError(
+                "this service has lost its lease of the store, others may have its tasks"
+            )
+
+    def refuse_others(self, cursor: Any, task_id: str) -> None:
+        """Keep others from having a task until the cursor's transaction ends.
+
+        Raises:
+            UnavailableError: It is not this service's.
+        """
+        if self.is_alone:
+            return
+        cursor.execute(_TASK.format(schema=self.schema), [self.token, task_id])
+        if not cursor.fetchall():
+            raise UnavailableError("another service has the task by now")
+
+    def own(self, cursor: Any, task_id: str) -> None:
+        """Have a new task, if the cursor's transaction is committed."""
+        if not self.is_alone:
+            statement = _NEW_TASK.format(schema=self.schema)
+            cursor.execute(statement, [task_id, self.token])
 
 
 def session_name(token: str) -> str:
-    """Return what the sessions of an owner are called, by which the next one ends them."""
+    """Return what the sessions of a service are called, by which another ends them."""
     return f"cdc-actors-{token}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cdc_actors.errors import UnavailableError
+from cdc_actors.owned_time import FOREVER
 from cdc_actors.store.ownership import Node, Owner, StoreOwnedError
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ class FileLease:
         self._tasks: dict[str, Any] = {}
 
     fence = None
+    term = FOREVER
 
-    def acquire(self) -> float:
+    def acquire(self, *, alone: bool = True) -> None:  # noqa: ARG002 - it always is
         """Lock the file; see ``Lease``."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,16 +49,8 @@ class FileLease:
             os.close(file)
             raise
         self._file = file
-        return 0.0
 
-    def time_left(self) -> float:
-        """Return that it does not end by itself; see ``Lease``."""
-        return math.inf
-
-    def note_request(self, seconds: float) -> None:
-        """Pass over it; see ``Lease``."""
-
-    def note_tasks(self, tasks: int, lag_seconds: float | None) -> None:
+    def note_tasks(self, tasks: int, lag_seconds: float | None, /) -> None:
         """Know them for ``nodes``; see ``Lease``."""
         self._tasks = {"tasks": tasks, "lag_seconds": lag_seconds}
 
@@ -69,8 +62,12 @@ class FileLease:
             return []
         if owner is None:
             return []
-        node = Node(process=owner, is_owner=True)
+        node = Node(process=owner)
         return [replace(node, **self._tasks) if self._file is not None else node]
+
+    def drain(self, node_id: str, *, drains: bool) -> bool:  # noqa: ARG002
+        """Know of no service that others could work for; see ``Lease``."""
+        return False
 
     def check(self) -> None:
         """Look whether the locked file is still the one at the path; see ``Lease``."""

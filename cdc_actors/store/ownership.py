@@ -1,9 +1,10 @@
-"""Who owns a store: the one process that may write to it, and to its tasks' targets.
+"""Who may write to a store, and to its tasks' targets.
 
-A lease is taken before anything is read of a store. In SQLite what holds it is the
-operating system, until the process ends, however it ends. In PostgreSQL it ends by itself
-unless it is renewed, so that an owner which was stopped, or cut off from the server, is
-one no more. Whoever only reads needs none.
+A lease is taken before anything is read of a store. In SQLite one process has it, with all
+tasks; what holds it is the operating system, until the process ends, however it ends. In
+PostgreSQL each service has one, and some of the tasks (``task_owners``); it ends by itself
+unless it is renewed, so that a service which was stopped, or cut off from the server, has
+it no more. Whoever only reads needs none.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from cdc_actors.errors import UnavailableError
-from cdc_actors.owned_time import OwnedTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdc_actors.owned_time import OwnedTime
     from cdc_actors.store.fence import Fence
 
 
@@ -103,42 +104,51 @@ class Node:
 
     Attributes:
         process: Which process it is, and where its API is reached.
-        is_owner: Whether it has the store, and with it all tasks.
+        node_id: What people call it; empty where there can be one alone.
+        drains: Whether it is to give its tasks to others.
         silent_seconds: How long ago it was last heard of, by the store's clock.
-        tasks: How many it had then; None before it knew, and of others than the owner.
+        tasks: How many it has; None where that is unknown.
+        load: How much work they are, see ``task_owners``; None where that is unknown.
         lag_seconds: The longest lag of these; None if it has none, or one is unknown.
     """
 
     process: Owner
-    is_owner: bool
+    node_id: str = ""
+    drains: bool = False
     silent_seconds: float = 0.0
     tasks: int | None = None
+    load: float | None = None
     lag_seconds: float | None = None
 
 
 class StoreOwnedError(UnavailableError):
-    """Another process has the store. The text says which, as far as that is known."""
+    """Another process has the store. The text says which, as far as that is known.
 
-    def __init__(self, owner: Owner | None) -> None:
+    ``renewals`` grow while it lives; None where it is sure that it does.
+    """
+
+    def __init__(self, owner: Owner | None, renewals: int | None = None) -> None:
         self.owner = owner
+        self.renewals = renewals
         super().__init__(f"the store belongs to {owner or 'another process'}")
 
 
-class Lease(OwnedTime, Protocol):
+class Lease(Protocol):
     """The right to write to one store. One thread at a time uses what stands here."""
 
     @property
     def fence(self) -> Fence | None:
-        """What the owner writes to the store under, if the store looks at that."""
+        """What is written to the store under, if the store looks at that."""
 
-    def acquire(self) -> float:
-        """Take the lease, if it is free.
+    @property
+    def term(self) -> OwnedTime:
+        """The time of the lease that was last taken, which is over once it is lost."""
 
-        Returns how many seconds are to be waited before anything is sent to a target:
-        what a former owner sent, which may live, is to have come to its end.
+    def acquire(self, *, alone: bool = False) -> None:
+        """Take the lease, if it is free; ``alone`` if nobody else is to have one.
 
         Raises:
-            StoreOwnedError: Another process has it.
+            StoreOwnedError: Another process is in the way.
             UnavailableError: The store does not answer.
         """
 
@@ -149,11 +159,20 @@ class Lease(OwnedTime, Protocol):
             UnavailableError: It is lost, or may be: write nothing any more.
         """
 
-    def note_tasks(self, tasks: int, lag_seconds: float | None) -> None:
+    def note_tasks(self, tasks: int, lag_seconds: float | None, /) -> None:
         """Know how many tasks this process has, and the longest lag of them."""
 
     def nodes(self) -> Sequence[Node]:
         """Return the services on the store, its owner first. Any thread may ask.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+
+    def drain(self, node_id: str, *, drains: bool) -> bool:
+        """Have a service give its tasks to others, or have tasks again.
+
+        False if there is none of that id. Any thread may ask.
 
         Raises:
             UnavailableError: The store does not answer.

@@ -16,9 +16,11 @@ from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store import hash_chain as chain
 from cdc_actors.store.database import EVENTS_TABLE, Database, reported
 from cdc_actors.store.fence import session_name
+from cdc_actors.tasks.events import TaskCreated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from uuid import UUID
 
     from eventsourcing.persistence import StoredEvent
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5
 MAX_CONNECTIONS = 10
+
+_OPENING = "SELECT pg_advisory_lock(hashtext('cdc-actors'), hashtext(%s))"
 
 # The library does not quote it everywhere.
 _SCHEMA = re.compile("[a-z_][a-z0-9_]*")
@@ -61,7 +65,25 @@ class _Recorder(PostgresApplicationRecorder):
     ) -> None:
         # Only here does an exception that is none of the server's undo the transaction.
         self.datastore.refuse_former(curs)
+        self._refuse_others(curs, stored_events)
+        if check := more.pop("check", None):
+            # What is true now stays so until the commit.
+            self._lock_table(curs)
+            check(curs)
         super()._insert_events(curs, stored_events, **more)
+
+    def _refuse_others(
+        self, curs: psycopg.Cursor[Any], stored_events: Sequence[StoredEvent]
+    ) -> None:
+        fence = self.datastore.fence
+        if fence is None:
+            return
+        for event in stored_events:
+            task_id = cast("UUID", event.originator_id).hex
+            if event.topic == TaskCreated.TOPIC:
+                fence.own(curs, task_id)
+            else:
+                fence.refuse_others(curs, task_id)
 
     def _fetch_ids_after_insert_events(
         self,
@@ -78,13 +100,13 @@ class _Recorder(PostgresApplicationRecorder):
 class _Datastore(PostgresDatastore):
     """Connections that give up in time and are tried before they are lent.
 
-    With a ``fence`` nothing is written once somebody else owns the store.
+    With a ``fence`` nothing is written once somebody has ended the lease.
     """
 
     def __init__(
         self, settings: dict[str, Any], schema: str, fence: Fence | None
     ) -> None:
-        self._fence = fence
+        self.fence = fence
         super().__init__(
             dbname=settings.pop("dbname", ""),
             host=settings.pop("host", ""),
@@ -113,9 +135,9 @@ class _Datastore(PostgresDatastore):
             yield cursor
 
     def refuse_former(self, cursor: psycopg.Cursor[Any]) -> None:
-        """Keep the store for its owner until the transaction ends; see ``Fence``."""
-        if self._fence is not None:
-            self._fence.refuse_former(cursor)
+        """Keep the lease until the transaction ends; see ``Fence``."""
+        if self.fence is not None:
+            self.fence.refuse_former(cursor)
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         after_connect = super().after_connect_func()
@@ -130,7 +152,7 @@ class _Datastore(PostgresDatastore):
 def open_postgres(url: str, fence: Fence | None = None) -> Database:
     """Connect to ``postgresql://user:password@host:port/database``.
 
-    An owner writes under its ``fence``; whoever only reads needs none.
+    A service writes under its ``fence``; whoever only reads needs none.
 
     Every parameter that libpq knows may follow in the query, such as ``sslmode``, and
     ``schema``, an existing one to keep the tables in (``public`` if it is left out).
@@ -149,7 +171,7 @@ def open_postgres(url: str, fence: Fence | None = None) -> Database:
             recorder.names = _names(schema)
             recorder.create_table()
         database = Database(
-            recorder=recorder, datastore=datastore, names=recorder.names
+            recorder=recorder, datastore=datastore, names=recorder.names, fence=fence
         )
         database.write(chain.TABLE)
     except psycopg.OperationalError as error:
@@ -162,6 +184,28 @@ def open_postgres(url: str, fence: Fence | None = None) -> Database:
     return database
 
 
+@contextmanager
+def opening(url: str, fence: Fence) -> Iterator[None]:
+    """Let one service at a time open a store, which makes what is not there yet.
+
+    Of two that make the same in one moment PostgreSQL refuses one, for all its
+    ``IF NOT EXISTS``.
+
+    Raises:
+        UnavailableError: The server does not answer, or another takes too long.
+    """
+    settings, _ = parsed(url)
+    settings["application_name"] = session_name(fence.token)
+    try:
+        with psycopg.connect(**KEEP_ALIVE | settings, autocommit=True) as session:
+            session.execute(f"SET statement_timeout = {1000 * TIMEOUT_SECONDS}")
+            session.execute(_OPENING, [f"{fence.schema} opening"])
+            yield
+    except psycopg.Error as error:
+        words = " ".join(str(error).split())
+        raise UnavailableError(f"the event log cannot answer: {words}") from error
+
+
 def _names(schema: str) -> dict[str, str]:
     return {
         "events": f"{schema}.{EVENTS_TABLE}",
@@ -171,6 +215,10 @@ def _names(schema: str) -> dict[str, str]:
         "segments_done": f"{schema}.segments_done",
         "write_checks": f"{schema}.write_checks",
         "comparisons": f"{schema}.comparisons",
+        "nodes": f"{schema}.node_leases",
+        "owners": f"{schema}.task_owners",
+        "target_names": f"{schema}.target_names",
+        "key_check": f"{schema}.key_check",
         "order": "notification_id",
         "binary": "BYTEA",
         "counter": "BIGINT",

@@ -1,15 +1,15 @@
-"""Who owns a store in PostgreSQL. Importing this needs psycopg.
+"""The lease of one service on a store in PostgreSQL. Importing this needs psycopg.
 
-The owner renews its lease once a second. It counts the seconds of the lease from before it
-asked, and stops ``MARGIN_SECONDS`` earlier; whoever waits counts them from after it has
-seen the last renewal. So the one has stopped before the other begins, however long an
-answer takes, and though a process, its machine or the way to the server stands still
-meanwhile. Each goes by a clock that nobody sets, and that goes on while the machine
-sleeps. (That of a virtual machine which is halted may not: of what it goes on to do, the
-store refuses all, and a target what is above the last send horizon.)
+It is renewed once a second. The service counts its seconds from before it asked, and stops
+``MARGIN_SECONDS`` earlier; the others count them from after they have seen the last
+renewal, and end the lease then. So the one has stopped before another takes its tasks,
+however long an answer takes, and though a process, its machine or the way to the server
+stands still meanwhile. Each goes by a clock that nobody sets, and that goes on while the
+machine sleeps. (That of a virtual machine which is halted may not: of what it goes on to
+do, the store refuses all, and a target what is above the last send horizon.)
 
 Rows have to be taken within what is left of the lease. So it is the longer the slower a
-target is: four times as long as a request took of late.
+target is: before each renewal there is left twice what a request took of late.
 """
 
 from __future__ import annotations
@@ -19,62 +19,93 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import structlog
 
 from cdc_actors.errors import UnavailableError
-from cdc_actors.store import heartbeats, owner_row
+from cdc_actors.store import node_rows, single_owner
 from cdc_actors.store.fence import Fence, session_name
-from cdc_actors.store.heartbeats import Heartbeat
-from cdc_actors.store.owner_row import OwnerRow
+from cdc_actors.store.node_rows import Said
 from cdc_actors.store.ownership import Owner, StoreOwnedError
 from cdc_actors.store.postgres import KEEP_ALIVE, TIMEOUT_SECONDS, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from cdc_actors.store.node_rows import NodeRow
     from cdc_actors.store.ownership import Node
 
-LEASE_SECONDS = 6.0
-"""After how long an owner that does not renew its lease is none any more."""
+LEASE_SECONDS = 5.0
+"""After how long a service that does not renew its lease has none any more."""
 
 LONGEST_SECONDS = 60.0
 """The same where targets are slow."""
 
-SLOW_SHARE = 0.25
-"""How much of the lease a request for rows may take before the lease gets longer."""
+SLOW_SHARE = 0.5
+"""How much of what is left of the lease at the least a request for rows takes at most."""
+
+KEPT_PART = 1 - 1 / LONGEST_SECONDS
+"""What each second leaves of it: the longest is the shortest again in three minutes."""
 
 RENEW_SECONDS = 1.0
 """How often it is renewed."""
 
 MARGIN_SECONDS = 1.0
-"""How much earlier the owner stops: clocks may run apart by a little."""
+"""How much earlier the service stops: clocks may run apart by a little."""
 
-REQUEST_SECONDS = 1.0
-"""How long rows that the former owner sent in time may take to be at a target."""
-
-_CLASS = int.from_bytes(b"CDCA", "big")
-"""Tells our locks from those of other programs in the same database."""
-
-_NAME = "cdc-actors"
 _SESSION = (
     f"SET statement_timeout = {1000 * TIMEOUT_SECONDS}",
-    # What an owner was told must be so though the server dies.
+    # Others wait for one that joins, which may be stopped while it does.
+    f"SET idle_in_transaction_session_timeout = {1000 * TIMEOUT_SECONDS}",
+    # What a service was told must be so though the server dies.
     "SET synchronous_commit = on",
 )
-# What kept a store before there was a lease: an advisory lock, by the session of this name.
-_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
-_LOCK_HOLDER = """
-    SELECT holder.application_name FROM pg_locks
-    JOIN pg_stat_activity AS holder USING (pid)
-    WHERE locktype = 'advisory' AND granted AND classid = %s
-    AND objid = (hashtext(%s)::bigint & 4294967295)::oid AND database =
-    (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
+_LOST = "another service has ended the lease of this one, which was not renewed in time"
 
+_T = TypeVar("_T")
 _log = structlog.get_logger()
+
+
+class Term:
+    """The time of one lease, which never begins again; see ``OwnedTime``."""
+
+    def __init__(self, slowest: float = 0.0) -> None:
+        self.token = uuid.uuid4().hex
+        self.slowest = slowest
+        self._until = 0.0
+        self._is_over = False
+        self._lock = threading.Lock()
+
+    def time_left(self) -> float:
+        """Return for how long the service may send."""
+        return self._until - _now()
+
+    def renew(self, until: float) -> None:
+        """Go on until then, unless somebody knows already that it is over."""
+        with self._lock:
+            if not self._is_over:
+                self._until = until
+
+    def has_ended(self) -> bool:
+        """Tell whether no time is left; then there never is any again."""
+        with self._lock:
+            self._is_over = self._is_over or self.time_left() <= 0
+            return self._is_over
+
+    def end(self) -> None:
+        """Be over now."""
+        with self._lock:
+            self._until, self._is_over = 0.0, True
+
+    def note_request(self, seconds: float) -> None:
+        """Know how long a target took for rows.
+
+        If the lease has ended meanwhile, it may be this process that stood still.
+        """
+        if self.time_left() > 0:
+            self.slowest = max(self.slowest, seconds)
 
 
 class PostgresLease:
@@ -87,110 +118,146 @@ class PostgresLease:
             OperatorError: It cannot be read.
         """
         settings, self._schema = parsed(url)
-        self._node_url = node_url
-        self._token = uuid.uuid4().hex
-        self._heartbeat = Heartbeat(self._schema, self._token, node_url)
-        named = {"application_name": session_name(self._token)}
-        self._settings: dict[str, Any] = KEEP_ALIVE | settings | named
+        self._settings: dict[str, Any] = KEEP_ALIVE | settings
+        self._said = Said(Owner.this_process(node_url))
         self._session: psycopg.Connection[Any] | None = None
         self._fence: Fence | None = None
-        self._until = 0.0
-        self._slowest = 0.0
-        self._seen, self._seen_at = OwnerRow(), 0.0
+        self._seen: dict[object, float] = {}
+        self._joined: list[str] = []
         self._trouble = ""
         self._lost: UnavailableError | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self.term = Term()
 
     @property
     def fence(self) -> Fence | None:
-        """What the owner writes under; None unless the lease was taken."""
+        """What the service writes under; None unless the lease was taken."""
         return self._fence
 
-    def acquire(self) -> float:
-        """Take the lease once that of the owner before has ended; see ``Lease``.
-
-        At once, if that gave it back, or was a process of this machine that has ended.
-        """
+    def acquire(self, *, alone: bool = False) -> None:
+        """Join the services on the store; see ``Lease``."""
         self._end_renewal()
+        self._disconnect()
+        self.term.end()
+        self.term, self._fence = Term(self.term.slowest), None
         try:
             session = self._connected()
-            self._refuse_older_version(session)
-            self._heartbeat.beat(session)
-            return self._claim(session)
+            with node_rows.joining(session, self._schema, single_owner.LOCK_CLASS):
+                for token in self._joined:
+                    # Its tasks stay its own: what it sent may still be under way.
+                    node_rows.leave(session, self._schema, token, at_rest=False)
+                self._refuse_others(session, alone=alone)
+                # Whether it has will not be known if the answer to the commit is lost.
+                self._joined.append(self.term.token)
+                asked = self._join(session, alone=alone)
+            self._joined = [self.term.token]
+            single_owner.lock_out(session, self._schema)
         except psycopg.Error as error:
             self._disconnect()
             raise _away(error) from error
+        self._fence = Fence(self._schema, self.term.token, alone)
+        self._lost = None
+        self._renewed(asked, LEASE_SECONDS)
+        self._begin_renewal()
 
     def check(self) -> None:
         """Look how the last renewals went; see ``Lease``."""
         if self._lost is not None:
             raise self._lost
-        if self.time_left() <= 0:
+        if self.term.has_ended():
             raise UnavailableError(
                 "the store's lease could not be renewed"
                 + (f": {self._trouble}" if self._trouble else "")
             )
 
     def time_left(self) -> float:
-        """Return for how long the owner may send; see ``Lease``."""
-        return self._until - _now()
+        """Return for how long the service may send; see ``Lease``."""
+        return self.term.time_left()
 
-    def note_request(self, seconds: float) -> None:
-        """Know how long a target took for rows; see ``Lease``."""
-        self._slowest = max(self._slowest, seconds)
-
-    def note_tasks(self, tasks: int, lag_seconds: float | None) -> None:
-        """Tell the others of the tasks; see ``Lease``."""
-        self._heartbeat.tell(tasks, lag_seconds)
+    def note_tasks(self, _tasks: int, lag_seconds: float | None, /) -> None:
+        """Tell people of the longest lag; see ``Lease``."""
+        self._said = replace(self._said, lag_seconds=lag_seconds)
 
     def nodes(self) -> Sequence[Node]:
         """Ask the server who is there, in a session of its own; see ``Lease``."""
+        return self._beside(lambda session: node_rows.nodes(session, self._schema))
+
+    def drain(self, node_id: str, *, drains: bool) -> bool:
+        """Have a service give its tasks to others, or have tasks again; see ``Lease``."""
+        return self._beside(
+            lambda session: node_rows.drain(
+                session, self._schema, node_id, drains=drains
+            )
+        )
+
+    def release(self) -> None:
+        """Let others have the tasks at once; see ``Lease``."""
+        self._end_renewal()
+        fence, self._fence = self._fence, None
+        self.term.end()
+        with suppress(psycopg.Error):
+            if fence is not None:
+                session = self._connected()
+                node_rows.leave(session, self._schema, fence.token, at_rest=True)
+        self._disconnect()
+
+    def _beside(self, ask: Callable[[psycopg.Connection[Any]], _T]) -> _T:
+        """Ask by a session beside that of the lease, for any thread."""
         try:
             with psycopg.connect(**self._settings, autocommit=True) as session:
-                return heartbeats.nodes(session, self._schema)
+                return ask(session)
         except psycopg.Error as error:
             raise _away(error) from error
 
-    def release(self) -> None:
-        """Let another one have it at once; see ``Lease``."""
-        self._end_renewal()
-        fence, self._fence, self._until = self._fence, None, 0.0
-        with suppress(psycopg.Error):
-            if fence is not None:
-                owner_row.give_back(self._connected(), fence)
-            if self._session is not None:
-                self._heartbeat.end(self._session)
-        self._disconnect()
+    def _refuse_others(self, session: psycopg.Connection[Any], *, alone: bool) -> None:
+        owner = single_owner.shut_out(session, self._schema, self._has_stood)
+        if owner is not None:
+            raise StoreOwnedError(owner)
+        for row in self._living(session):
+            if alone or row.is_alone:
+                raise StoreOwnedError(row.process, row.renewals)
 
-    def _claim(self, session: psycopg.Connection[Any]) -> float:
-        before = self._look(session)
-        seconds, asked = self._seconds(), _now()
-        if not (before.is_gone or asked - self._seen_at >= before.seconds):
-            raise StoreOwnedError(before.owner)
-        us = Owner.this_process(self._node_url)
-        fence = owner_row.claim(session, self._schema, before, us, self._token, seconds)
-        if fence is None:
-            raise StoreOwnedError(before.owner)
-        self._fence, self._lost = fence, None
-        self._renewed(asked, seconds)
-        self._lock_out_older_version(session)
-        self._begin_renewal()
-        return 0.0 if before.is_gone else REQUEST_SECONDS
+    def _join(self, session: psycopg.Connection[Any], *, alone: bool) -> float:
+        asked = _now()
+        node_rows.join(
+            session,
+            self._schema,
+            self.term.token,
+            self._said,
+            seconds=LEASE_SECONDS,
+            alone=alone,
+        )
+        return asked
 
-    def _look(self, session: psycopg.Connection[Any]) -> OwnerRow:
-        """Read the row, and note since when it is known to be so."""
-        row = owner_row.read(session, self._schema)
-        if row != self._seen:
-            self._seen, self._seen_at = row, _now()
-        # Of ours nothing is under way: who acquires has ended what it did before.
-        return replace(row, is_gone=True) if row.token == self._token else row
+    def _living(self, session: psycopg.Connection[Any]) -> list[NodeRow]:
+        """Return the other services, without those whose leases have ended just now."""
+        living = []
+        rows = node_rows.read(session, self._schema)
+        marks = {(each.token, each.renewals) for each in rows}
+        self._seen = {i: at for i, at in self._seen.items() if i in marks}
+        for row in rows:
+            if row.token == self.term.token:
+                continue
+            if row.is_gone or self._has_stood((row.token, row.renewals), row.seconds):
+                if node_rows.end(session, self._schema, row):
+                    _log.warning("node_lease_ended", node=str(row.process))
+            else:
+                living.append(row)
+        return living
+
+    def _has_stood(self, mark: object, seconds: float) -> bool:
+        """Tell whether ``mark`` was first seen ``seconds`` ago or earlier."""
+        now = _now()
+        return now - self._seen.setdefault(mark, now) >= seconds
 
     def _seconds(self) -> float:
         """Return how long the lease is to be; what was slow is forgotten in time."""
-        # By so little that no renewal is for less than what was left of the one before.
-        self._slowest *= 0.999
-        return min(LONGEST_SECONDS, max(LEASE_SECONDS, self._slowest / SLOW_SHARE))
+        # A renewal a second later is for no less than what was left of the one before.
+        self.term.slowest *= KEPT_PART
+        least_left = self.term.slowest / SLOW_SHARE
+        seconds = least_left + RENEW_SECONDS + MARGIN_SECONDS
+        return min(LONGEST_SECONDS, max(LEASE_SECONDS, seconds))
 
     def _begin_renewal(self) -> None:
         self._stop = threading.Event()
@@ -215,18 +282,19 @@ class PostgresLease:
                 self._disconnect()
 
     def _renew(self) -> None:
-        assert self._fence is not None  # noqa: S101 - tells mypy
+        """Renew the lease, and end those of others that have not done so in time."""
         session = self._connected()
         seconds, asked = self._seconds(), _now()
-        if owner_row.renew(session, self._fence, seconds):
+        token = self.term.token
+        if node_rows.renew(session, self._schema, token, self._said, seconds):
             self._renewed(asked, seconds)
-            self._heartbeat.beat(session)
-            return
-        owner = owner_row.read(session, self._schema).owner
-        self._until, self._lost = 0.0, StoreOwnedError(owner)
+            self._living(session)
+        else:
+            self.term.end()
+            self._lost = UnavailableError(_LOST)
 
     def _renewed(self, asked: float, seconds: float) -> None:
-        self._until = asked + seconds - MARGIN_SECONDS
+        self.term.renew(asked + seconds - MARGIN_SECONDS)
         self._note(None)
 
     def _note(self, error: UnavailableError | None) -> None:
@@ -238,26 +306,18 @@ class PostgresLease:
     def _connected(self) -> psycopg.Connection[Any]:
         """Return the session, a new one if the last has ended."""
         if self._session is None or self._session.closed:
-            self._session = psycopg.connect(**self._settings, autocommit=True)
+            named = {"application_name": session_name(self.term.token)}
+            self._session = psycopg.connect(**self._settings | named, autocommit=True)
             for statement in _SESSION:
                 self._session.execute(statement)
             if self._fence is not None:
-                self._lock_out_older_version(self._session)
+                single_owner.lock_out(self._session, self._schema)
         return self._session
 
     def _disconnect(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
-
-    def _refuse_older_version(self, session: psycopg.Connection[Any]) -> None:
-        held = session.execute(_LOCK_HOLDER, [_CLASS, self._schema]).fetchone()
-        match str(held[0] if held else "").split(" "):
-            case [program, pid, since, host] if program == _NAME and pid.isdecimal():
-                raise StoreOwnedError(Owner(host, int(pid), since))
-
-    def _lock_out_older_version(self, session: psycopg.Connection[Any]) -> None:
-        session.execute(_LOCK, [_CLASS, self._schema])
 
 
 def _now() -> float:

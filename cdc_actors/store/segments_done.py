@@ -23,10 +23,8 @@ class SegmentsDone(ChannelRows):
     def add(self, task_id: str, collection_id: int, segments: Iterable[int]) -> None:
         """Know that segments are done."""
         self._save(
-            [
-                (task_id, f"{collection_id}/{each}", collection_id, each)
-                for each in segments
-            ]
+            task_id,
+            [(f"{collection_id}/{each}", collection_id, each) for each in segments],
         )
 
     def forget(self, task_id: str, collection_id: int) -> None:
@@ -35,7 +33,7 @@ class SegmentsDone(ChannelRows):
             f"DELETE FROM {self.table} "  # noqa: S608
             "WHERE task_id = {p} AND collection = {p}"
         )
-        self._database.write_rows(statement, [(task_id, collection_id)])
+        self._database.write_rows(statement, [(task_id, collection_id)], task_id)
 
     def load(self, task_id: str) -> Mapping[int, frozenset[int]]:
         """Return a task's segments that are done, by the id of their collection."""

@@ -23,7 +23,7 @@ class SendHorizons(ChannelRows):
 
     def save(self, task_id: str, sent: Mapping[str, int]) -> None:
         """Set the horizons of the channels given, all or none of them."""
-        self._save((task_id, channel, timestamp) for channel, timestamp in sent.items())
+        self._save(task_id, sent.items())
 
     def load(self, task_id: str) -> dict[str, int]:
         """Return the horizons of a task by channel; empty if nothing was ever sent."""

@@ -1,86 +1,123 @@
-"""Never two owners that may send, whatever stands still, and in whatever order."""
+"""Never two services that may send for one task, whatever stands still, in any order."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cdc_actors.errors import UnavailableError
-from cdc_actors.service.tenure import POLL_SECONDS
+from cdc_actors.service.claiming import REQUEST_SECONDS
 from cdc_actors.store import postgres_lease
-from cdc_actors.store.fence import Fence
-from cdc_actors.store.owner_row import OwnerRow
+from cdc_actors.store.node_rows import NodeRow
 from cdc_actors.store.postgres_lease import PostgresLease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from cdc_actors.store.ownership import Owner
+    from cdc_actors.store.node_rows import Said
 
     Steps = list[tuple[float, int, str]]
 
 NUMBERS = st.integers(0, 2)
+TASKS = ("a", "b")
 SECONDS = st.sampled_from([0.0, 0.1, 0.4, 1.0, 3.0, 4.5, 5.5, 8.0])
-ACTS = st.sampled_from(["renew", "acquire"])
+ACTS = st.sampled_from(["renew", "join", "claim", "give back"])
 STEPS = st.lists(st.tuples(SECONDS, NUMBERS, ACTS), max_size=4)
 """What others do, each after some seconds."""
 
 
 class Server:
-    """The row of a server; requests and answers take as long as they are told."""
+    """The rows of a server; requests and answers take as long as they are told."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.row = OwnerRow()
+        self.rows: dict[str, NodeRow] = {}
+        self.owners = dict.fromkeys(TASKS, "")
         self.wait: Callable[[], None] = lambda: None
+        self._joins = False
 
-    def read(self, _session: Any, _schema: str) -> OwnerRow:
-        """As ``owner_row.read``."""
-        return self._after_a_while(lambda: self.row)
+    @contextmanager
+    def joining(self, _session: Any, _schema: str, _lock: int) -> Iterator[None]:
+        """As ``node_rows.joining``; who waits for the lock is told that it took long."""
+        if self._joins:
+            raise psycopg.OperationalError("canceling statement due to timeout")
+        self._joins = True
+        try:
+            self.wait()
+            yield
+        finally:
+            self._joins = False
 
-    def claim(
+    def join(
         self,
         _session: Any,
-        schema: str,
-        before: OwnerRow,
-        _us: Owner,
+        _schema: str,
         token: str,
+        _said: Said,
+        *,
         seconds: float,
-    ) -> Fence | None:
-        """As ``owner_row.claim``."""
+        alone: bool,
+    ) -> None:
+        """As ``node_rows.join``."""
 
-        def act() -> Fence | None:
-            row = self.row
-            if (row.number, row.renewals) != (before.number, before.renewals):
-                return None
-            number = row.number + 1
-            self.row = OwnerRow(number, token, None, row.renewals + 1, seconds, False)
-            return Fence(schema, number, token)
+        def act() -> None:
+            self.rows[token] = NodeRow(token, None, 1, seconds, alone)
+
+        self._after_a_while(act)
+
+    def renew(
+        self, _session: Any, _schema: str, token: str, _said: Said, seconds: float
+    ) -> bool:
+        """As ``node_rows.renew``."""
+
+        def act() -> bool:
+            if row := self.rows.get(token):
+                renewals = row.renewals + 1
+                self.rows[token] = replace(row, renewals=renewals, seconds=seconds)
+            return row is not None
 
         return self._after_a_while(act)
 
-    def renew(self, _session: Any, fence: Fence, seconds: float) -> bool:
-        """As ``owner_row.renew``."""
+    def read(self, _session: Any, _schema: str) -> list[NodeRow]:
+        """As ``node_rows.read``."""
+        return self._after_a_while(lambda: list(self.rows.values()))
+
+    def end(self, _session: Any, _schema: str, row: NodeRow) -> bool:
+        """As ``node_rows.end``."""
 
         def act() -> bool:
-            is_same = (self.row.number, self.row.token) == (fence.number, fence.token)
+            is_same = self.rows.get(row.token) == row
             if is_same:
-                renewals = self.row.renewals + 1
-                self.row = replace(self.row, renewals=renewals, seconds=seconds)
+                del self.rows[row.token]
             return is_same
 
         return self._after_a_while(act)
 
-    def give_back(self, _session: Any, fence: Fence) -> None:
-        """As ``owner_row.give_back``."""
-        if (self.row.number, self.row.token) == (fence.number, fence.token):
-            self.row = replace(self.row, is_gone=True)
+    def leave(self, _session: Any, _schema: str, token: str, *, at_rest: bool) -> None:
+        """As ``node_rows.leave``."""
+        self.rows.pop(token, None)
+        if at_rest:
+            for task, owner in self.owners.items():
+                self.owners[task] = "" if owner == token else owner
+
+    def claim(self, token: str) -> list[tuple[str, bool]]:
+        """As ``TaskOwners.claim``: tasks that nobody has, and whether they were left."""
+
+        def act() -> list[tuple[str, bool]]:
+            if token not in self.rows:
+                return []
+            free = [(i, bool(o)) for i, o in self.owners.items() if o not in self.rows]
+            self.owners.update(dict.fromkeys((task for task, _ in free), token))
+            return free
+
+        return self._after_a_while(act)
 
     def _after_a_while(self, act: Callable[[], Any]) -> Any:
         self.wait()
@@ -90,15 +127,43 @@ class Server:
 
 
 class Process(PostgresLease):
-    """A lease whose renewals are made when a test says so."""
+    """A lease whose renewals are made when a test says so, and the tasks under it."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__("postgresql://nobody@nowhere/store")
+        self._server = server
+        self._begins: dict[str, tuple[str, float]] = {}
 
     def renew(self) -> None:
         """Do what the thread does once a second, for as long as it lives."""
         if self.fence is not None and self._lost is None:
             self._renew()
+
+    def claim(self) -> None:
+        """Have what nobody has, once what was sent for it has come to its end."""
+        token = self.term.token
+        for task, was_left in self._server.claim(token):
+            wait = REQUEST_SECONDS if was_left else 0.0
+            self._begins[task] = token, self._server.now + wait
+
+    def give_back(self) -> None:
+        """Let others have one, which is at rest."""
+        for task, (token, _) in self._begins.items():
+            if self._server.owners[task] == token and token in self._server.rows:
+                del self._begins[task]
+                self._server.owners[task] = ""
+                return
+
+    def may_send(self, task: str) -> bool:
+        """Tell whether it may send for a task now."""
+        token, begins = self._begins.get(task, ("", 0.0))
+        is_ours = token == self.term.token and begins <= self._server.now
+        return is_ours and self.time_left() > 0
+
+    def end(self) -> None:
+        """End all work, then the lease."""
+        self._begins.clear()
+        self.release()
 
     def _connected(self) -> Any:
         return SimpleNamespace(execute=lambda *_: None, transaction=nullcontext)
@@ -106,29 +171,30 @@ class Process(PostgresLease):
     def _begin_renewal(self) -> None:
         pass
 
-    def _refuse_older_version(self, _session: Any) -> None:
-        pass
-
     def _disconnect(self) -> None:
         pass
 
 
 class Leases(RuleBasedStateMachine):
-    """Three processes on one store."""
+    """Three services on one store of two tasks."""
 
     @initialize()
     def begin(self) -> None:
-        """Nobody owns it."""
+        """Nobody is there."""
         self.server = Server()
-        self.processes = [Process() for _ in range(3)]
-        self.before = postgres_lease.owner_row, postgres_lease._now
-        postgres_lease.owner_row = self.server  # type: ignore[assignment]
+        self.processes = [Process(self.server) for _ in range(3)]
+        names = ("node_rows", "single_owner", "_now")
+        self.before = {name: getattr(postgres_lease, name) for name in names}
+        postgres_lease.node_rows = self.server  # type: ignore[assignment]
+        postgres_lease.single_owner = SimpleNamespace(  # type: ignore[assignment]
+            LOCK_CLASS=1, shut_out=lambda *_: None, lock_out=lambda *_: None
+        )
         postgres_lease._now = lambda: self.server.now
 
     def teardown(self) -> None:
         """Put back what the module had."""
-        if hasattr(self, "before"):
-            postgres_lease.owner_row, postgres_lease._now = self.before
+        for name, value in getattr(self, "before", {}).items():
+            setattr(postgres_lease, name, value)
 
     @rule(seconds=SECONDS)
     def stand_still(self, seconds: float) -> None:
@@ -137,7 +203,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, act=ACTS, before=STEPS, after=STEPS)
     def act(self, number: int, act: str, before: Steps, after: Steps) -> None:
-        """One renews its lease or wants one; others act before and after the server."""
+        """One does something; others act before and after the server."""
         waiting, acting = [after, before], {number}
 
         def wait() -> None:
@@ -152,37 +218,44 @@ class Leases(RuleBasedStateMachine):
         self._do(number, act)
         self.server.wait = lambda: None
 
-    @rule(number=NUMBERS, polls=st.integers(1, 20))
-    def wait(self, number: int, polls: int) -> None:
-        """One that is not the owner wants to be, and looks twice a second."""
-        for _ in range(polls):
-            self._do(number, "acquire")
-            self.one_may_send()
-            self.server.now += POLL_SECONDS
+    @rule(number=NUMBERS, seconds=st.integers(1, 9))
+    def work(self, number: int, seconds: int) -> None:
+        """One does all that it is to do, once a second; the others stand still."""
+        for _ in range(seconds):
+            for act in ("join", "renew", "claim"):
+                self._do(number, act)
+                self.one_may_send()
+            self.server.now += 1
 
     def _do(self, number: int, act: str) -> None:
         process = self.processes[number]
-        if act == "renew":
-            process.renew()
-        elif process.time_left() <= 0:
-            with suppress(UnavailableError):
-                process.acquire()
+        with suppress(UnavailableError):
+            match act:
+                case "renew":
+                    process.renew()
+                case "claim":
+                    process.claim()
+                case "give back":
+                    process.give_back()
+                case _ if process.time_left() <= 0:
+                    process.acquire()
 
     @rule(number=NUMBERS, seconds=st.floats(0, 4))
     def find_target_slow(self, number: int, seconds: float) -> None:
         """One has a target that takes its time."""
-        self.processes[number].note_request(seconds)
+        self.processes[number].term.note_request(seconds)
 
     @rule(number=NUMBERS)
     def end(self, number: int) -> None:
         """One ends in good order."""
-        self.processes[number].release()
+        self.processes[number].end()
 
     @invariant()
     def one_may_send(self) -> None:
-        """At any time it is one at most."""
-        left = [each.time_left() > 0 for each in getattr(self, "processes", [])]
-        assert left.count(True) <= 1
+        """At any time it is one at most for each task."""
+        for task in TASKS:
+            may = [each.may_send(task) for each in getattr(self, "processes", [])]
+            assert may.count(True) <= 1
 
 
 TestLeases = Leases.TestCase

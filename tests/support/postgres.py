@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 USER = "cdc"
 PASSWORD = "p@ss/w:rd %41"  # Every character that a URL needs written otherwise.
 START_SECONDS = 60
+_AS_ACCOUNT = (
+    "import os, pwd, sys; account = pwd.getpwuid(int(sys.argv[1])); "
+    "os.setgroups([]); os.setgid(account.pw_gid); os.setuid(account.pw_uid); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 class PostgresServer:
@@ -98,13 +104,13 @@ class PostgresServer:
         """Start the server and wait until it answers."""
         arguments = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
         with (self._root / "log").open("ab") as log:
+            options = ["-k", "", "-c", "fsync=off"]
             self._process = subprocess.Popen(
-                [self._binaries / "postgres", *arguments, "-k", "", "-c", "fsync=off"],
+                self._command("postgres", *arguments, *options),
                 stdout=log,
                 stderr=log,
                 cwd=self._root,
                 start_new_session=True,
-                **self._account,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -144,29 +150,31 @@ class PostgresServer:
         return True
 
     def _copy(self, primary: PostgresServer) -> None:
-        program = self._binaries / "pg_basebackup"
-        subprocess.run(
-            [program, "-R", "-c", "fast", "-N", "-D", self._data, "-d", primary.url()],
-            check=True,
-            capture_output=True,
-            cwd=self._root,
-            **self._account,
-        )
+        how = ["-R", "-c", "fast", "-N", "-D", self._data, "-d", primary.url()]
+        self._run("pg_basebackup", *how)
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = self._command(program, *arguments)
+        subprocess.run(command, check=True, capture_output=True, cwd=self._root)
+
+    def _command(self, program: str, *arguments: object) -> list[object]:
+        """Return what runs a program as the server's account.
+
+        Told of another account, subprocess forks instead of spawning. That calls the
+        handlers of gRPC in the child, which may end it.
+        """
+        command = [self._binaries / program, *arguments]
+        if not self._account:
+            return command
+        account = str(self._account["user"])
+        return [sys.executable, "-c", _AS_ACCOUNT, account, *command]
 
     def _initialise(self) -> None:
         password = self._root / "password"
         password.write_text(PASSWORD)
         options = ["--auth=scram-sha-256", f"--pwfile={password}", "--locale=C"]
-        subprocess.run(
-            [
-                *(self._binaries / "initdb", "-D", self._data, "-U", USER),
-                *(*options, "--encoding=UTF8", "--no-sync"),
-            ],
-            check=True,
-            capture_output=True,
-            cwd=self._root,
-            **self._account,
-        )
+        more = ["--encoding=UTF8", "--no-sync"]
+        self._run("initdb", "-D", self._data, "-U", USER, *options, *more)
 
 
 @contextmanager
@@ -196,6 +204,12 @@ def postgres_server():
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The URL of an empty schema."""
     return postgres_server.new_schema()
+
+
+@pytest.fixture
+def store_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every service of a store its key."""
+    monkeypatch.setenv("CDC_ACTORS_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 
 
 def _is_root() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from cdc_actors.config import Config, Rocksmq, SourceConfig, Storage
 from cdc_actors.service import config_check, source_checks, source_settings
 from cdc_actors.source import wal_choice
+from cdc_actors.source.storage import files
 from tests.fakes.public_source import PublicSource
 from tests.fakes.streamed_source import StreamedSource
 
@@ -63,10 +65,32 @@ def test_files_of_2_6(source: StreamedSource, tmp_path: Path) -> None:
         source.nodes.lose(channel, 40)
     found = said(SourceConfig(storage=storage))
     assert found["storage"].startswith("True local, rows that the log no longer holds")
+    assert found["storage"].endswith("there is no file yet")
     assert "a new task brings them from the source's files" in found["channels"]
     found = said(SourceConfig())
     assert "False the log no longer holds the beginning of" in found["channels"]
     assert "sourceConfig.storage has it read" in found["channels"]
+
+
+def test_a_folder_that_hangs(
+    source: StreamedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is opened, and no longer waited for than a while."""
+    monkeypatch.setattr(files, "CHECK_SECONDS", 0.2)
+    folder = tmp_path / "insert_log" / "1"
+    folder.mkdir(parents=True)
+    config = SourceConfig(storage=Storage(type="local", path=str(tmp_path)))
+    # Who opens it to read waits for somebody who opens it to write.
+    os.mkfifo(folder / "2")
+    assert said(config)["storage"].endswith("insert_log: no answer for 0.2 s")
+    # To open it for both waits for nobody, and its reader never finds it broken.
+    both = os.open(folder / "2", os.O_RDWR)
+    os.write(both, b"rows")
+    os.close(both)
+    (folder / "2").unlink()
+    (folder / "2").write_bytes(b"rows")
+    monkeypatch.setattr(files, "CHECK_SECONDS", 60.0)
+    assert said(config)["storage"].endswith(f"{folder / '2'} can be read")
 
 
 def test_nodes_that_are_away(source: StreamedSource) -> None:

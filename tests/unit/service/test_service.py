@@ -83,6 +83,11 @@ def test_a_supervisor_that_hangs_is_not_alive(
     assert service.alive() is alive
 
 
+def ownership_of(tenure: object) -> Any:
+    """Return what owns a store with all of its tasks."""
+    return SimpleNamespace(alive=True, tenure=tenure, refuse_moving=lambda _: None)
+
+
 @pytest.mark.parametrize(
     ("then", "answered"),
     [
@@ -92,12 +97,12 @@ def test_a_supervisor_that_hangs_is_not_alive(
     ids=["it is deleted", "it starts again"],
 )
 def test_a_task_that_ends_meanwhile_is_gone_or_comes_back(
-    monkeypatch: pytest.MonkeyPatch, then: Exception, answered: type[Exception]
+    then: Exception, answered: type[Exception]
 ) -> None:
     """The supervisor knows which: 404 if it was deleted, else 503, to be tried again."""
     tenure = SimpleNamespace(supervisor=Supervisor(then))
-    monkeypatch.setattr(Service, "_tenure", tenure)
     service = Service(Config(source_config=SourceConfig()))
+    service._ownership = ownership_of(tenure)
     with pytest.raises(answered):
         service.pause("0" * 32, SUPERVISOR)
 
@@ -127,10 +132,11 @@ def test_an_update_asks_the_target_only_about_itself(changes: str) -> None:
         )
         task = new_task(spec=replace(SPEC, target=away, token=""))
         supervisor = WithTask(task)
-        stores = SimpleNamespace(secrets=SimpleNamespace(decrypt=lambda _secret: "old"))
+        secrets = SimpleNamespace(decrypt=lambda _secret: "old")
+        stores = SimpleNamespace(secrets=secrets, neighbours=None)
         tenure = SimpleNamespace(supervisor=supervisor, stores=stores)
         service = Service(Config(source_config=SourceConfig()))
-        service._ownership = cast("Any", SimpleNamespace(alive=True, tenure=tenure))
+        service._ownership = ownership_of(tenure)
         mapping = (NameMapping(source_db="a", target_db="b"),)
         changed: dict[str, Any] = {
             "selection": {"collection_infos": ("books",)},

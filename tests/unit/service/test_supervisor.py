@@ -14,6 +14,7 @@ import pytest
 from cdc_actors.config import Config, Natsmq, SourceConfig
 from cdc_actors.errors import TaskConflictError, UnavailableError, UnknownTaskError
 from cdc_actors.pipeline.messages import RunProgressed
+from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.pipeline.work import NO_ROWS
 from cdc_actors.service import current_run, rebuild, supervisor_actor, task_actor
 from cdc_actors.service.health import view_at
@@ -242,7 +243,8 @@ def lose_an_answer(
     save, load = TaskLog.save, TaskLog.load
     save_fails, load_fails = [True], [] if readable else [True]
 
-    def losing_save(log: TaskLog, task: Task) -> None:
+    def losing_save(log: TaskLog, task: Task, check: object) -> None:
+        assert check is None
         if saved or not save_fails:
             save(log, task)
         if save_fails:
@@ -329,7 +331,7 @@ def test_ticks_of_all_tasks_tell_the_time_at_the_source(stores: Stores) -> None:
     tasks = [new_task(), new_task()]
     for task in tasks:
         task.pause("for the test", [], who=CLIENT, why="no actor is needed")
-        supervisor.on_receive(TaskLoaded(TaskSnapshot(task=task)))
+        supervisor.on_receive(TaskLoaded(TaskSnapshot(task=task), OwnerStart()))
     ahead = clock.moment()
     lead = ahead.source - ahead.monotonic + 100
     for task, each in zip(tasks, (lead, lead - 1000), strict=True):
@@ -345,7 +347,7 @@ def test_since_moves_with_the_reported_status_alone(stores: Stores) -> None:
     supervisor = Supervisor(CONFIG, stores, SourceClock())
     task = new_task()
     task.pause("for the test", [], who=CLIENT, why="no actor is needed")
-    supervisor.on_receive(TaskLoaded(TaskSnapshot(task=task)))
+    supervisor.on_receive(TaskLoaded(TaskSnapshot(task=task), OwnerStart()))
     supervisor.on_receive(RebuildEnded())
     task.resume(who=CLIENT, why="asked")
 
@@ -375,7 +377,7 @@ def test_a_task_that_lived_long_starts_with_a_short_wait_again(
     monkeypatch.setattr(supervisor_actor, "time", clock)
     monkeypatch.setattr(supervisor_actor.backoff, "send_after", lambda *_: None)
     supervisor = Supervisor(CONFIG, stores, SourceClock())
-    supervisor.on_receive(TaskLoaded(TaskSnapshot(task=saved(stores))))
+    supervisor.on_receive(TaskLoaded(TaskSnapshot(task=saved(stores)), OwnerStart()))
     supervisor.on_receive(RebuildEnded())
     deaths = []
     for lived in (1.0, 1.0, 61.0):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cdc_actors.config import SourceConfig
+from cdc_actors.pipeline.owner_start import OwnerStart
 from cdc_actors.service.stores import Stores
 from cdc_actors.service.task_record import TaskRecord
 from cdc_actors.store.checkpoints import Checkpoints
@@ -40,16 +41,16 @@ def test_another_owner_had_every_task_but_those_created_since(
 ) -> None:
     """All that the source has may be at the target, unless the task began with us."""
     task: Task = new_task(secret=stores.secrets.encrypt("root:Milvus"))
-    record = TaskRecord(task, stores)
+    record, began = TaskRecord(task, stores), OwnerStart()
     record.save_created()
     if not is_new:
-        record = TaskRecord(stores.log.load(task.task_id), stores)
+        record = TaskRecord(stores.log.load(task.task_id), stores, began)
     spec = record.run_spec(SourceConfig(), NOBODY)
-    assert spec.owner_start is (None if is_new else stores.owner_start)
+    assert spec.owner_start is (None if is_new else began)
 
 
-def test_the_start_of_an_owner_is_asked_for_once(stores: Stores) -> None:
+def test_the_start_of_an_owner_is_asked_for_once() -> None:
     """Later runs of all tasks go by what the source said to the first one."""
-    times = iter([5, 6])
-    asked = [stores.owner_start.timestamp(lambda: next(times)) for _ in range(2)]
+    times, began = iter([5, 6]), OwnerStart()
+    asked = [began.timestamp(lambda: next(times)) for _ in range(2)]
     assert asked == [5, 5]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -27,26 +26,15 @@ class ScriptedLease:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.wait = 0.0
-        self.taken = 0
 
-    def acquire(self) -> float:
+    def acquire(self) -> None:
         """Take it, unless it is another's."""
         self.check()
-        self.taken += 1
-        return self.wait
 
     def check(self) -> None:
         """See whether it is another's."""
         if self.error is not None:
             raise self.error
-
-    def time_left(self) -> float:
-        """It does not end by itself."""
-        return math.inf
-
-    def note_request(self, seconds: float) -> None:
-        """Nobody asks anything."""
 
     def release(self) -> None:
         """Nothing is held."""
@@ -56,6 +44,7 @@ class FakeTenure:
     """Notes what is done with it."""
 
     supervisor = SimpleNamespace(is_alive=lambda: True)
+    stores = SimpleNamespace(owners=None)
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -105,24 +94,12 @@ def test_who_does_not_get_the_lease_waits_and_takes_over(harness: Harness) -> No
     harness.ownership.start()
     assert "process 4711 on host other-host since 2026-01-02" in harness.refusal()
     assert harness.ownership.alive
-    assert harness.ownership.other_owner is OTHER
+    assert harness.ownership.other_owner("") is OTHER
     assert harness.tenures == []
     harness.lease.error = None
     wait_until(lambda: len(harness.tenures) == 1, "it takes over")
-    assert harness.ownership.other_owner is None
+    assert harness.ownership.other_owner("") is None
     wait_until(lambda: harness.refusal() == "", "requests are answered")
-
-
-def test_a_former_owners_requests_are_waited_for(harness: Harness) -> None:
-    """Nothing is begun before, however soon the lease was there."""
-    harness.lease.error = StoreOwnedError(OTHER)
-    harness.ownership.start()
-    harness.lease.wait = 3600
-    harness.lease.error = None
-    wait_until(lambda: harness.lease.taken > 0, "the lease is taken")
-    wait_until(lambda: harness.ownership.other_owner is None, "nobody owns it")
-    assert harness.tenures == []
-    assert "process 4711" in harness.refusal()
 
 
 def test_who_loses_the_lease_writes_nothing_and_begins_anew(harness: Harness) -> None:
@@ -132,7 +109,7 @@ def test_who_loses_the_lease_writes_nothing_and_begins_anew(harness: Harness) ->
     harness.lease.error = UnavailableError("the server is away")
     wait_until(lambda: first.done != [], "it is noticed")
     assert first.done == ["suspended: the server is away"]
-    assert harness.ownership.other_owner is None
+    assert harness.ownership.other_owner("") is None
     assert harness.ownership.tenure is first
     harness.lease.error = None
     wait_until(lambda: len(harness.tenures) == 2, "it begins anew")
@@ -151,7 +128,7 @@ def test_what_was_known_is_forgotten_once_another_is_the_owner(
     wait_until(lambda: first.done != [], "it is noticed")
     harness.lease.error = StoreOwnedError(OTHER)
     wait_until(lambda: "process 4711" in harness.refusal(), "it is told")
-    assert harness.ownership.other_owner is OTHER
+    assert harness.ownership.other_owner("") is OTHER
     wait_until(lambda: first.done[1:] == ["ended"], "its work is ended")
 
 
@@ -161,7 +138,7 @@ def test_a_store_that_cannot_be_opened_is_tried_again(harness: Harness) -> None:
     harness.ownership.start()
     harness.lease.error = UnavailableError("the disk is full")
     wait_until(lambda: harness.refusal() == "the disk is full", "it is told")
-    assert harness.ownership.other_owner is None
+    assert harness.ownership.other_owner("") is None
     harness.lease.error = None
     wait_until(lambda: harness.refusal() == "", "it takes over")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -24,9 +25,8 @@ from cdc_actors.pipeline.messages import (
     RecordStarts,
     RunFailed,
 )
-from cdc_actors.pipeline.reservations import NameReservations
 from cdc_actors.pipeline.work import NO_ROWS
-from cdc_actors.service import current_run, supervisor_actor, target_trial, task_actor
+from cdc_actors.service import current_run, target_trial, task_actor
 from cdc_actors.service.messages import (
     CreateTask,
     GetTask,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cdc_actors.pipeline.reservations import NameReservations
     from cdc_actors.pipeline.run_spec import RunSpec
     from cdc_actors.tasks import TaskSpec
 
@@ -156,15 +157,13 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> NameReservations:
-    """Return the names that every supervisor knows to be held."""
-    names = NameReservations()
-    monkeypatch.setattr(supervisor_actor, "NameReservations", lambda: names)
-    return names
+def names(stores: Stores) -> NameReservations:
+    """Return the names that are held."""
+    return stores.names
 
 
 @pytest.fixture
-def world(stores: Stores, names: NameReservations) -> World:
+def world(stores: Stores) -> World:
     """Return a supervisor without tasks."""
     return World(stores)
 
@@ -415,7 +414,8 @@ def test_an_update_whose_answer_was_lost(
     task_id = world.create()
     save, fails = TaskLog.save, [True]
 
-    def losing(log: TaskLog, task: Task) -> None:
+    def losing(log: TaskLog, task: Task, check: object) -> None:
+        assert check is None
         if saved or not fails:
             save(log, task)
         if fails:
@@ -442,12 +442,17 @@ class Target:
         """Do nothing."""
 
 
+def owned(world: World) -> Any:
+    """Return what owns the stores of a world, with all tasks."""
+    tenure = SimpleNamespace(stores=world.stores, supervisor=world.ref)
+    return SimpleNamespace(tenure=tenure, refuse_moving=lambda _: None)
+
+
 @pytest.fixture
 def service(world: World, monkeypatch: pytest.MonkeyPatch) -> Service:
     """Return the service over the world; every target answers and is no source."""
     service = Service(CONFIG)
-    tenure = type("Tenure", (), {"stores": world.stores, "supervisor": world.ref})
-    monkeypatch.setattr(Service, "_tenure", tenure)
+    service._ownership = owned(world)
     monkeypatch.setattr(target_trial, "connect", lambda param, _: Target(param.uri))
     for check in ("refuse_source", "refuse_standby"):
         monkeypatch.setattr(target_trial, check, lambda *_: None)
@@ -506,8 +511,7 @@ def test_another_address_is_checked_once_something_was_written(
         asked.append(target.uri)
 
     monkeypatch.setattr(target_trial, "refuse_other", check)
-    tenure = type("Tenure", (), {"stores": world.stores, "supervisor": again.ref})
-    monkeypatch.setattr(Service, "_tenure", tenure)
+    service._ownership = owned(again)
     spec = again.task(task_id).spec
     other = replace(spec, target=OTHER)
     told = service.update(task_id, spec, other, CLIENT, same_milvus=True)

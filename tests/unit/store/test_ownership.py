@@ -1,4 +1,7 @@
-"""A store has one owner at a time, on both databases."""
+"""A store has one owner at a time, on both databases, if that is to be alone.
+
+In SQLite it always is. In PostgreSQL services share a store; see ``test_postgres_lease``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ import sys, msgspec
 from cdc_actors.config.model import MetaStoreConfig
 from cdc_actors.store.leases import lease_of
 lease = lease_of(msgspec.json.decode(sys.argv[1], type=MetaStoreConfig))
-lease.acquire()
+lease.acquire(alone=True)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -52,16 +55,16 @@ def lease(store: MetaStoreConfig) -> Iterator[Lease]:
 def test_only_one_has_it(store: MetaStoreConfig, lease: Lease) -> None:
     """The second is told who the first is, and gets the lease once that gives it back."""
     other = lease_of(store)
-    lease.acquire()
+    lease.acquire(alone=True)
     lease.check()
     with pytest.raises(StoreOwnedError) as refused:
-        other.acquire()
+        other.acquire(alone=True)
     owner = f"process {os.getpid()} on host {socket.gethostname()[:20]}"
     assert owner in str(refused.value)
     with pytest.raises(UnavailableError):
         other.check()
     lease.release()
-    other.acquire()
+    other.acquire(alone=True)
     other.check()
     other.release()
 
@@ -70,15 +73,15 @@ def test_others_are_told_where_the_owner_is_reached(store: MetaStoreConfig) -> N
     """Whoever waits knows its URL, which it may pass requests on to."""
     url = f"http://{'a' * 250}:8444"
     lease, other = lease_of(store, url), lease_of(store)
-    lease.acquire()
+    lease.acquire(alone=True)
     with pytest.raises(StoreOwnedError) as refused:
-        other.acquire()
+        other.acquire(alone=True)
     assert refused.value.owner is not None
     assert refused.value.owner.url == url
     lease.release()
-    other.acquire()
+    other.acquire(alone=True)
     with pytest.raises(StoreOwnedError) as refused:
-        lease.acquire()
+        lease.acquire(alone=True)
     assert refused.value.owner is not None
     assert refused.value.owner.url == ""
     other.release()
@@ -118,10 +121,11 @@ def test_a_killed_process_has_it_no_more(store: MetaStoreConfig, lease: Lease) -
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(StoreOwnedError, match=f"process {process.pid} "):
-            lease.acquire()
+            lease.acquire(alone=True)
         process.kill()
         process.wait()
-        assert lease.acquire() == 0
+        lease.acquire(alone=True)
+        lease.check()
 
 
 def test_a_lock_file_that_was_replaced_is_a_lost_lease(tmp_path: Path) -> None:
@@ -137,3 +141,23 @@ def test_a_lock_file_that_was_replaced_is_a_lost_lease(tmp_path: Path) -> None:
         lease.acquire()
     lease.release()
     other.release()
+
+
+def test_who_has_a_file_is_the_only_service_on_it(tmp_path: Path) -> None:
+    """Others are told who that is, and not of its tasks; nobody could work for it."""
+    store = MetaStoreConfig(sqlite=Sqlite(path=str(tmp_path / "cdc.db")))
+    lease, other = lease_of(store, "http://a:1"), lease_of(store, "http://b:2")
+
+    def shown(lease: Lease) -> list[tuple[str, str, int | None, float | None]]:
+        return [
+            (each.node_id, each.process.url, each.tasks, each.lag_seconds)
+            for each in lease.nodes()
+        ]
+
+    assert shown(other) == []
+    lease.acquire()
+    lease.note_tasks(3, 0.5)
+    assert shown(lease) == [("", "http://a:1", 3, 0.5)]
+    assert shown(other) == [("", "http://a:1", None, None)]
+    assert not lease.drain("", drains=True)
+    lease.release()
