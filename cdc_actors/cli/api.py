@@ -83,7 +83,14 @@ class Api:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the services on the store of this one."""
-        with self._answer("GET", "/cdc/nodes") as response:
+        return self._nodes("GET")
+
+    def drain(self, node_id: str, *, drains: bool) -> list[dict[str, Any]]:
+        """Have a service give its tasks to others, or have tasks; return all services."""
+        return self._nodes("POST", json.dumps({"node_id": node_id, "drain": drains}))
+
+    def _nodes(self, method: str, body: str | None = None) -> list[dict[str, Any]]:
+        with self._answer(method, "/cdc/nodes", body) as response:
             found: list[dict[str, Any]] = json.load(response)["data"]["nodes"]
         return found
 

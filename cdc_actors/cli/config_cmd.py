@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdc_actors.beside import uninterrupted
+from cdc_actors.cli.ending import end
 from cdc_actors.cli.output import dump, output_option, table
 from cdc_actors.config import load
 
@@ -65,10 +66,12 @@ def show(path: Path | None, output: str) -> None:
 def check(context: click.Context, path: Path | None, output: str) -> None:
     """Connect to everything that the settings name, and say what works.
 
-    That is the store, the source's API, its etcd, its message queue, and the channels
-    that its collections use. The store is created if it does not exist.
+    That is the store, the source's API, its etcd, its message queue, the channels that
+    its collections use, and its files. The store is created if it does not exist.
     """
-    context.exit(0 if _checked(_resolved(path).config, output) else _NOT_READY)
+    status = 0 if _checked(_resolved(path).config, output) else _NOT_READY
+    end(status)
+    context.exit(status)
 
 
 @uninterrupted

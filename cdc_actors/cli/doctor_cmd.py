@@ -21,6 +21,7 @@ import msgspec
 from cdc_actors.beside import uninterrupted
 from cdc_actors.cli.api import DEFAULT_URL, api_of, service_options
 from cdc_actors.cli.config_cmd import config_option
+from cdc_actors.cli.ending import end
 from cdc_actors.config import load
 from cdc_actors.config.auth import Role
 from cdc_actors.errors import CdcError, OperatorError
@@ -60,6 +61,9 @@ Content, a JSON object:
   service        what the running service says of itself and of its tasks
   store          the tasks, their last events, checkpoints and send horizons
   targets        of each task: the target's version, and which requests it refuses
+  catalog        the source's collections, with their schemas
+  log            of each task: what the source's log says next, record by record: kinds,
+                 times, columns and their sizes, no values
 
 Exit status: 0 the file was written, 1 it was not, 2 wrong usage.
 """
@@ -89,6 +93,7 @@ def doctor(context: click.Context, path: Path | None, file: Path | None) -> None
     for error in dict.fromkeys(failed):
         click.echo(f"Warning: without what the service says: {error}", err=True)
     click.echo(f"Written: {file}. Look through it before you hand it on.")
+    end()
 
 
 def _url(path: Path | None) -> str:
@@ -135,6 +140,8 @@ def _report(path: Path | None, api: Api) -> dict[str, Any]:
         "checks": _tried(lambda: _checks(resolved.config)),
         "store": _tried(lambda: _store(resolved.config)),
         "targets": _tried(lambda: _targets(resolved.config)),
+        "catalog": _tried(lambda: _catalog(resolved.config)),
+        "log": _tried(lambda: _log(resolved.config)),
     }
 
 
@@ -292,6 +299,28 @@ def _target(log: TaskLog, secrets: SecretBox, task_id: str) -> dict[str, str]:
     param = msgspec.structs.replace(task.spec.target, connect_timeout=TARGET_SECONDS)
     with closing(connect(param, secrets.decrypt(task.secret))) as target:
         return inspect(target)
+
+
+def _catalog(config: Config) -> dict[str, Any]:
+    from cdc_actors.cli import doctor_source  # noqa: PLC0415 - it loads much
+
+    return doctor_source.catalog(config.source_config)
+
+
+def _log(config: Config) -> dict[str, Any]:
+    """What a task has in hand may be behind this: it stands where it has confirmed."""
+    from cdc_actors.cli import doctor_source  # noqa: PLC0415
+    from cdc_actors.service.stores import open_log  # noqa: PLC0415
+    from cdc_actors.store.checkpoints import Checkpoints  # noqa: PLC0415
+
+    if not _has_store(config):
+        raise OperatorError("there is no store")
+    with closing(open_log(config)) as log:
+        stands = {each: Checkpoints(log).load(each) for each in log.alive_ids()}
+    return {
+        each: _tried(partial(doctor_source.log, config.source_config, at))
+        for each, at in stands.items()
+    }
 
 
 def _head(database: Database) -> str:

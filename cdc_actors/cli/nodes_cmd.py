@@ -1,4 +1,4 @@
-"""``cdc-actors nodes``: the services on one store."""
+"""``cdc-actors nodes``: the services on one store, and which of them have tasks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,52 @@ _EXAMPLES = """\b
 Examples:
   cdc-actors nodes
   cdc-actors nodes --url http://10.0.0.3:8444 -o json
+  cdc-actors nodes drain 0f3a9c1e
 """
-_HEAD = ("STATE", "URL", "HOST", "PID", "SINCE", "HEARD OF", "TASKS", "LAG")
+_HEAD = (
+    "NODE",
+    "STATE",
+    "URL",
+    "HOST",
+    "PID",
+    "SINCE",
+    "HEARD OF",
+    "TASKS",
+    "LOAD",
+    "LAG",
+)
 
 
-@click.command(epilog=_EXAMPLES)
+@click.group(epilog=_EXAMPLES, invoke_without_command=True)
 @api_options
 @output_option
-def nodes(*, api: Api, output: str) -> None:
+@click.pass_context
+def nodes(context: click.Context, *, api: Api, output: str) -> None:
     """List the services on the store of the one that is asked.
 
-    One of them works, for all tasks; the others wait to take over, and pass requests on.
-    One that is silent may be gone: it is forgotten after a day.
+    In PostgreSQL each of them has some of the tasks, and passes on what is asked of the
+    others. One that is silent may be gone: the others take its tasks within seconds.
     """
-    found = api.nodes()
+    if context.invoked_subcommand is None:
+        _show(api.nodes(), output)
+
+
+@nodes.command()
+@click.argument("node")
+@click.option("--off", is_flag=True, help="Let it have tasks again.")
+@api_options
+@output_option
+def drain(*, node: str, off: bool, api: Api, output: str) -> None:
+    """Have others take all tasks of NODE.
+
+    A few at a time, so that each stands still for a moment only. NODE is what `cdc-actors
+    nodes` calls it. It goes on to answer requests, and has tasks again once it is started
+    anew, or if no other service is left.
+    """
+    _show(api.drain(node, drains=not off), output)
+
+
+def _show(found: list[dict[str, Any]], output: str) -> None:
     if output != "table":
         click.echo(dump({"nodes": found}, output))
     else:
@@ -38,6 +70,7 @@ def nodes(*, api: Api, output: str) -> None:
 
 def _row(node: dict[str, Any]) -> list[str]:
     return [
+        node["node_id"] or "-",
         node["state"],
         node["url"] or "-",
         node["host"],
@@ -45,5 +78,6 @@ def _row(node: dict[str, Any]) -> list[str]:
         node["since"],
         f"{node['silent_seconds']:.0f} s ago",
         text_of(node["tasks"]),
+        text_of(node["load"]),
         lag_of(node),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from cdc_actors.cli.config_cmd import config_option
+from cdc_actors.cli.ending import end
 from cdc_actors.cli.service_manager import ServiceManager, Watched
 from cdc_actors.config import load
 from cdc_actors.errors import OperatorError
@@ -83,16 +83,6 @@ def serve(path: Path | None, address: str | None, log_level: str | None) -> None
     with stop_signals() as wait:
         _serve(resolved, wait)
     end()
-
-
-def end() -> None:
-    """End the process now, if its end would have to wait for files of the source."""
-    from cdc_actors.source.storage.files import CALLS  # noqa: PLC0415 - as below
-
-    if CALLS.under_way:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def _serve(resolved: Resolved, wait: Callable[[], int]) -> None:

@@ -11,6 +11,7 @@ from cdc_actors.errors import RequestError
 from cdc_http.auth import AuthMiddleware
 from cdc_http.events import EventsResource
 from cdc_http.handlers import RequestHandlers
+from cdc_http.joined_answers import JoinedAnswers
 from cdc_http.metrics import MetricsResource
 from cdc_http.nodes import NodesResource
 from cdc_http.openapi import OpenApiResource
@@ -58,10 +59,11 @@ def create_app(
     app.add_middleware(PassingOn(service, max_body_bytes, trusted))
     app.add_middleware(AuthMiddleware(tokens))
     handlers = RequestHandlers(service, max_name_length, requests_channel).by_type
-    app.add_route("/cdc", CdcResource(handlers, max_body_bytes))
+    others = JoinedAnswers(service, trusted)
+    app.add_route("/cdc", CdcResource(handlers, max_body_bytes, others))
     app.add_route("/cdc/tasks/{task_id}/events", EventsResource(service))
     app.add_route("/cdc/caller", CallerResource())
-    app.add_route("/cdc/nodes", NodesResource(service))
+    app.add_route("/cdc/nodes", NodesResource(service.others, max_body_bytes))
     page = PageResource()
     app.add_route("/", page)
     app.add_route("/page/{name}", page)

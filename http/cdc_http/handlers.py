@@ -61,13 +61,15 @@ class RequestHandler(NamedTuple):
     """One type of request.
 
     The role it needs, the shape of its ``request_data``, the shape of the answer's
-    ``data``, and what makes the one of the other.
+    ``data``, and what makes the one of the other. Then the members of the answer to which
+    other services on the store add what they have.
     """
 
     role: Role
     request: type[RequestObject]
     response: type[Any]
     handle: Callable[[Any, Who], Any]
+    joined: tuple[str, ...] = ()
 
 
 class RequestHandlers:
@@ -88,14 +90,24 @@ class RequestHandlers:
             "get": RequestHandler("viewer", GetRequest, GetResponse, self._get),
             "history": RequestHandler("viewer", HistoryRequest, Page, self._history),
             "lag_samples": RequestHandler(
-                "viewer", LagSamplesRequest, LagSamples, self._lag_samples
+                "viewer",
+                LagSamplesRequest,
+                LagSamples,
+                self._lag_samples,
+                ("lag_seconds",),
             ),
-            "list": RequestHandler("viewer", ListRequest, ListResponse, self._list),
+            "list": RequestHandler(
+                "viewer", ListRequest, ListResponse, self._list, ("tasks",)
+            ),
             "overview": RequestHandler(
-                "viewer", OverviewRequest, Overview, self._overview
+                "viewer", OverviewRequest, Overview, self._overview, ("tasks",)
             ),
             "position": RequestHandler(
-                "viewer", PositionRequest, PositionResponse, self._position
+                "viewer",
+                PositionRequest,
+                PositionResponse,
+                self._position,
+                ("positions", "op_positions"),
             ),
         }
 

@@ -11,7 +11,7 @@ import msgspec
 
 from cdc_actors.store.history import Entry, Page
 from cdc_http.examples import EXAMPLES
-from cdc_http.requests import EventsQuery
+from cdc_http.requests import DrainRequest, EventsQuery
 from cdc_http.responses import (
     CallerView,
     Error,
@@ -70,6 +70,7 @@ def document(handlers: Mapping[str, RequestHandler]) -> dict[str, Any]:
         Entry,
         Error,
         EventsQuery,
+        DrainRequest,
         NodesView,
         Page,
         ReadyzResponse,
@@ -106,7 +107,7 @@ def _paths(
         "/cdc": {"post": _cdc(handlers, ref)},
         "/cdc/tasks/{task_id}/events": {"get": _events(query, ref)},
         "/cdc/caller": {"get": _caller(ref)},
-        "/cdc/nodes": {"get": _nodes(ref)},
+        "/cdc/nodes": {"get": _nodes(ref), "post": _drain(ref)},
         "/metrics": {"get": _metrics("metrics", ref)},
         "/cdc/metrics": {"get": _metrics("cdc_metrics", ref)},
         "/livez": {
@@ -196,10 +197,25 @@ def _caller(ref: Mapping[Any, Any]) -> dict[str, Any]:
 def _nodes(ref: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "operationId": "nodes",
-        "summary": "Lists the services on the store, the one that works first.",
+        "summary": "Lists the services on the store.",
         "responses": {
             "200": _answer("All of them.", _success(ref[NodesView])),
             **_errors(_ERRORS_OF_ALL, ref),
+        },
+    }
+
+
+def _drain(ref: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        "operationId": "drain",
+        "summary": "Has a service give its tasks to others, or have tasks again.",
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": ref[DrainRequest]}},
+        },
+        "responses": {
+            "200": _answer("All services, as they are now.", _success(ref[NodesView])),
+            **_errors((*_ERRORS_OF_REQUESTS, *_ERRORS_OF_ALL), ref),
         },
     }
 

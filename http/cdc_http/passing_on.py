@@ -1,8 +1,8 @@
-"""A request that another service is to answer: the one that owns the store.
+"""A request that another service is to answer: the one that has the task, or the store.
 
-Whoever waits for the store passes on what is asked of the tasks, so that a client may use
-any service. The owner decides who may ask, by the headers that came; whoever passes a
-request on adds one that says whom it comes from. A request that has it goes no further.
+So a client may use any service. Who has the task decides who may ask, by the headers that
+came; whoever passes a request on adds one that says whom it comes from. A request that has
+it goes no further.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from cdc_actors.errors import UnavailableError
 from cdc_http.request_body import read_body
 from cdc_http.server import STOPPING
+from cdc_http.task_ids import known_task_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,10 +44,40 @@ MAX_PASSED_ON = 12
 """How many requests are passed on at a time: the server's other threads answer probes,
 and what comes from others, while an owner stands still."""
 
+_NO_ANSWER = "did not answer, so that the request may have been done"
+_IN_LOG = ("get", "history")
 _ASKED = ("Authorization", "Content-Type", "Accept", "Origin", "Host")
 _ANSWERED = ("Content-Type", "Retry-After", "WWW-Authenticate")
 _IN_QUERY = "%!$&'()*+,;=:@/?-._~"
 _PART_BYTES = 65536
+
+
+class _UnreachableError(UnavailableError):
+    """The owner cannot have heard of the request."""
+
+
+class _Data(msgspec.Struct):
+    task_id: str = ""
+
+
+class _Asked(msgspec.Struct):
+    """What tells who is to answer a request, of a body that may be anything."""
+
+    request_type: str = ""
+    request_data: _Data | None = None
+
+    @property
+    def known_id(self) -> str:
+        """The id by which services know the task, empty if there is none."""
+        if self.request_data is None or not self.request_data.task_id:
+            return ""
+        with known_task_id(self.request_data.task_id) as known:
+            return known
+
+    @property
+    def is_in_log(self) -> bool:
+        """Whether the log alone has an answer."""
+        return self.request_type in _IN_LOG
 
 
 class PassingOn:
@@ -66,35 +99,45 @@ class PassingOn:
         req: falcon.Request,
         resp: falcon.Response,
         resource: Any,
-        _params: dict[str, Any],
+        params: dict[str, Any],
     ) -> None:
         """Answer with what the owner says, if another service is the owner.
+
+        What the log knows, too, is answered here if that one cannot be reached.
 
         Raises:
             UnavailableError: It cannot be asked, or did not answer.
         """
-        owner = self._owner_for(req, resource)
-        if owner is None:
+        if not getattr(resource, "of_owner", False) or req.get_header(CLIENT):
+            return
+        asked = self._asked(req, params)
+        owner = self._service.others.owner_of(asked.known_id)
+        if owner is None or not owner.url:
             return
         body = read_body(req, self._max_body_bytes)
         if not self._places.acquire(blocking=False):
             raise UnavailableError(
-                f"the store belongs to {owner}, and {MAX_PASSED_ON} requests wait for "
-                f"what {owner.url} answers, try again in a moment"
+                f"{owner} is to answer, and {MAX_PASSED_ON} requests wait for what "
+                f"{owner.url} says, try again in a moment"
             )
-        with ExitStack() as open_things:
-            open_things.callback(self._places.release)
-            self._pass_on(req, resp, body, owner, open_things)
-        resp.complete = True
+        try:
+            with ExitStack() as open_things:
+                open_things.callback(self._places.release)
+                self._pass_on(req, resp, body, owner, open_things)
+            resp.complete = True
+        except _UnreachableError:
+            if not asked.is_in_log:
+                raise
 
-    def _owner_for(self, req: falcon.Request, resource: Any) -> Owner | None:
-        """Return who is to answer, None if that is this service."""
-        if not getattr(resource, "of_owner", False):
-            return None
-        if req.get_header(CLIENT) is not None:
-            return None
-        owner = self._service.other_owner()
-        return owner if owner and owner.url else None
+    def _asked(self, req: falcon.Request, params: dict[str, Any]) -> _Asked:
+        if "task_id" in params:
+            return _Asked("history", _Data(params["task_id"]))
+        # Whatever else it is, the resource says what is wrong with it.
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            return msgspec.json.decode(
+                read_body(req, self._max_body_bytes), type=_Asked
+            )
+        return _Asked()
 
     def _pass_on(
         self,
@@ -104,13 +147,11 @@ class PassingOn:
         owner: Owner,
         open_things: ExitStack,
     ) -> None:
-        with _told(owner, "cannot be reached"):
-            connection = _connection(owner.url, self._trusted)
-            open_things.enter_context(closing(connection))
-            connection.connect()
+        connection = _connected(owner, self._trusted)
+        open_things.enter_context(closing(connection))
         way = connection.sock
         way.settimeout(ANSWER_SECONDS)
-        with _told(owner, "did not answer, so that the request may have been done"):
+        with _told(owner, _NO_ANSWER):
             connection.request(req.method, _target(req), body or None, _headers(req))
             answer = open_things.enter_context(closing(connection.getresponse()))
             if answer.length is None:
@@ -149,6 +190,36 @@ def client_of(req: falcon.Request) -> str:
         return f"{ip_address(told)} (by {peer})"
     except ValueError:
         return peer
+
+
+def answer_of(
+    req: falcon.Request, owner: Owner, trusted: ssl.SSLContext | None, seconds: float
+) -> tuple[int, bytes]:
+    """Return status and body of what another service answers to a request.
+
+    Raises:
+        UnavailableError: It cannot be reached, or says nothing for so many seconds.
+    """
+    with closing(_connected(owner, trusted)) as connection:
+        connection.sock.settimeout(seconds)
+        with _told(owner, _NO_ANSWER):
+            body = req.context.body
+            connection.request(req.method, _target(req), body, _headers(req))
+            with closing(connection.getresponse()) as answer:
+                return answer.status, answer.read()
+
+
+def _connected(
+    owner: Owner, trusted: ssl.SSLContext | None
+) -> http.client.HTTPConnection:
+    with _told(owner, "cannot be reached", _UnreachableError):
+        connection = _connection(owner.url, trusted)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def _connection(url: str, trusted: ssl.SSLContext | None) -> http.client.HTTPConnection:
@@ -194,14 +265,16 @@ def _parts(
 
 
 @contextmanager
-def _told(owner: Owner, what: str) -> Iterator[None]:
-    """Raise UnavailableError, which says ``what`` of the owner and why, for any trouble."""
+def _told(
+    owner: Owner, what: str, kind: type[UnavailableError] = UnavailableError
+) -> Iterator[None]:
+    """Raise an error that says ``what`` of the owner and why, for any trouble."""
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UnavailableError(
-            f"the store belongs to {owner}, and {owner.url} {what}: {_reason(error)}; if "
-            "it is gone, another service takes over within seconds"
+        raise kind(
+            f"{owner} is to answer, and {owner.url} {what}: {_reason(error)}; if it is "
+            "gone, another service takes over within seconds"
         ) from error
 
 

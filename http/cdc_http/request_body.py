@@ -33,16 +33,20 @@ def read_json(request: falcon.Request, max_bytes: int) -> Any:
 
 
 def read_body(request: falcon.Request, max_bytes: int) -> bytes:
-    """Return the request's body as it came.
+    """Return the request's body as it came. May be called again.
 
     Raises:
         falcon.HTTPContentTooLarge: It has more than ``max_bytes`` bytes.
     """
+    context: Any = request.context
+    if hasattr(context, "body"):
+        return bytes(context.body)
     body: bytes = request.bounded_stream.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise falcon.HTTPContentTooLarge(
             description=f"the request body is larger than {max_bytes} bytes"
         )
+    context.body = body
     return body
 
 

@@ -56,6 +56,16 @@ class TaskRequest(RequestObject, frozen=True):
     task_id: str = ""
 
 
+class DrainRequest(RequestObject, frozen=True):
+    """What is posted to ``/cdc/nodes``: the service that is to have no tasks.
+
+    Or, with ``drain`` false, that is to have tasks again.
+    """
+
+    node_id: str
+    drain: bool = True
+
+
 class CollectionName(RequestObject, frozen=True):
     """The source's name of a collection; ``*`` stands for all."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cdc_http.auth import Caller
     from cdc_http.handlers import RequestHandler
+    from cdc_http.joined_answers import JoinedAnswers
     from cdc_http.service import TaskService
 
 
@@ -37,10 +38,14 @@ class CdcResource:
     of_owner: ClassVar = True
 
     def __init__(
-        self, handlers: Mapping[str, RequestHandler], max_body_bytes: int
+        self,
+        handlers: Mapping[str, RequestHandler],
+        max_body_bytes: int,
+        others: JoinedAnswers,
     ) -> None:
         self._handlers = handlers
         self._max_body_bytes = max_body_bytes
+        self._others = others
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Do what ``request_type`` says."""
@@ -55,6 +60,8 @@ class CdcResource:
         who = Who(kind="client", address=client_of(req), token_name=caller.token_name)
         try:
             data = handler.handle(request, who)
+            if not getattr(request, "task_id", ""):
+                data = self._others.join(req, handler.joined, data)
         except RequestError as error:
             message = f"fail to handle the {kind} request, error: {error}"
             write_error(resp, error.status, message)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 2000
 
-NodeState = Literal["works", "waits", "silent"]
+NodeState = Literal["works", "drains", "silent"]
 
 
 class ResponseObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +125,8 @@ class Task(ResponseObject, frozen=True):
 
     ``as_of`` is the number of the event as of which a past state is shown, ``snapshot``
     is there where it is not ``auto``, ``consistency`` where it is not ``tick``. All that
-    ticks have covered is at the target up to ``lag_seconds`` ago, either way.
+    ticks have covered is at the target up to ``lag_seconds`` ago, either way. ``node`` is
+    the service that has the task, where there may be several.
     """
 
     task_id: str
@@ -147,6 +148,7 @@ class Task(ResponseObject, frozen=True):
     extra_info: Extra | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     as_of: int | UnsetType = UNSET
+    node: str | UnsetType = UNSET
 
 
 class CreateResponse(ResponseObject, frozen=True):
@@ -244,12 +246,16 @@ class CallerView(ResponseObject, frozen=True):
 class NodeView(ResponseObject, frozen=True):
     """One service on the store.
 
-    ``url`` is where the others reach its API, empty if it does not say. One that ``works``
-    has the store and with it all tasks; one that is ``silent`` has not been heard of for so
-    long that it may be gone. ``tasks`` and ``lag_seconds``, the longest of theirs, are as
-    the owner last told, every 15 seconds; null for others, and where they are unknown.
+    ``node_id`` is what to call it, empty where there can be one alone. ``url`` is where the
+    others reach its API, empty if it does not say. One that ``drains`` gives its tasks to
+    others, and gets no more; one that is ``silent`` has not been heard of for so long that
+    it may be gone. ``tasks`` is how many it has, and ``load`` how much work these are: 1
+    for each that runs and 1 for each megabyte a second of rows; by it they are spread.
+    ``lag_seconds`` is the longest lag of these. All are null where they are unknown, and as
+    of the last 15 seconds.
     """
 
+    node_id: str
     url: str
     host: str
     pid: int
@@ -257,11 +263,12 @@ class NodeView(ResponseObject, frozen=True):
     state: NodeState
     silent_seconds: float
     tasks: int | None
+    load: float | None
     lag_seconds: float | None
 
 
 class NodesView(ResponseObject, frozen=True):
-    """The services on one store, the one that works first."""
+    """The services on one store."""
 
     nodes: list[NodeView]
 
@@ -336,6 +343,7 @@ def task_object(view: TaskView) -> Task:
         extra_info=_extra_info(spec),
         reason=view.reason or UNSET,
         as_of=UNSET if view.as_of is None else view.as_of,
+        node=view.node or UNSET,
     )
 
 

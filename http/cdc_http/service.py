@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
@@ -39,6 +39,40 @@ class TaskComparisons(Protocol):
 
     def cancel(self, task_id: str) -> None:
         """Have the comparison that runs end."""
+        ...
+
+
+class OtherServices(Protocol):
+    """The other services on the store; see ``TaskService``."""
+
+    def owner_of(self, task_id: str) -> Owner | None:
+        """Return which of them is to answer for a task, or for all if it is empty.
+
+        None if that is this service, or unknown.
+        """
+        ...
+
+    def is_cut_off(self) -> bool:
+        """Tell whether this service's own tasks may be of others by now."""
+        ...
+
+    def with_tasks(self) -> Sequence[Owner]:
+        """Return those that have some of the tasks while this one has others."""
+        ...
+
+    def nodes(self) -> Sequence[Node]:
+        """Return all services on the store, and this one."""
+        ...
+
+    def drain(self, node_id: str, *, drains: bool) -> bool:
+        """Have a service give its tasks to others, or have tasks again.
+
+        False if there is none of that id.
+        """
+        ...
+
+    def unheard(self, heard: Collection[str]) -> Iterable[TaskView]:
+        """Return the tasks that the log has but for these, as far as it knows them."""
         ...
 
 
@@ -90,8 +124,9 @@ class TaskService(Protocol):
         """Return up to where a task, or each one if ``task_id`` is empty, has come."""
         ...
 
-    def set_log_level(self, level: LogLevel) -> None:
-        """Log from this level on, until the next start."""
+    @property
+    def set_log_level(self) -> Callable[[LogLevel], None]:
+        """Logs from a level on, until the next start."""
         ...
 
     def pause(self, task_id: str, who: Who) -> None:
@@ -153,12 +188,9 @@ class TaskService(Protocol):
         """The comparisons of tasks."""
         ...
 
-    def other_owner(self) -> Owner | None:
-        """Return who owns the store, if that is another process that is known."""
-        ...
-
-    def nodes(self) -> Sequence[Node]:
-        """Return the services on the store, its owner first."""
+    @property
+    def others(self) -> OtherServices:
+        """The other services on the store."""
         ...
 
     def readiness(self) -> Readiness:

@@ -50,8 +50,9 @@ export class Lag {
   }
 
   #add(told) {
+    // Who has answered last may know less than another before.
+    if (told.last <= this.#last) return;
     this.#last = told.last;
-    if (!told.times.length) return;
     const times = told.times.map((text) => Date.parse(text));
     this.#now = times.at(-1);
     for (const [task, lags] of Object.entries(told.lag_seconds)) {

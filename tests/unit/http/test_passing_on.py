@@ -31,7 +31,8 @@ TOKENS = (
     Token(name="eye", role="viewer", hash=EYE_HASH),
 )
 LIMIT = 4096
-WAITS = "the store belongs to process 4711 on host there since then"
+OTHER = "process 4711 on host there since then"
+WAITS = f"the store belongs to {OTHER}"
 NOBODY = "http://127.0.0.1:1"
 
 
@@ -234,10 +235,10 @@ def test_two_that_take_each_other_for_the_owner(start):
     one, other = start(), start()
     one.wait_for(other.url)
     other.wait_for(one.url)
-    assert WAITS in one.refusal()
+    assert OTHER in one.refusal()
     assert (one.service.asked, other.service.asked) == ([], [("list",)])
     one.wait_for(one.url)
-    assert WAITS in one.refusal()
+    assert OTHER in one.refusal()
 
 
 def test_an_owner_that_is_gone(start):
@@ -247,8 +248,8 @@ def test_an_owner_that_is_gone(start):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     waiting.wait_for(url)
     assert waiting.refusal() == (
-        f"{WAITS}, and {url} cannot be reached: Connection refused; if it is gone, "
-        "another service takes over within seconds"
+        f"{OTHER} is to answer, and {url} cannot be reached: Connection refused; if it "
+        "is gone, another service takes over within seconds"
     )
     waiting.wait_for("http://127.0.0.1:x")
     assert "cannot be reached: Port could not be cast" in waiting.refusal()
@@ -325,7 +326,7 @@ def test_authorities_are_those_of_the_setting(start, tmp_path):
         assert "tls.caPath names the file" in refusal
     other_scheme = start()
     other_scheme.wait_for(owner.url.replace("https", "http"))
-    assert WAITS in other_scheme.refusal()
+    assert OTHER in other_scheme.refusal()
     assert owner.service.asked == [("list",)]
 
 
