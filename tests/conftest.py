@@ -11,12 +11,13 @@ import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.folders import WITHOUT_SERVERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xdist.remote import Producer
 
-_WITHOUT_SERVERS = ("tests/unit", "tests/property")
 _MEMORY_OF_A_WORKER = 2 << 30
 _MOST_WORKERS = 8
 _EXPENSIVE = ("pulsar", "kafka", "postgres")
@@ -88,7 +89,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     Many wait for a server; but each worker has servers of its own, which are never idle.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    if all(arg.startswith(_WITHOUT_SERVERS) for arg in config.args):
+    if all(arg.startswith(WITHOUT_SERVERS) for arg in config.args):
         return cores or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(2 * (cores or 1), memory // _MEMORY_OF_A_WORKER, _MOST_WORKERS))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymilvus import MilvusClient
+from pymilvus import DataType, MilvusClient
 from pymilvus.client.types import LoadState
 
 from cdc_actors.embedded.milvus import EmbeddedMilvus
@@ -82,11 +82,13 @@ def indexes(client: MilvusClient) -> list[str]:
     return [each["index_type"] for each in found if each]
 
 
-def rows(client: MilvusClient, name: str) -> list[dict[str, Any]]:
+def rows(
+    client: MilvusClient, name: str, every: str = "id >= 0"
+) -> list[dict[str, Any]]:
     """Return all rows of a loaded collection, by key."""
     found = client.query(
         name,
-        "id >= 0",
+        every,
         output_fields=["*"],
         consistency_level="Strong",
         timeout=TIMEOUT,
@@ -94,12 +96,14 @@ def rows(client: MilvusClient, name: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: row["id"])
 
 
-def check_rows(source: MilvusClient, target: MilvusClient, name: str) -> None:
+def check_rows(
+    source: MilvusClient, target: MilvusClient, name: str, every: str = "id >= 0"
+) -> None:
     """Check that both sides have the same rows, as far as the source shows them.
 
     Milvus 2.2 does not give vectors back.
     """
-    ours, theirs = rows(source, name), rows(target, name)
+    ours, theirs = rows(source, name, every), rows(target, name, every)
     assert [{field: row[field] for field in ours[0]} for row in theirs] == ours
     assert all("vector" in row for row in theirs)
 
@@ -255,6 +259,43 @@ def test_loads_of_partitions(
     wait_until(lambda: not is_loaded(other, "fiction"), "it is released")
 
 
+KINDS = {
+    DataType.BOOL: True,
+    DataType.INT8: -128,
+    DataType.INT16: -(2**15),
+    DataType.INT32: 2**31 - 1,
+    DataType.FLOAT: 0.1,
+    DataType.DOUBLE: 0.1,
+    DataType.JSON: {"a": [1, "é"]},
+}
+"""What a field of each kind may hold."""
+
+
+def create_kinds(client: MilvusClient) -> None:
+    """Create a collection with every kind of field, texts for keys, and a partition key."""
+    schema = MilvusClient.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    schema.add_field("shelf", DataType.INT64, is_partition_key=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=8)
+    for kind in KINDS:
+        schema.add_field(kind.name.lower(), kind)
+    client.create_collection("kinds", schema=schema, num_shards=2, num_partitions=2)
+    wanted = client.prepare_index_params()
+    wanted.add_index("vector", index_type="FLAT", metric_type="L2")
+    client.create_index("kinds", wanted, sync=False)
+    client.load_collection("kinds")
+
+
+def insert_kinds(client: MilvusClient, numbers: range) -> None:
+    """Insert rows with a value of every kind, and one of no field."""
+    values = {kind.name.lower(): value for kind, value in KINDS.items()}
+    rows = [
+        {"id": f"'{number}", "shelf": number, "vector": [number / 7] * 8, "more": "é"}
+        for number in numbers
+    ]
+    client.insert("kinds", [row | values for row in rows])
+
+
 def test_rows_from_files(
     older: tuple[str, EmbeddedMilvus],
     old_client: MilvusClient,
@@ -267,7 +308,12 @@ def test_rows_from_files(
     books = Books(old_client).create()
     books.insert(range(100))
     books.delete(range(10))
-    old_client.flush("books")
+    create_kinds(old_client)
+    insert_kinds(old_client, range(100))
+    for name in ("books", "kinds"):
+        old_client.flush(name)
+    old_client.delete("kinds", filter="""id in ["'1", "'2"]""")
+    insert_kinds(old_client, range(100, 110))
     books.insert(range(100, 110))
     books.delete(range(10, 20))
     files = f"  storage: {{type: local, path: {source.folder / 'data'}}}\n"
@@ -277,5 +323,14 @@ def test_rows_from_files(
         wait_keys(other, range(20, 110))
         books.insert(range(110, 120))
         wait_keys(other, range(20, 120))
+        every = 'id >= ""'
+        wait_until(
+            lambda: (
+                other.has_collection("kinds")
+                and len(rows(other, "kinds", every)) == 108
+            ),
+            "all kinds are there",
+        )
+        check_rows(old_client, other, "kinds", every)
         events = cdc.ask("history", task_id=task)["events"]
-        assert "snapshot_completed" in [each["event"] for each in events]
+        assert [each["event"] for each in events].count("snapshot_completed") == 2

@@ -210,6 +210,7 @@ def test_each_selected_name_has_its_database(browser):
         expect(fact.get_by_role("definition")).to_have_text("default.*, shop.carts")
 
 
+@pytest.mark.thorough
 def test_the_lag_of_another_process_is_another(browser):
     """A service that has started again counts anew, and so does the page."""
     service = serving_tasks(shown(1), lags={ID: [0.4, 12.5]})
@@ -318,7 +319,9 @@ def test_a_refusal_is_said_in_the_dialog(browser):
         expect(button(dialog, "Pause")).to_be_enabled()
 
 
-@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize(
+    "answers", [pytest.param(True, marks=pytest.mark.thorough), False]
+)
 def test_what_is_asked_already_is_said_though_the_dialog_is_closed(browser, answers):
     """Escape does not call a request back: it is done, refused, or nobody knows."""
     service = serving_tasks(shown(1))
@@ -584,6 +587,7 @@ def test_the_history_is_filtered_and_read_back(browser):
         expect(told).to_have_text("1 of 131 events.")
 
 
+@pytest.mark.thorough
 def test_other_moments_and_what_differs_between_them(browser):
     """What is shown is what `get` says of those events, field by field."""
     service = serving_tasks(shown(1), events=[entry(1), entry(2)])
@@ -664,7 +668,9 @@ def test_a_service_that_goes_away_and_comes_back(browser):
         expect(alert).to_be_hidden()
 
 
-@pytest.mark.parametrize("cut", ["#/task/%", "#/task/%E0%A4%A"])
+@pytest.mark.parametrize(
+    "cut", ["#/task/%", pytest.param("#/task/%E0%A4%A", marks=pytest.mark.thorough)]
+)
 def test_an_address_that_is_cut_off_is_of_no_task(browser, cut):
     """And the way back to all tasks is there."""
     service = serving_tasks(shown(1))
@@ -708,6 +714,7 @@ def test_it_asks_once_a_second_at_most(browser):
     assert min(b - a for a, b in pairwise(times)) >= SECOND - 1
 
 
+@pytest.mark.thorough
 def test_a_hundred_tasks_with_a_hundred_collections_each(browser):
     """A second costs one small request, and changes only what differs."""
     service = serving_tasks(*(shown(number, count=100) for number in range(1, 101)))
@@ -810,8 +817,15 @@ def test_nothing_comes_from_another_host(browser):
     assert all(each.startswith(url) for each in seen)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1280, "light"),
+        pytest.param(390, "light", marks=pytest.mark.thorough),
+        pytest.param(1280, "dark", marks=pytest.mark.thorough),
+    ],
+)
 def test_everybody_can_read_it(browser, scheme, width):
     """Contrast is 4.5 at least, every control has a name, nothing is cut off."""
     kinds = ["ok", "stalled", "degraded", "retrying", "paused", "failed"]
@@ -840,7 +854,8 @@ def test_no_width_cuts_anything_off(browser):
     """From a small telephone to where the narrow layout ends, and behind that."""
     many = collections(3, aside=2)
     tasks = [shown(n, collections=many, rows_applied=10**9) for n in range(1, 4)]
-    with page_of(browser, serving_tasks(*tasks, events=[entry(1)])) as page:
+    service = serving_tasks(*tasks, events=[entry(1)])
+    with page_of(browser, service, viewport={"width": 320, "height": 900}) as page:
         for path in ("#/", task_path()):
             page.goto(page.url.partition("#")[0] + path)
             expect(page.get_by_role("table").first).to_be_visible()

@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.away import AWAY
 from tests.support.cdc import Cdc, wait_until
 from tests.support.tls import certificates
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_actors.embedded.lite import EmbeddedLite
-
-NOWHERE = "http://127.0.0.1:1"
-AWAY = SimpleNamespace(
-    uri=NOWHERE,
-    etcd_address=NOWHERE,
-    queue={"natsmq": {"address": "nats://127.0.0.1:1"}},
-)
 
 
 def cli(*arguments: str) -> str:

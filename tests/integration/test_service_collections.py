@@ -137,7 +137,9 @@ def test_collection_of_the_same_schema_at_the_target(
     wait_keys(milvus, range(9))
 
 
-@pytest.mark.parametrize("target", ["milvus", "lite"])
+@pytest.mark.parametrize(
+    "target", ["milvus", pytest.param("lite", marks=pytest.mark.thorough)]
+)
 def test_what_was_there_before_the_task(
     target: str,
     source: EmbeddedMilvus,
@@ -172,7 +174,9 @@ def test_what_was_there_before_the_task(
     other.close()
 
 
-@pytest.mark.parametrize("target", ["milvus", "lite"])
+@pytest.mark.parametrize(
+    "target", ["milvus", pytest.param("lite", marks=pytest.mark.thorough)]
+)
 def test_delete_that_names_a_partition(
     target: str,
     source: EmbeddedMilvus,
@@ -195,7 +199,9 @@ def test_delete_that_names_a_partition(
     wait_equal(source, server)
 
 
-@pytest.mark.parametrize("target", ["milvus", "lite"])
+@pytest.mark.parametrize(
+    "target", ["milvus", pytest.param("lite", marks=pytest.mark.thorough)]
+)
 def test_what_happens_to_a_collection_while_the_task_runs(
     target: str,
     source: EmbeddedMilvus,
@@ -223,7 +229,9 @@ def test_what_happens_to_a_collection_while_the_task_runs(
     other.close()
 
 
-@pytest.mark.parametrize("target", ["milvus", "lite"])
+@pytest.mark.parametrize(
+    "target", ["milvus", pytest.param("lite", marks=pytest.mark.thorough)]
+)
 def test_partition_that_comes_and_goes_while_the_service_is_down(
     target: str,
     client: MilvusClient,
@@ -289,7 +297,9 @@ def test_drop_and_create_again_with_another_schema(
     other.close()
 
 
-@pytest.mark.parametrize("target", ["milvus", "lite"])
+@pytest.mark.parametrize(
+    "target", ["milvus", pytest.param("lite", marks=pytest.mark.thorough)]
+)
 def test_databases(
     target: str,
     source: EmbeddedMilvus,

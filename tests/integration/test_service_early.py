@@ -6,6 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
 from pymilvus import MilvusClient
 
 from tests.support.books import Books, wait_equal, wait_keys
@@ -42,6 +43,11 @@ def write_at_once(uri: str) -> None:
         each.join()
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["milvus", pytest.param("lite", marks=pytest.mark.thorough)],
+    indirect=True,
+)
 def test_rows_that_many_clients_write_at_once_end_equal(
     source: EmbeddedMilvus,
     target: EmbeddedMilvus | EmbeddedLite,

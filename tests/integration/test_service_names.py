@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tests.support.scenario import Scenario
 
 EVERYTHING = {"*": [{"name": "*"}]}
-BOTH = pytest.mark.parametrize("target", ["milvus", "lite"])
+BOTH = pytest.mark.parametrize(
+    "target", ["milvus", pytest.param("lite", marks=pytest.mark.thorough)]
+)
 
 
 @pytest.fixture

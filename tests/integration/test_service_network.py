@@ -50,7 +50,13 @@ def begin(cdc: Cdc, ways: Ways, books: Books, lite: MilvusClient) -> str:
     return task
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "target",
+        *(pytest.param(each, marks=pytest.mark.thorough) for each in ("queue", "etcd")),
+    ],
+)
 @pytest.mark.parametrize(
     "fault",
     [pytest.param(TcpProxy.cut, marks=pytest.mark.thorough), TcpProxy.half_open],

@@ -173,7 +173,14 @@ def test_source_that_is_away_at_start(
         source.start()
 
 
-@pytest.mark.parametrize("gone", ["source", "target_lite", "target_milvus"])
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "source",
+        pytest.param("target_lite", marks=pytest.mark.thorough),
+        "target_milvus",
+    ],
+)
 def test_server_that_goes_away_and_comes_back(
     gone: str,
     source: EmbeddedMilvus,

@@ -122,7 +122,7 @@ def test_pause_that_was_not_written_down_is_not_done(
     books.insert(range(3))
     wait_keys(lite, range(3))
 
-    def refuse(_log: TaskLog, _task: object) -> None:
+    def refuse(_log: TaskLog, _task: object, _check: object) -> None:
         raise UnavailableError("the database is locked")
 
     with monkeypatch.context() as patch:

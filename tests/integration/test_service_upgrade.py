@@ -6,26 +6,19 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from eventsourcing.persistence import StoredEvent
 
 from cdc_actors.store.event_log import TaskLog
+from tests.support.away import AWAY
 from tests.support.cdc import Cdc, wait_until
 from tests.support.golden_stores import GOLDEN, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-NOWHERE = "http://127.0.0.1:1"
-AWAY = SimpleNamespace(
-    uri=NOWHERE,
-    etcd_address=NOWHERE,
-    queue={"natsmq": {"address": "nats://127.0.0.1:1"}},
-)
 
 
 @pytest.fixture(params=["022239f", "a81bf54"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -12,24 +13,28 @@ from pymilvus import MilvusClient
 
 from cdc_actors.config import SourceConfig
 from cdc_actors.source.catalog.client import EtcdCatalog
-from cdc_actors.source.catalog_choice import open_catalog
 from cdc_actors.source.wal.streaming import stream
 from cdc_actors.source.wal_choice import open_wal
 from cdc_actors.target.connection import Connection
-from tests.fakes.public_source import PublicPipeline
+from tests.fakes.public_source import PublicSource
 from tests.fakes.streamed_source import StreamedPipeline
+from tests.support.cdc import Cdc, wait_until
 from tests.support.recorded_etcd import RecordedEtcd
-from tests.support.recorded_life import end
+from tests.support.recorded_life import end, life
 from tests.support.recorded_rows import aside, check_all_rows, check_rows
 from tests.support.tasks import SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
 
 VERSION = "2.6.20"
+PARTS = 4
+"""In how many parts a life is played to a service."""
+
 NEWEST = "3.0.0"
 ASIDE = {"auto_dyn", "structs", "every_nullable"}
 NAMESPACES = {VERSION: set(), NEWEST: {"ns", "ns_part"}}
@@ -75,31 +80,28 @@ def pipeline(
         yield pipeline
 
 
+def a_part() -> Callable[[object], bool]:
+    """Return what tells that a part of a life is over."""
+    left = iter(range(len(life(VERSION)) // PARTS, -1, -1))
+    return lambda _: next(left) == 0
+
+
 @pytest.fixture
-def by_api(
-    target: EmbeddedLite,
-    emptied: Callable[..., MilvusClient],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[PublicPipeline]:
-    """Yield a running task of everything, to which the source is an address alone."""
-    monkeypatch.setattr(stream, "SILENCE_SECONDS", 600.0)
-    spec = msgspec.structs.replace(
-        SPEC, collection_infos=(), db_collections={"*": ("*",)}
-    )
-    emptied(target).close()
-    with PublicPipeline(VERSION, spec) as pipeline:
-        pipeline.source.play()
-        config = SourceConfig(uri=pipeline.source.api.uri, etcd=None)
-        pipeline.servers = replace(
-            pipeline.servers,
-            target=lambda _spec, run: Connection(
-                target.uri, "", cancelled=run.cancelled
-            ),
-            log=lambda _spec, run: open_wal(config, run.prefetch),
-            catalog=lambda _spec: open_catalog(config),
-        )
-        pipeline.start()
-        yield pipeline
+def by_api() -> Iterator[PublicSource]:
+    """Yield a source that has begun, of which a service knows an address alone."""
+    source = PublicSource(VERSION, "rocksmq")
+    source.play(a_part())
+    yield source
+    source.nodes.close()
+    source.api.close()
+
+
+@pytest.fixture
+def cdc_by_api(by_api: PublicSource, tmp_path: Path) -> Iterator[Cdc]:
+    """Yield a service that reads it."""
+    where = SimpleNamespace(uri=by_api.api.uri, etcd_address="", queue={})
+    with Cdc(tmp_path, where) as service:
+        yield service
 
 
 @pytest.mark.shows(
@@ -109,12 +111,43 @@ def by_api(
     by="recorded from a real server",
     way="API alone",
 )
-@pytest.mark.parametrize("target", ["lite"], indirect=True)
-def test_what_an_api_alone_tells(by_api: PublicPipeline, target: EmbeddedLite) -> None:
-    """Milvus Lite has every row of what it can hold, and the reason for each other."""
-    reasons = aside(by_api)
-    assert reasons.keys() == ASIDE | {"arrays", "null_vectors"}
-    check_all_rows(target.uri, VERSION, reasons)
+@pytest.mark.usefixtures("lite")
+def test_what_an_api_alone_tells(
+    by_api: PublicSource, cdc_by_api: Cdc, target_lite: EmbeddedLite
+) -> None:
+    """Milvus Lite has every row of what it can hold, and the reason for each other.
+
+    The service is killed, and its task paused, while the source goes on.
+    """
+    cdc, everything = cdc_by_api, {"*": [{"name": "*"}]}
+    task = cdc.create(target_lite.uri, db_collections=everything)
+    wait_until(lambda: cdc.get(task)["rows_applied"], "rows arrive")
+    by_api.play(a_part())
+    cdc.kill()
+    by_api.play(a_part())
+    cdc.start()
+    wait_until(lambda: cdc.get(task)["rows_applied"], "rows arrive")
+    cdc.ask("pause", task_id=task)
+    assert cdc.get(task)["state"] == "Paused"
+    by_api.play()
+    cdc.ask("resume", task_id=task)
+    cannot = ASIDE | {"arrays", "null_vectors"}
+    wait_until(lambda: aside_in(cdc.get(task)).keys() == cannot, "all is told")
+    cdc.wait_caught_up(task)
+    reasons = aside_in(cdc.get(task))
+    assert reasons.keys() == cannot
+    assert all(reasons.values())
+    assert cdc.get(task)["state"] == "Running"
+    check_all_rows(target_lite.uri, VERSION, reasons)
+
+
+def aside_in(shown: dict[str, Any]) -> dict[str, str]:
+    """Return why collections are set aside, by name, in what ``get`` shows of a task."""
+    return {
+        each["name"]: each["reason"]
+        for each in shown["collections"]
+        if each["state"] == "set_aside"
+    }
 
 
 @pytest.mark.shows(

@@ -11,7 +11,9 @@ import random
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import nats
 from pymilvus import MilvusClient
@@ -19,6 +21,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from cdc_actors.changes import Delete, DropPartition, Insert, channel_of
 from cdc_actors.config import Etcd
+from cdc_actors.errors import TransientError
 from cdc_actors.source.catalog.client import EtcdCatalog
 from cdc_actors.source.decode import decode
 from cdc_actors.source.storage.listing import listing, prefixes
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from cdc_actors.changes import Key
     from cdc_actors.embedded.milvus import EmbeddedMilvus
     from cdc_actors.source.catalog.client import CollectionMeta
+
+_Answer = TypeVar("_Answer")
 
 SETTINGS: Mapping[str, Any] = {
     "dataCoord": {
@@ -154,7 +159,8 @@ class ShortLog:
         for channel in channels - set(self._read):
             self._reader.subscribe(channel, None)
             self._read[channel] = None
-        ends = {c: end for c in channels if (end := self._reader.newest(c))}
+        newest = self._reader.newest
+        ends = {c: end for c in channels if (end := answer(partial(newest, c)))}
         wait_until(lambda: self._step(ends), "the log is read")
 
     def _step(self, ends: dict[str, Any]) -> bool:
@@ -185,7 +191,7 @@ class ShortLog:
                 ends[channel] = min(ends.get(channel, until), until)
         old = time.time() - KEPT_SECONDS * crowd()
         for channel, end in ends.items():
-            since = self._reader.written_since(channel, old)
+            since = answer(partial(self._reader.written_since, channel, old))
             ends[channel] = min(end, sequence_of(since)) if since else end
         # To purge what comes before the first record means to purge all.
         asyncio.run(self._purge({c: end for c, end in ends.items() if end > 1}))
@@ -194,6 +200,19 @@ class ShortLog:
         async with await nats.connect(self._address) as connection:
             for channel, end in ends.items():
                 await connection.jetstream().purge_stream(channel, seq=end)
+
+
+def answer(ask: Callable[[], _Answer]) -> _Answer:
+    """Return what a source says, once it is not too busy to say it."""
+    found: list[_Answer] = []
+
+    def has_come() -> bool:
+        with suppress(TransientError):
+            found.append(ask())
+        return bool(found)
+
+    wait_until(has_come, "the source answers")
+    return found[0]
 
 
 def busy_client(uri: str) -> MilvusClient:

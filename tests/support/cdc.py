@@ -28,7 +28,7 @@ address: 127.0.0.1:{port}
 metaStoreConfig: {store}
 sourceConfig:
   uri: {source.uri}
-  etcd: {{address: [{source.etcd_address}]}}
+  {etcd}
   {queue}
 """
 
@@ -53,8 +53,9 @@ class Cdc:
     ) -> None:
         """``settings`` are further lines of the configuration.
 
-        ``program`` is what Python runs, such as ``PROGRAM``; otherwise a process is forked
-        that has imported it all.
+        A source whose ``etcd_address`` is "" is read by its API alone. ``program`` is what
+        Python runs, such as ``PROGRAM``; otherwise a process is forked that has imported it
+        all.
         """
         self._program = program
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,12 +64,14 @@ class Cdc:
         self._ports = PortBlock(["cdc"])
         self.port = self._ports["cdc"]
         store = store or f"{{sqlite: {{path: {folder / 'cdc.db'}}}}}"
+        etcd = source.etcd_address and f"etcd: {{address: [{source.etcd_address}]}}"
         self.config = folder / "cdc.yaml"
         self.config.write_text(
             CONFIG.format(
                 port=self.port,
                 store=store,
                 source=source,
+                etcd=etcd,
                 queue=json.dumps(source.queue)[1:-1],
             )
             + settings

@@ -34,7 +34,7 @@ def main() -> None:
     from cdc_actors.store.send_horizons import SendHorizons  # noqa: PLC0415
     from cdc_actors.target.connection import Connection  # noqa: PLC0415
 
-    wire(TaskLog, "save", lambda task: f"save {events(task)}")
+    wire(TaskLog, "save", lambda task, *_: f"save {events(task)}")
     wire(Checkpoints, "save", lambda *_: "save Checkpoints")
     wire(SendHorizons, "save", lambda *_: "save send horizons")
     wire(Connection, "call", lambda method, *_: f"call {method}")

@@ -30,7 +30,7 @@ from cdc_http import create_app
 from tests.support.tasks import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cdc_actors.changes import FullName
     from cdc_actors.config.model import LogLevel
@@ -53,8 +53,9 @@ class FakeService:
     """Keeps tasks as the real service promises to, and what it was asked.
 
     ``failure`` is raised by every method if set; requests wait for ``gate``. ``unfit`` is
-    what it says of the targets of all tasks, ``owner`` who has the store instead of it, and
-    ``on_store`` which services it has.
+    what it says of the targets of all tasks, ``owner`` who has the store instead of it,
+    ``owners`` who has which task, ``in_log`` what the log has of tasks, and ``on_store``
+    which services there are.
     """
 
     tasks: dict[str, TaskView] = field(default_factory=dict)
@@ -67,6 +68,9 @@ class FakeService:
     since: datetime = WHEN
     failure: Exception | None = None
     owner: Owner | None = None
+    owners: dict[str, Owner] = field(default_factory=dict)
+    cut_off: bool = False
+    in_log: dict[str, TaskView] = field(default_factory=dict)
     on_store: Sequence[Node] = ()
     ready: Readiness = field(default_factory=lambda: Readiness(ready=True, missing={}))
     is_alive: bool = True
@@ -217,9 +221,31 @@ class FakeService:
             if not self.tasks.pop(task_id, None) and not ignore_not_found:
                 raise UnknownTaskError(f"not found the task, task_id: {task_id}")
 
-    def other_owner(self) -> Owner | None:
-        """Return whom the test set."""
-        return self.owner
+    @property
+    def others(self) -> FakeService:
+        """Speak for the other services, too."""
+        return self
+
+    def owner_of(self, task_id: str) -> Owner | None:
+        """Return whom the test set, for all tasks or for this one."""
+        return self.owner or self.owners.get(task_id)
+
+    def is_cut_off(self) -> bool:
+        """Say what the test set."""
+        return self.cut_off
+
+    def with_tasks(self) -> Sequence[Owner]:
+        """Return those that the test set."""
+        return list(self.owners.values())
+
+    def drain(self, node_id: str, *, drains: bool) -> bool:
+        """Know the nodes that the test set."""
+        self._ask("drain", node_id, drains)
+        return any(each.node_id == node_id for each in self.on_store)
+
+    def unheard(self, heard: Collection[str]) -> Iterable[TaskView]:
+        """Return what the test set that nobody has told of."""
+        return [view for i, view in self.in_log.items() if i not in heard]
 
     def nodes(self) -> Sequence[Node]:
         """Return what the test set."""

@@ -1,14 +1,14 @@
 """Real servers for the tests, each started when the first test asks for it.
 
-Those that few modules need are stopped after each: an idle Milvus takes a fortieth of a
-processor.
+Those that few modules need are stopped after each, the others during tests that do not
+need them: an idle Milvus takes a twentieth of a processor, and each worker has two.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from pymilvus import MilvusClient, MilvusException
@@ -16,9 +16,11 @@ from pymilvus.settings import Config
 
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
+from cdc_actors.embedded.server import EmbeddedServer
 from cdc_actors.grpc_common import NO_KEEPALIVE
 from tests.support.accounts import ROOT
 from tests.support.cdc import wait_until
+from tests.support.folders import WITHOUT_SERVERS
 from tests.support.guarded import GuardedMilvus
 from tests.support.kafka import KafkaBroker
 from tests.support.pulsar import PulsarBroker
@@ -32,10 +34,37 @@ Config.WaitTimeDurationWhenLoad = 0.05
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
+_LASTING = pytest.StashKey[list[tuple[EmbeddedServer, str]]]()
+_Server = TypeVar("_Server", bound=EmbeddedServer)
+
+
+@contextmanager
+def lasting(
+    config: pytest.Config, server: _Server, name: str = ""
+) -> Iterator[_Server]:
+    """Run a server as long as the tests, but not during those that do not need it.
+
+    Those are the tests without servers, and, if it has one, those without its name.
+    """
+    with server:
+        config.stash.setdefault(_LASTING, []).append((server, name))
+        yield server
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Stop what the next test does not need."""
+    needs_any = not item.nodeid.startswith(WITHOUT_SERVERS)
+    for server, name in item.config.stash.get(_LASTING, []):
+        (server.start if needs_any and name in item.nodeid else server.stop)()
+
+
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+def source(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[EmbeddedMilvus]:
     """Yield a Milvus with natsmq, the source of most tests."""
-    with EmbeddedMilvus(tmp_path_factory.mktemp("source")) as server:
+    made = EmbeddedMilvus(tmp_path_factory.mktemp("source"))
+    with lasting(pytestconfig, made) as server:
         yield server
 
 
@@ -60,27 +89,17 @@ def source_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedM
         yield server
 
 
-_PULSAR = pytest.StashKey[PulsarBroker]()
-
-
 @pytest.fixture(scope="session")
 def broker_pulsar(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[PulsarBroker]:
-    """Yield a real Pulsar, which runs during the tests with its name."""
-    with PulsarBroker(tmp_path_factory.mktemp("pulsar")) as broker:
-        pytestconfig.stash[_PULSAR] = broker
-        yield broker
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Stop the Pulsar once its tests are over.
+    """Yield a real Pulsar.
 
     Topics that were truncated keep it busy for ever: most of a processor.
     """
-    broker = item.config.stash.get(_PULSAR, None)
-    if broker is not None:
-        (broker.start if "pulsar" in item.nodeid else broker.stop)()
+    made = PulsarBroker(tmp_path_factory.mktemp("pulsar"))
+    with lasting(pytestconfig, made, "pulsar") as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +113,12 @@ def source_pulsar(
 
 
 @pytest.fixture(scope="session")
-def target_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
-    """Yield a second Milvus, as a target."""
-    with EmbeddedMilvus(tmp_path_factory.mktemp("target-milvus")) as server:
+def target_milvus(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[EmbeddedMilvus]:
+    """Yield a second Milvus, as a target; of its queues RocksMQ takes the least."""
+    made = EmbeddedMilvus(tmp_path_factory.mktemp("target-milvus"), mq="rocksmq")
+    with lasting(pytestconfig, made) as server:
         yield server
 
 
@@ -108,9 +130,12 @@ def target_guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded
 
 
 @pytest.fixture(scope="session")
-def target_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedLite]:
+def target_lite(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[EmbeddedLite]:
     """Yield a Milvus Lite, as a target."""
-    with EmbeddedLite(tmp_path_factory.mktemp("target-lite")) as server:
+    made = EmbeddedLite(tmp_path_factory.mktemp("target-lite"))
+    with lasting(pytestconfig, made) as server:
         yield server
 
 
