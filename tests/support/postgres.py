@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -131,10 +132,20 @@ class PostgresServer:
             self._process = None
 
     def kill(self) -> None:
-        """Kill the server and whatever serves its connections, with SIGKILL."""
+        """Kill the server and whatever serves its connections, with SIGKILL.
+
+        They are gone then: another one does not start as long as one of them is there.
+        """
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.send_signal(signal.SIGSTOP)  # It starts no more of them.
+        with ExitStack() as opened:
+            serving = [_opened(child, opened) for child in _children(self._process.pid)]
+            self._process.kill()
+            self._process.wait()
+            for each in filter(None, serving):
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(each, signal.SIGKILL)
+                select.select([each], [], [])
         self._process = None
 
     def promote(self) -> None:
@@ -175,6 +186,24 @@ class PostgresServer:
         options = ["--auth=scram-sha-256", f"--pwfile={password}", "--locale=C"]
         more = ["--encoding=UTF8", "--no-sync"]
         self._run("initdb", "-D", self._data, "-U", USER, *options, *more)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has started (Linux)."""
+    return [
+        int(each)
+        for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ]
+
+
+def _opened(pid: int, opened: ExitStack) -> int | None:
+    """Return what stands for a process as long as it is open, None if it is gone."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    opened.callback(os.close, process)
+    return process
 
 
 @contextmanager

@@ -6,7 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import time
+import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cdc_actors.embedded.ports import HOST
@@ -54,7 +57,21 @@ class PulsarBroker(EmbeddedPulsar):
         return self.folder / "ca.pem"
 
     def admin(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask the admin interface, by a path below ``/admin/v2``."""
+        """Ask the admin interface, by a path below ``/admin/v2``.
+
+        For moments after a start there may be nothing that keeps records yet.
+        """
+        deadline = time.monotonic() + _ANSWER_TIMEOUT
+        while True:
+            try:
+                return self._asked(method, path, body)
+            except urllib.error.HTTPError as error:
+                failed = error.code == HTTPStatus.INTERNAL_SERVER_ERROR
+                if not failed or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _asked(self, method: str, path: str, body: Any) -> Any:
         request = urllib.request.Request(
             f"{self.web_address}/admin/v2/{path}",
             method=method,
