@@ -72,20 +72,27 @@ class ImportWatch:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + LOOK_SECONDS
-        lacking = [
-            each
-            for each in self._collections
-            if each.status is Status.LIVE and each.entry.missing_imports
-        ]
-        waits = {each.entry.collection_id: self._wait(each) for each in lacking}
+        waits = {each.entry.collection_id: self._wait(each) for each in self._lacking()}
         self._waits = {number: why for number, why in waits.items() if why}
         if written := frozenset(waits.keys() - self._waits.keys()):
             run_number = self._context.run_number
             self._context.notify_task(ImportsWritten(run_number, written))
 
+    @property
+    def looks(self) -> bool:
+        """Whether there are any that may be in files by now."""
+        return self._files.available and not self._never and bool(self._lacking())
+
     def waits(self) -> Mapping[int, str]:
         """Return why rows of imports into some collections (ids) are not brought yet."""
         return self._waits
+
+    def _lacking(self) -> list[Collection]:
+        return [
+            each
+            for each in self._collections
+            if each.status is Status.LIVE and each.entry.missing_imports
+        ]
 
     def _wait(self, collection: Collection) -> str:
         if not self._files.available:

@@ -158,6 +158,7 @@ class ReadLoop:
             and not self._snapshots.shown()
             and self._metadata.is_settled
             and self._exchanges.is_settled
+            and not self._imports.looks
         )
 
     def hear(self, message: Any) -> None:

@@ -10,8 +10,9 @@ from cdc_actors.alarms import ALARMS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IDLE_SECONDS = 3.0
-"""How long a reader rests, at most: so old may become how far it has reported to be."""
+IDLE_SECONDS = 10.0
+"""How long a reader rests, at most: so old become the checkpoints that are saved of it.
+Whatever it waits for wakes it, and which ticks pass meanwhile can be asked at any time."""
 
 
 class Waking:

@@ -44,7 +44,6 @@ from tests.support.audit import audit
 from tests.support.books import Books
 from tests.support.busy_source import Writer
 from tests.support.cdc import Cdc, wait_until
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.proxy import TcpProxy
 from tests.support.workload import Workload
 
@@ -196,7 +195,7 @@ class Probe:
 def services(
     source: EmbeddedMilvus,
     tmp_path: Path,
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     store_key: None,
 ) -> Iterator[Services]:
     """Yield three services that share a store and its key."""
@@ -232,7 +231,7 @@ def test_rows_are_equal_whatever_happens_to_a_service(
     source: EmbeddedMilvus,
     target_milvus: EmbeddedMilvus,
     emptied,
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
     services: Services,
     seed: int,
     kills: int,

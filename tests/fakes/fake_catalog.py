@@ -17,7 +17,7 @@ from cdc_actors.source.catalog.model import END_OF_TIME, PartitionMeta
 from cdc_actors.source.catalog.watch import CatalogChanges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cdc_actors.changes import FullName
     from cdc_actors.source.catalog.client import Aliases, CollectionMeta, ImportMeta
@@ -117,6 +117,9 @@ class FakeCatalog:
                 watch.imports |= self._untold_imports
             self._untold = set()
             self._untold_aliases = self._untold_imports = False
+            listeners = [watch.heard for watch in self._watches]
+        for heard in listeners:
+            heard()
 
     # What a run asks, as of a Catalog.
 
@@ -217,6 +220,7 @@ class FakeWatch:
         self.collections: set[int] = set()
         self.aliases = False
         self.imports = False
+        self.heard: Callable[[], None] = bool
 
     def changed(self) -> CatalogChanges:
         """Return what was told since the last call."""
@@ -233,8 +237,10 @@ class FakeWatch:
             rbac=False,
         )
 
-    def listen(self, _heard: object) -> None:
-        """Tell nobody: who follows has to ask."""
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have something called when there is something to tell."""
+        self.heard = heard
 
     def close(self) -> None:
-        """Do nothing."""
+        """Have nothing called any more."""
+        self.heard = bool

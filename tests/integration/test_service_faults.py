@@ -13,7 +13,6 @@ import pytest
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
 from tests.support.faults import hanging
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,8 +126,8 @@ def test_postgres_that_is_killed(
     target_lite: EmbeddedLite,
     client: MilvusClient,
     lite: MilvusClient,
-    postgres_server: PostgresServer,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: PostgresServer,
+    postgres_url: str,
     tmp_path: Path,
 ) -> None:
     """While the store is away the service says so and lives; later it goes on."""

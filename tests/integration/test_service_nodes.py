@@ -14,7 +14,6 @@ import pytest
 
 from tests.support.books import Books, wait_keys
 from tests.support.cdc import Cdc, wait_until
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +70,7 @@ def command(cdc: Cdc, *arguments: str) -> str:
 @pytest.fixture
 def nodes(
     source: EmbeddedMilvus,
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     tmp_path: Path,
     store_key: None,
 ) -> Iterator[Nodes]:

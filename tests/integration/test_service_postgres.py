@@ -15,11 +15,7 @@ import pytest
 from tests.support.audit import audit
 from tests.support.books import Books, wait_equal, wait_keys
 from tests.support.cdc import Cdc, wait_until
-from tests.support.postgres import (
-    postgres_server,  # noqa: F401
-    postgres_url,  # noqa: F401
-    running,
-)
+from tests.support.postgres import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +121,7 @@ def refusal(cdc: Cdc, task: str) -> dict[str, Any]:
 def started(
     source: EmbeddedMilvus,
     tmp_path: Path,
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
 ) -> Iterator[tuple[Cdc, str]]:
     """Yield a service, and the schema of its store."""
     with service(tmp_path, source, postgres_url) as cdc:
@@ -146,7 +142,7 @@ def test_rows_are_equal_though_it_has_trouble(
     client: MilvusClient,
     lite: MilvusClient,
     started: tuple[Cdc, str],
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
 ) -> None:
     """Its disk takes half a second for a row, or its sessions are ended all the time."""
     cdc, schema = started

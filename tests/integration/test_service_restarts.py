@@ -13,7 +13,6 @@ import pytest
 from cdc_actors.store.event_log import TaskLog
 from tests.support.books import Books, keys, wait_equal, wait_keys
 from tests.support.cdc import PROGRAM, Cdc, wait_until
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -278,7 +277,7 @@ def test_postgres_as_the_store(
     target_lite: EmbeddedLite,
     client: MilvusClient,
     lite: MilvusClient,
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     tmp_path: Path,
 ) -> None:
     """With PostgreSQL as the store, a task survives SIGKILL just so."""

@@ -9,12 +9,14 @@ import pytest
 from msgspec.structs import replace as altered
 
 from cdc_actors.changes import LOGICAL_BITS
-from cdc_actors.pipeline import read_loop, waking
+from cdc_actors.pipeline import import_watch, read_loop, sources, waking
+from cdc_actors.pipeline.import_watch import NOT_WRITTEN
 from cdc_actors.pipeline.messages import RunProgressed
 from cdc_actors.source.wal.shared import SharedLogs
 from tests.fakes.memory_log import MemoryReader
 from tests.fakes.pipeline import Pipeline
 from tests.support.tasks import SPEC
+from tests.unit.pipeline.test_imports import Importing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +32,10 @@ SETTLED = 60_000 << LOGICAL_BITS
 
 
 class Resting(Pipeline):
-    """A task of one collection of two; time alone never ends its reader's rest."""
+    """A task of one of the collections; time alone never ends its reader's rest."""
 
-    def __init__(self) -> None:
-        super().__init__(altered(SPEC, collection_infos=("books",)))
+    def __init__(self, name: str = "books") -> None:
+        super().__init__(altered(SPEC, collection_infos=(name,)))
         self.readers: list[WalReader] = []
         self.servers = replace(self.servers, log=self.open)
         self._logs = SharedLogs()
@@ -51,6 +53,13 @@ class Resting(Pipeline):
         )
         return self.readers[-1]
 
+    def come_to_rest(self) -> None:
+        """Start, and wait until nothing is left to be done."""
+        self.start()
+        self.source.now += SETTLED
+        self.source.tick()
+        self.wait_until(lambda: self.rests)
+
     @property
     def rests(self) -> bool:
         """Whether the reader does."""
@@ -63,16 +72,17 @@ class Resting(Pipeline):
         return told[-1]
 
 
-@pytest.fixture
-def resting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resting]:
-    """Return a task whose reader rests."""
+@pytest.fixture(autouse=True)
+def _only_what_comes_wakes_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_loop, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(waking, "IDLE_SECONDS", NEVER)
+
+
+@pytest.fixture
+def resting() -> Iterator[Resting]:
+    """Return a task whose reader rests."""
     with Resting() as pipeline:
-        pipeline.start()
-        pipeline.source.now += SETTLED
-        pipeline.source.tick()
-        pipeline.wait_until(lambda: pipeline.rests)
+        pipeline.come_to_rest()
         yield pipeline
 
 
@@ -95,3 +105,19 @@ def test_rows_of_the_task_are_applied_at_once(resting: Resting) -> None:
     resting.wait_until(lambda: resting.target.rows("books"))
     resting.wait_until(lambda: resting.rests)
     assert resting.target.rows("books") == {1: 1}
+
+
+def test_who_waits_for_an_import_does_not_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing tells when files have its rows."""
+    monkeypatch.setattr(import_watch, "LOOK_SECONDS", 0.0)
+    with Resting("c") as pipeline:
+        importing = Importing(pipeline)
+        monkeypatch.setattr(sources, "_files", lambda *_: importing.files)
+        pipeline.come_to_rest()
+        importing.import_rows()
+        importing.wait_for_reason(NOT_WRITTEN)
+        pipeline.source.tick()
+        importing.files.flush()
+        pipeline.wait_until(lambda: importing.written)

@@ -10,13 +10,12 @@ from cdc_actors.errors import OperatorError
 from cdc_actors.service.stores import Stores
 from cdc_actors.store.leases import lease_of
 from cdc_actors.store.secrets import KEY_VARIABLE
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 FIRST, SECOND = (f"{'A' * 42}{each}=" for each in "AE")
 
 
 @pytest.fixture
-def config(postgres_url: str) -> Config:  # noqa: F811
+def config(postgres_url: str) -> Config:
     """Return the settings of services on an empty store."""
     store = MetaStoreConfig(store_type="postgres", postgres=Postgres(url=postgres_url))
     return Config(meta_store_config=store, source_config=SourceConfig())

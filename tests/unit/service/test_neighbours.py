@@ -34,7 +34,6 @@ from cdc_actors.service.supervisor_actor import Supervisor
 from cdc_actors.service.task_requests import TRIES, TaskRequests
 from cdc_actors.store.postgres_lease import PostgresLease
 from cdc_actors.tasks import ConnectParam, NameMapping, TaskState
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.tasks import CLIENT, SPEC, new_task
 from tests.unit.service.test_supervisor import IdleRun
 
@@ -128,7 +127,7 @@ class Member:
 
 @pytest.fixture
 def members(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[Member, Member]]:

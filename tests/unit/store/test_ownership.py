@@ -18,7 +18,6 @@ from cdc_actors.config.model import MetaStoreConfig, Postgres, Sqlite
 from cdc_actors.errors import OperatorError, UnavailableError
 from cdc_actors.store.leases import held, lease_of
 from cdc_actors.store.ownership import Lease, Owner, StoreOwnedError
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

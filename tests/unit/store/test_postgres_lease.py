@@ -25,7 +25,6 @@ from cdc_actors.store.postgres_lease import MARGIN_SECONDS, PostgresLease
 from cdc_actors.store.task_owners import Claimed, TaskOwners
 from tests.support.cdc import wait_until
 from tests.support.leases import wait_renewed
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.tasks import new_task
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ LOST = "this service has lost its lease of the store"
 
 
 @pytest.fixture
-def lease(postgres_url: str) -> Iterator[PostgresLease]:  # noqa: F811
+def lease(postgres_url: str) -> Iterator[PostgresLease]:
     """Yield the lease of a service on an empty store, given back in the end."""
     lease = PostgresLease(postgres_url, "http://one:1")
     yield lease
@@ -78,7 +77,7 @@ def lease(postgres_url: str) -> Iterator[PostgresLease]:  # noqa: F811
 
 
 @pytest.fixture
-def other(postgres_url: str) -> Iterator[PostgresLease]:  # noqa: F811
+def other(postgres_url: str) -> Iterator[PostgresLease]:
     """Yield another's lease of that store."""
     lease = PostgresLease(postgres_url, "http://two:2")
     yield lease
@@ -155,7 +154,7 @@ def test_two_join_side_by_side(lease: PostgresLease, other: PostgresLease) -> No
 
 
 def test_one_that_stood_still_writes_nothing_when_it_goes_on(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     lease: PostgresLease,
 ) -> None:
     """Another has ended its lease, and has its task, of which rows may be under way."""
@@ -175,7 +174,7 @@ def test_one_that_stood_still_writes_nothing_when_it_goes_on(
 
 
 def test_one_that_was_killed_on_this_machine_has_no_tasks_at_once(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     lease: PostgresLease,
 ) -> None:
     """Nothing of a process that has ended is under way: nobody waits for its lease."""
@@ -189,7 +188,7 @@ def test_one_that_was_killed_on_this_machine_has_no_tasks_at_once(
 
 
 def test_a_session_that_ended_is_no_lost_lease(
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
     lease: PostgresLease,
     other: PostgresLease,
 ) -> None:
@@ -236,8 +235,8 @@ def test_a_process_that_stood_still_has_no_slow_target(lease: PostgresLease) -> 
 
 @pytest.mark.parametrize("whose", ["task", "lease"])
 def test_nobody_has_a_task_between_a_write_and_its_commit(
-    postgres_server: PostgresServer,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: PostgresServer,
+    postgres_url: str,
     lease: PostgresLease,
     whose: str,
 ) -> None:
@@ -265,7 +264,7 @@ def test_nobody_has_a_task_between_a_write_and_its_commit(
 
 
 def test_renewals_wait_for_no_write(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     lease: PostgresLease,
 ) -> None:
     """A transaction that takes long keeps nobody's lease from being renewed."""
@@ -279,8 +278,8 @@ def test_renewals_wait_for_no_write(
 
 
 def test_a_server_that_is_away_ends_the_lease_in_time(
-    postgres_server: PostgresServer,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: PostgresServer,
+    postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
     lease: PostgresLease,
     other: PostgresLease,
@@ -343,7 +342,7 @@ def test_a_command_waits_for_the_end_of_a_lease_that_nobody_renews(
 
 
 def test_who_is_alone_writes_for_any_task(
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
     lease: PostgresLease,
     other: PostgresLease,
 ) -> None:
@@ -362,7 +361,7 @@ def test_who_is_alone_writes_for_any_task(
         assert TaskOwners(log.database, other.fence.token).ours() == []
 
 
-def test_eight_that_begin_in_one_moment_all_join(postgres_url: str) -> None:  # noqa: F811
+def test_eight_that_begin_in_one_moment_all_join(postgres_url: str) -> None:
     """They find no table at all, and each opens the event log."""
     leases = [PostgresLease(postgres_url, f"http://{n}:1") for n in range(8)]
     begin = threading.Barrier(len(leases))

@@ -10,7 +10,6 @@ import pytest
 from cdc_actors.store.ownership import Owner, StoreOwnedError
 from cdc_actors.store.postgres_lease import PostgresLease
 from tests.support.cdc import wait_until
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +65,8 @@ class Earlier:
 
 @pytest.fixture
 def earlier(
-    postgres_server: PostgresServer,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: PostgresServer,
+    postgres_url: str,
 ) -> Iterator[Earlier]:
     """Yield an earlier service, which has not begun yet."""
     earlier = Earlier(postgres_server, postgres_url)
@@ -76,7 +75,7 @@ def earlier(
 
 
 @pytest.fixture
-def lease(postgres_url: str) -> Iterator[PostgresLease]:  # noqa: F811
+def lease(postgres_url: str) -> Iterator[PostgresLease]:
     """Yield the lease of a service of this version, given back in the end."""
     lease = PostgresLease(postgres_url)
     yield lease
@@ -91,7 +90,7 @@ def is_shut_out(earlier: Earlier) -> bool:
 
 
 def test_the_oldest_are_seen_and_kept_out(
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
     lease: PostgresLease,
     earlier: Earlier,
 ) -> None:

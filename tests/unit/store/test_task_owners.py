@@ -13,7 +13,6 @@ from cdc_actors.store.checkpoints import Checkpoints
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.postgres_lease import PostgresLease
 from cdc_actors.store.task_owners import Census, Claimed, Place, Share, TaskOwners
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.tasks import CLIENT, checkpoint, new_task
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Member:
 
 
 @pytest.fixture
-def one(postgres_url: str) -> Iterator[Member]:  # noqa: F811
+def one(postgres_url: str) -> Iterator[Member]:
     """Yield a service on an empty store."""
     member = Member(postgres_url, "one")
     yield member
@@ -58,7 +57,7 @@ def one(postgres_url: str) -> Iterator[Member]:  # noqa: F811
 
 
 @pytest.fixture
-def two(postgres_url: str, one: Member) -> Iterator[Member]:  # noqa: F811
+def two(postgres_url: str, one: Member) -> Iterator[Member]:
     """Yield a second one beside it."""
     member = Member(postgres_url, "two")
     assert member.others() == [one.url]
@@ -109,7 +108,7 @@ def test_what_is_told_with_a_task_that_is_claimed(one: Member, two: Member) -> N
 
 def test_tasks_of_one_whose_lease_was_ended_were_left(
     one: Member,
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
 ) -> None:
     """What that one sent for them may be under way, for it is none that has ended."""
     one.owners.enrol(["a"])
@@ -196,8 +195,8 @@ def test_only_whole_ids_name_a_service_to_be_drained(one: Member, node_id: str) 
 
 def test_who_is_alone_is_no_neighbour(
     one: Member,
-    postgres_server: PostgresServer,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: PostgresServer,
+    postgres_url: str,
 ) -> None:
     """A command that works on the store for a while is to have no tasks."""
     schema = postgres_url.rpartition("schema=")[2]
