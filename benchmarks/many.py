@@ -11,7 +11,6 @@ process takes is measured for a while.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 import uuid
@@ -22,11 +21,15 @@ from pathlib import Path
 
 from pymilvus import DataType, MilvusClient
 
+from benchmarks.processes import processor_seconds, resident
 from benchmarks.replication import QUEUES, open_source
 from cdc_actors.embedded.lite import EmbeddedLite
 from tests.support.cdc import PROGRAM, Cdc, wait_until
 
-SETTLE, MEASURE, WAIT = 5.0, 20.0, 300.0
+SETTLE = 65.0
+"""For a minute it is looked again at what the catalog shows of a new collection."""
+
+MEASURE, WAIT = 30.0, 300.0
 SETTINGS = "maxTaskNum: 1000\n"
 
 
@@ -59,18 +62,6 @@ def are_well(cdc: Cdc, count: int) -> bool:
 def are_there(target: MilvusClient, count: int) -> bool:
     """Tell whether the target has so many collections."""
     return len(target.list_collections()) == count
-
-
-def processor_seconds(pid: int) -> float:
-    """Return what a process has taken of the processors (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident(pid: int) -> int:
-    """Return the resident memory of a process in MiB (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) >> 10
 
 
 def measure(cdc: Cdc, what: str) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.event_log import SAYS, create
-from benchmarks.many import processor_seconds, resident
+from benchmarks.processes import processor_seconds, resident
 from cdc_actors.service.claiming import PASS_SECONDS
 from cdc_actors.store.event_log import TaskLog
 from cdc_actors.store.postgres import opening

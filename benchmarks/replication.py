@@ -25,6 +25,7 @@ import numpy as np
 from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
+from benchmarks.processes import processor_seconds
 from cdc_actors.embedded.kafka import EmbeddedKafka
 from cdc_actors.embedded.lite import EmbeddedLite
 from cdc_actors.embedded.milvus import EmbeddedMilvus
@@ -153,9 +154,13 @@ def throughput(
         name = f"backlog_{number}"
         fill(cdc, task, source, target, name, args.rows)
         bares = {SOURCE_ROWS: bare(target, args.rows, SOURCE_ROWS, in_flight)}
+        assert cdc.process is not None
+        taken = processor_seconds(cdc.process.pid)
         ours = carry(cdc, task, args.rows)
+        taken = processor_seconds(cdc.process.pid) - taken
         bares[LARGE_ROWS] = bare(target, args.rows, LARGE_ROWS, in_flight)
-        print(f"round {number + 1}: service      {rate(args.rows, ours)}")
+        cost = f"{taken / args.rows * 1e6:.2f} processor seconds for a million"
+        print(f"round {number + 1}: service      {rate(args.rows, ours)}, {cost}")
         for size, seconds in bares.items():
             shares[size].append(seconds / ours)
             print(f"         bare {size:>6}  {rate(args.rows, seconds)}")

@@ -12,7 +12,6 @@ the best counts, less what a task of a few rows takes of the processors.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections import defaultdict, deque
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
+from benchmarks.processes import processor_seconds
 from benchmarks.replication import QUEUES, create, open_source, requests
 from cdc_actors.embedded.milvus import EmbeddedMilvus
 from cdc_actors.grpc_common import NO_KEEPALIVE
@@ -117,23 +117,17 @@ def carry(
 ) -> tuple[float, float]:
     """Let a new task carry a backlog; return the seconds, and those of processors."""
     expected = rows * (kind.records + kind.filled)
-    before, begun = processor_seconds(cdc), time.perf_counter()
+    assert cdc.process is not None
+    before, begun = processor_seconds(cdc.process.pid), time.perf_counter()
     task = cdc.create(target.uri, collection_infos=[{"name": name}])
     while cdc.get(task)["rows_applied"] < expected:
         assert time.perf_counter() - begun < GIVE_UP_SECONDS, cdc.get(task)
         time.sleep(
             LOOK_SECONDS
         )  # Each look costs the service a thousandth of a second.
-    took = time.perf_counter() - begun, processor_seconds(cdc) - before
+    took = time.perf_counter() - begun, processor_seconds(cdc.process.pid) - before
     cdc.ask("delete", task_id=task)
     return took
-
-
-def processor_seconds(cdc: Cdc) -> float:
-    """Return what the service's process has taken of the processors so far (Linux)."""
-    assert cdc.process is not None
-    stat = Path(f"/proc/{cdc.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def programs(against: Path | None) -> dict[str, Sequence[str]]:

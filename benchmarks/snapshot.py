@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import resource
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pymilvus import DataType, MilvusClient
 
 from benchmarks.comparison import client_of, shifted
+from benchmarks.processes import processor_seconds
 from benchmarks.replication import (
     DIM,
     IN_FLIGHT,
@@ -59,8 +59,6 @@ CAUGHT_UP = 2.0
 
 ASK_SECONDS = 0.25
 """How often it is asked whether all is there: each answer takes of the processor, too."""
-
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def create(client: MilvusClient, name: str, shards: int = 1) -> None:
@@ -153,19 +151,13 @@ def processor() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def processor_of(pid: int) -> float:
-    """Return what a process has had of the processor, in seconds (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
-
-
 def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float, str]:
     """Have a task bring a collection; return what it tells, and processor seconds.
 
     And what the lag of the log was afterwards.
     """
     assert cdc.process is not None
-    before = processor_of(cdc.process.pid)
+    before = processor_seconds(cdc.process.pid)
     wanted = {"snapshot": "always", "collection_infos": [{"name": name}]}
     task = cdc.create(target, **wanted)
 
@@ -177,7 +169,7 @@ def bring(cdc: Cdc, target: str, name: str) -> tuple[dict[str, Any], float, str]
     while not told():
         assert time.monotonic() < deadline, f"{name} is not brought"
         time.sleep(ASK_SECONDS)
-    used = processor_of(cdc.process.pid) - before
+    used = processor_seconds(cdc.process.pid) - before
     [content] = told()
     lag = lag_of(cdc, task)
     cdc.ask("delete", task_id=task)
