@@ -8,10 +8,12 @@ together; all else is nats-py's.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
+from nats.aio.transport import TcpTransport
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
@@ -24,6 +26,10 @@ _END = b"\r\n"
 _MESSAGE, _WITH_HEADERS = b"MSG", b"HMSG"
 _REPLY = {_MESSAGE: 5, _WITH_HEADERS: 6}
 """How many words a message's first line has if it asks for a reply."""
+
+_READ_BYTES = 256 << 10
+"""How much is taken from the connection at once, as asyncio does. By the 32 KiB of nats-py
+it would be told to pause, and to go on, again and again."""
 
 _PLAIN_TOKENS = 9
 """$JS.ACK.stream.consumer.delivered.sequence....: two more before with a domain."""
@@ -79,6 +85,18 @@ class FollowingClient(Client):
     def forget(self) -> None:
         """Call nobody any more."""
         self._arriving.subscription = b""
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        server.last_attempt = time.monotonic()
+        self._transport = _Transport()  # type: ignore[no-untyped-call]
+        wait = self.options["connect_timeout"]
+        await self._transport.connect(server.uri, _READ_BYTES, wait)
+
+
+class _Transport(TcpTransport):
+    async def read(self, _buffer_size: int) -> bytes:
+        data: bytes = await super().read(_READ_BYTES)
+        return data
 
 
 class _Parser(Parser):
