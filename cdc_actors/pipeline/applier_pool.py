@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from collections import deque
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING
+
+from cdc_actors.alarms import ALARMS
 
 if TYPE_CHECKING:
     from cdc_actors.pipeline.applier import Applier
@@ -36,7 +37,7 @@ class ApplierPool:
     def __init__(self) -> None:
         self._rows = _Lane(self, "rows", ROWS_AT_ONCE)
         self._operations = _Lane(self, "operations", OPERATIONS_AT_ONCE)
-        self._paused = _Paused(self)
+        self._is_ended = False
 
     def submit(self, applier: Applier) -> None:
         """Have an applier do its work; it must not be in the pool already."""
@@ -45,16 +46,20 @@ class ApplierPool:
 
     def submit_later(self, applier: Applier, seconds: float) -> None:
         """Have an applier do its work after a while; it must not be in the pool."""
-        self._paused.add(applier, seconds)
+        ALARMS.call_later(seconds, partial(self._resubmit, applier))
 
     def join(self, seconds: float) -> None:
         """Wait for the threads to end, so long at most; who pauses goes on no more."""
-        self._paused.close()
+        self._is_ended = True
         self._rows.close()
         self._operations.close()
         deadline = time.monotonic() + seconds
         for thread in (*self._rows.threads, *self._operations.threads):
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _resubmit(self, applier: Applier) -> None:
+        if not self._is_ended:
+            self.submit(applier)
 
 
 class _Lane:
@@ -110,45 +115,4 @@ class _Lane:
                 return self._line.popleft()
             ended = threading.current_thread()
             self.threads = tuple(each for each in self.threads if each is not ended)
-            return None
-
-
-class _Paused:
-    """Appliers that stand in line later, and the one thread that waits for that."""
-
-    def __init__(self, pool: ApplierPool) -> None:
-        self._pool = pool
-        self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Applier]] = []
-        self._numbers = count()
-        self._is_waited_for = self._is_closed = False
-
-    def add(self, applier: Applier, seconds: float) -> None:
-        with self._changed:
-            item = (time.monotonic() + seconds, next(self._numbers), applier)
-            heapq.heappush(self._heap, item)
-            self._changed.notify()
-            if not self._is_waited_for:
-                self._is_waited_for = True
-                threading.Thread(
-                    target=self._serve, name="applier-paused", daemon=True
-                ).start()
-
-    def close(self) -> None:
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-
-    def _serve(self) -> None:
-        while (applier := self._next()) is not None:
-            self._pool.submit(applier)
-
-    def _next(self) -> Applier | None:
-        with self._changed:
-            while self._heap and not self._is_closed:
-                left = self._heap[0][0] - time.monotonic()
-                if left <= 0:
-                    return heapq.heappop(self._heap)[-1]
-                self._changed.wait(left)
-            self._is_waited_for = False
             return None

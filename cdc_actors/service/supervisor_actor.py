@@ -71,9 +71,10 @@ from cdc_actors.tasks import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cdc_actors.changes import FullName
     from cdc_actors.config import Config
-    from cdc_actors.service.neighbours import Beside
     from cdc_actors.service.source_clock import SourceClock
     from cdc_actors.service.stores import Stores
     from cdc_actors.tasks import TaskSpec
@@ -179,7 +180,7 @@ class Supervisor(pykka.ThreadingActor):
             refuse_other_body(earlier.snapshot.task, message.spec, secrets.decrypt)
             return self._actor_of(earlier).ask(SaveCreated(), block=False)
         beside, limit = message.beside, self._config.max_task_num
-        spec = self._resolve_conflicts(message.spec, beside)
+        spec = resolve_conflicts(message.spec, *self._beside(message))
         if (beside.tasks if beside else len(self._tasks)) >= limit:
             # The words are milvus-cdc's: its clients may match on them.
             raise TaskLimitError(f"the task num has reach the limit, {limit}")
@@ -196,16 +197,13 @@ class Supervisor(pykka.ThreadingActor):
             save = SaveCreated(partial(beside.check, room=limit - beside.tasks))
         return self._start(known).ask(save, block=False)
 
-    def _resolve_conflicts(self, spec: TaskSpec, beside: Beside | None) -> TaskSpec:
-        """Return the specification without what other tasks of its target name."""
-        if beside is not None:
-            return resolve_conflicts(spec, beside.specs, beside.names)
-        return resolve_conflicts(spec, *self._beside(spec))
-
     def _beside(
-        self, spec: TaskSpec, own: KnownTask | None = None
-    ) -> tuple[list[tuple[str, TaskSpec]], list[FullName]]:
+        self, message: CreateTask | UpdateTask, own: KnownTask | None = None
+    ) -> tuple[Sequence[tuple[str, TaskSpec]], Sequence[FullName]]:
         """Return what other tasks have of a target, and the names of theirs there."""
+        spec, beside = message.spec, message.beside
+        if beside is not None:
+            return beside.specs, beside.names
         target = address(spec.target.uri)
         specs: list[tuple[str, TaskSpec]] = []
         names: list[FullName] = []
@@ -224,13 +222,9 @@ class Supervisor(pykka.ThreadingActor):
         ref = self._actor_of(known)
         if known.asked_spec is not None:
             raise TaskConflictError("the task is just being changed, ask again")
-        spec, beside = message.spec, message.beside
-        if beside is not None:
-            before, names = message.before, beside.names
-            spec = resolve_update(before, spec, beside.specs, names)
-        elif updates.may_conflict(message.before, spec):
-            others, taken_names = self._beside(spec, known)
-            spec = resolve_update(message.before, spec, others, taken_names)
+        before, spec = message.before, message.spec
+        if updates.may_conflict(before, spec):
+            spec = resolve_update(before, spec, *self._beside(message, known))
         known.asked_spec = spec
         return ref.ask(replace(message, spec=spec), block=False)
 

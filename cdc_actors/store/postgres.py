@@ -176,8 +176,7 @@ def open_postgres(url: str, fence: Fence | None = None) -> Database:
         database.write(chain.TABLE)
     except psycopg.OperationalError as error:
         datastore.close()
-        words = " ".join(str(error).split())
-        raise UnavailableError(f"the event log cannot answer: {words}") from error
+        raise away(error) from error
     except Exception:
         datastore.close()
         raise
@@ -202,8 +201,13 @@ def opening(url: str, fence: Fence) -> Iterator[None]:
             session.execute(_OPENING, [f"{fence.schema} opening"])
             yield
     except psycopg.Error as error:
-        words = " ".join(str(error).split())
-        raise UnavailableError(f"the event log cannot answer: {words}") from error
+        raise away(error) from error
+
+
+def away(error: psycopg.Error) -> UnavailableError:
+    """Return what to raise where the server does not answer, or refuses; in its words."""
+    words = " ".join(str(error).split())
+    return UnavailableError(f"the event log cannot answer: {words}")
 
 
 def _names(schema: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ from cdc_actors.store import node_rows, single_owner
 from cdc_actors.store.fence import Fence, session_name
 from cdc_actors.store.node_rows import Said
 from cdc_actors.store.ownership import Owner, StoreOwnedError
-from cdc_actors.store.postgres import KEEP_ALIVE, TIMEOUT_SECONDS, parsed
+from cdc_actors.store.postgres import KEEP_ALIVE, TIMEOUT_SECONDS, away, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,7 +155,7 @@ class PostgresLease:
             single_owner.lock_out(session, self._schema)
         except psycopg.Error as error:
             self._disconnect()
-            raise _away(error) from error
+            raise away(error) from error
         self._fence = Fence(self._schema, self.term.token, alone)
         self._lost = None
         self._renewed(asked, LEASE_SECONDS)
@@ -170,10 +170,6 @@ class PostgresLease:
                 "the store's lease could not be renewed"
                 + (f": {self._trouble}" if self._trouble else "")
             )
-
-    def time_left(self) -> float:
-        """Return for how long the service may send; see ``Lease``."""
-        return self.term.time_left()
 
     def note_tasks(self, _tasks: int, lag_seconds: float | None, /) -> None:
         """Tell people of the longest lag; see ``Lease``."""
@@ -208,7 +204,7 @@ class PostgresLease:
             with psycopg.connect(**self._settings, autocommit=True) as session:
                 return ask(session)
         except psycopg.Error as error:
-            raise _away(error) from error
+            raise away(error) from error
 
     def _refuse_others(self, session: psycopg.Connection[Any], *, alone: bool) -> None:
         owner = single_owner.shut_out(session, self._schema, self._has_stood)
@@ -278,7 +274,7 @@ class PostgresLease:
             try:
                 self._renew()
             except psycopg.Error as error:
-                self._note(_away(error))
+                self._note(away(error))
                 self._disconnect()
 
     def _renew(self) -> None:
@@ -322,8 +318,3 @@ class PostgresLease:
 
 def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _away(error: psycopg.Error) -> UnavailableError:
-    detail = " ".join(str(error).split())
-    return UnavailableError(f"the event log cannot answer: {detail}")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cdc_actors.errors import UnavailableError
-from cdc_actors.service.views import LagSamples, TaskSummary
+from cdc_actors.service.views import LagSamples, Overview, TaskSummary
 from cdc_http import joined_lags
 from cdc_http.passing_on import CLIENT, answer_of
-from cdc_http.responses import task_object
+from cdc_http.responses import ListResponse, task_object
 from cdc_http.task_ids import known_task_id
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class JoinedAnswers:
         for member in members:
             joined[member] = _union(each.get(member, []) for each in told)
         if "tasks" in members:
-            shown = _SHOWN[type(data).__name__]
+            shown = _SHOWN[type(data)]
             self._add_unheard(joined["tasks"], shown, all_heard=None not in answers)
             joined["tasks"].sort(key=lambda task: task["created_at"])
         return joined
@@ -134,7 +134,7 @@ def _summary(view: TaskView) -> TaskSummary:
     )
 
 
-_SHOWN: dict[str, Callable[[TaskView], Any]] = {
-    "ListResponse": task_object,
-    "Overview": _summary,
+_SHOWN: dict[type, Callable[[TaskView], Any]] = {
+    ListResponse: task_object,
+    Overview: _summary,
 }

@@ -158,7 +158,7 @@ class Process(PostgresLease):
         """Tell whether it may send for a task now."""
         token, begins = self._begins.get(task, ("", 0.0))
         is_ours = token == self.term.token and begins <= self._server.now
-        return is_ours and self.time_left() > 0
+        return is_ours and self.term.time_left() > 0
 
     def end(self) -> None:
         """End all work, then the lease."""
@@ -237,7 +237,7 @@ class Leases(RuleBasedStateMachine):
                     process.claim()
                 case "give back":
                     process.give_back()
-                case _ if process.time_left() <= 0:
+                case _ if process.term.time_left() <= 0:
                     process.acquire()
 
     @rule(number=NUMBERS, seconds=st.floats(0, 4))

@@ -18,4 +18,4 @@ def wait_renewed(lease: Lease) -> None:
 
 
 def _end(lease: Lease) -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) + lease.time_left()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) + lease.term.time_left()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdc_actors.changes import are_rows
-from cdc_actors.errors import CdcError
 from cdc_actors.source.wal.tail import Point
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Channel:
     def rest(self, who: object, ignores: Callable[[int], bool]) -> None:
         """Have ticks pass in the tail, and rows of collections that are ignored."""
         if self.tail is not None:
-            self.tail.rest(who, lambda record: _is_ignored(record, ignores))
+            self.tail.rest(who, lambda record: are_rows(record.readable, ignores))
 
     def newest_passed(self, who: object) -> int:
         """Return when the newest tick was that has passed, 0 if none ever has."""
@@ -61,12 +60,3 @@ class Channel:
             self.start, tick = self.tail.rise(who)
             self.last = None
             self.tick = tick or self.tick
-
-
-def _is_ignored(record: SharedRecord, ignores: Callable[[int], bool]) -> bool:
-    """Tell whether a record is of no interest; one that cannot be read may be."""
-    try:
-        change = record.change
-    except CdcError:
-        return False
-    return are_rows(change, ignores)

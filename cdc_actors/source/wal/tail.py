@@ -75,6 +75,14 @@ class SharedRecord(Record, frozen=True, gc=False):
             self.found.change = decode(self.payload)
         return self.found.change
 
+    @property
+    def readable(self) -> Change | Tick | None:
+        """The same, None if it cannot be read: that is for those to find out who read."""
+        try:
+            return self.change
+        except CdcError:
+            return None
+
 
 def shared(record: Record) -> SharedRecord:
     """Return a record as several tasks read it."""
@@ -219,7 +227,7 @@ class Tail:
         return self._end if self._resting else max(self._places.values(), default=0)
 
     def _pass(self, item: SharedRecord) -> None:
-        if isinstance(_change(item), Tick):
+        if isinstance(item.readable, Tick):
             self._tick = self._end, item
             return
         for who, rest in tuple(self._resting.items()):
@@ -274,14 +282,6 @@ class Tail:
     def _count(self, size: int) -> None:
         self._held += size
         self._quota.change(size)
-
-
-def _change(record: SharedRecord) -> Change | Tick | None:
-    """What cannot be read is for those to find out who read it."""
-    try:
-        return record.change
-    except CdcError:
-        return None
 
 
 def _size(record: Record) -> int:

@@ -56,14 +56,14 @@ log.save(task)
 print(task.task_id, flush=True)
 sys.stdin.readline()
 said = {
-    "left": lease.time_left() > 0,
+    "left": lease.term.time_left() > 0,
     "create": refusal(lambda: log.save(new_task())),
     "write": refusal(lambda: checkpoints.save(task.task_id, [checkpoint()])),
     "claim": refusal(lambda: TaskOwners(log.database, lease.fence.token).claim(9)),
 }
 while "has ended the lease" not in (refusal(lease.check) or ""):
     pass
-print(json.dumps(said | {"left at last": lease.time_left() > 0}), flush=True)
+print(json.dumps(said | {"left at last": lease.term.time_left() > 0}), flush=True)
 """
 LOST = "this service has lost its lease of the store"
 
@@ -148,7 +148,7 @@ def test_two_join_side_by_side(lease: PostgresLease, other: PostgresLease) -> No
     other.release()
     assert urls(lease) == ["http://one:1"]
     other.acquire()
-    assert former.time_left() <= 0 < other.time_left()
+    assert former.time_left() <= 0 < other.term.time_left()
     assert urls(other) == ["http://one:1", "http://two:2"]
     lease.check()
 
@@ -212,15 +212,15 @@ def test_a_slow_target_makes_the_lease_longer(
     """A request for rows has time to be answered, up to a minute, and also later on."""
     lease.acquire()
     lease.term.note_request(7)
-    wait_until(lambda: lease.time_left() > 14, "it was renewed for longer")
+    wait_until(lambda: lease.term.time_left() > 14, "it was renewed for longer")
     lease.term.note_request(400)
-    wait_until(lambda: lease.time_left() > 50, "it was renewed for longer")
-    assert lease.time_left() < 60
+    wait_until(lambda: lease.term.time_left() > 50, "it was renewed for longer")
+    assert lease.term.time_left() < 60
     lease.acquire()
-    wait_until(lambda: lease.time_left() > 50, "what was slow is known")
+    wait_until(lambda: lease.term.time_left() > 50, "what was slow is known")
     other.acquire()
-    wait_until(lambda: other.time_left() > 3, "it is renewed")
-    assert other.time_left() < 5
+    wait_until(lambda: other.term.time_left() > 3, "it is renewed")
+    assert other.term.time_left() < 5
 
 
 def test_a_process_that_stood_still_has_no_slow_target(lease: PostgresLease) -> None:
@@ -230,7 +230,7 @@ def test_a_process_that_stood_still_has_no_slow_target(lease: PostgresLease) -> 
     lease.term.note_request(20)
     lease.acquire()
     wait_renewed(lease)
-    assert lease.time_left() < 5
+    assert lease.term.time_left() < 5
 
 
 @pytest.mark.parametrize("whose", ["task", "lease"])
@@ -294,16 +294,16 @@ def test_a_server_that_is_away_ends_the_lease_in_time(
         log.save(task)
     postgres_server.stop()
     try:
-        wait_until(lambda: lease.time_left() <= 0, "the lease has ended")
+        wait_until(lambda: lease.term.time_left() <= 0, "the lease has ended")
         wait_until(lambda: "cannot answer" in refusal(other), "it is told why")
         with pytest.raises(UnavailableError, match="the event log cannot answer"):
             other.nodes()
     finally:
         postgres_server.start()
-    wait_until(lambda: lease.time_left() > 0, "it is renewed")
+    wait_until(lambda: lease.term.time_left() > 0, "it is renewed")
     lease.check()
     assert "could not be renewed" in refusal(other)
-    assert other.time_left() <= 0
+    assert other.term.time_left() <= 0
     other.acquire()
     other.check()
     with owners_of(postgres_url, lease) as owners:
