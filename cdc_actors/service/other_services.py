@@ -43,7 +43,6 @@ class OtherServices:
     def __init__(self, ownership: Callable[[], Ownership]) -> None:
         """``ownership`` raises ``UnavailableError`` before the service has begun."""
         self._ownership = ownership
-        self._known: Sequence[Owner] = ()
 
     def owner_of(self, task_id: str) -> Owner | None:
         """Return which other service is to answer for a task, or for all if it is empty.
@@ -66,11 +65,13 @@ class OtherServices:
     def with_tasks(self) -> Sequence[Owner]:
         """Return those that have some of the tasks while this one has others.
 
-        Those that were known last, while the store does not answer.
+        Those that were there last, while the store does not answer.
         """
-        with suppress(UnavailableError):
-            self._known = self._ownership().others()
-        return self._known
+        ownership = self._ownership()
+        try:
+            return ownership.others()
+        except UnavailableError:
+            return ownership.last_others()
 
     def nodes(self) -> Sequence[Node]:
         """Return all services on the store, and this one."""

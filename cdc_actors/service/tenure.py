@@ -212,6 +212,10 @@ class Ownership:
         owners = self._owners
         return owners.others() if owners else ()
 
+    def last_others(self) -> Sequence[Owner]:
+        """Return the other services that were there at the last renewal; asks nobody."""
+        return self._lease.others
+
     def refuse_moving(self, task_id: str) -> None:
         """Look why the supervisor has no such task.
 

@@ -33,6 +33,7 @@ class FileLease:
 
     fence = None
     term = FOREVER
+    others = ()
 
     def acquire(self, *, alone: bool = True) -> None:  # noqa: ARG002 - it always is
         """Lock the file; see ``Lease``."""

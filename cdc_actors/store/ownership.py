@@ -144,6 +144,10 @@ class Lease(Protocol):
     def term(self) -> OwnedTime:
         """The time of the lease that was last taken, which is over once it is lost."""
 
+    @property
+    def others(self) -> Sequence[Owner]:
+        """The other services on the store when the lease was last taken, or renewed."""
+
     def acquire(self, *, alone: bool = False) -> None:
         """Take the lease, if it is free; ``alone`` if nobody else is to have one.
 

@@ -123,6 +123,7 @@ class PostgresLease:
         self._session: psycopg.Connection[Any] | None = None
         self._fence: Fence | None = None
         self._seen: dict[object, float] = {}
+        self._others: Sequence[Owner] = ()
         self._joined: list[str] = []
         self._trouble = ""
         self._lost: UnavailableError | None = None
@@ -134,6 +135,11 @@ class PostgresLease:
     def fence(self) -> Fence | None:
         """What the service writes under; None unless the lease was taken."""
         return self._fence
+
+    @property
+    def others(self) -> Sequence[Owner]:
+        """The other services, as of the last renewal; see ``Lease``."""
+        return self._others
 
     def acquire(self, *, alone: bool = False) -> None:
         """Join the services on the store; see ``Lease``."""
@@ -240,6 +246,8 @@ class PostgresLease:
                     _log.warning("node_lease_ended", node=str(row.process))
             else:
                 living.append(row)
+        there = [each for each in living if not each.is_alone]
+        self._others = [each.process for each in there if each.process is not None]
         return living
 
     def _has_stood(self, mark: object, seconds: float) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cdc_actors.embedded.lite import EmbeddedLite
     from cdc_actors.embedded.milvus import EmbeddedMilvus
+    from tests.support.postgres import PostgresServer
 
 NAMES = ("books", "films", "songs", "plays")
 
@@ -155,6 +156,29 @@ def test_one_is_drained_before_it_is_stopped(
         each.insert(range(10))
         if name != NAMES[0]:
             wait_keys(lite, range(10), name)
+
+
+def test_all_tasks_are_shown_though_the_store_is_away(
+    nodes: Nodes,
+    postgres_server: PostgresServer,
+    target_lite: EmbeddedLite,
+    client: MilvusClient,
+) -> None:
+    """Also by one that was never asked for them since another one came."""
+    first, *_ = nodes.all
+    for name in NAMES:
+        Books(client, name).create()
+    tasks = [
+        first.create(target_lite.uri, collection_infos=[{"name": name}])
+        for name in NAMES
+    ]
+    nodes.wait_tasks(2, 2)
+    postgres_server.kill()
+    try:
+        listed = first.ask("list")["tasks"]
+    finally:
+        postgres_server.start()
+    assert [each["task_id"] for each in listed] == tasks
 
 
 @pytest.mark.thorough

@@ -144,6 +144,11 @@ def test_two_join_side_by_side(lease: PostgresLease, other: PostgresLease) -> No
     assert urls(lease) == urls(other) == ["http://one:1", "http://two:2"]
     lags = {each.process.url: each.lag_seconds for each in other.nodes()}
     assert lags == {"http://one:1": 1.5, "http://two:2": None}
+    wait_renewed(lease)
+    assert [each.url for each in (*lease.others, *other.others)] == [
+        "http://two:2",
+        "http://one:1",
+    ]
     former = other.term
     other.release()
     assert urls(lease) == ["http://one:1"]
